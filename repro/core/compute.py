@@ -1,0 +1,105 @@
+"""Which device and which precision: chosen once here, never assumed elsewhere."""
+
+import ctypes
+import os
+import platform
+from dataclasses import dataclass
+from functools import cache
+
+import torch
+
+from repro.errors import UserError
+
+DEVICES = ("auto", "cpu", "cuda")
+PRECISIONS = ("auto", "fp32", "bf16")
+
+
+@dataclass(frozen=True)
+class Compute:
+    """Where and in which precision matrices are multiplied. Weights, losses and updates are fp32 always."""
+
+    device: torch.device
+    precision: str
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The type of the operands of hidden-layer matrix multiplications."""
+        return torch.bfloat16 if self.precision == "bf16" else torch.float32
+
+
+def choose(device: str = "auto", precision: str = "auto") -> Compute:
+    """CUDA if there, else the CPU; bf16 where the processor multiplies it in hardware, else fp32.
+
+    Raises:
+        UserError: a name that is not one of ``DEVICES`` or ``PRECISIONS``, or a device that is not there.
+    """
+    if precision not in PRECISIONS:
+        raise UserError(f"--precision: must be one of {', '.join(PRECISIONS)}, not {precision!r}")
+    if device not in DEVICES:
+        raise UserError(f"--device: must be one of {', '.join(DEVICES)}, not {device!r}")
+    if device == "cuda" and not torch.cuda.is_available():
+        raise UserError("--device cuda: no CUDA device is there; use --device cpu or auto")
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    if precision == "auto":
+        fast = torch.cuda.is_bf16_supported() if device == "cuda" else cpu_multiplies_bf16()
+        precision = "bf16" if fast else "fp32"
+    if device == "cpu":
+        _keep_freed_memory()
+    return Compute(torch.device(device), precision)
+
+
+def cpu_multiplies_bf16() -> bool:
+    """Whether the processor has matrix or vector units for bf16 (AMX or AVX512-bf16)."""
+    found = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
+    return bool(found.get("amx_bf16") or found.get("avx512_bf16"))
+
+
+@cache
+def _keep_freed_memory() -> None:
+    """Tell glibc to keep freed blocks instead of returning them to the kernel.
+
+    Every training step frees and allocates the same few megabytes; faulting those pages in anew costs
+    about a tenth of the step. Where there is no ``mallopt`` (macOS, musl) nothing changes.
+    """
+    trim_threshold, mmap_threshold = -1, -3
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (OSError, AttributeError, TypeError):
+        return
+    mallopt(mmap_threshold, 1 << 30)
+    mallopt(trim_threshold, (1 << 31) - 1)
+
+
+def machine(compute: Compute) -> dict[str, str | int]:
+    """What a record says of the machine it was made on."""
+    return {
+        "processor": processor_name(compute.device),
+        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
+        "threads": torch.get_num_threads(),
+        "device": compute.device.type,
+        "precision": compute.precision,
+        "bf16_units": bf16_units(compute.device),
+        "torch": torch.__version__.split("+")[0],
+        "python": platform.python_version(),
+    }
+
+
+def bf16_units(device: torch.device) -> str:
+    """``amx``, ``avx512``, ``cuda`` or ``none``: what multiplies bf16 here."""
+    if device.type == "cuda":
+        return "cuda" if torch.cuda.is_bf16_supported() else "none"
+    found = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
+    return "amx" if found.get("amx_bf16") else "avx512" if found.get("avx512_bf16") else "none"
+
+
+def processor_name(device: torch.device) -> str:
+    """The name that the processor gives itself."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as lines:
+            names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    except OSError:
+        names = []
+    return names[0] if names else platform.processor() or platform.machine()

@@ -1,0 +1,197 @@
+"""Kept runs: written whole or not at all, checked by digest when read, found by what they are made from."""
+
+import ast
+import contextlib
+import hashlib
+import json
+import os
+import sys
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import filelock
+from safetensors import SafetensorError
+from safetensors.torch import load as load_safetensors
+from safetensors.torch import save as save_safetensors
+from torch import Tensor
+
+from repro.errors import UserError
+
+NUMERICS = ("distill", "noise", "population", "train")
+
+
+class Damaged(Exception):
+    """A kept file is truncated or altered."""
+
+
+def key(specification: Any) -> str:
+    """A name for whatever ``specification`` (plain JSON data) fully determines."""
+    text = json.dumps(specification, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+@cache
+def code_version() -> str:
+    """A digest of the code that decides what a run's weights become; comments and docstrings don't count."""
+    digest = hashlib.sha256()
+    for module in NUMERICS:
+        tree = ast.parse((Path(__file__).parent / f"{module}.py").read_text(encoding="utf-8"))
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node):
+                node.body = node.body[1:]
+        digest.update(ast.dump(tree).encode())
+    return digest.hexdigest()[:12]
+
+
+def write(path: Path, content: bytes) -> None:
+    """Write a file so that a reader, or a kill at any moment, sees the old content or the new.
+
+    Raises:
+        UserError: the disk is full or the directory cannot be written to.
+    """
+    unfinished = path.with_name(f"{path.name}.{os.getpid()}.unfinished")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with open(unfinished, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(unfinished, path)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            unfinished.unlink(missing_ok=True)
+        raise UserError(f"{path}: cannot be written ({error.strerror or error})") from error
+
+
+def save_tensors(path: Path, tensors: dict[str, Tensor], about: dict[str, Any]) -> None:
+    """Write tensors and JSON data as one safetensors file with a digest inside."""
+    plain = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
+    text = json.dumps(about)
+    write(path, save_safetensors(plain, {"about": text, "digest": _digest(plain, text)}))
+
+
+def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Read what ``save_tensors`` wrote.
+
+    Raises:
+        Damaged: the file is truncated or a byte of it has changed.
+    """
+    try:
+        content = path.read_bytes()
+        tensors = load_safetensors(content)
+        header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
+        about, digest = header["__metadata__"]["about"], header["__metadata__"]["digest"]
+    except (OSError, SafetensorError, ValueError, KeyError) as error:
+        raise Damaged(f"{path} is damaged") from error
+    if digest != _digest(tensors, about):
+        raise Damaged(f"{path} is damaged: its digest does not match")
+    return tensors, json.loads(about)
+
+
+def _digest(tensors: dict[str, Tensor], about: str) -> str:
+    digest = hashlib.sha256(about.encode())
+    for name in sorted(tensors):
+        digest.update(f"{name}:{tensors[name].dtype}:{tuple(tensors[name].shape)}".encode())
+        digest.update(tensors[name].reshape(-1).view(-1).numpy().tobytes())
+    return digest.hexdigest()
+
+
+def set_aside(path: Path, why: str) -> None:
+    """Rename a damaged file, so that it is made anew, and say so."""
+    os.replace(path, path.with_name(path.name + ".damaged"))
+    print(f"warning: {why} (kept as {path.name}.damaged)", file=sys.stderr)
+
+
+class Store:
+    """The kept runs of one experiment: for each group of runs trained together, its records and weights.
+
+    ``<group>.json`` holds a record for each member and appears last, so a group is there whole or not at
+    all; ``<group>.safetensors`` holds the stacked weights.
+    """
+
+    def __init__(self, folder: Path):
+        """Open or make the folder.
+
+        Raises:
+            UserError: it cannot be written to.
+        """
+        self.folder = folder
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UserError(f"--runs {folder}: cannot be made ({error.strerror or error})") from error
+        if not os.access(folder, os.W_OK):
+            raise UserError(f"--runs {folder}: cannot be written to")
+        self._where: dict[str, tuple[str, int]] = {}
+        self._records: dict[str, dict[str, Any]] = {}
+        for path in sorted(folder.glob("*.json")):
+            self._read(path)
+
+    @contextlib.contextmanager
+    def lock(self) -> Iterator[None]:
+        """Hold the folder against a second command.
+
+        Raises:
+            UserError: another command holds it.
+        """
+        lock = filelock.FileLock(self.folder / "lock")
+        try:
+            lock.acquire(timeout=0)
+        except filelock.Timeout as error:
+            raise UserError(f"--runs {self.folder}: another run is writing there; wait or name another") from error
+        try:
+            yield
+        finally:
+            lock.release()
+
+    def record(self, run: str) -> dict[str, Any] | None:
+        """The record of a run, by its key, if it was finished."""
+        return self._records.get(run)
+
+    def weights(self, run: str) -> dict[str, Tensor] | None:
+        """The weights of a finished run as a population of one; None where they are damaged, in which case
+        the group counts as never run."""
+        group, member = self._where[run]
+        path = self.folder / f"{group}.safetensors"
+        try:
+            tensors, _ = load_tensors(path)
+        except Damaged as damage:
+            if path.exists():
+                set_aside(path, f"{damage}; its runs are made again")
+            self._forget(group)
+            return None
+        return {name: value[member : member + 1] for name, value in tensors.items()}
+
+    def add(self, group: str, records: list[dict[str, Any]], weights: dict[str, Tensor]) -> None:
+        """Keep a finished group and drop its checkpoint."""
+        save_tensors(self.folder / f"{group}.safetensors", weights, {})
+        body = json.dumps(records)
+        digest = hashlib.sha256(body.encode()).hexdigest()
+        path = self.folder / f"{group}.json"
+        write(path, f'{{"sha256": "{digest}", "records": {body}}}\n'.encode())
+        self.checkpoint(group).unlink(missing_ok=True)
+        self._read(path)
+
+    def checkpoint(self, group: str) -> Path:
+        """Where a group keeps what it needs to go on."""
+        return self.folder / f"{group}.checkpoint"
+
+    def _read(self, path: Path) -> None:
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+            records = content["records"]
+            if hashlib.sha256(json.dumps(records).encode()).hexdigest() != content["sha256"]:
+                raise ValueError("digest")
+        except (OSError, ValueError, KeyError, TypeError):
+            set_aside(path, f"{path} is damaged; its runs are made again")
+            return
+        for member, record in enumerate(records):
+            self._records[record["key"]] = record
+            self._where[record["key"]] = (path.stem, member)
+
+    def _forget(self, group: str) -> None:
+        (self.folder / f"{group}.json").unlink(missing_ok=True)
+        for run in [run for run, (where, _) in self._where.items() if where == group]:
+            del self._where[run], self._records[run]
