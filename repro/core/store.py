@@ -98,6 +98,21 @@ def _digest(tensors: dict[str, Tensor], about: str) -> str:
     return digest.hexdigest()
 
 
+def check_writable(folder: Path) -> None:
+    """Make the folder and try a write there, before hours of work depend on it.
+
+    Raises:
+        UserError: it cannot be made or written to.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        trial = folder / f".trial.{os.getpid()}"
+        trial.write_bytes(bytes(4096))
+        trial.unlink()
+    except OSError as error:
+        raise UserError(f"{folder}: cannot be written to ({error.strerror or error})") from error
+
+
 def set_aside(path: Path, why: str) -> None:
     """Rename a damaged file, so that it is made anew, and say so."""
     os.replace(path, path.with_name(path.name + ".damaged"))
@@ -115,15 +130,10 @@ class Store:
         """Open or make the folder.
 
         Raises:
-            UserError: it cannot be written to.
+            UserError: it cannot be made or written to.
         """
         self.folder = folder
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise UserError(f"--runs {folder}: cannot be made ({error.strerror or error})") from error
-        if not os.access(folder, os.W_OK):
-            raise UserError(f"--runs {folder}: cannot be written to")
+        check_writable(folder)
         self._where: dict[str, tuple[str, int]] = {}
         self._records: dict[str, dict[str, Any]] = {}
         for path in sorted(folder.glob("*.json")):

@@ -131,7 +131,7 @@ class Training:
             self.best_step = torch.zeros(len(members), dtype=torch.long, device=device)
         self._losses = torch.zeros(len(members), device=device)
         self._losses_over = 0
-        self._unimproved = 0
+        self._unimproved, self._seconds = 0, 0.0
         self._saved_at, self._save_took = time.monotonic(), 0.0
         self._resume()
 
@@ -144,9 +144,11 @@ class Training:
             snapshots: how often to pause.
             on_step: called after each step.
         """
+        started = time.monotonic() - self._seconds
         pauses = {math.ceil(self.steps * (k + 1) / snapshots) for k in range(snapshots)}
         while self.step < self.steps:
             self._train_step()
+            self._seconds = time.monotonic() - started
             if on_step:
                 on_step()
             if self.step in pauses:
@@ -213,6 +215,11 @@ class Training:
         self._unimproved = 0 if bool(better.any()) else self._unimproved + 1
         return self.recipe.patience is not None and self._unimproved >= self.recipe.patience
 
+    @property
+    def seconds(self) -> float:
+        """Wall time spent so far, that of earlier sittings included."""
+        return self._seconds
+
     def best_population(self) -> Population:
         """The members as early stopping leaves them, each at its own best snapshot on validation."""
         members = copy.deepcopy(self.population)
@@ -224,8 +231,8 @@ class Training:
         if self.checkpoint is None:
             return
         start = time.monotonic()
-        state = {"step": self.step, "losses_over": self._losses_over, "unimproved": self._unimproved}
-        store.save_tensors(self.checkpoint, self._tensors(), {**state, "history": self.history})
+        counts = [self.step, self._losses_over, self._unimproved, self._seconds]
+        store.save_tensors(self.checkpoint, self._tensors(), {"counts": counts, "history": self.history})
         self._saved_at = time.monotonic()
         self._save_took = self._saved_at - start
 
@@ -239,8 +246,8 @@ class Training:
             return
         for name, target in self._tensors().items():
             target.copy_(tensors[name])
-        self.step, self.history = state["step"], state["history"]
-        self._losses_over, self._unimproved = state["losses_over"], state["unimproved"]
+        self.step, self._losses_over, self._unimproved, self._seconds = state["counts"]
+        self.history = state["history"]
 
     def _tensors(self) -> dict[str, Tensor]:
         """Everything that changes while training, by name; the tensors themselves, not copies."""

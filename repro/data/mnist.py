@@ -56,6 +56,10 @@ class Mnist:
     test: LabelledSet
     digest: str
 
+    def first(self, count: int) -> "Mnist":
+        """The same with the first ``count`` training cases only."""
+        return self if count >= len(self.train) else Mnist(self.train[:count], self.test, self.digest)
+
     def split(self, part: str) -> LabelledSet:
         """``all``: the 60,000. ``train``: the first 50,000, ``validation``: the last 10,000 of them."""
         held_out = min(VALIDATION, len(self.train) // 6)

@@ -1,0 +1,93 @@
+"""Intervals and paired tests. All intervals are 95%."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import stats
+from statsmodels.stats.contingency_tables import mcnemar
+from statsmodels.stats.proportion import proportion_confint
+
+LEVEL = 0.95
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A mean, its 95% interval (None where it cannot be had), and over how many values."""
+
+    value: float
+    low: float | None
+    high: float | None
+    count: int
+
+
+def mean_interval(values: Sequence[float]) -> Estimate:
+    """The mean of independent values (seeds) with Student's t interval; no interval from one value."""
+    array = np.asarray(values, dtype=float)
+    mean = float(array.mean())
+    if len(array) < 2:
+        return Estimate(mean, None, None, len(array))
+    half = float(stats.t.ppf(0.5 + LEVEL / 2, len(array) - 1) * array.std(ddof=1) / len(array) ** 0.5)
+    return Estimate(mean, mean - half, mean + half, len(array))
+
+
+def paired_difference(first: Sequence[float], second: Sequence[float]) -> Estimate:
+    """The mean of ``first - second``, paired by seed, with Student's t interval."""
+    return mean_interval(np.asarray(first, dtype=float) - np.asarray(second, dtype=float))
+
+
+def ratio_interval(numerator: Sequence[float], denominator: Sequence[float]) -> Estimate:
+    """The ratio of two means paired by seed, with Fieller's interval.
+
+    No interval from one pair, or where the denominator's own interval holds zero.
+    """
+    a, b = np.asarray(numerator, dtype=float), np.asarray(denominator, dtype=float)
+    value, n = float(a.mean() / b.mean()), len(a)
+    if n < 2:
+        return Estimate(value, None, None, n)
+    (var_a, cov), (_, var_b) = np.cov(a, b, ddof=1) / n
+    t2 = stats.t.ppf(0.5 + LEVEL / 2, n - 1) ** 2
+    leading = b.mean() ** 2 - t2 * var_b
+    if leading <= 0:
+        return Estimate(value, None, None, n)
+    middle = a.mean() * b.mean() - t2 * cov
+    root = np.sqrt(max(middle**2 - leading * (a.mean() ** 2 - t2 * var_a), 0.0))
+    return Estimate(value, float((middle - root) / leading), float((middle + root) / leading), n)
+
+
+def wilson(successes: int, cases: int) -> Estimate:
+    """A share of independent cases with Wilson's score interval."""
+    low, high = proportion_confint(successes, cases, alpha=1 - LEVEL, method="wilson")
+    return Estimate(successes / cases, float(low), float(high), cases)
+
+
+def mcnemar_p(first_wrong: np.ndarray, second_wrong: np.ndarray) -> float:
+    """Exact two-sided McNemar test that two nets err equally often, on the same test cases."""
+    only_first = int((first_wrong & ~second_wrong).sum())
+    only_second = int((~first_wrong & second_wrong).sum())
+    return float(mcnemar([[0, only_first], [only_second, 0]], exact=True).pvalue)
+
+
+def noise_spread(table: np.ndarray) -> float:
+    """The spread (largest minus smallest) of column means that seed noise alone reaches 1 time in 20.
+
+    ``table`` holds a row for each seed and a column for each condition, paired by seed. The critical value
+    of Tukey's studentised range for a two-way layout: what the column means may differ by when no
+    condition has an effect.
+    """
+    seeds, conditions = table.shape
+    residual = table - table.mean(0) - table.mean(1, keepdims=True) + table.mean()
+    freedom = (seeds - 1) * (conditions - 1)
+    deviation = np.sqrt((residual**2).sum() / freedom / seeds)
+    return float(stats.studentized_range.ppf(LEVEL, conditions, freedom) * deviation)
+
+
+def argmin_interval(table: np.ndarray, where: Sequence[float], draws: int = 2000) -> tuple[float, float, float]:
+    """Where the mean over seeds is least, with the 95% range over bootstrap draws of seeds.
+
+    ``table`` holds a row for each seed and a column for each value of ``where``.
+    """
+    rows = np.random.default_rng(0).integers(len(table), size=(draws, len(table)))
+    best = np.asarray(where)[table[rows].mean(1).argmin(-1)]
+    low, high = np.quantile(best, [0.5 - LEVEL / 2, 0.5 + LEVEL / 2], method="nearest")
+    return float(where[int(table.mean(0).argmin())]), float(low), float(high)

@@ -1,0 +1,134 @@
+"""Section 3, top to bottom: what is trained, in which order.
+
+A population of nets at a time, each kept when it is finished; the headline comes first. Tables, figures and
+verdicts are made from the records alone, by ``repro.report``.
+"""
+
+import itertools
+from collections.abc import Callable
+from typing import Any
+
+from repro.mnist.runs import Bench, Run
+from repro.mnist.settings import ChoiceSettings, Missing, MnistSettings
+
+
+
+def run(settings: MnistSettings, bench: Bench, headline: Callable[[list[dict[str, Any]]], None]) -> None:
+    """All of section 3. ``headline`` is called with the records so far once the first seed is done, and
+    again after all seeds."""
+    seeds = range(settings.seeds)
+    stages = [
+        [r for s in seeds for r in temperature_runs(settings, s)],
+        [r for s in seeds for part in ("no3", "only78") for r in missing_runs(settings, part, s)],
+        [r for s in seeds for r in size_runs(settings, s)],
+    ]
+    heads = [headline_runs(settings, s) for s in seeds]
+    everything = list(itertools.chain(*heads, *stages))
+    bench.watch.expect(sum(job.flops for job in bench.plan(everything)))
+    for seed in seeds:
+        bench.carry_out(heads[seed][:1])
+        bench.carry_out(heads[seed][1:])
+        if seed in (0, settings.seeds - 1):
+            headline(list(bench.finished.values()))
+    for stage in stages:
+        bench.carry_out(stage)
+
+
+def choose(settings: ChoiceSettings, bench: Bench) -> None:
+    """The recipes that were tried on the training split and judged on the validation split."""
+    runs = choice_runs(settings)
+    bench.watch.expect(sum(job.flops for job in bench.plan(runs)))
+    for one in runs:
+        bench.carry_out([one])
+
+
+def teacher_run(settings: MnistSettings, seed: int) -> Run:
+    """2x1200 with dropout, weight constraint and jitter."""
+    return Run("teacher", settings.teacher.hidden, settings.teacher.recipe, seed, looks=settings.curve_points)
+
+
+def headline_runs(settings: MnistSettings, seed: int) -> list[Run]:
+    """Teacher, plain small net, the same net distilled; and distilled on soft targets alone."""
+    teacher, small = teacher_run(settings, seed), settings.distilled
+    looks, net = settings.curve_points, (small.hidden, small.recipe, seed, small.temperature)
+    student = Run("distilled", *net, small.hard_weight, teacher, looks=looks)
+    alone = Run("distilled, soft targets only", *net, 0.0, teacher, looks=looks)
+    baseline = Run("baseline", settings.baseline.hidden, settings.baseline.recipe, seed, looks=looks)
+    return [teacher, baseline, student] + ([alone] if small.hard_weight else [])
+
+
+def temperature_runs(settings: MnistSettings, seed: int) -> list[Run]:
+    """Every width at every temperature, and plain; logit regression at the largest width."""
+    sweep, runs = settings.temperatures, []
+    for width in sweep.widths:
+        hidden = (width.units, width.units)
+        temperatures = sweep.temperatures
+        if width.units == max(w.units for w in sweep.widths):
+            temperatures += sweep.extra_temperatures
+        runs.append(Run("width, hard targets", hidden, width.recipe, seed))
+        runs += [
+            Run("width x temperature", hidden, width.recipe, seed, t, sweep.hard_weight, teacher_run(settings, seed))
+            for t in temperatures
+        ]
+    return runs
+
+
+def missing_runs(settings: MnistSettings, part: str, seed: int) -> list[Run]:
+    """A student whose transfer set lacks classes, twice: on all cases, to be judged on the test set; and
+    on the training split, to choose the bias shift on the validation split."""
+    study: Missing = getattr(settings, part)
+    shifts = (study.shifted, study.lowest_shift, study.highest_shift, study.shift_step)
+    options = {"teacher": teacher_run(settings, seed), "kept": study.kept, "shifts": shifts}
+    net = (study.hidden, study.recipe, seed, study.temperature, study.hard_weight)
+    return [Run(part, *net, **options), Run(f"{part}, to choose the shift", *net, split="train", **options)]
+
+
+def size_runs(settings: MnistSettings, seed: int) -> list[Run]:
+    """Soft and hard targets on shares of the training split, last epoch and early-stopped from one run."""
+    study, runs = settings.sizes, []
+    for size in study.sizes:
+        recipe = study.recipe.model_copy(update={"epochs": size.epochs})
+        options = {"split": "train", "share": size.share, "early_stopping": True, "looks": settings.curve_points}
+        soft = (study.temperature, study.hard_weight, teacher_run(settings, seed))
+        runs.append(Run("share of the data, hard targets", study.hidden, recipe, seed, **options))
+        runs.append(Run("share of the data, soft targets", study.hidden, recipe, seed, *soft, **options))
+    return runs
+
+
+def choice_runs(settings: ChoiceSettings) -> list[Run]:
+    """One run for each candidate and seed; students learn from the first teacher among the candidates."""
+    runs: list[Run] = []
+    teachers: dict[int, Run] = {}
+    for candidate, seed in itertools.product(settings.candidates, range(settings.seeds)):
+        net, role = candidate.net, f"candidate: {candidate.name}"
+        if candidate.role == "distilled":
+            soft = (net.temperature, net.hard_weight, teachers[seed])
+            runs.append(Run(role, net.hidden, net.recipe, seed, *soft, split="train", looks=settings.curve_points))
+        else:
+            runs.append(Run(role, net.hidden, net.recipe, seed, split="train", looks=settings.curve_points))
+            if candidate.role == "teacher":
+                teachers.setdefault(seed, runs[-1])
+    return runs
+
+
+def shown_digits(settings: MnistSettings, bench: Bench) -> dict[str, Any]:
+    """Test digits on which the first teacher is least sure, and its logits: the figure of soft targets."""
+    teacher = teacher_run(settings, 0)
+    logits, test = bench.teacher_logits(teacher)["test"], bench.data.test
+    right = logits.argmax(-1) == test.labels
+    top = logits.topk(2, dim=-1).values
+    margin = (top[:, 0] - top[:, 1]).masked_fill(~right, float("inf"))
+    cases = []
+    for digit in (2, 2, 3, 4, 7, 9):
+        unsure = margin.masked_fill(test.labels != digit, float("inf"))
+        unsure[[c["case"] for c in cases]] = float("inf")
+        case = int(unsure.argmin())
+        cases.append(
+            {
+                "case": case,
+                "label": digit,
+                "pixels": (test.images[case] * 255).round().byte().tolist(),
+                "logits": [round(value, 4) for value in logits[case].tolist()],
+            }
+        )
+    return {"key": bench.key(teacher), "cases": cases}

@@ -1,0 +1,208 @@
+"""One training run on MNIST: what determines it, how runs are grouped into populations, what is recorded."""
+
+import math
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from repro.core import metrics, store
+from repro.core.compute import Compute, machine
+from repro.core.executor import Executor, Job, one_after_another
+from repro.core.noise import generator
+from repro.core.population import Population, count_weights, step_flops
+from repro.core.progress import Watch
+from repro.core.train import Member, Recipe, Training, TransferSet
+from repro.data.mnist import Mnist
+from repro.mnist.settings import Common
+
+PIXELS, CLASSES = 784, 10
+ALL_CLASSES = tuple(range(CLASSES))
+
+
+@dataclass(frozen=True)
+class Run:
+    """All that determines a net, but for the data and the code."""
+
+    role: str
+    hidden: tuple[int, ...]
+    recipe: Recipe
+    seed: int
+    temperature: float = 1.0
+    hard_weight: float = 1.0
+    teacher: "Run | None" = None
+    split: Literal["all", "train"] = "all"
+    kept: tuple[int, ...] = ALL_CLASSES
+    share: float = 1.0
+    early_stopping: bool = False
+    looks: int = 1
+    shifts: tuple[tuple[int, ...], float, float, float] | None = field(default=None)
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """Units of every layer."""
+        return (PIXELS, *self.hidden, CLASSES)
+
+    def population_key(self) -> tuple:
+        """Runs that agree in this see the same batches in the same steps and are trained as one population."""
+        alike = replace(self, role="", temperature=1.0, hard_weight=1.0, shifts=None)
+        return (*(getattr(alike, name) for name in ("hidden", "seed", "split", "kept", "share", "early_stopping", "looks")),
+                self.recipe.model_dump_json(), self.seed if self.teacher is None else self.teacher.seed)
+
+
+@dataclass
+class Bench:
+    """Where runs are carried out: the data, the kept runs, the device, the screen."""
+
+    settings: Common
+    data: Mnist
+    kept: store.Store
+    compute: Compute
+    watch: Watch
+    about: dict[str, Any]
+    executor: Executor = one_after_another
+    finished: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    def key(self, run: Run) -> str:
+        """The name of a run: a hash of its settings, its teacher, the data and the code."""
+        facts = asdict(replace(run, teacher=None, recipe=None)) | {"recipe": run.recipe.model_dump()}
+        facts["teacher"] = self.key(run.teacher) if run.teacher else None
+        made_of = [self.data.digest, self.settings.train_cases]
+        return store.key([facts, made_of, store.code_version(), self.compute.precision])
+
+    def plan(self, runs: Iterable[Run]) -> list[Job]:
+        """The groups of runs that are still to be trained."""
+        alike: dict[tuple, list[Run]] = defaultdict(list)
+        for run in runs:
+            if self.kept.record(self.key(run)) is None:
+                alike[run.population_key()].append(run)
+        jobs = []
+        for group in alike.values():
+            size = max(1, self.settings.population_weights // count_weights(group[0].sizes))
+            for start in range(0, len(group), size):
+                part = group[start : start + size]
+                steps = part[0].recipe.epochs * len(self.cases(part[0])) / part[0].recipe.batch
+                flops = steps * step_flops(part[0].sizes, part[0].recipe.batch) * len(part)
+                jobs.append(Job(part[0].role, self.train_group, (part,), flops))
+        return jobs
+
+    def carry_out(self, runs: list[Run]) -> list[dict[str, Any]]:
+        """Train what is not there yet; the records of ``runs``, in their order."""
+        for _ in self.executor(self.plan(runs)):
+            pass
+        records = [self.kept.record(self.key(run)) for run in runs]
+        self.finished |= {record["key"]: record for record in records}
+        return records
+
+    def cases(self, run: Run) -> Tensor:
+        """Indices, into the training cases, of what a run's net is trained on."""
+        count = len(self.data.split(run.split))
+        cases = torch.arange(count)
+        if run.share < 1:
+            shuffled = torch.randperm(count, generator=generator("share of the cases", run.seed))
+            cases = shuffled[: max(1, round(run.share * count))].sort().values
+        if run.kept != ALL_CLASSES:
+            cases = cases[torch.isin(self.data.train.labels[cases], torch.tensor(run.kept))]
+        return cases
+
+    def weights_of(self, run: Run) -> Population:
+        """A finished net; trained again where its kept weights are damaged."""
+        tensors = self.kept.weights(self.key(run))
+        if tensors is None:
+            self.carry_out([run])
+            tensors = self.kept.weights(self.key(run))
+        net = Population(run.sizes, [run.seed])
+        net.load_state_dict(tensors)
+        return net
+
+    def teacher_logits(self, run: Run) -> dict[str, Tensor]:
+        """A teacher's logits on the training and the test cases, computed once and kept."""
+        path = self.kept.folder / f"{self.key(run)}.logits"
+        try:
+            return store.load_tensors(path)[0]
+        except store.Damaged as damage:
+            if path.exists():
+                store.set_aside(path, f"{damage}; it is computed again")
+        net = self.weights_of(run)
+        logits = {"train": net.logits(self.data.train.images)[0], "test": net.logits(self.data.test.images)[0]}
+        store.save_tensors(path, logits, {})
+        return logits
+
+    def train_group(self, runs: list[Run]) -> None:
+        """Train one population and keep its records."""
+        first, keys = runs[0], [self.key(run) for run in runs]
+        self.watch.now(f"{first.role}: {len(runs)} x {'-'.join(map(str, first.hidden))}, seed {first.seed}")
+        cases = self.cases(first)
+        teachers = {self.key(run.teacher): run.teacher for run in runs if run.teacher}
+        soft = self.teacher_logits(next(iter(teachers.values()))) if teachers else None
+        group = store.key(keys)
+        training = Training(
+            first.sizes,
+            [Member(run.seed, run.temperature, run.hard_weight, cases) for run in runs],
+            TransferSet(self.data.train.images, self.data.train.labels, soft and soft["train"]),
+            first.recipe,
+            self.compute,
+            self.kept.checkpoint(group),
+            self.data.split("validation") if first.early_stopping else None,
+        )
+        flops = step_flops(first.sizes, first.recipe.batch) * len(runs)
+        self.watch.advance(flops * training.step)
+        seen = self.data.split("validation") if first.split == "train" else self.data.test
+        for snapshot in training.run(first.looks, lambda: self.watch.advance(flops)):
+            errors = (snapshot.population.logits(seen.images).argmax(-1) != seen.labels).sum(-1)
+            training.history.append([round(snapshot.epoch, 3), errors.tolist(), snapshot.loss.tolist()])
+        measured = self._measure(runs, training, cases, soft)
+        records = [
+            {"key": key, "role": run.role, "seed": run.seed, "settings": self._settings_of(run)}
+            | {"metrics": found, "curve": [[e, errors[m], float(f"{loss[m]:.4g}")] for e, errors, loss in training.history]}
+            | {"wall_seconds": round(training.seconds / len(runs), 2), "trained_together": len(runs)}
+            | self.about | {"machine": machine(self.compute), "data_digest": self.data.digest}
+            for m, (key, run, found) in enumerate(zip(keys, runs, measured, strict=True))
+        ]
+        self.kept.add(group, records, dict(training.population.state_dict()))
+
+    def _measure(self, runs: list[Run], training: Training, cases: Tensor, soft: dict | None) -> list[dict[str, Any]]:
+        """What the records say of each member."""
+        net, data = training.population, self.data
+        on_test, on_cases = net.logits(data.test.images), net.logits(data.train.images[cases])
+        validation = data.split("validation")
+        on_validation = net.logits(validation.images) if runs[0].split == "train" else None
+        best = training.best_population().logits(data.test.images) if runs[0].early_stopping else None
+        measured = []
+        for m, run in enumerate(runs):
+            found: dict[str, Any] = {
+                f"test_{name}": value for name, value in metrics.evaluate(on_test[m], data.test.labels).items()
+            }
+            found["test_wrong"] = metrics.pack(on_test[m].argmax(-1) != data.test.labels)
+            found["train_errors"] = int((on_cases[m].argmax(-1) != data.train.labels[cases]).sum())
+            found["train_cases"] = len(cases)
+            if soft is not None:
+                found["agreement"] = metrics.agreement(on_test[m], soft["test"])
+            if on_validation is not None:
+                found["validation_errors"] = int((on_validation[m].argmax(-1) != validation.labels).sum())
+            if best is not None:
+                found["stopped_errors"] = int((best[m].argmax(-1) != data.test.labels).sum())
+                found["stopped_epoch"] = round(int(training.best_step[m]) * run.recipe.batch / len(cases), 2)
+            if run.shifts is not None:
+                classes, low, high, step = run.shifts
+                shifts = torch.arange(round(low / step), round(high / step) + 1) * step
+                where = data.test if on_validation is None else validation
+                curve = metrics.shift_curve(
+                    (on_test if on_validation is None else on_validation)[m], where.labels, classes, shifts
+                )
+                found["shifts"] = [round(shift, 3) for shift in shifts.tolist()]
+                found["shift_errors"], found["shift_errors_on_classes"] = curve
+                found["cases_of_classes"] = int(torch.isin(where.labels, torch.tensor(classes)).sum())
+            measured.append(found)
+        return measured
+
+    def _settings_of(self, run: Run) -> dict[str, Any]:
+        """The settings in a record, as plain JSON (an infinite temperature as a string)."""
+        plain = asdict(replace(run, recipe=None, teacher=None)) | {"recipe": run.recipe.model_dump()}
+        plain["teacher"] = self.key(run.teacher) if run.teacher else None
+        plain["temperature"] = "inf" if math.isinf(run.temperature) else run.temperature
+        return {name: value for name, value in plain.items() if name not in ("role", "seed")}

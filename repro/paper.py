@@ -1,0 +1,96 @@
+"""Every figure that the paper prints, once, with how ours is judged against it. Ids are stable."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+TITLE = "Hinton, Vinyals & Dean 2015, Distilling the Knowledge in a Neural Network (arXiv 1503.02531v1)"
+VERDICTS = ("reproduced", "direction holds", "not reproduced", "shown")
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A figure of the paper.
+
+    rule:
+        ``figure``: reproduced when our 95% interval holds the paper's figure, or lies wholly on its good
+        side where ``better`` names one (a smaller error than the paper's is no failure to reproduce).
+        ``range``: reproduced when ours lies in ``paper_range`` and ``direction`` holds.
+        ``direction``: reproduced when ``direction`` holds; there is no figure to meet.
+        ``shown``: set beside the paper's and not judged.
+
+    ``direction`` says in words what must hold for "direction holds"; the experiment's report computes it.
+    """
+
+    id: str
+    section: str
+    quantity: str
+    unit: str
+    paper: float | str
+    rule: Literal["figure", "range", "direction", "shown"]
+    direction: str = ""
+    better: Literal["lower", "higher", ""] = ""
+    paper_range: tuple[float, float] | None = None
+
+
+_ERRORS = "errors of 10000"
+_SHIFT_DIRECTION = "the interval of the shift lies on the paper's side of zero"
+
+CLAIMS = (
+    Claim("mnist.teacher_errors", "3", "test errors, 2x1200, dropout, weight constraint, jitter", _ERRORS, 67,
+          "figure", "fewer errors than the baseline, intervals apart", "lower"),
+    Claim("mnist.baseline_errors", "3", "test errors, 2x800, no regularisation", _ERRORS, 146,
+          "figure", "more errors than the teacher, intervals apart"),
+    Claim("mnist.distilled_errors", "3", "test errors, 2x800, soft targets at T=20", _ERRORS, 74,
+          "figure", "fewer errors than the baseline, paired interval clear of zero", "lower"),
+    Claim("mnist.gap_closed", "3", "share of the gap from baseline to teacher that distillation closes", "share",
+          0.91, "figure", "the interval lies above zero", "higher"),
+    Claim("mnist.wide_flat", "3", "spread of mean errors over T > 8, widths >= 300 (largest)", _ERRORS, "similar",
+          "direction", "at every width >= 300 the spread is within what seed noise alone gives 19 times in 20"),
+    Claim("mnist.narrow_best_T", "3", "best temperature with 30 units in each layer", "T", "2.5-4", "range",
+          "fewer errors than at T=1 and than at every T >= 10, paired intervals clear of zero", "", (2.5, 4.0)),
+    Claim("mnist.no3_errors", "3", "test errors, no 3 in the transfer set", _ERRORS, 206, "figure",
+          "more errors than the distilled net, intervals apart", "lower"),
+    Claim("mnist.no3_errors_on_3", "3", "of them on the 1010 test 3s", "errors of 1010", 133, "figure",
+          "more than half of the 3s are right all the same", "lower"),
+    Claim("mnist.no3_shift", "3", "class-3 bias raised by (test-tuned, as in the paper)", "logits", 3.5, "figure",
+          _SHIFT_DIRECTION),
+    Claim("mnist.no3_corrected_errors", "3", "test errors after that shift", _ERRORS, 109, "figure",
+          "fewer errors than before the shift, paired interval clear of zero", "lower"),
+    Claim("mnist.no3_corrected_errors_on_3", "3", "of them on 3s", "errors of 1010", 14, "figure",
+          "fewer errors on 3s than before the shift, paired interval clear of zero", "lower"),
+    Claim("mnist.no3_corrected_acc_on_3", "3", "accuracy on never-seen 3s after the shift", "%", 98.6, "figure",
+          "at least 97%, the interval's lower end", "higher"),
+    Claim("mnist.only78_error", "3", "test error, transfer set of 7s and 8s only", "%", 47.3, "figure",
+          "below the 79.98% of a net that names only 7 and 8, interval clear", "lower"),
+    Claim("mnist.only78_shift", "3", "biases of 7 and 8 lowered by (test-tuned, as in the paper)", "logits", 7.6,
+          "figure", _SHIFT_DIRECTION),
+    Claim("mnist.only78_corrected_error", "3", "test error after that shift", "%", 13.2, "figure",
+          "less error than before the shift, paired interval clear of zero", "lower"),
+    Claim("theory.logit_matching", "2.1", "exact over high-T gradient at the largest T tried", "ratio", 1.0, "range",
+          "the ratio comes nearer to 1 with every T", "", (0.99, 1.01)),
+)  # fmt: skip
+
+BY_ID = {claim.id: claim for claim in CLAIMS}
+
+# Section 3, what figures draw beside ours.
+NO3_POINTS = ((0.0, 206), (3.5, 109))
+ONLY78_POINTS = ((0.0, 4730), (-7.6, 1320))
+NARROW_RANGE = (2.5, 4.0)
+WIDE_SIMILAR_ABOVE = 8.0
+TEST_THREES = 1010
+
+
+def judge(claim: Claim, value: float, low: float | None, high: float | None, direction_holds: bool) -> str:
+    """The verdict on our ``value`` with interval ``low`` .. ``high``, by the claim's rule."""
+    if claim.rule == "shown":
+        return "shown"
+    met = direction_holds
+    if claim.rule == "figure":
+        paper = float(claim.paper)
+        low, high = (value if low is None else low), (value if high is None else high)
+        met = low <= paper <= high
+        met |= claim.better == "lower" and high < paper
+        met |= claim.better == "higher" and low > paper
+    elif claim.rule == "range":
+        met = claim.paper_range[0] <= value <= claim.paper_range[1] and direction_holds
+    return "reproduced" if met else "direction holds" if direction_holds else "not reproduced"

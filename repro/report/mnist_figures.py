@@ -1,0 +1,197 @@
+"""The figures of section 3, drawn from the records alone, each with the paper's value in it."""
+
+from collections.abc import Callable
+from typing import Any
+
+import matplotlib
+
+matplotlib.use("Agg")
+
+import matplotlib.pyplot as plt  # noqa: E402
+import numpy as np  # noqa: E402
+from matplotlib.figure import Figure  # noqa: E402
+from matplotlib.ticker import FixedFormatter, FixedLocator, NullFormatter, NullLocator  # noqa: E402
+
+from repro import paper  # noqa: E402
+from repro.core import stats  # noqa: E402
+from repro.report import mnist_claims as claims  # noqa: E402
+from repro.report.records import Record  # noqa: E402
+
+OURS, PAPER, SECOND, THIRD = "#1f5fa8", "#c1272d", "#d98c00", "#4c9a4c"
+
+
+def soft_targets(records: list[Record], digits: dict[str, Any]) -> Figure:
+    """Test digits with the teacher's probabilities at T = 1, 5 and 20: which 2 looks like a 3."""
+    cases, temperatures = digits["cases"], (1, 5, 20)
+    figure, axes = plt.subplots(len(cases), 1 + len(temperatures), figsize=(9, 1.25 * len(cases)), squeeze=False)
+    for row, case in zip(axes, cases, strict=True):
+        row[0].imshow(np.reshape(case["pixels"], (28, 28)), cmap="gray_r")
+        row[0].set_axis_off()
+        row[0].set_title(f"a {case['label']}, test case {case['case']}", fontsize=7)
+        logits = np.array(case["logits"])
+        for axis, temperature in zip(row[1:], temperatures, strict=True):
+            soft = np.exp((logits - logits.max()) / temperature)
+            soft /= soft.sum()
+            colours = [PAPER if digit == case["label"] else OURS for digit in range(10)]
+            axis.bar(range(10), soft, color=colours)
+            axis.set_ylim(0, 1)
+            axis.set_xticks(range(10), range(10), fontsize=7)
+            axis.set_yticks([0, 0.5, 1], ["0", "½", "1"], fontsize=7)
+            if row is axes[0]:
+                axis.set_title(f"T = {temperature}", fontsize=9)
+    figure.suptitle("Soft targets of the teacher (equation 1); the true class in red", fontsize=10)
+    figure.tight_layout()
+    return figure
+
+
+def temperature_by_width(records: list[Record]) -> Figure:
+    """Errors against T for each width, with intervals; the paper's best range for 30 units is shaded."""
+    widths = claims.widths(records)
+    figure, axes = plt.subplots(1, len(widths), figsize=(3.4 * len(widths), 3.6), squeeze=False)
+    for axis, units in zip(axes[0], widths, strict=True):
+        temperatures, table, plain = claims.sweep(records, units)
+        estimates = [stats.mean_interval(table[:, i]) for i in range(len(temperatures))]
+        _points(axis, temperatures, estimates, OURS, "distilled at T")
+        _level(axis, stats.mean_interval(plain), SECOND, "hard targets")
+        regression = claims.select(records, "width x temperature", hidden=[units, units], temperature="inf")
+        if regression:
+            _level(axis, stats.mean_interval(claims.errors(regression)), THIRD, "logit regression")
+        if units == 30:
+            axis.axvspan(*paper.NARROW_RANGE, color=PAPER, alpha=0.15, label="paper: clearly best")
+        elif units >= 300:
+            axis.axvspan(paper.WIDE_SIMILAR_ABOVE, max(temperatures) * 1.1, color=PAPER, alpha=0.1,
+                         label="paper: all similar")  # fmt: skip
+        axis.set_xscale("log")
+        ticks = [t for t in (1, 2, 4, 8, 20, 40, 100) if t <= max(temperatures)]
+        axis.xaxis.set_major_locator(FixedLocator(ticks))
+        axis.xaxis.set_major_formatter(FixedFormatter([str(tick) for tick in ticks]))
+        axis.xaxis.set_minor_locator(NullLocator())
+        axis.xaxis.set_minor_formatter(NullFormatter())
+        axis.set_title(f"{units} units in each layer", fontsize=10)
+        axis.set_xlabel("temperature T")
+        axis.legend(fontsize=7)
+    axes[0][0].set_ylabel("test errors of 10,000")
+    figure.suptitle("Temperature and width: mean over seeds, 95% intervals", fontsize=10)
+    figure.tight_layout()
+    return figure
+
+
+def bias_shift(records: list[Record]) -> Figure:
+    """Errors against the bias shift of the missing (or only) classes, with the paper's points."""
+    parts = (
+        ("no3", "no 3 in the transfer set", "shift of the bias of class 3", paper.NO3_POINTS),
+        ("only78", "7s and 8s only in the transfer set", "shift of the biases of classes 7 and 8", paper.ONLY78_POINTS),
+    )
+    figure, axes = plt.subplots(1, 2, figsize=(10, 4))
+    for axis, (part, title, label, points) in zip(axes, parts, strict=True):
+        found = claims.shifted(records, part)
+        if found is not None:
+            for seed, curve in enumerate(found.curve):
+                axis.plot(found.shifts, curve, color=OURS, alpha=0.35, linewidth=1,
+                          label="each seed" if seed == 0 else None)  # fmt: skip
+            axis.plot(found.shifts, found.curve.mean(0), color=OURS, linewidth=2, label="mean")
+            honest = [found.shifts[i] for i in found.honest]
+            axis.plot(honest, found.at(found.honest), "v", color=THIRD, label="chosen on validation")
+            tuned = [found.shifts[i] for i in found.tuned]
+            axis.plot(tuned, found.at(found.tuned), "^", color=SECOND, label="chosen on test, as in the paper")
+        axis.plot(*zip(*points, strict=True), "*", color=PAPER, markersize=12, label="paper", linestyle="none")
+        axis.set_yscale("log")
+        axis.yaxis.set_minor_formatter(NullFormatter())
+        ticks = [100, 200, 500, 1000, 2000, 5000]
+        axis.yaxis.set_major_locator(FixedLocator(ticks))
+        axis.yaxis.set_major_formatter(FixedFormatter([f"{tick:,}" for tick in ticks]))
+        axis.set_title(title, fontsize=10)
+        axis.set_xlabel(label)
+        axis.legend(fontsize=8)
+    axes[0].set_ylabel("test errors of 10,000")
+    figure.tight_layout()
+    return figure
+
+
+def size_of_transfer_set(records: list[Record]) -> Figure:
+    """Soft against hard targets by share of the training split."""
+    figure, axis = plt.subplots(figsize=(6.5, 4.2))
+    shares = sorted({r["settings"]["share"] for r in records if r["role"].startswith("share of the data")})
+    lines = (
+        ("hard", "stopped_errors", SECOND, "hard targets, early-stopped", "-"),
+        ("hard", "test_errors", SECOND, "hard targets, last epoch", ":"),
+        ("soft", "test_errors", OURS, "soft targets, last epoch", "-"),
+    )
+    for kind, metric, colour, label, style in lines:
+        found = [claims.select(records, f"share of the data, {kind} targets", share=share) for share in shares]
+        estimates = [stats.mean_interval(claims.errors(at, metric)) for at in found]
+        _points(axis, [100 * share for share in shares], estimates, colour, label, style)
+    teacher = claims.select(records, "teacher")
+    if teacher:
+        _level(axis, stats.mean_interval(claims.errors(teacher)), THIRD, "teacher")
+    for value, label in ((146, "paper, 100%: hard 146"), (74, "paper, 100%: soft 74")):
+        axis.plot([100], [value], "*", color=PAPER, markersize=11)
+        axis.annotate(label, (100, value), textcoords="offset points", xytext=(-8, 4), ha="right", fontsize=7, color=PAPER)
+    axis.set_xscale("log")
+    axis.set_yscale("log")
+    axis.xaxis.set_major_locator(FixedLocator([100 * share for share in shares]))
+    axis.xaxis.set_major_formatter(FixedFormatter([f"{100 * share:g}%" for share in shares]))
+    axis.xaxis.set_minor_locator(NullLocator())
+    ticks = [50, 100, 200, 500, 1000, 2000]
+    axis.yaxis.set_major_locator(FixedLocator(ticks))
+    axis.yaxis.set_major_formatter(FixedFormatter([str(tick) for tick in ticks]))
+    axis.yaxis.set_minor_formatter(NullFormatter())
+    axis.set_xlabel("share of the training split (50,000 cases)")
+    axis.set_ylabel("test errors of 10,000")
+    axis.set_title("A 2x800 net on less data: mean over seeds, 95% intervals", fontsize=10)
+    axis.legend(fontsize=8)
+    figure.tight_layout()
+    return figure
+
+
+def training_curves(records: list[Record]) -> Figure:
+    """Test errors and training loss by epoch of the headline nets; observed, never acted on."""
+    figure, axes = plt.subplots(1, 2, figsize=(10, 4))
+    roles = (
+        ("teacher", OURS, 67), ("baseline", SECOND, 146), ("distilled", THIRD, 74),
+        ("distilled, soft targets only", "#7d5ba6", None),
+    )  # fmt: skip
+    for role, colour, figure_of_paper in roles:
+        found = claims.select(records, role)
+        for record in found:
+            epochs, errors, loss = zip(*record["curve"], strict=True)
+            label = role if record is found[0] else None
+            axes[0].plot(epochs, errors, color=colour, alpha=0.6, linewidth=1, label=label)
+            axes[1].plot(epochs, loss, color=colour, alpha=0.6, linewidth=1, label=label)
+        if figure_of_paper:
+            axes[0].axhline(figure_of_paper, color=colour, linestyle="--", linewidth=1)
+            axes[0].annotate(f"paper {figure_of_paper}", (1, figure_of_paper), xycoords=("axes fraction", "data"),
+                             ha="right", va="bottom", fontsize=7, color=colour)  # fmt: skip
+    for axis, label in zip(axes, ("test errors of 10,000", "training loss (each net's own objective, nats)"), strict=True):
+        axis.set_yscale("log")
+        axis.set_xlabel("epoch")
+        axis.set_ylabel(label)
+        axis.legend(fontsize=8)
+    ticks = [50, 70, 100, 150, 200, 300, 500, 1000]
+    axes[0].yaxis.set_major_locator(FixedLocator(ticks))
+    axes[0].yaxis.set_major_formatter(FixedFormatter([str(tick) for tick in ticks]))
+    axes[0].yaxis.set_minor_formatter(NullFormatter())
+    figure.tight_layout()
+    return figure
+
+
+FIGURES: dict[str, Callable[[list[Record]], Figure]] = {
+    "temperature_by_width": temperature_by_width,
+    "bias_shift": bias_shift,
+    "size_of_transfer_set": size_of_transfer_set,
+    "training_curves": training_curves,
+}
+
+
+def _points(axis, where: list[float], estimates: list, colour: str, label: str, style: str = "-") -> None:
+    values = [estimate.value for estimate in estimates]
+    low = [e.value - (e.value if e.low is None else e.low) for e in estimates]
+    high = [(e.value if e.high is None else e.high) - e.value for e in estimates]
+    axis.errorbar(where, values, yerr=[low, high], color=colour, marker="o", markersize=3, capsize=2, linestyle=style,
+                  label=label)  # fmt: skip
+
+
+def _level(axis, estimate, colour: str, label: str) -> None:
+    axis.axhline(estimate.value, color=colour, label=label)
+    if estimate.low is not None:
+        axis.axhspan(estimate.low, estimate.high, color=colour, alpha=0.15, linewidth=0)
