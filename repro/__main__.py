@@ -46,6 +46,8 @@ def mnist(
     precision: Precision = "auto",
 ) -> None:
     """Section 3: teacher, students, temperatures, missing classes; ends with the table."""
+    from rich.console import Console
+
     from repro.mnist import experiment
     from repro.mnist.settings import MnistSettings
     from repro.report import build, records
@@ -57,7 +59,7 @@ def mnist(
         digits = experiment.shown_digits(settings, bench)
     records.save(folder, "mnist", "mnist", finished, digits)
     build.report(folder)
-    print(build.closing(folder, "mnist"))
+    Console().print(build.closing(folder, "mnist"))
 
 
 @app.command()
