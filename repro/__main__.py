@@ -23,7 +23,9 @@ app = typer.Typer(
 Profile = Annotated[str, typer.Option(help="A name in paper_configs/<experiment>/, or a path to a .toml file.")]
 Set = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="NAME=VALUE", help="Override one setting, e.g. teacher.recipe.epochs=20. Repeatable."),
+    typer.Option(
+        "--set", metavar="NAME=VALUE", help="Override one setting, e.g. teacher.recipe.epochs=20. Repeatable."
+    ),
 ]
 Data = Annotated[Path | None, typer.Option(help="Data directory. Default: $REPRO_DATA, else ./data.")]
 Runs = Annotated[Path, typer.Option(help="Where finished runs and checkpoints are kept.")]
@@ -107,7 +109,9 @@ def bench(
     from repro.core import compute
     from repro.data.mnist import data_folder
 
-    print(measure(data_folder(data), out / "results" / "bench.json", compute.choose(device, precision), repeats, commit()))
+    print(
+        measure(data_folder(data), out / "results" / "bench.json", compute.choose(device, precision), repeats, commit())
+    )
 
 
 @app.command()
@@ -117,7 +121,7 @@ def data(data: Data = None) -> None:
 
     folder = source.data_folder(data)
     source.load(folder)
-    print(f"MNIST is in {folder / 'mnist'}, as published")
+    print(f"MNIST is in {folder / 'MNIST' / 'raw'}, as published")
 
 
 @app.callback(invoke_without_command=True)

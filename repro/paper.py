@@ -12,8 +12,9 @@ class Claim:
     """A figure of the paper.
 
     rule:
-        ``figure``: reproduced when our 95% interval holds the paper's figure, or lies wholly on its good
-        side where ``better`` names one (a smaller error than the paper's is no failure to reproduce).
+        ``figure``: reproduced when ``direction`` holds and our 95% interval holds the paper's figure, or
+        lies wholly on its good side where ``better`` names one (a smaller error than the paper's is no
+        failure to reproduce). An interval so wide that it says nothing fails the direction.
         ``range``: reproduced when ours lies in ``paper_range`` and ``direction`` holds.
         ``direction``: reproduced when ``direction`` holds; there is no figure to meet.
         ``shown``: set beside the paper's and not judged.
@@ -81,16 +82,17 @@ TEST_THREES = 1010
 
 
 def judge(claim: Claim, value: float, low: float | None, high: float | None, direction_holds: bool) -> str:
-    """The verdict on our ``value`` with interval ``low`` .. ``high``, by the claim's rule."""
-    if claim.rule == "shown":
+    """The verdict on our ``value`` with interval ``low`` .. ``high``, by the claim's rule.
+
+    A figure without an interval (one seed) is shown and not judged.
+    """
+    if claim.rule == "shown" or (claim.rule == "figure" and (low is None or high is None)):
         return "shown"
     met = direction_holds
     if claim.rule == "figure":
         paper = float(claim.paper)
-        low, high = (value if low is None else low), (value if high is None else high)
-        met = low <= paper <= high
-        met |= claim.better == "lower" and high < paper
-        met |= claim.better == "higher" and low > paper
+        better = (claim.better == "lower" and high < paper) or (claim.better == "higher" and low > paper)
+        met = direction_holds and (low <= paper <= high or better)
     elif claim.rule == "range":
-        met = claim.paper_range[0] <= value <= claim.paper_range[1] and direction_holds
+        met = direction_holds and claim.paper_range[0] <= value <= claim.paper_range[1]
     return "reproduced" if met else "direction holds" if direction_holds else "not reproduced"

@@ -18,9 +18,7 @@ def evaluate(logits: Float[Tensor, "case classes"], labels: Int[Tensor, "case"])
     }
 
 
-def calibration_error(
-    logits: Float[Tensor, "case classes"], labels: Int[Tensor, "case"], bins: int = 15
-) -> float:
+def calibration_error(logits: Float[Tensor, "case classes"], labels: Int[Tensor, "case"], bins: int = 15) -> float:
     """Expected calibration error in 0 .. 1, over ``bins`` equal intervals of confidence (Guo et al. 2017)."""
     confidence, guess = torch.softmax(logits.double(), dim=-1).max(-1)
     surplus = confidence - (guess == labels).double()

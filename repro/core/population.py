@@ -30,8 +30,7 @@ class Population(nn.Module):
         self.weights, self.biases = nn.ParameterList(), nn.ParameterList()
         for layer, (fan_in, fan_out) in enumerate(zip(sizes[:-1], sizes[1:], strict=True)):
             drawn = [
-                torch.randn(fan_in, fan_out, generator=generator("initial weights", seed, layer))
-                for seed in seeds
+                torch.randn(fan_in, fan_out, generator=generator("initial weights", seed, layer)) for seed in seeds
             ]
             self.weights.append(torch.stack(drawn) * (2 / fan_in) ** 0.5)
             self.biases.append(torch.zeros(len(seeds), 1, fan_out))
@@ -64,9 +63,7 @@ class Population(nn.Module):
         return alone
 
     @torch.no_grad()
-    def logits(
-        self, images: Float[Tensor, "case unit"], batch: int = 5000
-    ) -> Float[Tensor, "models case classes"]:
+    def logits(self, images: Float[Tensor, "case unit"], batch: int = 5000) -> Float[Tensor, "models case classes"]:
         """Logits without dropout, in fp32 throughout: what evaluation and soft targets are made of."""
         precision, self.dtype = self.dtype, torch.float32
         try:
@@ -127,5 +124,5 @@ def count_multiply_adds(sizes: Sequence[int]) -> int:
 def step_flops(sizes: Sequence[int], batch: int) -> int:
     """Floating-point operations of one training step: every layer forward and for its weights' gradient,
     and all but the first for the gradient of its inputs."""
-    layers = list(zip(sizes[:-1], sizes[1:], strict=True))
-    return sum(2 * batch * a * b * (2 if first else 3) for first, (a, b) in zip([True] + [False] * 99, layers, strict=False))
+    layers = zip(sizes[:-1], sizes[1:], strict=True)
+    return sum(2 * batch * a * b * (3 if number else 2) for number, (a, b) in enumerate(layers))

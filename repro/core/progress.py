@@ -56,7 +56,9 @@ class Watch:
         if not self.console.is_terminal and now - self._told > LINE_SECONDS:
             self._told = now
             left = (self._total - self._done) * (now - self._started) / self._done
-            print(f"{self._now}: {self._done / self._total:.0%} of all, {_span(left)} left", file=sys.stderr, flush=True)
+            print(
+                f"{self._now}: {self._done / self._total:.0%} of all, {_span(left)} left", file=sys.stderr, flush=True
+            )
 
     def say(self, text: object) -> None:
         """Print above the bar."""

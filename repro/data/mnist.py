@@ -68,12 +68,12 @@ class Mnist:
 
 
 def load(folder: Path) -> Mnist:
-    """MNIST from ``folder``/mnist; what is missing or altered there is fetched first.
+    """MNIST from ``folder``/MNIST/raw (torchvision's layout); what is missing or altered is fetched first.
 
     Raises:
         UserError: no source can be reached, or none gives the published bytes.
     """
-    folder = folder / "mnist"
+    folder = folder / "MNIST" / "raw"
     bad = [name for name in DIGESTS if not _is_published(folder / name)]
     if bad:
         altered = [name for name in bad if (folder / name).exists()]
@@ -83,8 +83,7 @@ def load(folder: Path) -> Mnist:
     arrays = [_read_idx(folder / name) for name in DIGESTS]
     tensors = [torch.from_numpy(array) for array in arrays]
     train, test = (
-        LabelledSet(images.flatten(1).float().div_(255), labels.long())
-        for images, labels in (tensors[:2], tensors[2:])
+        LabelledSet(images.flatten(1).float().div_(255), labels.long()) for images, labels in (tensors[:2], tensors[2:])
     )
     return Mnist(train, test, hashlib.sha256("".join(DIGESTS.values()).encode()).hexdigest()[:16])
 

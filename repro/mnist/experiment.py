@@ -12,7 +12,6 @@ from repro.mnist.runs import Bench, Run
 from repro.mnist.settings import ChoiceSettings, Missing, MnistSettings
 
 
-
 def run(settings: MnistSettings, bench: Bench, headline: Callable[[list[dict[str, Any]]], None]) -> None:
     """All of section 3. ``headline`` is called with the records so far once the first seed is done, and
     again after all seeds."""

@@ -4,7 +4,6 @@ import math
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field, replace
-from functools import cached_property
 from typing import Any, Literal
 
 import torch
@@ -50,8 +49,11 @@ class Run:
     def population_key(self) -> tuple:
         """Runs that agree in this see the same batches in the same steps and are trained as one population."""
         alike = replace(self, role="", temperature=1.0, hard_weight=1.0, shifts=None)
-        return (*(getattr(alike, name) for name in ("hidden", "seed", "split", "kept", "share", "early_stopping", "looks")),
-                self.recipe.model_dump_json(), self.seed if self.teacher is None else self.teacher.seed)
+        return (
+            *(getattr(alike, name) for name in ("hidden", "seed", "split", "kept", "share", "early_stopping", "looks")),
+            self.recipe.model_dump_json(),
+            self.seed if self.teacher is None else self.teacher.seed,
+        )
 
 
 @dataclass
@@ -158,9 +160,13 @@ class Bench:
         measured = self._measure(runs, training, cases, soft)
         records = [
             {"key": key, "role": run.role, "seed": run.seed, "settings": self._settings_of(run)}
-            | {"metrics": found, "curve": [[e, errors[m], float(f"{loss[m]:.4g}")] for e, errors, loss in training.history]}
+            | {
+                "metrics": found,
+                "curve": [[e, errors[m], float(f"{loss[m]:.4g}")] for e, errors, loss in training.history],
+            }
             | {"wall_seconds": round(training.seconds / len(runs), 2), "trained_together": len(runs)}
-            | self.about | {"machine": machine(self.compute), "data_digest": self.data.digest}
+            | self.about
+            | {"machine": machine(self.compute), "data_digest": self.data.digest}
             for m, (key, run, found) in enumerate(zip(keys, runs, measured, strict=True))
         ]
         self.kept.add(group, records, dict(training.population.state_dict()))

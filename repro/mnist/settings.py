@@ -43,7 +43,9 @@ class Temperatures(Settings):
 
     widths: tuple[Width, ...] = Field(min_length=1)
     temperatures: tuple[float, ...] = Field(min_length=2, description="tried at every width")
-    extra_temperatures: tuple[float, ...] = Field((), description="tried at the largest width too; inf is logit regression")
+    extra_temperatures: tuple[float, ...] = Field(
+        (), description="tried at the largest width too; inf is logit regression"
+    )
     hard_weight: float = Field(ge=0, le=1)
 
     @field_validator("temperatures", "extra_temperatures")

@@ -68,19 +68,25 @@ def command(record: Record) -> str:
 
 
 def headline(found: list[Record]) -> Group:
-    """The headline tables for the screen."""
-    return Group(*(_screen(title, make(found)) for title, make in list(mnist_tables.TABLES.values())[:2]))
+    """The headline for the screen: the columns that fit there."""
+    title, make = mnist_tables.TABLES["headline"]
+    return Group(_screen(title, make(found)[["net", "paper", "ours", "95% interval", "each seed"]]))
 
 
 def closing(folder: Path, experiment: str) -> Group:
     """What the experiment's command ends with: the verdicts and where everything is."""
-    claims = pd.read_csv(folder / "results" / "claims.csv", keep_default_na=False)
-    claims = claims[["claim", "paper", "ours", "ci_low", "ci_high", "verdict"]]
-    where = (
-        f"tables: {folder / 'results' / experiment}   claims: {folder / 'results' / 'claims.csv'}   "
-        f"figures: {folder / 'figures' / experiment}   all on one page: {folder / 'REPRODUCE.md'}"
-    )
-    return Group(_screen("Claims", claims), where)
+    claims = pd.read_csv(folder / "results" / "claims.csv", keep_default_na=False, dtype=str)
+    short = claims[["claim", "paper"]].copy()
+    short["ours"] = [f"{ours} [{low}, {high}]" if low else ours
+                     for ours, low, high in claims[["ours", "ci_low", "ci_high"]].itertuples(index=False)]  # fmt: skip
+    short["verdict"] = claims["verdict"]
+    places = {
+        "tables": folder / "results" / experiment,
+        "claims": folder / "results" / "claims.csv",
+        "figures": folder / "figures" / experiment,
+        "all on one page": folder / "REPRODUCE.md",
+    }
+    return Group(_screen("Claims", short), *(f"{what}: {place}" for what, place in places.items()))
 
 
 def _table(
@@ -106,11 +112,11 @@ def _figures(folder: Path, found: list[Record]) -> None:
 def _screen(title: str, table: pd.DataFrame) -> Table:
     shown = Table(title=title, box=box.SIMPLE, title_justify="left")
     for column in table.columns:
-        shown.add_column(str(column), overflow="fold")
+        shown.add_column(str(column), overflow="fold", min_width=min(len(str(column)), 12))
     for row in table.astype(str).itertuples(index=False):
         shown.add_row(*row)
     return shown
 
 
 def _plain(value: float | None) -> str:
-    return "" if value is None else f"{value:.6g}"
+    return "" if value is None else f"{value:.5g}"

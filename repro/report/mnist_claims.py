@@ -32,8 +32,7 @@ def select(records: list[Record], role: str, **settings: Any) -> list[Record]:
     found = [
         record
         for record in records
-        if record["role"] == role
-        and all(record["settings"][name] == value for name, value in settings.items())
+        if record["role"] == role and all(record["settings"][name] == value for name, value in settings.items())
     ]
     return sorted(found, key=lambda record: record["seed"])
 
@@ -176,11 +175,11 @@ def _no3(records: list[Record]) -> list[Finding]:
     tuned = "shift chosen on the test set, as in the paper"
     return [
         Finding("mnist.no3_errors", before, _below(stats.mean_interval(distilled), before)),
-        Finding("mnist.no3_errors_on_3", before_on, (before_on.high or before_on.value) < found.cases_on / 2),
+        Finding("mnist.no3_errors_on_3", before_on, _within(before_on, -1, found.cases_on / 2)),
         Finding("mnist.no3_shift", shift, _positive(shift), _honest(found, tuned)),
         Finding("mnist.no3_corrected_errors", after, _positive(gain), _honest(found, tuned, found.curve)),
         Finding("mnist.no3_corrected_errors_on_3", after_on, _positive(gain_on), _honest(found, tuned, found.curve_on)),
-        Finding("mnist.no3_corrected_acc_on_3", accuracy, (accuracy.low or accuracy.value) >= 97,
+        Finding("mnist.no3_corrected_acc_on_3", accuracy, _within(accuracy, 97, 101),
                 _honest(found, tuned, 100 - 100 * found.curve_on / found.cases_on)),
     ]  # fmt: skip
 
@@ -197,7 +196,7 @@ def _only78(records: list[Record]) -> list[Finding]:
     lowered = stats.mean_interval([-found.shifts[i] for i in found.tuned])
     tuned = "shift chosen on the test set, as in the paper"
     return [
-        Finding("mnist.only78_error", before, (before.high or before.value) < 79.98),
+        Finding("mnist.only78_error", before, _within(before, -1, 79.98)),
         Finding("mnist.only78_shift", lowered, _positive(lowered), _honest(found, tuned, sign=-1)),
         Finding("mnist.only78_corrected_error", after, _positive(gain), _honest(found, tuned, percent)),
     ]
@@ -230,16 +229,26 @@ def _theory() -> list[Finding]:
     nearer = all(b < a for a, b in zip(distance[:-1], distance[1:], strict=True))
     note = ", ".join(f"T={t:g}: {r:.3f}" for t, r in ratios.items() if t in (1, 5, 20, 100, 1000))
     last = ratios[GRADIENT_TEMPERATURES[-1]]
-    return [Finding("theory.logit_matching", Estimate(last, last, last, 1), nearer, f"exact arithmetic, no sampling; {note}")]
+    return [
+        Finding(
+            "theory.logit_matching", Estimate(last, last, last, 1), nearer, f"exact arithmetic, no sampling; {note}"
+        )
+    ]
 
 
 def _below(first: Estimate, second: Estimate) -> bool:
-    """First lower than second, their intervals apart."""
-    return (first.value if first.high is None else first.high) < (second.value if second.low is None else second.low)
+    """First lower than second, their intervals apart; false where one has none."""
+    return first.high is not None and second.low is not None and first.high < second.low
 
 
 def _positive(estimate: Estimate) -> bool:
-    return (estimate.value if estimate.low is None else estimate.low) > 0
+    """The whole interval above zero; false where there is none."""
+    return estimate.low is not None and estimate.low > 0
+
+
+def _within(estimate: Estimate, low: float, high: float) -> bool:
+    """The whole interval between two bounds; false where there is none."""
+    return estimate.low is not None and low <= estimate.low and estimate.high < high
 
 
 def _range(estimate: Estimate, form: str = ".4g") -> str:

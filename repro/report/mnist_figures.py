@@ -9,16 +9,16 @@ import matplotlib
 
 matplotlib.use("Agg")
 
-import matplotlib.pyplot as plt  # noqa: E402
-import numpy as np  # noqa: E402
-from matplotlib.figure import Figure  # noqa: E402
-from matplotlib.ticker import FixedFormatter, FixedLocator, NullFormatter, NullLocator  # noqa: E402
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.ticker import FixedFormatter, FixedLocator, NullFormatter, NullLocator
 
-from repro import paper  # noqa: E402
-from repro.core import stats  # noqa: E402
-from repro.core.store import write  # noqa: E402
-from repro.report import mnist_claims as claims  # noqa: E402
-from repro.report.records import Record  # noqa: E402
+from repro import paper
+from repro.core import stats
+from repro.core.store import write
+from repro.report import mnist_claims as claims
+from repro.report.records import Record
 
 OURS, PAPER, SECOND, THIRD = "#1f5fa8", "#c1272d", "#d98c00", "#4c9a4c"
 
@@ -129,7 +129,9 @@ def size_of_transfer_set(records: list[Record]) -> Figure:
         _level(axis, stats.mean_interval(claims.errors(teacher)), THIRD, "teacher")
     for value, label in ((146, "paper, 100%: hard 146"), (74, "paper, 100%: soft 74")):
         axis.plot([100], [value], "*", color=PAPER, markersize=11)
-        axis.annotate(label, (100, value), textcoords="offset points", xytext=(-8, 4), ha="right", fontsize=7, color=PAPER)
+        axis.annotate(
+            label, (100, value), textcoords="offset points", xytext=(-8, 4), ha="right", fontsize=7, color=PAPER
+        )
     axis.set_xscale("log")
     axis.set_yscale("log")
     axis.xaxis.set_major_locator(FixedLocator([100 * share for share in shares]))
@@ -165,7 +167,9 @@ def training_curves(records: list[Record]) -> Figure:
             axes[0].axhline(figure_of_paper, color=colour, linestyle="--", linewidth=1)
             axes[0].annotate(f"paper {figure_of_paper}", (1, figure_of_paper), xycoords=("axes fraction", "data"),
                              ha="right", va="bottom", fontsize=7, color=colour)  # fmt: skip
-    for axis, label in zip(axes, ("test errors of 10,000", "training loss (each net's own objective, nats)"), strict=True):
+    for axis, label in zip(
+        axes, ("test errors of 10,000", "training loss (each net's own objective, nats)"), strict=True
+    ):
         axis.set_yscale("log")
         axis.set_xlabel("epoch")
         axis.set_ylabel(label)

@@ -69,7 +69,9 @@ def gap(records: list[Record]) -> pd.DataFrame:
         if not a or len(a) != len(b):
             continue
         difference = stats.paired_difference(claims.errors(a), claims.errors(b))
-        wrong = [[metrics.unpack(r["metrics"]["test_wrong"], TEST_CASES) for r in pair] for pair in zip(a, b, strict=True)]
+        wrong = [
+            [metrics.unpack(r["metrics"]["test_wrong"], TEST_CASES) for r in pair] for pair in zip(a, b, strict=True)
+        ]
         ids = [HEADLINE[role][1] for role in (first, second)]
         figures = [paper.BY_ID[claim].paper for claim in ids if claim]
         rows.append(
@@ -138,7 +140,9 @@ def sizes(records: list[Record]) -> pd.DataFrame:
     rows = []
     shares = sorted({r["settings"]["share"] for r in records if r["role"].startswith("share of the data")})
     for share in shares:
-        hard, soft = (claims.select(records, f"share of the data, {kind} targets", share=share) for kind in ("hard", "soft"))
+        hard, soft = (
+            claims.select(records, f"share of the data, {kind} targets", share=share) for kind in ("hard", "soft")
+        )
         if not hard or len(hard) != len(soft):
             continue
         row = {"share": f"{share:.0%}", "cases": f"{hard[0]['metrics']['train_cases']:,}"}
@@ -157,7 +161,9 @@ def theory(records: list[Record]) -> pd.DataFrame:
     widest = max(claims.widths(records), default=0)
     students = {
         float(r["settings"]["temperature"]): stats.mean_interval(
-            claims.errors(claims.select(records, r["role"], hidden=[widest, widest], temperature=r["settings"]["temperature"]))
+            claims.errors(
+                claims.select(records, r["role"], hidden=[widest, widest], temperature=r["settings"]["temperature"])
+            )
         )
         for r in records
         if r["role"] == "width x temperature" and r["settings"]["hidden"] == [widest, widest]

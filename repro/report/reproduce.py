@@ -42,10 +42,11 @@ UNSAID = """\
 | the optimum when several shifts tie | the one nearest to zero |"""
 
 RULES = """\
-Verdicts are computed by `repro/paper.py`. *reproduced*: the 95% interval of the mean over seeds holds the paper's
-figure, or lies wholly on its better side where lower (or higher) is better; for a range or a statement, ours lies
-in it and its direction holds. *direction holds*: the figure is not met, but the effect that the row is about is
-there, with intervals clear of each other. *not reproduced*: neither. *shown*: not judged."""
+Verdicts are computed by `repro/paper.py`, each claim's direction by the report. *reproduced*: the effect that the
+row is about is there, with intervals clear of each other, and the 95% interval of the mean over seeds holds the
+paper's figure or lies wholly on its better side (fewer errors than the paper's is no failure); for a range or a
+statement, ours lies in it. *direction holds*: the effect is there and the figure is not met. *not reproduced*:
+the effect is not there, or not clear of the noise. *shown*: not judged."""
 
 
 def page(

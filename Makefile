@@ -1,0 +1,39 @@
+# Every target sets up what it needs: a virtual environment in .venv with the project installed.
+PYTHON ?= python3
+VENV ?= .venv
+REPRO = $(VENV)/bin/python -m repro
+ARGS ?=
+
+.PHONY: help mnist mnist-choice report bench test lint clean
+
+help:
+	@echo 'make mnist         section 3 on MNIST, the paper profile (about an hour on 2 cores)'
+	@echo 'make mnist ARGS="--profile quick"    the same in a few minutes; --profile smoke in seconds'
+	@echo 'make mnist-choice  the recipes that the paper profile was chosen from, on the validation split'
+	@echo 'make report        all tables, figures and verdicts anew from the records; trains nothing'
+	@echo 'make bench         the speed ratios of results/bench.json'
+	@echo 'make test          the tests (a few minutes)'
+	@echo 'make lint          ruff'
+	@echo 'make clean         remove the virtual environment; runs/ and data/ stay'
+
+mnist mnist-choice report bench: $(VENV)/installed
+	$(REPRO) $@ $(ARGS)
+
+test: $(VENV)/installed-test
+	$(VENV)/bin/python -m pytest $(ARGS)
+
+lint: $(VENV)/installed-test
+	$(VENV)/bin/ruff check repro tests
+
+$(VENV)/installed: pyproject.toml
+	$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("error: Python 3.11 or newer is needed, not " + sys.version.split()[0])'
+	$(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -e .
+	touch $@
+
+$(VENV)/installed-test: $(VENV)/installed
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -e '.[test]'
+	touch $@
+
+clean:
+	rm -rf $(VENV)
