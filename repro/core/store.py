@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import filelock
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import load as load_safetensors
 from safetensors.torch import save as save_safetensors
@@ -94,7 +95,7 @@ def _digest(tensors: dict[str, Tensor], about: str) -> str:
     digest = hashlib.sha256(about.encode())
     for name in sorted(tensors):
         digest.update(f"{name}:{tensors[name].dtype}:{tuple(tensors[name].shape)}".encode())
-        digest.update(tensors[name].reshape(-1).view(-1).numpy().tobytes())
+        digest.update(tensors[name].reshape(-1).view(torch.uint8).numpy())
     return digest.hexdigest()
 
 

@@ -156,9 +156,12 @@ class Training:
                 yield self._snapshot(last=stop or self.step == self.steps)
                 if stop:
                     return
-            due = time.monotonic() - self._saved_at > max(CHECKPOINT_SECONDS, 20 * self._save_took)
-            if due and self.step < self.steps:
+            if self.step < self.steps and self._checkpoint_due():
                 self.save()
+
+    def _checkpoint_due(self) -> bool:
+        """Every few seconds, but never so often that writing takes more than a twentieth of the time."""
+        return time.monotonic() - self._saved_at > max(CHECKPOINT_SECONDS, 20 * self._save_took)
 
     def _train_step(self) -> None:
         """Forward, backward, update, constraint."""

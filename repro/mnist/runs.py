@@ -152,7 +152,7 @@ class Bench:
             self.data.split("validation") if first.early_stopping else None,
         )
         flops = step_flops(first.sizes, first.recipe.batch) * len(runs)
-        self.watch.advance(flops * training.step)
+        self.watch.expect(-flops * training.step)  # done in an earlier sitting
         seen = self.data.split("validation") if first.split == "train" else self.data.test
         for snapshot in training.run(first.looks, lambda: self.watch.advance(flops)):
             errors = (snapshot.population.logits(seen.images).argmax(-1) != seen.labels).sum(-1)

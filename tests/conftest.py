@@ -1,0 +1,51 @@
+"""Shape annotations are checked in every test; a small stand-in for MNIST serves where the real one need not."""
+
+import os
+from pathlib import Path
+
+import pytest
+import torch
+from jaxtyping import install_import_hook
+
+install_import_hook(["repro.core.distill", "repro.core.population", "repro.core.metrics"], "beartype.beartype")
+
+from repro.core import compute, store  # noqa: E402
+from repro.core.progress import Watch  # noqa: E402
+from repro.data.mnist import LabelledSet, Mnist, data_folder, load  # noqa: E402
+from repro.mnist.runs import Bench  # noqa: E402
+
+
+def blobs(count: int, seed: int) -> LabelledSet:
+    """Images in which the class is a bright row of pixels under noise; the classes come in equal numbers."""
+    draw = torch.Generator().manual_seed(seed)
+    labels = torch.arange(count) % 10
+    images = 0.5 * torch.rand(count, 28, 28, generator=draw)
+    images[torch.arange(count), 2 + 2 * labels] += 0.5
+    return LabelledSet(images.flatten(1), labels)
+
+
+@pytest.fixture
+def toy() -> Mnist:
+    """1,200 training and 300 test cases that a tiny net learns in a few steps."""
+    return Mnist(blobs(1200, 0), blobs(300, 1), "toy")
+
+
+@pytest.fixture(scope="session")
+def real_folder() -> Path:
+    """The data directory with the real MNIST in it, fetched where it is missing."""
+    folder = data_folder(None).resolve()
+    load(folder)
+    os.environ["REPRO_DATA"] = str(folder)
+    return folder
+
+
+@pytest.fixture
+def bench_for(tmp_path: Path):
+    """Makes a bench on the CPU in fp32 for given settings and data."""
+
+    def make(settings, data: Mnist, folder: str = "runs") -> Bench:
+        about = {"experiment": "mnist", "profile": "test", "overrides": [], "config": "none", "commit": "none"}
+        chosen = compute.choose("cpu", "fp32")
+        return Bench(settings, data, store.Store(tmp_path / folder), chosen, Watch("test"), about)
+
+    return make

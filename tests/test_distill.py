@@ -1,0 +1,141 @@
+"""Equations 1 to 4 against plain float64 arithmetic, and the properties that make them what they are."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from repro.core import distill
+
+STUDENT = torch.tensor([[1.0, -2.0, 0.5], [0.0, 3.0, -1.0]], dtype=torch.float64)
+TEACHER = torch.tensor([[2.0, 0.0, -1.0], [-1.0, 4.0, 1.0]], dtype=torch.float64)
+LABELS = torch.tensor([0, 1])
+
+logits = st.lists(st.floats(-20, 20), min_size=4, max_size=4)
+
+
+def plain_softmax(row: list[float], temperature: float) -> list[float]:
+    """Equation 1, letter by letter."""
+    top = [math.exp(z / temperature) for z in row]
+    return [t / sum(top) for t in top]
+
+
+def plain_soft_loss(student: torch.Tensor, teacher: torch.Tensor, temperature: float) -> float:
+    """T^2 times the sum over classes of p log(p / q), averaged over cases only."""
+    total = 0.0
+    for z, v in zip(student.tolist(), teacher.tolist(), strict=True):
+        q, p = plain_softmax(z, temperature), plain_softmax(v, temperature)
+        total += sum(a * math.log(a / b) for a, b in zip(p, q, strict=True))
+    return temperature**2 * total / len(student)
+
+
+@pytest.mark.parametrize("temperature", [1.0, 2.5, 20.0])
+def test_soft_targets_are_equation_1(temperature):
+    expected = [plain_softmax(row, temperature) for row in TEACHER.tolist()]
+    np.testing.assert_allclose(distill.soften(TEACHER, temperature), expected, rtol=1e-12)
+
+
+@pytest.mark.parametrize("temperature", [1.0, 2.5, 20.0])
+def test_soft_target_loss_is_the_plain_sum(temperature):
+    ours = distill.soft_target_loss(STUDENT, TEACHER, temperature)
+    assert float(ours) == pytest.approx(plain_soft_loss(STUDENT, TEACHER, temperature), rel=1e-12)
+
+
+def test_golden_values():
+    """Worked out with scipy.special.rel_entr: a change of T^2, of the mean over cases or of the sum over classes shows."""
+    assert float(distill.soft_target_loss(STUDENT, TEACHER, 1.0)) == pytest.approx(0.1945940397, abs=1e-9)
+    hard = -(math.log(plain_softmax(STUDENT[0].tolist(), 1)[0]) + math.log(plain_softmax(STUDENT[1].tolist(), 1)[1])) / 2
+    assert float(distill.hard_target_loss(STUDENT, LABELS)) == pytest.approx(hard, rel=1e-12)
+    regression = distill.logit_regression_loss(STUDENT, TEACHER)
+    d = (STUDENT - TEACHER).numpy()
+    d = d - d.mean(1, keepdims=True)
+    assert float(regression) == pytest.approx((d**2).sum() / (2 * 3 * 2), rel=1e-12)
+
+
+@pytest.mark.parametrize("temperature", [1.0, 4.0, 20.0, math.inf])
+@pytest.mark.parametrize("weight", [0.0, 0.3, 1.0])
+def test_gradients_match_finite_differences(temperature, weight):
+    student = STUDENT.clone().requires_grad_()
+    assert torch.autograd.gradcheck(
+        lambda z: distill.distillation_loss(z, TEACHER, LABELS, torch.tensor(temperature), weight), student
+    )
+
+
+@pytest.mark.parametrize("temperature", [1.0, 3.0, 20.0])
+def test_gradient_of_soft_targets_is_equation_2_times_T_squared(temperature):
+    student = STUDENT.clone().requires_grad_()
+    distill.soft_target_loss(student, TEACHER, temperature).backward()
+    expected = temperature**2 * distill.exact_gradient(STUDENT, TEACHER, temperature) / len(STUDENT)
+    torch.testing.assert_close(student.grad, expected)
+
+
+def test_hard_targets_keep_their_weight_when_the_temperature_changes():
+    """With T^2 the soft gradient tends to a limit as T grows, instead of vanishing as 1 / T^2."""
+    sizes = []
+    for temperature in (20.0, 40.0, 80.0):
+        student = STUDENT.clone().requires_grad_()
+        distill.soft_target_loss(student, TEACHER, temperature).backward()
+        sizes.append(float(student.grad.norm()))
+    assert max(sizes) / min(sizes) < 1.05
+
+
+@settings(deadline=None, max_examples=60)
+@given(logits, logits)
+def test_loss_tends_to_logit_regression_at_high_temperature(student, teacher):
+    z, v = (torch.tensor([row], dtype=torch.float64) for row in (student, teacher))
+    limit = float(distill.logit_regression_loss(z, v))
+    assert float(distill.soft_target_loss(z, v, 1e5)) == pytest.approx(limit, rel=1e-2, abs=1e-4)
+
+
+@settings(deadline=None, max_examples=60)
+@given(logits, logits, st.floats(0.5, 50))
+def test_loss_is_zero_for_equals_only(student, teacher, temperature):
+    z, v = (torch.tensor([row], dtype=torch.float64) for row in (student, teacher))
+    assert float(distill.soft_target_loss(z, z + 3.0, temperature)) == pytest.approx(0, abs=1e-8)
+    apart = (distill.soften(z, temperature) - distill.soften(v, temperature)).abs().max()
+    assert float(distill.soft_target_loss(z, v, temperature)) >= float(apart) ** 2 / 2 - 1e-9
+
+
+@settings(deadline=None, max_examples=60)
+@given(logits, st.floats(0.5, 20), st.floats(1.1, 5))
+def test_only_logits_over_temperature_matter(student, temperature, factor):
+    z = torch.tensor([student], dtype=torch.float64)
+    torch.testing.assert_close(distill.soften(z * factor, temperature * factor), distill.soften(z, temperature))
+
+
+def test_ratio_of_gradients_tends_to_one():
+    """Section 2.1, for zero-mean logits."""
+    z, v = STUDENT - STUDENT.mean(-1, keepdim=True), TEACHER - TEACHER.mean(-1, keepdim=True)
+    distances = []
+    for temperature in (5.0, 50.0, 500.0):
+        ratio = distill.exact_gradient(z, v, temperature) / distill.high_temperature_gradient(z, v, temperature)
+        distances.append(float((ratio - 1).abs().max()))
+    assert distances[0] > distances[1] > distances[2] and distances[2] < 0.01
+
+
+def test_each_member_has_its_own_temperature_and_weight():
+    z = torch.stack([STUDENT, 2 * STUDENT, STUDENT + 1])
+    temperature, weight = torch.tensor([1.0, 20.0, math.inf]), torch.tensor([0.0, 0.3, 0.5])
+    together = distill.distillation_loss(z, TEACHER, LABELS, temperature, weight)
+    for m in range(3):
+        alone = distill.distillation_loss(z[m], TEACHER, LABELS, float(temperature[m]), float(weight[m]))
+        torch.testing.assert_close(together[m], alone, check_dtype=False)
+
+
+def test_student_gets_a_gradient_and_teacher_none():
+    student = STUDENT.clone().requires_grad_()
+    distill.distillation_loss(student, TEACHER, LABELS, 4.0, 0.1).backward()
+    assert student.grad is not None and float(student.grad.abs().sum()) > 0
+
+
+def test_ensemble_means():
+    pair = torch.stack([STUDENT, TEACHER])
+    arithmetic = distill.soften(distill.arithmetic_mean(pair, 2.0), 2.0)
+    torch.testing.assert_close(arithmetic, (distill.soften(STUDENT, 2.0) + distill.soften(TEACHER, 2.0)) / 2)
+    geometric = (distill.soften(STUDENT, 1.0) * distill.soften(TEACHER, 1.0)).sqrt()
+    torch.testing.assert_close(
+        distill.soften(distill.geometric_mean(pair), 1.0), geometric / geometric.sum(-1, keepdim=True)
+    )

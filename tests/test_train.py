@@ -1,0 +1,155 @@
+"""The loop: populations against nets alone, exact resume, alignment, early stopping."""
+
+import pytest
+import torch
+
+from repro.core import compute, store
+from repro.core.train import CHECKPOINT_SECONDS, Member, Recipe, Training, TransferSet
+
+CPU = compute.choose("cpu", "fp32")
+SIZES = (784, 16, 12, 10)
+NOISY = Recipe(epochs=1, batch=50, learning_rate=0.003, warmup=0.2, weight_decay=0.01, max_norm=1.0,
+               drop_input=0.2, drop_hidden=0.5, jitter=1)  # fmt: skip
+
+
+def transfer_set(toy, soft: bool = True) -> TransferSet:
+    draw = torch.Generator().manual_seed(5)
+    teacher = 4 * torch.randn(len(toy.train), 10, generator=draw) if soft else None
+    return TransferSet(toy.train.images, toy.train.labels, teacher)
+
+
+def finish(training: Training) -> list[torch.Tensor]:
+    for _ in training.run():
+        pass
+    return [parameter.detach().clone() for parameter in training.population.parameters()]
+
+
+@pytest.mark.parametrize("optimiser", ["adamw", "sgd"])
+def test_a_member_of_a_population_is_the_net_trained_alone(toy, optimiser):
+    recipe = NOISY.model_copy(update={"optimiser": optimiser})
+    half = torch.arange(600)
+    members = [Member(3, 20.0, 0.1, half), Member(4, 4.0, 0.5, half + 600), Member(4, 1.0, 1.0, half + 600)]
+    data = transfer_set(toy)
+    together = finish(Training(SIZES, members, data, recipe, CPU))
+    for m, member in enumerate(members):
+        alone = finish(Training(SIZES, [member], data, recipe, CPU))
+        for a, b in zip(alone, together, strict=True):
+            torch.testing.assert_close(a[0], b[m], rtol=1e-4, atol=1e-5)
+
+
+class Killed(Exception):
+    """Stands for a process that ends here."""
+
+
+@pytest.mark.parametrize("optimiser", ["adamw", "sgd"])
+@pytest.mark.parametrize("at", [1, 7, 12, 23])
+def test_killed_and_resumed_ends_bit_identical(toy, tmp_path, monkeypatch, optimiser, at):
+    recipe = NOISY.model_copy(update={"optimiser": optimiser})
+    members, data = [Member(0, 20.0, 0.1), Member(0, 2.0, 0.1)], transfer_set(toy)
+
+    def whole(checkpoint, stop=None):
+        training = Training(SIZES, members, data, recipe, CPU, checkpoint, toy.split("validation"))
+        for snapshot in training.run(4, on_step=lambda: maybe_kill(training.step == stop)):
+            training.history.append([snapshot.step, snapshot.loss.tolist()])
+        best = training.best_population().state_dict()
+        return training.population.state_dict(), best, training.history
+
+    def maybe_kill(now):
+        if now:
+            raise Killed
+
+    monkeypatch.setattr(Training, "_checkpoint_due", lambda training: training.step % 3 == 0)
+    expected = whole(None)
+    checkpoint = tmp_path / "checkpoint"
+    with pytest.raises(Killed):
+        whole(checkpoint, at)
+    assert checkpoint.exists() == (at > 3)
+    resumed = whole(checkpoint)
+    for a, b in zip(expected[:2], resumed[:2], strict=True):
+        assert all(torch.equal(a[name], b[name]) for name in a)
+    assert expected[2] == resumed[2]
+
+
+def test_a_damaged_checkpoint_is_named_and_set_aside(toy, tmp_path, capsys):
+    checkpoint = tmp_path / "checkpoint"
+    training = Training(SIZES, [Member(0)], transfer_set(toy, soft=False), NOISY, CPU, checkpoint)
+    training.save()
+    content = bytearray(checkpoint.read_bytes())
+    content[len(content) // 2] ^= 1
+    checkpoint.write_bytes(content)
+    again = Training(SIZES, [Member(0)], transfer_set(toy, soft=False), NOISY, CPU, checkpoint)
+    assert again.step == 0 and "damaged" in capsys.readouterr().err
+    assert not checkpoint.exists() and (tmp_path / "checkpoint.damaged").exists()
+    finish(again)
+
+
+def test_images_labels_and_soft_targets_stay_aligned_under_shuffling(toy):
+    """Each case carries its number in every array; batches must agree on it."""
+    number = torch.arange(1200)
+    data = TransferSet(number[:, None].float().expand(-1, 784), number, number[:, None].float().expand(-1, 10))
+    members = [Member(0, 2.0, 0.5), Member(1, 2.0, 0.5)]
+    training = Training(SIZES, members, data, Recipe(epochs=1, batch=64, learning_rate=0.1), CPU)
+    for step in (0, 5, 18):
+        images, labels, teacher = training.batch(step)
+        assert torch.equal(images[..., 0], labels.float()) and torch.equal(teacher[..., 0], labels.float())
+        assert not torch.equal(labels[0], labels[1])
+
+
+def test_the_teacher_is_not_changed_by_distillation(toy):
+    data = transfer_set(toy)
+    before = data.teacher.clone()
+    finish(Training(SIZES, [Member(0, 20.0, 0.1)], data, NOISY, CPU))
+    assert torch.equal(data.teacher, before)
+
+
+def test_soft_targets_alone_teach_without_labels(toy):
+    """Labels that are all wrong do not matter when their weight is zero."""
+    teacher = 8.0 * torch.nn.functional.one_hot(toy.train.labels, 10)
+    wrong = (toy.train.labels + 1) % 10
+    recipe = Recipe(epochs=12, batch=50, learning_rate=0.003)
+    training = Training((784, 32, 32, 10), [Member(0, 4.0, 0.0)],
+                        TransferSet(toy.train.images, wrong, teacher), recipe, CPU)  # fmt: skip
+    finish(training)
+    right = training.population.logits(toy.test.images)[0].argmax(-1) == toy.test.labels
+    assert float(right.float().mean()) > 0.9
+
+
+def test_early_stopping_keeps_the_best_and_stops(toy):
+    recipe = Recipe(epochs=30, batch=50, learning_rate=0.01, patience=3)
+    training = Training((784, 32, 32, 10), [Member(0), Member(1)], transfer_set(toy, soft=False), recipe, CPU,
+                        validation=toy.split("validation"))  # fmt: skip
+    finish_steps = [snapshot.step for snapshot in training.run(30)]
+    assert training.step < training.steps and finish_steps[-1] == training.step
+    validation = toy.split("validation")
+    errors = (training.best_population().logits(validation.images).argmax(-1) != validation.labels).sum(-1)
+    assert torch.equal(errors, training.best_errors)
+
+
+def test_soft_targets_without_a_teacher_are_refused(toy):
+    with pytest.raises(ValueError, match="teacher"):
+        Training(SIZES, [Member(0, 2.0, 0.5)], transfer_set(toy, soft=False), NOISY, CPU)
+
+
+def test_members_must_take_the_same_number_of_cases(toy):
+    members = [Member(0, cases=torch.arange(10)), Member(0, cases=torch.arange(20))]
+    with pytest.raises(ValueError, match="number of cases"):
+        Training(SIZES, members, transfer_set(toy, soft=False), NOISY, CPU)
+
+
+def test_schedules():
+    recipe = Recipe(epochs=1, learning_rate=1.0, warmup=0.1)
+    rates = [recipe.rate(step, 100) for step in range(100)]
+    assert max(rates) == pytest.approx(1.0) and rates[0] < 0.1 and 0 < rates[-1] < 0.02
+    assert Recipe(epochs=1, learning_rate=2.0, schedule="constant").rate(99, 100) == 2.0
+    assert Recipe(epochs=1, learning_rate=2.0, schedule="cosine").rate(50, 100) == pytest.approx(1.0)
+
+
+def test_checkpoints_are_frequent():
+    assert CHECKPOINT_SECONDS <= 5
+
+
+def test_saved_tensors_come_back(tmp_path):
+    tensors = {"a": torch.randn(3, 4), "b": torch.arange(5), "c": torch.randn(2).to(torch.bfloat16)}
+    store.save_tensors(tmp_path / "file", tensors, {"step": 3})
+    found, about = store.load_tensors(tmp_path / "file")
+    assert about == {"step": 3} and all(torch.equal(tensors[name], found[name]) for name in tensors)
