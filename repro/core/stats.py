@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 from scipy import stats
@@ -79,7 +80,12 @@ def noise_spread(table: np.ndarray) -> float:
     residual = table - table.mean(0) - table.mean(1, keepdims=True) + table.mean()
     freedom = (seeds - 1) * (conditions - 1)
     deviation = np.sqrt((residual**2).sum() / freedom / seeds)
-    return float(stats.studentized_range.ppf(LEVEL, conditions, freedom) * deviation)
+    return _studentised_range(conditions, freedom) * float(deviation)
+
+
+@cache
+def _studentised_range(conditions: int, freedom: int) -> float:
+    return float(stats.studentized_range.ppf(LEVEL, conditions, freedom))
 
 
 def argmin_interval(table: np.ndarray, where: Sequence[float], draws: int = 2000) -> tuple[float, float, float]:

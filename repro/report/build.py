@@ -77,6 +77,8 @@ def closing(folder: Path, experiment: str) -> Group:
     """What the experiment's command ends with: the verdicts and where everything is."""
     claims = pd.read_csv(folder / "results" / "claims.csv", keep_default_na=False, dtype=str)
     short = claims[["claim", "paper"]].copy()
+    claims = claims.assign(**{name: [f"{float(v):.4g}" if v else "" for v in claims[name]]
+                              for name in ("ours", "ci_low", "ci_high")})  # fmt: skip
     short["ours"] = [f"{ours} [{low}, {high}]" if low else ours
                      for ours, low, high in claims[["ours", "ci_low", "ci_high"]].itertuples(index=False)]  # fmt: skip
     short["verdict"] = claims["verdict"]

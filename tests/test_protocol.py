@@ -1,0 +1,130 @@
+"""No leaks: what trains and what chooses never depends on the test set; what is left out stays out."""
+
+import dataclasses
+
+import pytest
+import torch
+
+from repro import config
+from repro.data.mnist import LabelledSet, Mnist
+from repro.mnist import experiment
+from repro.mnist.settings import MnistSettings
+from repro.report import mnist_claims
+
+
+@pytest.fixture
+def smoke() -> MnistSettings:
+    settings = config.load(MnistSettings, config.profile_path("mnist", "smoke"))
+    return settings.model_copy(update={"train_cases": 1200})
+
+
+def all_runs(settings):
+    return [
+        run
+        for seed in range(settings.seeds)
+        for run in (
+            *experiment.headline_runs(settings, seed),
+            *experiment.temperature_runs(settings, seed),
+            *experiment.missing_runs(settings, "no3", seed),
+            *experiment.missing_runs(settings, "only78", seed),
+            *experiment.size_runs(settings, seed),
+        )
+    ]
+
+
+def test_train_and_validation_split_the_training_cases(toy):
+    marked = Mnist(LabelledSet(torch.arange(1200.0)[:, None], torch.zeros(1200)), toy.test, "marked")
+    parts = [set(marked.split(part).images[:, 0].tolist()) for part in ("train", "validation", "all")]
+    assert not parts[0] & parts[1] and parts[0] | parts[1] == parts[2]
+    assert len(parts[1]) == 200
+
+
+def test_real_splits_are_disjoint_from_each_other_and_from_test(real_folder):
+    from repro.data.mnist import load
+
+    data = load(real_folder)
+    assert [len(data.split(part)) for part in ("train", "validation", "all")] == [50_000, 10_000, 60_000]
+    assert len(data.test) == 10_000
+    bytes_of = [{image.tobytes() for image in (part.images * 255).round().byte().numpy()}
+                for part in (data.split("train"), data.split("validation"), data.test)]  # fmt: skip
+    assert not bytes_of[0] & bytes_of[1] and not bytes_of[2] & (bytes_of[0] | bytes_of[1])
+    assert int((data.test.labels == 3).sum()) == 1010
+
+
+def test_no_3_in_the_no_3_set_and_nothing_but_7_and_8(toy, bench_for, smoke):
+    bench = bench_for(smoke, toy)
+    for part, kept in (("no3", {0, 1, 2, 4, 5, 6, 7, 8, 9}), ("only78", {7, 8})):
+        for run in experiment.missing_runs(smoke, part, 0):
+            cases = bench.cases(run)
+            assert set(toy.train.labels[cases].tolist()) == kept
+            if run.split == "train":
+                assert int(cases.max()) < 1000
+
+
+def test_only_the_teacher_sees_jitter_and_dropout():
+    settings = config.load(MnistSettings, config.profile_path("mnist", "paper"))
+    for run in all_runs(settings):
+        noise = (run.recipe.jitter, run.recipe.drop_input, run.recipe.drop_hidden)
+        assert noise == ((2, 0.2, 0.5) if run.role == "teacher" else (0, 0, 0))
+        if run.role != "teacher":
+            assert run.recipe.weight_decay == 0 and run.recipe.max_norm is None
+
+
+def test_the_paper_profile_is_the_papers():
+    settings = config.load(MnistSettings, config.profile_path("mnist", "paper"))
+    assert settings.seeds >= 5 and settings.train_cases == 60_000
+    assert settings.teacher.hidden == (1200, 1200) and settings.teacher.recipe.max_norm is not None
+    assert settings.baseline.hidden == settings.distilled.hidden == (800, 800)
+    assert settings.distilled.temperature == 20
+    assert [w.units for w in settings.temperatures.widths] == [30, 100, 300, 800]
+    assert settings.temperatures.temperatures == (1, 2, 2.5, 3, 4, 5, 8, 10, 15, 20, 40)
+    assert [s.share for s in settings.sizes.sizes] == [0.01, 0.03, 0.1, 0.3, 1.0]
+
+
+def test_students_learn_from_another_net_of_their_own_seed():
+    settings = config.load(MnistSettings, config.profile_path("mnist", "smoke"))
+    for run in all_runs(settings):
+        if run.teacher is not None:
+            assert run.teacher.role == "teacher" and run.teacher.seed == run.seed and run.hidden != run.teacher.hidden
+
+
+def test_weights_and_honest_shifts_do_not_depend_on_the_test_set(toy, bench_for, smoke):
+    """The whole experiment twice, the second time with another test set: every weight, every early stop
+    and every honestly chosen shift is the same to the bit; only what was measured on test differs."""
+    garbage = LabelledSet(torch.rand(300, 784), (toy.test.labels + 3) % 10)
+    found = []
+    for folder, data in (("a", toy), ("b", dataclasses.replace(toy, test=garbage))):
+        bench = bench_for(smoke, data, folder)
+        experiment.run(smoke, bench, lambda records: None)
+        weights = [bench.weights_of(run).state_dict() for run in all_runs(smoke)]
+        honest = [mnist_claims.shifted(list(bench.finished.values()), part).honest for part in ("no3", "only78")]
+        stops = [record["metrics"].get("stopped_epoch") for record in bench.finished.values()]
+        errors = [record["metrics"]["test_errors"] for record in bench.finished.values()]
+        found.append((weights, honest, stops, errors))
+    (weights, *chosen, errors), (weights_b, *chosen_b, errors_b) = found
+    for a, b in zip(weights, weights_b, strict=True):
+        assert all(torch.equal(a[name], b[name]) for name in a)
+    assert chosen == chosen_b and errors != errors_b
+
+
+def test_a_finished_run_is_not_run_again(toy, bench_for, smoke):
+    bench = bench_for(smoke, toy)
+    runs = experiment.headline_runs(smoke, 0)
+    first = [bench.carry_out([run]) for run in runs]
+    again = bench_for(smoke, toy)
+    assert again.plan(runs) == []
+    assert [again.carry_out([run]) for run in runs] == first
+
+
+def test_the_name_of_a_run_depends_on_all_that_determines_it(toy, bench_for, smoke):
+    bench = bench_for(smoke, toy)
+    run = experiment.headline_runs(smoke, 0)[2]
+    changes = {
+        "seed": 1, "temperature": 3.0, "hard_weight": 0.9, "hidden": (31, 32), "split": "train", "share": 0.5,
+        "kept": (1, 2), "recipe": run.recipe.model_copy(update={"epochs": 9.0}),
+        "teacher": dataclasses.replace(run.teacher, seed=5),
+    }  # fmt: skip
+    keys = {bench.key(dataclasses.replace(run, **{name: value})) for name, value in changes.items()}
+    assert len(keys | {bench.key(run)}) == len(changes) + 1
+    other = bench_for(smoke, dataclasses.replace(toy, digest="other"))
+    assert other.key(run) != bench.key(run)

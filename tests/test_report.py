@@ -1,0 +1,140 @@
+"""Reports are pure functions of records; verdicts follow their rules; what is committed is what is made."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from repro import config, paper
+from repro.errors import UserError
+from repro.mnist import experiment
+from repro.mnist.settings import MnistSettings
+from repro.report import build, mnist_claims, records
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture
+def reported(toy, bench_for, tmp_path):
+    """The smoke profile on the stand-in data, from data to report."""
+    settings = config.load(MnistSettings, config.profile_path("mnist", "smoke")).model_copy(update={"train_cases": 1200})
+    bench = bench_for(settings, toy)
+    shown = []
+    experiment.run(settings, bench, shown.append)
+    digits = experiment.shown_digits(settings, bench)
+    out = tmp_path / "out"
+    records.save(out, "mnist", "mnist", list(bench.finished.values()), digits)
+    build.report(out)
+    assert [len(found) for found in shown] == [4, 8]
+    return out
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+def test_everything_is_made_and_made_alike_twice(reported):
+    first = files(reported)
+    names = {Path(name).name for name in first}
+    assert {"claims.csv", "REPRODUCE.md", "headline.csv", "headline.md", "temperatures.csv", "missing_classes.csv",
+            "sizes.csv", "theory.csv", "gap.csv", "records.jsonl"} <= names  # fmt: skip
+    for figure in ("soft_targets", "temperature_by_width", "bias_shift", "size_of_transfer_set", "training_curves"):
+        assert {f"{figure}.png", f"{figure}.svg"} <= names
+    build.report(reported)
+    assert files(reported) == first
+
+
+def test_claims_have_the_columns_that_others_read(reported):
+    claims = pd.read_csv(reported / "results" / "claims.csv")
+    assert tuple(claims.columns) == build.CLAIM_COLUMNS
+    assert set(claims["verdict"]) <= set(paper.VERDICTS)
+    assert set(claims["claim"]) == {claim.id for claim in paper.CLAIMS} - {"mnist.wide_flat", "mnist.narrow_best_T"}
+    assert pd.to_numeric(claims["ours"]).notna().all()
+
+
+def test_an_absent_run_is_an_absent_row(reported):
+    path = records.path(reported, "mnist", "mnist")
+    lines = [line for line in path.read_text().splitlines() if '"role": "no3"' not in line]
+    path.write_text("\n".join(lines) + "\n")
+    claims = build.claim_table(records.load(reported, "mnist", "mnist"))
+    assert not claims["claim"].str.startswith("mnist.no3").any() and len(claims) > 5
+
+
+def test_a_damaged_record_line_is_named(reported):
+    path = records.path(reported, "mnist", "mnist")
+    path.write_text(path.read_text()[:-20])
+    with pytest.raises(UserError, match=r"records.jsonl: line \d+ is not a record"):
+        build.report(reported)
+
+
+def test_nothing_to_report_on_is_said(tmp_path):
+    with pytest.raises(UserError, match="no records"):
+        build.report(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("claim", "value", "low", "high", "direction", "verdict"),
+    [
+        ("mnist.baseline_errors", 146, 140, 152, True, "reproduced"),
+        ("mnist.baseline_errors", 120, 118, 122, True, "direction holds"),
+        ("mnist.baseline_errors", 146, 140, 152, False, "not reproduced"),
+        ("mnist.teacher_errors", 60, 58, 62, True, "reproduced"),
+        ("mnist.teacher_errors", 80, 78, 82, True, "direction holds"),
+        ("mnist.gap_closed", 0.97, 0.95, 0.99, True, "reproduced"),
+        ("mnist.gap_closed", 0.5, 0.4, 0.6, True, "direction holds"),
+        ("mnist.gap_closed", 0.91, None, None, False, "shown"),
+        ("mnist.narrow_best_T", 3, 2.5, 4, True, "reproduced"),
+        ("mnist.narrow_best_T", 5, 4, 8, True, "direction holds"),
+        ("mnist.narrow_best_T", 3, 2, 8, False, "not reproduced"),
+        ("mnist.wide_flat", 4, None, None, True, "reproduced"),
+        ("mnist.wide_flat", 4, None, None, False, "not reproduced"),
+    ],
+)
+def test_verdicts_follow_their_rules(claim, value, low, high, direction, verdict):
+    assert paper.judge(paper.BY_ID[claim], value, low, high, direction) == verdict
+
+
+def test_paper_figures_are_consistent_with_each_other():
+    value = {claim.id: claim.paper for claim in paper.CLAIMS}
+    teacher, baseline, distilled = (value[f"mnist.{n}_errors"] for n in ("teacher", "baseline", "distilled"))
+    assert round((baseline - distilled) / (baseline - teacher), 2) == value["mnist.gap_closed"]
+    accuracy = 100 - 100 * value["mnist.no3_corrected_errors_on_3"] / paper.TEST_THREES
+    assert round(accuracy, 1) == value["mnist.no3_corrected_acc_on_3"]
+    assert paper.NO3_POINTS == ((0, value["mnist.no3_errors"]), (value["mnist.no3_shift"], value["mnist.no3_corrected_errors"]))
+    assert paper.ONLY78_POINTS[1] == (-value["mnist.only78_shift"], 100 * value["mnist.only78_corrected_error"])
+
+
+def test_ties_between_shifts_go_to_the_one_nearest_to_zero():
+    def record(role, curve):
+        found = {"shifts": [-1, 0, 1, 2], "shift_errors": curve, "shift_errors_on_classes": curve, "cases_of_classes": 9}
+        return {"role": role, "seed": 0, "settings": {}, "metrics": found}
+
+    found = mnist_claims.shifted([record("no3", [5, 6, 5, 5]), record("no3, to choose the shift", [9, 8, 7, 2])], "no3")
+    assert found.tuned == [0] and found.honest == [3] and found.at(found.honest) == [5]
+
+
+def test_committed_reports_are_what_the_committed_records_give(tmp_path):
+    """Tables, claims and pages to the byte; figures by name, for their pixels depend on the fonts' version."""
+    shutil.copytree(ROOT / "results", tmp_path / "results")
+    committed = files(ROOT / "results") | {"REPRODUCE.md": (ROOT / "REPRODUCE.md").read_bytes()}
+    for made in tmp_path.rglob("*.md"):
+        made.unlink()
+    build.report(tmp_path)
+    again = files(tmp_path / "results") | {"REPRODUCE.md": (tmp_path / "REPRODUCE.md").read_bytes()}
+    assert again == committed
+    assert {path.name for path in (tmp_path / "figures").rglob("*.*")} == {
+        path.name for path in (ROOT / "figures").rglob("*.*")
+    }
+
+
+def test_committed_records_are_of_clean_commits_and_of_the_paper_profile():
+    found = records.load(ROOT, "mnist", "mnist")
+    assert found
+    for record in found:
+        assert len(record["commit"]) == 40 and record["profile"] == "paper" and not record["overrides"]
+    bench = json.loads((ROOT / "results" / "bench.json").read_text())
+    assert {"ratios", "machine", "commit"} <= set(bench)
+    for ratio in bench["ratios"].values():
+        assert ratio["low"] <= ratio["value"] <= ratio["high"] and ratio["runs"] >= 3

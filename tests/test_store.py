@@ -1,0 +1,81 @@
+"""Kept runs survive kills, damage and full disks."""
+
+import errno
+import json
+import os
+
+import pytest
+import torch
+
+from repro.core import store
+from repro.errors import UserError
+
+WEIGHTS = {"weights.0": torch.randn(2, 3, 4)}
+RECORDS = [{"key": "a", "metrics": {"test_errors": 3}}, {"key": "b", "metrics": {"test_errors": 4}}]
+
+
+@pytest.fixture
+def kept(tmp_path):
+    kept = store.Store(tmp_path / "runs")
+    kept.add("group", RECORDS, WEIGHTS)
+    return kept
+
+
+def test_a_group_is_found_again(kept):
+    again = store.Store(kept.folder)
+    assert again.record("b") == RECORDS[1] and again.record("c") is None
+    assert torch.equal(again.weights("b")["weights.0"], WEIGHTS["weights.0"][1:2])
+
+
+def test_a_damaged_record_is_set_aside_and_counts_as_never_run(kept, capsys):
+    path = kept.folder / "group.json"
+    path.write_text(path.read_text().replace('"test_errors": 3', '"test_errors": 2'))
+    again = store.Store(kept.folder)
+    assert again.record("a") is None and "damaged" in capsys.readouterr().err
+    assert (kept.folder / "group.json.damaged").exists()
+
+
+@pytest.mark.parametrize("position", [0, 30, -1])
+def test_damaged_weights_make_their_runs_be_made_again(kept, capsys, position):
+    path = kept.folder / "group.safetensors"
+    content = bytearray(path.read_bytes())
+    content[position] ^= 1
+    path.write_bytes(content)
+    again = store.Store(kept.folder)
+    assert again.weights("a") is None and again.record("a") is None and again.record("b") is None
+    assert "damaged" in capsys.readouterr().err
+    again.add("group", RECORDS, WEIGHTS)
+    assert store.Store(kept.folder).weights("a") is not None
+
+
+def test_truncated_tensors_are_damaged(tmp_path):
+    store.save_tensors(tmp_path / "file", WEIGHTS, {})
+    (tmp_path / "file").write_bytes((tmp_path / "file").read_bytes()[:-7])
+    with pytest.raises(store.Damaged, match="file"):
+        store.load_tensors(tmp_path / "file")
+
+
+def test_a_full_disk_is_one_clear_line_and_leaves_the_old_file(tmp_path, monkeypatch):
+    path = tmp_path / "file"
+    store.write(path, b"old")
+    monkeypatch.setattr(os, "fsync", lambda number: (_ for _ in ()).throw(OSError(errno.ENOSPC, "No space left on device")))
+    with pytest.raises(UserError, match="No space left"):
+        store.write(path, b"new")
+    assert path.read_bytes() == b"old" and list(tmp_path.iterdir()) == [path]
+
+
+def test_a_second_command_is_told(kept):
+    with kept.lock(), pytest.raises(UserError, match="another run is writing there"), store.Store(kept.folder).lock():
+        pass
+
+
+def test_a_folder_that_cannot_be_made_is_named(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="cannot be written to"):
+        store.Store(tmp_path / "file" / "runs")
+
+
+def test_keys_are_stable_and_distinct():
+    assert store.key({"a": 1, "b": [2.0]}) == store.key({"b": [2.0], "a": 1})
+    assert store.key({"a": 1}) != store.key({"a": 2})
+    assert len(store.code_version()) == 12 and json.dumps(store.code_version())
