@@ -58,7 +58,7 @@ def claim_table(found: list[Record]) -> pd.DataFrame:
              _plain(ours.low), _plain(ours.high), ours.count, verdict, found[0]["config"],
              command(found[0]), finding.note)
         )  # fmt: skip
-    return pd.DataFrame(rows, columns=CLAIM_COLUMNS)
+    return pd.DataFrame(rows, columns=CLAIM_COLUMNS, dtype=object)
 
 
 def command(record: Record) -> str:

@@ -27,7 +27,7 @@ def soft_targets(records: list[Record], digits: dict[str, Any]) -> Figure:
     """Test digits with the teacher's probabilities at T = 1, 5 and 20: which 2 looks like a 3."""
     cases, temperatures = digits["cases"], (1, 5, 20)
     figure, axes = plt.subplots(len(cases), 1 + len(temperatures), figsize=(9, 1.25 * len(cases)), squeeze=False)
-    for row, case in zip(axes, cases, strict=True):
+    for number, (row, case) in enumerate(zip(axes, cases, strict=True)):
         row[0].imshow(np.reshape(case["pixels"], (28, 28)), cmap="gray_r")
         row[0].set_axis_off()
         row[0].set_title(f"a {case['label']}, test case {case['case']}", fontsize=7)
@@ -40,7 +40,7 @@ def soft_targets(records: list[Record], digits: dict[str, Any]) -> Figure:
             axis.set_ylim(0, 1)
             axis.set_xticks(range(10), range(10), fontsize=7)
             axis.set_yticks([0, 0.5, 1], ["0", "½", "1"], fontsize=7)
-            if row is axes[0]:
+            if number == 0:
                 axis.set_title(f"T = {temperature}", fontsize=9)
     figure.suptitle("Soft targets of the teacher (equation 1); the true class in red", fontsize=10)
     figure.tight_layout()

@@ -36,7 +36,7 @@ def headline(records: list[Record]) -> pd.DataFrame:
         settings = found[0]["settings"]
         estimate = stats.mean_interval(claims.errors(found))
         sizes = (784, *settings["hidden"], 10)
-        agreement = [r["metrics"]["agreement"] for r in found if "agreement" in r["metrics"]]
+        agreement = [r["metrics"]["agreement"] for r in found if r["settings"]["teacher"]]
         rows.append(
             {
                 "net": name.format(settings["hidden"][0], float(settings["temperature"])),
