@@ -55,10 +55,10 @@ def mnist(
     from repro.report import build, records
 
     folder = out or (Path() if profile == "paper" else runs / profile)
-    with _bench("mnist", profile, MnistSettings, set_, data, runs, folder, device, precision) as (settings, bench):
-        experiment.run(settings, bench, lambda found: bench.watch.say(build.headline(found)))
-        finished = list(bench.finished.values())
-        digits = experiment.shown_digits(settings, bench)
+    with _runner("mnist", profile, MnistSettings, set_, data, runs, folder, device, precision) as (settings, runner):
+        experiment.run(settings, runner, lambda found: runner.watch.say(build.headline(found)))
+        finished = list(runner.finished.values())
+        digits = experiment.shown_digits(settings, runner)
     records.save(folder, "mnist", "mnist", finished, digits)
     build.report(folder)
     Console().print(build.closing(folder, "mnist"))
@@ -80,9 +80,9 @@ def mnist_choice(
     from repro.report import build, records
 
     folder = out or (Path() if profile == "choice" else runs / profile)
-    with _bench("mnist", profile, ChoiceSettings, set_, data, runs, folder, device, precision) as (settings, bench):
-        experiment.choose(settings, bench)
-    records.save(folder, "mnist", "choice", list(bench.finished.values()))
+    with _runner("mnist", profile, ChoiceSettings, set_, data, runs, folder, device, precision) as (settings, runner):
+        experiment.choose(settings, runner)
+    records.save(folder, "mnist", "choice", list(runner.finished.values()))
     build.report(folder)
     print((folder / "results/mnist/choice/recipes.md").read_text(encoding="utf-8"))
 
@@ -132,7 +132,7 @@ def _version(version: Annotated[bool, typer.Option("--version", help="Print the 
 
 
 @contextlib.contextmanager
-def _bench(
+def _runner(
     experiment: str, profile: str, model: type, overrides: list[str] | None, data: Path | None,
     runs: Path, out: Path, device: str, precision: str,
 ) -> Iterator[tuple[Any, Any]]:  # fmt: skip
@@ -141,7 +141,7 @@ def _bench(
     from repro.core import compute, store
     from repro.core.progress import Watch
     from repro.data import mnist as source
-    from repro.mnist.runs import Bench
+    from repro.mnist.runs import Runner
 
     path = config.profile_path(experiment, profile)
     settings = config.load(model, path, overrides)
@@ -157,7 +157,7 @@ def _bench(
         with Watch(experiment) as watch:
             watch.say(f"{experiment}, profile {path.stem}: {chosen.device.type}, {chosen.precision}; "
                       f"runs are kept in {kept.folder}, results go to {out / 'results'}")  # fmt: skip
-            yield settings, Bench(settings, images, kept, chosen, watch, about)
+            yield settings, Runner(settings, images, kept, chosen, watch, about)
 
 
 @functools.cache

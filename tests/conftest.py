@@ -12,7 +12,7 @@ install_import_hook(["repro.core.distill", "repro.core.population", "repro.core.
 from repro.core import compute, store  # noqa: E402
 from repro.core.progress import Watch  # noqa: E402
 from repro.data.mnist import LabelledSet, Mnist, data_folder, load  # noqa: E402
-from repro.mnist.runs import Bench  # noqa: E402
+from repro.mnist.runs import Runner  # noqa: E402
 
 
 def blobs(count: int, seed: int) -> LabelledSet:
@@ -40,12 +40,12 @@ def real_folder() -> Path:
 
 
 @pytest.fixture
-def bench_for(tmp_path: Path):
-    """Makes a bench on the CPU in fp32 for given settings and data."""
+def runner_for(tmp_path: Path):
+    """Makes a runner on the CPU in fp32 for given settings and data."""
 
-    def make(settings, data: Mnist, folder: str = "runs") -> Bench:
+    def make(settings, data: Mnist, folder: str = "runs") -> Runner:
         about = {"experiment": "mnist", "profile": "test", "overrides": [], "config": "none", "commit": "none"}
         chosen = compute.choose("cpu", "fp32")
-        return Bench(settings, data, store.Store(tmp_path / folder), chosen, Watch("test"), about)
+        return Runner(settings, data, store.Store(tmp_path / folder), chosen, Watch("test"), about)
 
     return make

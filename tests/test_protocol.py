@@ -51,11 +51,11 @@ def test_real_splits_are_disjoint_from_each_other_and_from_test(real_folder):
     assert int((data.test.labels == 3).sum()) == 1010
 
 
-def test_no_3_in_the_no_3_set_and_nothing_but_7_and_8(toy, bench_for, smoke):
-    bench = bench_for(smoke, toy)
+def test_no_3_in_the_no_3_set_and_nothing_but_7_and_8(toy, runner_for, smoke):
+    runner = runner_for(smoke, toy)
     for part, kept in (("no3", {0, 1, 2, 4, 5, 6, 7, 8, 9}), ("only78", {7, 8})):
         for run in experiment.missing_runs(smoke, part, 0):
-            cases = bench.cases(run)
+            cases = runner.cases(run)
             assert set(toy.train.labels[cases].tolist()) == kept
             if run.split == "train":
                 assert int(cases.max()) < 1000
@@ -88,18 +88,18 @@ def test_students_learn_from_another_net_of_their_own_seed():
             assert run.teacher.role == "teacher" and run.teacher.seed == run.seed and run.hidden != run.teacher.hidden
 
 
-def test_weights_and_honest_shifts_do_not_depend_on_the_test_set(toy, bench_for, smoke):
+def test_weights_and_honest_shifts_do_not_depend_on_the_test_set(toy, runner_for, smoke):
     """The whole experiment twice, the second time with another test set: every weight, every early stop
     and every honestly chosen shift is the same to the bit; only what was measured on test differs."""
     garbage = LabelledSet(torch.rand(300, 784), (toy.test.labels + 3) % 10)
     found = []
     for folder, data in (("a", toy), ("b", dataclasses.replace(toy, test=garbage))):
-        bench = bench_for(smoke, data, folder)
-        experiment.run(smoke, bench, lambda records: None)
-        weights = [bench.weights_of(run).state_dict() for run in all_runs(smoke)]
-        honest = [mnist_claims.shifted(list(bench.finished.values()), part).honest for part in ("no3", "only78")]
-        stops = [record["metrics"].get("stopped_epoch") for record in bench.finished.values()]
-        errors = [record["metrics"]["test_errors"] for record in bench.finished.values()]
+        runner = runner_for(smoke, data, folder)
+        experiment.run(smoke, runner, lambda records: None)
+        weights = [runner.weights_of(run).state_dict() for run in all_runs(smoke)]
+        honest = [mnist_claims.shifted(list(runner.finished.values()), part).honest for part in ("no3", "only78")]
+        stops = [record["metrics"].get("stopped_epoch") for record in runner.finished.values()]
+        errors = [record["metrics"]["test_errors"] for record in runner.finished.values()]
         found.append((weights, honest, stops, errors))
     (weights, *chosen, errors), (weights_b, *chosen_b, errors_b) = found
     for a, b in zip(weights, weights_b, strict=True):
@@ -107,24 +107,24 @@ def test_weights_and_honest_shifts_do_not_depend_on_the_test_set(toy, bench_for,
     assert chosen == chosen_b and errors != errors_b
 
 
-def test_a_finished_run_is_not_run_again(toy, bench_for, smoke):
-    bench = bench_for(smoke, toy)
+def test_a_finished_run_is_not_run_again(toy, runner_for, smoke):
+    runner = runner_for(smoke, toy)
     runs = experiment.headline_runs(smoke, 0)
-    first = [bench.carry_out([run]) for run in runs]
-    again = bench_for(smoke, toy)
+    first = [runner.carry_out([run]) for run in runs]
+    again = runner_for(smoke, toy)
     assert again.plan(runs) == []
     assert [again.carry_out([run]) for run in runs] == first
 
 
-def test_the_name_of_a_run_depends_on_all_that_determines_it(toy, bench_for, smoke):
-    bench = bench_for(smoke, toy)
+def test_the_name_of_a_run_depends_on_all_that_determines_it(toy, runner_for, smoke):
+    runner = runner_for(smoke, toy)
     run = experiment.headline_runs(smoke, 0)[2]
     changes = {
         "seed": 1, "temperature": 3.0, "hard_weight": 0.9, "hidden": (31, 32), "split": "train", "share": 0.5,
         "kept": (1, 2), "recipe": run.recipe.model_copy(update={"epochs": 9.0}),
         "teacher": dataclasses.replace(run.teacher, seed=5),
     }  # fmt: skip
-    keys = {bench.key(dataclasses.replace(run, **{name: value})) for name, value in changes.items()}
-    assert len(keys | {bench.key(run)}) == len(changes) + 1
-    other = bench_for(smoke, dataclasses.replace(toy, digest="other"))
-    assert other.key(run) != bench.key(run)
+    keys = {runner.key(dataclasses.replace(run, **{name: value})) for name, value in changes.items()}
+    assert len(keys | {runner.key(run)}) == len(changes) + 1
+    other = runner_for(smoke, dataclasses.replace(toy, digest="other"))
+    assert other.key(run) != runner.key(run)

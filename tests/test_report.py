@@ -17,15 +17,15 @@ ROOT = Path(__file__).parents[1]
 
 
 @pytest.fixture
-def reported(toy, bench_for, tmp_path):
+def reported(toy, runner_for, tmp_path):
     """The smoke profile on the stand-in data, from data to report."""
     settings = config.load(MnistSettings, config.profile_path("mnist", "smoke")).model_copy(update={"train_cases": 1200})
-    bench = bench_for(settings, toy)
+    runner = runner_for(settings, toy)
     shown = []
-    experiment.run(settings, bench, shown.append)
-    digits = experiment.shown_digits(settings, bench)
+    experiment.run(settings, runner, shown.append)
+    digits = experiment.shown_digits(settings, runner)
     out = tmp_path / "out"
-    records.save(out, "mnist", "mnist", list(bench.finished.values()), digits)
+    records.save(out, "mnist", "mnist", list(runner.finished.values()), digits)
     build.report(out)
     assert [len(found) for found in shown] == [4, 8]
     return out

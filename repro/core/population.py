@@ -64,10 +64,12 @@ class Population(nn.Module):
 
     @torch.no_grad()
     def logits(self, images: Float[Tensor, "case unit"], batch: int = 5000) -> Float[Tensor, "models case classes"]:
-        """Logits without dropout, in fp32 throughout: what evaluation and soft targets are made of."""
+        """Logits without dropout, in fp32 throughout and on the CPU: what evaluation and soft targets are
+        made of."""
         precision, self.dtype = self.dtype, torch.float32
+        device = self.weights[0].device
         try:
-            return torch.cat([self(part.float()) for part in images.split(batch)], dim=1)
+            return torch.cat([self(part.float().to(device)).cpu() for part in images.split(batch)], dim=1)
         finally:
             self.dtype = precision
 

@@ -127,8 +127,8 @@ class Training:
         self.validation = validation
         if validation is not None:
             self.best = {name: value.clone() for name, value in self.population.state_dict().items()}
-            self.best_errors = torch.full((len(members),), len(validation.labels) + 1, device=device)
-            self.best_step = torch.zeros(len(members), dtype=torch.long, device=device)
+            self.best_errors = torch.full((len(members),), len(validation.labels) + 1)
+            self.best_step = torch.zeros(len(members), dtype=torch.long)
         self._losses = torch.zeros(len(members), device=device)
         self._losses_over = 0
         self._unimproved, self._seconds = 0, 0.0

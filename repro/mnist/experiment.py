@@ -8,11 +8,11 @@ import itertools
 from collections.abc import Callable
 from typing import Any
 
-from repro.mnist.runs import Bench, Run
+from repro.mnist.runs import Runner, Run
 from repro.mnist.settings import ChoiceSettings, Missing, MnistSettings
 
 
-def run(settings: MnistSettings, bench: Bench, headline: Callable[[list[dict[str, Any]]], None]) -> None:
+def run(settings: MnistSettings, runner: Runner, headline: Callable[[list[dict[str, Any]]], None]) -> None:
     """All of section 3. ``headline`` is called with the records so far once the first seed is done, and
     again after all seeds."""
     seeds = range(settings.seeds)
@@ -23,22 +23,22 @@ def run(settings: MnistSettings, bench: Bench, headline: Callable[[list[dict[str
     ]
     heads = [headline_runs(settings, s) for s in seeds]
     everything = list(itertools.chain(*heads, *stages))
-    bench.watch.expect(sum(job.flops for job in bench.plan(everything)))
+    runner.watch.expect(sum(job.flops for job in runner.plan(everything)))
     for seed in seeds:
-        bench.carry_out(heads[seed][:1])
-        bench.carry_out(heads[seed][1:])
+        runner.carry_out(heads[seed][:1])
+        runner.carry_out(heads[seed][1:])
         if seed in (0, settings.seeds - 1):
-            headline(list(bench.finished.values()))
+            headline(list(runner.finished.values()))
     for stage in stages:
-        bench.carry_out(stage)
+        runner.carry_out(stage)
 
 
-def choose(settings: ChoiceSettings, bench: Bench) -> None:
+def choose(settings: ChoiceSettings, runner: Runner) -> None:
     """The recipes that were tried on the training split and judged on the validation split."""
     runs = choice_runs(settings)
-    bench.watch.expect(sum(job.flops for job in bench.plan(runs)))
+    runner.watch.expect(sum(job.flops for job in runner.plan(runs)))
     for one in runs:
-        bench.carry_out([one])
+        runner.carry_out([one])
 
 
 def teacher_run(settings: MnistSettings, seed: int) -> Run:
@@ -110,10 +110,10 @@ def choice_runs(settings: ChoiceSettings) -> list[Run]:
     return runs
 
 
-def shown_digits(settings: MnistSettings, bench: Bench) -> dict[str, Any]:
+def shown_digits(settings: MnistSettings, runner: Runner) -> dict[str, Any]:
     """Test digits on which the first teacher is least sure, and its logits: the figure of soft targets."""
     teacher = teacher_run(settings, 0)
-    logits, test = bench.teacher_logits(teacher)["test"], bench.data.test
+    logits, test = runner.teacher_logits(teacher)["test"], runner.data.test
     right = logits.argmax(-1) == test.labels
     top = logits.topk(2, dim=-1).values
     margin = (top[:, 0] - top[:, 1]).masked_fill(~right, float("inf"))
@@ -130,4 +130,4 @@ def shown_digits(settings: MnistSettings, bench: Bench) -> dict[str, Any]:
                 "logits": [round(value, 4) for value in logits[case].tolist()],
             }
         )
-    return {"key": bench.key(teacher), "cases": cases}
+    return {"key": runner.key(teacher), "cases": cases}

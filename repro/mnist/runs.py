@@ -57,7 +57,7 @@ class Run:
 
 
 @dataclass
-class Bench:
+class Runner:
     """Where runs are carried out: the data, the kept runs, the device, the screen."""
 
     settings: Common
