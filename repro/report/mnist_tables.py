@@ -35,12 +35,14 @@ def headline(records: list[Record]) -> pd.DataFrame:
             continue
         settings = found[0]["settings"]
         estimate = stats.mean_interval(claims.errors(found))
+        printed = paper.BY_ID[claim].paper if claim else None
         sizes = (784, *settings["hidden"], 10)
         agreement = [r["metrics"]["agreement"] for r in found if r["settings"]["teacher"]]
         rows.append(
             {
                 "net": name.format(settings["hidden"][0], float(settings["temperature"])),
-                "paper": paper.BY_ID[claim].paper if claim else "–",
+                "paper": f"{printed:g}" if printed else "–",
+                "paper's 95% (Wilson)": _of_cases(int(printed)) if printed else "–",
                 "ours": f"{estimate.value:.1f}",
                 "95% interval": interval(estimate),
                 "each seed": " ".join(f"{e:.0f}" for e in claims.errors(found)),
@@ -98,8 +100,8 @@ def temperatures(records: list[Record]) -> pd.DataFrame:
             estimates["logit regression"] = stats.mean_interval(claims.errors(regression))
         best = min(estimate.value for estimate in estimates.values())
         for name, estimate in estimates.items():
-            rows.append({"units": units, "targets": name, "errors": f"{estimate.value:.1f}",
-                         "95% interval": interval(estimate), "above the best": f"{estimate.value - best:.1f}"})  # fmt: skip
+            row = {"units": units, "targets": name, "errors": f"{estimate.value:.1f}"}
+            rows.append(row | {"95% interval": interval(estimate), "above the best": f"{estimate.value - best:.1f}"})
     return pd.DataFrame(rows)
 
 
@@ -180,6 +182,12 @@ def theory(records: list[Record]) -> pd.DataFrame:
             }
         )
     return pd.DataFrame(rows)
+
+
+def _of_cases(errors: int) -> str:
+    """What one net's count of test errors says of its error rate, as errors of 10,000."""
+    estimate = stats.wilson(errors, TEST_CASES)
+    return f"[{TEST_CASES * estimate.low:.0f}, {TEST_CASES * estimate.high:.0f}]"
 
 
 def _mean(values: list[float]) -> str:
