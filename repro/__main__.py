@@ -15,7 +15,6 @@ from repro.errors import UserError
 
 app = typer.Typer(
     help="Reproduce Hinton, Vinyals & Dean 2015, 'Distilling the Knowledge in a Neural Network'.",
-    no_args_is_help=True,
     pretty_exceptions_enable=False,
     add_completion=False,
 )
@@ -31,7 +30,9 @@ Data = Annotated[Path | None, typer.Option(help="Data directory. Default: $REPRO
 Runs = Annotated[Path, typer.Option(help="Where finished runs and checkpoints are kept.")]
 Out = Annotated[
     Path | None,
-    typer.Option(help="Where results/ and figures/ go. Default: here for profile paper, runs/<profile> for others."),
+    typer.Option(
+        help="Where results/ and figures/ go. Default: here for the unchanged profile paper, else runs/<profile>."
+    ),
 ]
 Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
 Precision = Annotated[str, typer.Option(help="auto, fp32 or bf16 (hidden-layer matmuls; weights stay fp32).")]
@@ -46,6 +47,9 @@ def mnist(
     out: Out = None,
     device: Device = "auto",
     precision: Precision = "auto",
+    finished_only: Annotated[
+        bool, typer.Option("--finished-only", help="Train nothing: report on what is finished for every seed.")
+    ] = False,
 ) -> None:
     """Section 3: teacher, students, temperatures, missing classes; ends with the table."""
     from rich.console import Console
@@ -54,13 +58,14 @@ def mnist(
     from repro.mnist.settings import MnistSettings
     from repro.report import build, records
 
-    folder = out or (Path() if profile == "paper" else runs / profile)
+    folder = out or _default_out(runs, profile, "paper", set_, device, precision)
     with _runner("mnist", profile, MnistSettings, set_, data, runs, folder, device, precision) as (settings, runner):
+        runner.finished_only = finished_only
         experiment.run(settings, runner, lambda found: runner.watch.say(build.headline(found)))
-        finished = list(runner.finished.values())
-        digits = experiment.shown_digits(settings, runner)
-    records.save(folder, "mnist", "mnist", finished, digits)
-    build.report(folder)
+        finished = records.complete(list(runner.finished.values()))
+        digits = experiment.shown_digits(settings, runner) if finished else None
+        records.save(folder, "mnist", "mnist", finished, digits)
+        build.report(folder)
     Console().print(build.closing(folder, "mnist"))
 
 
@@ -79,11 +84,11 @@ def mnist_choice(
     from repro.mnist.settings import ChoiceSettings
     from repro.report import build, records
 
-    folder = out or (Path() if profile == "choice" else runs / profile)
+    folder = out or _default_out(runs, profile, "choice", set_, device, precision)
     with _runner("mnist", profile, ChoiceSettings, set_, data, runs, folder, device, precision) as (settings, runner):
         experiment.choose(settings, runner)
-    records.save(folder, "mnist", "choice", list(runner.finished.values()))
-    build.report(folder)
+        records.save(folder, "mnist", "choice", list(runner.finished.values()))
+        build.report(folder)
     print((folder / "results/mnist/choice/recipes.md").read_text(encoding="utf-8"))
 
 
@@ -125,10 +130,22 @@ def data(data: Data = None) -> None:
 
 
 @app.callback(invoke_without_command=True)
-def _version(version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
+def _start(
+    context: typer.Context, version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False
+) -> None:
     if version:
         print(__version__)
-        raise typer.Exit
+    elif context.invoked_subcommand is None:
+        print(context.get_help())
+
+
+def _default_out(
+    runs: Path, profile: str, committed: str, overrides: list[str] | None, device: str, precision: str
+) -> Path:
+    """Here for the unchanged profile whose results are committed; under ``runs`` for everything else."""
+    if profile == committed and not overrides and (device, precision) == ("auto", "auto"):
+        return Path()
+    return runs / (Path(profile).stem + ("-changed" if profile == committed else ""))
 
 
 @contextlib.contextmanager
@@ -146,13 +163,13 @@ def _runner(
     path = config.profile_path(experiment, profile)
     settings = config.load(model, path, overrides)
     chosen = compute.choose(device, precision)
-    kept = store.Store(runs / experiment)
     store.check_writable(out)
-    with kept.lock():
+    with store.opened(runs / experiment) as kept:
         images = source.load(source.data_folder(data)).first(settings.train_cases)
         about = {
-            "experiment": experiment, "profile": path.stem, "overrides": overrides or [],
-            "config": f"paper_configs/{experiment}/{path.name}", "commit": commit(),
+            "experiment": experiment, "profile": profile, "overrides": overrides or [],
+            "config": str(path if profile.endswith(".toml") else config.CONFIGS / experiment / path.name),
+            "commit": commit(),
         }  # fmt: skip
         with Watch(experiment) as watch:
             watch.say(f"{experiment}, profile {path.stem}: {chosen.device.type}, {chosen.precision}; "
@@ -177,23 +194,25 @@ def commit() -> str:
 def main() -> None:
     """Run the command line: 0 done, 2 something of the user's is wrong, 130 interrupted."""
     try:
-        app(standalone_mode=False)
+        code = app(standalone_mode=False) or 0  # typer answers Ctrl-C with 130
+    except (KeyboardInterrupt, typer.Abort):
+        code = 130
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
-    except KeyboardInterrupt:
-        print("interrupted; the same command goes on from the last checkpoint", file=sys.stderr)
-        sys.exit(130)
-    except typer.Exit as leave:
-        sys.exit(leave.exit_code)
-    except typer.Abort:
-        print("interrupted; the same command goes on from the last checkpoint", file=sys.stderr)
-        sys.exit(130)
+        code = _tell(str(error))
+    except OSError as error:
+        code = _tell(f"{error.filename or 'a file'}: {error.strerror or error}")
     except Exception as error:
-        if hasattr(error, "format_message"):  # a wrong option or command, found by typer
-            print(f"error: {error.format_message()}", file=sys.stderr)
-            sys.exit(2)
-        raise
+        if not hasattr(error, "format_message"):
+            raise
+        code = _tell(error.format_message())  # a wrong option or command, found by typer
+    if code == 130:
+        print("interrupted; the same command goes on from the last checkpoint", file=sys.stderr)
+    sys.exit(code)
+
+
+def _tell(message: str) -> int:
+    print(f"error: {' '.join(message.split())}", file=sys.stderr)
+    return 2
 
 
 if __name__ == "__main__":

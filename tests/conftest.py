@@ -46,6 +46,7 @@ def runner_for(tmp_path: Path):
     def make(settings, data: Mnist, folder: str = "runs") -> Runner:
         about = {"experiment": "mnist", "profile": "test", "overrides": [], "config": "none", "commit": "none"}
         chosen = compute.choose("cpu", "fp32")
+        (tmp_path / folder).mkdir(exist_ok=True)
         return Runner(settings, data, store.Store(tmp_path / folder), chosen, Watch("test"), about)
 
     return make

@@ -34,6 +34,10 @@ MALFORMED = {
     "no3.kept=[11]": "no3",
     "no3.lowest_shift=9": "no3",
     "sizes.sizes=[{ share = 2.0, epochs = 1 }]": "sizes.sizes.0.share",
+    "sizes.sizes=[{ share = 0.1, epochs = 1 }, { share = 0.1, epochs = 2 }]": "no two shares",
+    "temperatures.temperatures=[4, 4]": "no two temperatures",
+    "no3.shift_step=1e-9": "no3.shift_step",
+    "teacher.recipe.max_norm=inf": "teacher.recipe.max_norm",
     "train_cases=70000": "train_cases",
     "nonsense": "must look like",
     "=3": "must look like",
@@ -49,7 +53,9 @@ def test_a_malformed_setting_is_named_in_one_line(override):
     assert "\n" not in str(error.value) and len(str(error.value)) < 300
 
 
-@pytest.mark.parametrize(("content", "said"), [("seeds = ", "not valid TOML"), ("", "is missing"), (b"\xff\xfe", "cannot be read")])
+@pytest.mark.parametrize(
+    ("content", "said"), [("seeds = ", "not valid TOML"), ("", "is missing"), (b"\xff\xfe", "cannot be read")]
+)
 def test_a_malformed_file_is_named(tmp_path, content, said):
     path = tmp_path / "mine.toml"
     path.write_bytes(content if isinstance(content, bytes) else content.encode())

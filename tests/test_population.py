@@ -51,7 +51,7 @@ def test_constraint_bounds_incoming_norms_and_is_idempotent():
     net = Population((50, 40, 30, 10), [0, 1])
     last = net.weights[-1].clone()
     net.constrain(0.8)
-    norms = [torch.linalg.vector_norm(weight, dim=1) for weight in net.weights[:-1]]
+    norms = [torch.linalg.vector_norm(weight.detach(), dim=1) for weight in net.weights[:-1]]
     assert all(float(norm.max()) <= 0.8 + 1e-6 for norm in norms)
     once = [weight.clone() for weight in net.weights]
     net.constrain(0.8)

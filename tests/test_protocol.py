@@ -7,6 +7,7 @@ import torch
 
 from repro import config
 from repro.data.mnist import LabelledSet, Mnist
+from repro.errors import UserError
 from repro.mnist import experiment
 from repro.mnist.settings import MnistSettings
 from repro.report import mnist_claims
@@ -105,6 +106,24 @@ def test_weights_and_honest_shifts_do_not_depend_on_the_test_set(toy, runner_for
     for a, b in zip(weights, weights_b, strict=True):
         assert all(torch.equal(a[name], b[name]) for name in a)
     assert chosen == chosen_b and errors != errors_b
+
+
+def test_the_teacher_is_not_changed_by_distillation(toy, runner_for, smoke):
+    """Neither its weights nor the soft targets that students are given."""
+    runner = runner_for(smoke, toy)
+    teacher, _, *students = experiment.headline_runs(smoke, 0)
+    runner.carry_out([teacher])
+    before = runner.weights_of(teacher).state_dict() | runner.teacher_logits(teacher)
+    runner.carry_out(students)
+    fresh = runner.weights_of(teacher)
+    after = fresh.state_dict() | {"train": fresh.logits(toy.train.images)[0], "test": fresh.logits(toy.test.images)[0]}
+    assert before.keys() == after.keys() and all(torch.equal(before[name], after[name]) for name in before)
+
+
+def test_a_diverging_run_is_one_clear_line(toy, runner_for, smoke):
+    blank = dataclasses.replace(toy, train=LabelledSet(toy.train.images * float("nan"), toy.train.labels))
+    with pytest.raises(UserError, match="baseline, seed 0: training diverged"):
+        runner_for(smoke, blank).carry_out([experiment.headline_runs(smoke, 0)[1]])
 
 
 def test_a_finished_run_is_not_run_again(toy, runner_for, smoke):

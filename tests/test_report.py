@@ -19,7 +19,9 @@ ROOT = Path(__file__).parents[1]
 @pytest.fixture
 def reported(toy, runner_for, tmp_path):
     """The smoke profile on the stand-in data, from data to report."""
-    settings = config.load(MnistSettings, config.profile_path("mnist", "smoke")).model_copy(update={"train_cases": 1200})
+    settings = config.load(MnistSettings, config.profile_path("mnist", "smoke")).model_copy(
+        update={"train_cases": 1200}
+    )
     runner = runner_for(settings, toy)
     shown = []
     experiment.run(settings, runner, shown.append)
@@ -62,6 +64,13 @@ def test_an_absent_run_is_an_absent_row(reported):
     assert not claims["claim"].str.startswith("mnist.no3").any() and len(claims) > 5
 
 
+def test_a_file_cut_at_a_line_end_is_noticed(reported):
+    path = records.path(reported, "mnist", "mnist")
+    path.write_text("\n".join(path.read_text().splitlines()[:-1]) + "\n")
+    with pytest.raises(UserError, match=r"seeds \[1\] are missing"):
+        build.report(reported)
+
+
 def test_a_damaged_record_line_is_named(reported):
     path = records.path(reported, "mnist", "mnist")
     path.write_text(path.read_text()[:-20])
@@ -102,13 +111,21 @@ def test_paper_figures_are_consistent_with_each_other():
     assert round((baseline - distilled) / (baseline - teacher), 2) == value["mnist.gap_closed"]
     accuracy = 100 - 100 * value["mnist.no3_corrected_errors_on_3"] / paper.TEST_THREES
     assert round(accuracy, 1) == value["mnist.no3_corrected_acc_on_3"]
-    assert paper.NO3_POINTS == ((0, value["mnist.no3_errors"]), (value["mnist.no3_shift"], value["mnist.no3_corrected_errors"]))
+    assert (
+        (0, value["mnist.no3_errors"]),
+        (value["mnist.no3_shift"], value["mnist.no3_corrected_errors"]),
+    ) == paper.NO3_POINTS
     assert paper.ONLY78_POINTS[1] == (-value["mnist.only78_shift"], 100 * value["mnist.only78_corrected_error"])
 
 
 def test_ties_between_shifts_go_to_the_one_nearest_to_zero():
     def record(role, curve):
-        found = {"shifts": [-1, 0, 1, 2], "shift_errors": curve, "shift_errors_on_classes": curve, "cases_of_classes": 9}
+        found = {
+            "shifts": [-1, 0, 1, 2],
+            "shift_errors": curve,
+            "shift_errors_on_classes": curve,
+            "cases_of_classes": 9,
+        }
         return {"role": role, "seed": 0, "settings": {}, "metrics": found}
 
     found = mnist_claims.shifted([record("no3", [5, 6, 5, 5]), record("no3, to choose the shift", [9, 8, 7, 2])], "no3")
@@ -119,7 +136,7 @@ def test_committed_reports_are_what_the_committed_records_give(tmp_path):
     """Tables, claims and pages to the byte; figures by name, for their pixels depend on the fonts' version."""
     shutil.copytree(ROOT / "results", tmp_path / "results")
     committed = files(ROOT / "results") | {"REPRODUCE.md": (ROOT / "REPRODUCE.md").read_bytes()}
-    for made in tmp_path.rglob("*.md"):
+    for made in [*tmp_path.rglob("*.md"), *tmp_path.rglob("*.csv")]:
         made.unlink()
     build.report(tmp_path)
     again = files(tmp_path / "results") | {"REPRODUCE.md": (tmp_path / "REPRODUCE.md").read_bytes()}

@@ -16,6 +16,7 @@ RECORDS = [{"key": "a", "metrics": {"test_errors": 3}}, {"key": "b", "metrics": 
 
 @pytest.fixture
 def kept(tmp_path):
+    (tmp_path / "runs").mkdir()
     kept = store.Store(tmp_path / "runs")
     kept.add("group", RECORDS, WEIGHTS)
     return kept
@@ -58,21 +59,25 @@ def test_truncated_tensors_are_damaged(tmp_path):
 def test_a_full_disk_is_one_clear_line_and_leaves_the_old_file(tmp_path, monkeypatch):
     path = tmp_path / "file"
     store.write(path, b"old")
-    monkeypatch.setattr(os, "fsync", lambda number: (_ for _ in ()).throw(OSError(errno.ENOSPC, "No space left on device")))
+    monkeypatch.setattr(
+        os, "fsync", lambda number: (_ for _ in ()).throw(OSError(errno.ENOSPC, "No space left on device"))
+    )
     with pytest.raises(UserError, match="No space left"):
         store.write(path, b"new")
     assert path.read_bytes() == b"old" and list(tmp_path.iterdir()) == [path]
 
 
 def test_a_second_command_is_told(kept):
-    with kept.lock(), pytest.raises(UserError, match="another run is writing there"), store.Store(kept.folder).lock():
-        pass
+    with store.opened(kept.folder) as first, pytest.raises(UserError, match="another run is writing there"):
+        assert first.record("a")
+        with store.opened(kept.folder):
+            pass
 
 
 def test_a_folder_that_cannot_be_made_is_named(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(UserError, match="cannot be written to"):
-        store.Store(tmp_path / "file" / "runs")
+    with pytest.raises(UserError, match="cannot be written to"), store.opened(tmp_path / "file" / "runs"):
+        pass
 
 
 def test_keys_are_stable_and_distinct():

@@ -1,4 +1,6 @@
-"""The paper's equations 1 to 4: soft targets, the loss on them, and its limit at high temperature.
+"""The paper's equations 1, 2 and 4: soft targets, the loss on them, and its limit at high temperature.
+
+Equation 3 is the step between 2 and 4 and has no code of its own.
 
 Every loss here takes logits with any leading axes, so a single net (batch, classes) and a population
 (model, batch, classes) read the same. Temperatures and weights may be numbers or one value per model.

@@ -1,7 +1,7 @@
 """Runs that do not depend on each other are jobs; an executor carries them out.
 
-Here they run one after another, in the order given. A job says what it needs, so that another executor
-with the same interface can place it on another machine.
+Here they run one after another, in the order given. A job says what it needs: what an executor for more
+than one machine would place it by.
 """
 
 from collections.abc import Callable, Iterable, Iterator

@@ -120,6 +120,25 @@ def set_aside(path: Path, why: str) -> None:
     print(f"warning: {why} (kept as {path.name}.damaged)", file=sys.stderr)
 
 
+@contextlib.contextmanager
+def opened(folder: Path) -> Iterator["Store"]:
+    """The kept runs in ``folder``, held against a second command while they are in use.
+
+    Raises:
+        UserError: the folder cannot be written to, or another command holds it.
+    """
+    check_writable(folder)
+    lock = filelock.FileLock(folder / "lock")
+    try:
+        lock.acquire(timeout=0)
+    except filelock.Timeout as error:
+        raise UserError(f"--runs {folder}: another run is writing there; wait or name another") from error
+    try:
+        yield Store(folder)
+    finally:
+        lock.release()
+
+
 class Store:
     """The kept runs of one experiment: for each group of runs trained together, its records and weights.
 
@@ -128,34 +147,12 @@ class Store:
     """
 
     def __init__(self, folder: Path):
-        """Open or make the folder.
-
-        Raises:
-            UserError: it cannot be made or written to.
-        """
+        """Read the records in the folder; damaged ones are set aside. ``opened`` is the safe way in."""
         self.folder = folder
-        check_writable(folder)
         self._where: dict[str, tuple[str, int]] = {}
         self._records: dict[str, dict[str, Any]] = {}
         for path in sorted(folder.glob("*.json")):
             self._read(path)
-
-    @contextlib.contextmanager
-    def lock(self) -> Iterator[None]:
-        """Hold the folder against a second command.
-
-        Raises:
-            UserError: another command holds it.
-        """
-        lock = filelock.FileLock(self.folder / "lock")
-        try:
-            lock.acquire(timeout=0)
-        except filelock.Timeout as error:
-            raise UserError(f"--runs {self.folder}: another run is writing there; wait or name another") from error
-        try:
-            yield
-        finally:
-            lock.release()
 
     def record(self, run: str) -> dict[str, Any] | None:
         """The record of a run, by its key, if it was finished."""

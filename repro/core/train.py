@@ -38,10 +38,12 @@ class Recipe(Settings):
     warmup: float = Field(0.0, ge=0, le=1, description="share of the steps in which the rate rises from zero")
     momentum: float = Field(0.9, ge=0, lt=1, description="of sgd (Nesterov); adamw keeps betas 0.9, 0.999")
     weight_decay: float = Field(0.0, ge=0, le=1)
-    max_norm: float | None = Field(None, gt=0, description="L2 bound on a hidden unit's incoming weights")
+    max_norm: float | None = Field(None, gt=0, le=1000, description="L2 bound on a hidden unit's incoming weights")
     drop_input: float = Field(0.0, ge=0, le=0.9)
     drop_hidden: float = Field(0.0, ge=0, le=0.9)
-    patience: int | None = Field(None, ge=1, description="stop after so many snapshots without a better one")
+    patience: int | None = Field(
+        None, ge=1, description="stop when no member got better in so many snapshots; needs a validation set"
+    )
     jitter: int = Field(0, ge=0, le=8, description="largest translation in pixels, each way")
 
     def rate(self, step: int, steps: int) -> float:
@@ -99,7 +101,10 @@ class Training:
     ):
         """``validation``, where given, is watched at every snapshot for early stopping.
 
-        Raises ValueError when members differ in their number of cases, for they take one step together."""
+        Raises:
+            ValueError: members differ in their number of cases, for they take one step together; or a
+                member wants soft targets and there is no teacher.
+        """
         self.members, self.recipe, self.checkpoint = members, recipe, checkpoint
         device = compute.device
         everything = torch.arange(len(transfer.labels))

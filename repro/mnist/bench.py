@@ -44,10 +44,17 @@ class Steps:
     def __call__(self) -> float:
         """Seconds for ``count`` further steps."""
         self.training.steps = self.training.step + self.count
-        start = time.perf_counter()
+        start = clock(self.training.labels.device)
         for snapshot in self.training.run(1):
             self.losses.append(float(snapshot.loss))
-        return time.perf_counter() - start
+        return clock(self.training.labels.device) - start
+
+
+def clock(device: torch.device) -> float:
+    """Seconds, once all that was asked of the device is done."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return time.perf_counter()
 
 
 def matmuls(compute: Compute, count: int) -> float:
@@ -60,7 +67,7 @@ def matmuls(compute: Compute, count: int) -> float:
     for number, (a, b) in enumerate(layers):
         options = draw if number < len(layers) - 1 else draw | {"dtype": torch.float32}
         operands.append([torch.randn(1, *shape, **options) for shape in ((batch, a), (a, b), (1, b), (batch, b))])
-    start = time.perf_counter()
+    start = clock(compute.device)
     for _ in range(count):
         for inputs, weight, bias, _ in operands:
             torch.baddbmm(bias, inputs, weight)
@@ -68,7 +75,7 @@ def matmuls(compute: Compute, count: int) -> float:
             torch.bmm(inputs.transpose(1, 2), gradient)
             if number:
                 torch.bmm(gradient, weight.transpose(1, 2))
-    return time.perf_counter() - start
+    return clock(compute.device) - start
 
 
 class PlainLoop:
@@ -97,14 +104,14 @@ class PlainLoop:
         batches = [self.order_indices(step) for step in steps]
         loader = DataLoader(self.dataset, batch_sampler=batches)
         device, total = next(self.net.parameters()).device, 0.0
-        start = time.perf_counter()
+        start = clock(device)
         for images, labels in loader:
             loss = nn.functional.cross_entropy(self.net(images.to(device)), labels.to(device))
             self.optimiser.zero_grad()
             loss.backward()
             self.optimiser.step()
             total += loss.item()
-        took = time.perf_counter() - start
+        took = clock(device) - start
         self.step += LOADER_STEPS
         self.losses.append(total / LOADER_STEPS)
         return took
@@ -122,8 +129,8 @@ def students(transfer: TransferSet, compute: Compute, together: int, count: int 
     members = [Member(0, 1.0 + m, 0.1) for m in range(count)]
     groups = [members[m : m + together] for m in range(0, count, together)]
     trainings = [Training((784, 30, 30, 10), group, soft, recipe, compute) for group in groups]
-    start = time.perf_counter()
+    start = clock(compute.device)
     for training in trainings:
         for _ in training.run(1):
             pass
-    return time.perf_counter() - start
+    return clock(compute.device) - start

@@ -8,18 +8,18 @@ import itertools
 from collections.abc import Callable
 from typing import Any
 
-from repro.mnist.runs import Runner, Run
+from repro.mnist.runs import Run, Runner
 from repro.mnist.settings import ChoiceSettings, Missing, MnistSettings
 
 
 def run(settings: MnistSettings, runner: Runner, headline: Callable[[list[dict[str, Any]]], None]) -> None:
     """All of section 3. ``headline`` is called with the records so far once the first seed is done, and
-    again after all seeds."""
+    again after all seeds. The longest, the widest nets of the temperature sweep, come last."""
     seeds = range(settings.seeds)
     stages = [
-        [r for s in seeds for r in temperature_runs(settings, s)],
         [r for s in seeds for part in ("no3", "only78") for r in missing_runs(settings, part, s)],
         [r for s in seeds for r in size_runs(settings, s)],
+        sorted((r for s in seeds for r in temperature_runs(settings, s)), key=lambda r: r.hidden),
     ]
     heads = [headline_runs(settings, s) for s in seeds]
     everything = list(itertools.chain(*heads, *stages))

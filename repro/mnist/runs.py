@@ -4,6 +4,7 @@ import math
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
 from typing import Any, Literal
 
 import torch
@@ -17,9 +18,12 @@ from repro.core.population import Population, count_weights, step_flops
 from repro.core.progress import Watch
 from repro.core.train import Member, Recipe, Training, TransferSet
 from repro.data.mnist import Mnist
+from repro.errors import UserError
 from repro.mnist.settings import Common
 
 PIXELS, CLASSES = 784, 10
+# Counted up by hand when what a record says of the same weights changes: kept records of before are left.
+MEASUREMENT = 1
 ALL_CLASSES = tuple(range(CLASSES))
 
 
@@ -52,7 +56,7 @@ class Run:
         return (
             *(getattr(alike, name) for name in ("hidden", "seed", "split", "kept", "share", "early_stopping", "looks")),
             self.recipe.model_dump_json(),
-            self.seed if self.teacher is None else self.teacher.seed,
+            self.seed if self.teacher is None else self.teacher.seed,  # plain nets go along with students
         )
 
 
@@ -67,17 +71,20 @@ class Runner:
     watch: Watch
     about: dict[str, Any]
     executor: Executor = one_after_another
+    finished_only: bool = False
     finished: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def key(self, run: Run) -> str:
         """The name of a run: a hash of its settings, its teacher, the data and the code."""
         facts = asdict(replace(run, teacher=None, recipe=None)) | {"recipe": run.recipe.model_dump()}
         facts["teacher"] = self.key(run.teacher) if run.teacher else None
-        made_of = [self.data.digest, self.settings.train_cases]
+        made_of = [MEASUREMENT, self.data.digest, self.settings.train_cases, self.compute.device.type]
         return store.key([facts, made_of, store.code_version(), self.compute.precision])
 
     def plan(self, runs: Iterable[Run]) -> list[Job]:
-        """The groups of runs that are still to be trained."""
+        """The groups of runs that are still to be trained; none when only what is finished counts."""
+        if self.finished_only:
+            return []
         alike: dict[tuple, list[Run]] = defaultdict(list)
         for run in runs:
             if self.kept.record(self.key(run)) is None:
@@ -93,10 +100,13 @@ class Runner:
         return jobs
 
     def carry_out(self, runs: list[Run]) -> list[dict[str, Any]]:
-        """Train what is not there yet; the records of ``runs``, in their order."""
+        """Train what is not there yet; the records of ``runs``, in their order, of those that are finished."""
         for _ in self.executor(self.plan(runs)):
             pass
-        records = [self.kept.record(self.key(run)) for run in runs]
+        # What asked for a run goes with it; when and on what it was trained stays as it was.
+        asked = {name: self.about[name] for name in ("profile", "overrides", "config")}
+        found = [self.kept.record(self.key(run)) for run in runs]
+        records = [record | asked for record in found if record is not None]
         self.finished |= {record["key"]: record for record in records}
         return records
 
@@ -115,15 +125,20 @@ class Runner:
         """A finished net; trained again where its kept weights are damaged."""
         tensors = self.kept.weights(self.key(run))
         if tensors is None:
+            self.watch.expect(sum(job.flops for job in self.plan([run])))
             self.carry_out([run])
             tensors = self.kept.weights(self.key(run))
         net = Population(run.sizes, [run.seed])
         net.load_state_dict(tensors)
         return net
 
+    def soft_targets_path(self, key: str) -> Path:
+        """Where a teacher's logits are kept."""
+        return self.kept.folder / f"{key}.logits"
+
     def teacher_logits(self, run: Run) -> dict[str, Tensor]:
         """A teacher's logits on the training and the test cases, computed once and kept."""
-        path = self.kept.folder / f"{self.key(run)}.logits"
+        path = self.soft_targets_path(self.key(run))
         try:
             return store.load_tensors(path)[0]
         except store.Damaged as damage:
@@ -140,6 +155,7 @@ class Runner:
         self.watch.now(f"{first.role}: {len(runs)} x {'-'.join(map(str, first.hidden))}, seed {first.seed}")
         cases = self.cases(first)
         teachers = {self.key(run.teacher): run.teacher for run in runs if run.teacher}
+        assert len(teachers) <= 1, "a population learns from one teacher"
         soft = self.teacher_logits(next(iter(teachers.values()))) if teachers else None
         group = store.key(keys)
         training = Training(
@@ -155,6 +171,11 @@ class Runner:
         self.watch.expect(-flops * training.step)  # done in an earlier sitting
         seen = self.data.split("validation") if first.split == "train" else self.data.test
         for snapshot in training.run(first.looks, lambda: self.watch.advance(flops)):
+            if not snapshot.loss.isfinite().all():
+                raise UserError(
+                    f"{first.role}, seed {first.seed}: training diverged (the loss is not finite); "
+                    "lower its recipe's learning_rate or raise its temperature"
+                )
             errors = (snapshot.population.logits(seen.images).argmax(-1) != seen.labels).sum(-1)
             training.history.append([round(snapshot.epoch, 3), errors.tolist(), snapshot.loss.tolist()])
         measured = self._measure(runs, training, cases, soft)
@@ -169,6 +190,8 @@ class Runner:
             | {"machine": machine(self.compute), "data_digest": self.data.digest}
             for m, (key, run, found) in enumerate(zip(keys, runs, measured, strict=True))
         ]
+        for key in keys:  # of an earlier training, should a damaged one be made again
+            self.soft_targets_path(key).unlink(missing_ok=True)
         self.kept.add(group, records, dict(training.population.state_dict()))
 
     def _measure(self, runs: list[Run], training: Training, cases: Tensor, soft: dict | None) -> list[dict[str, Any]]:

@@ -1,5 +1,6 @@
 """The settings of the MNIST experiments; ``paper_configs/mnist/*.toml`` hold their values."""
 
+from collections.abc import Iterable
 from typing import Literal
 
 from pydantic import Field, field_validator, model_validator
@@ -53,7 +54,20 @@ class Temperatures(Settings):
     def _positive(cls, temperatures: tuple[float, ...]) -> tuple[float, ...]:
         if not all(temperature > 0 for temperature in temperatures):
             raise ValueError("temperatures should be above 0")
+        _different(temperatures, "temperatures")
         return temperatures
+
+    @field_validator("widths")
+    @classmethod
+    def _distinct(cls, widths: tuple[Width, ...]) -> tuple[Width, ...]:
+        _different((width.units for width in widths), "widths")
+        return widths
+
+
+def _different(values: Iterable[float | str], what: str) -> None:
+    values = list(values)
+    if len(set(values)) != len(values):
+        raise ValueError(f"no two {what} should be the same")
 
 
 class Missing(Student):
@@ -63,14 +77,14 @@ class Missing(Student):
     shifted: tuple[int, ...] = Field(min_length=1, max_length=10)
     lowest_shift: float = Field(ge=-50, le=50)
     highest_shift: float = Field(ge=-50, le=50)
-    shift_step: float = Field(gt=0, le=5)
+    shift_step: float = Field(ge=0.01, le=1)
 
     @model_validator(mode="after")
     def _consistent(self) -> "Missing":
         if not set(self.kept + self.shifted) <= set(range(10)):
             raise ValueError("kept and shifted classes should be digits 0 to 9")
-        if self.lowest_shift >= self.highest_shift:
-            raise ValueError("lowest_shift should be below highest_shift")
+        if not self.lowest_shift < 0 < self.highest_shift:
+            raise ValueError("lowest_shift should be below 0 and highest_shift above it")
         return self
 
 
@@ -85,6 +99,12 @@ class Sizes(Student):
     """Soft against hard targets on less and less data; ``recipe.epochs`` is set by each size."""
 
     sizes: tuple[Size, ...] = Field(min_length=1)
+
+    @field_validator("sizes")
+    @classmethod
+    def _distinct(cls, sizes: tuple[Size, ...]) -> tuple[Size, ...]:
+        _different((size.share for size in sizes), "shares")
+        return sizes
 
 
 class Common(Settings):
@@ -108,6 +128,15 @@ class ChoiceSettings(Common):
     """The recipes tried before those of the paper profile were chosen. Students learn from the first teacher."""
 
     candidates: tuple[Candidate, ...] = Field(min_length=1)
+
+    @field_validator("candidates")
+    @classmethod
+    def _teacher_first(cls, candidates: tuple[Candidate, ...]) -> tuple[Candidate, ...]:
+        _different((candidate.name for candidate in candidates), "names")
+        roles = [candidate.role for candidate in candidates]
+        if "distilled" in roles and "teacher" not in roles[: roles.index("distilled")]:
+            raise ValueError("a teacher should come before the first distilled candidate")
+        return candidates
 
 
 class MnistSettings(Common):

@@ -1,5 +1,6 @@
 """From records to everything that is read: tables, figures, claims.csv and REPRODUCE.md."""
 
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 
@@ -18,7 +19,6 @@ CLAIM_COLUMNS = (
     "claim", "setting", "section", "quantity", "unit", "paper", "ours", "ci_low", "ci_high", "seeds", "verdict",
     "config", "command", "note",
 )  # fmt: skip
-EXPERIMENTS = ("mnist",)
 
 
 def report(folder: Path) -> None:
@@ -63,13 +63,15 @@ def claim_table(found: list[Record]) -> pd.DataFrame:
 
 def command(record: Record) -> str:
     """What makes the record again."""
-    profile = "" if record["profile"] == "paper" else f" --profile {record['profile']}"
-    return f"repro {record['experiment']}{profile}" + "".join(f" --set {o}" for o in record["overrides"])
+    profile = "" if record["profile"] == "paper" else f" --profile {shlex.quote(record['profile'])}"
+    return f"repro {record['experiment']}{profile}" + "".join(f" --set {shlex.quote(o)}" for o in record["overrides"])
 
 
 def headline(found: list[Record]) -> Group:
     """The headline for the screen: the columns that fit there."""
     title, make = mnist_tables.TABLES["headline"]
+    if not found:
+        return Group("nothing is finished yet")
     return Group(_screen(title, make(found)[["net", "paper", "ours", "95% interval", "each seed"]]))
 
 
@@ -95,9 +97,11 @@ def _table(
     folder: Path, setting: str, name: str, title: str, make: Callable[[list[Record]], pd.DataFrame], found: list[Record]
 ) -> None:
     table = make(found)
-    if table.empty:
-        return
     file = records.path(folder, "mnist", setting, f"{name}.csv")
+    if table.empty:
+        file.unlink(missing_ok=True)
+        file.with_suffix(".md").unlink(missing_ok=True)
+        return
     write(file, table.to_csv(index=False, lineterminator="\n").encode())
     write(file.with_suffix(".md"), f"# {title}\n\n{reproduce.markdown(table)}\n".encode())
 
@@ -106,7 +110,7 @@ def _figures(folder: Path, found: list[Record]) -> None:
     drawn = {name: lambda make=make: make(found) for name, make in mnist_figures.FIGURES.items()}
     digits = records.load_digits(folder, "mnist", "mnist")
     if digits is not None:
-        drawn["soft_targets"] = lambda: mnist_figures.soft_targets(found, digits)
+        drawn["soft_targets"] = lambda: mnist_figures.soft_targets(digits)
     for name, draw in drawn.items():
         mnist_figures.save(draw(), folder / "figures" / "mnist" / "mnist" / name)
 

@@ -13,6 +13,8 @@ def recipes(records: list[Record]) -> pd.DataFrame:
         found = [record for record in records if record["role"] == role]
         settings = found[0]["settings"]
         recipe = {name: value for name, value in settings["recipe"].items() if value not in (None, 0, 0.0)}
+        if recipe["optimiser"] == "adamw":
+            recipe.pop("momentum", None)
         estimate = stats.mean_interval([record["metrics"]["validation_errors"] for record in found])
         rows.append(
             {

@@ -11,11 +11,12 @@ matplotlib.use("Agg")
 
 import matplotlib.pyplot as plt
 import numpy as np
+import torch
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedFormatter, FixedLocator, NullFormatter, NullLocator
 
 from repro import paper
-from repro.core import stats
+from repro.core import distill, stats
 from repro.core.store import write
 from repro.report import mnist_claims as claims
 from repro.report.records import Record
@@ -23,7 +24,7 @@ from repro.report.records import Record
 OURS, PAPER, SECOND, THIRD = "#1f5fa8", "#c1272d", "#d98c00", "#4c9a4c"
 
 
-def soft_targets(records: list[Record], digits: dict[str, Any]) -> Figure:
+def soft_targets(digits: dict[str, Any]) -> Figure:
     """Test digits with the teacher's probabilities at T = 1, 5 and 20: which 2 looks like a 3."""
     cases, temperatures = digits["cases"], (1, 5, 20)
     figure, axes = plt.subplots(len(cases), 1 + len(temperatures), figsize=(9, 1.25 * len(cases)), squeeze=False)
@@ -31,10 +32,9 @@ def soft_targets(records: list[Record], digits: dict[str, Any]) -> Figure:
         row[0].imshow(np.reshape(case["pixels"], (28, 28)), cmap="gray_r")
         row[0].set_axis_off()
         row[0].set_title(f"a {case['label']}, test case {case['case']}", fontsize=7)
-        logits = np.array(case["logits"])
+        logits = torch.tensor(case["logits"])
         for axis, temperature in zip(row[1:], temperatures, strict=True):
-            soft = np.exp((logits - logits.max()) / temperature)
-            soft /= soft.sum()
+            soft = distill.soften(logits, temperature)
             colours = [PAPER if digit == case["label"] else OURS for digit in range(10)]
             axis.bar(range(10), soft, color=colours)
             axis.set_ylim(0, 1)
@@ -127,7 +127,9 @@ def size_of_transfer_set(records: list[Record]) -> Figure:
     teacher = claims.select(records, "teacher")
     if teacher:
         _level(axis, stats.mean_interval(claims.errors(teacher)), THIRD, "teacher")
-    for value, label in ((146, "paper, 100%: hard 146"), (74, "paper, 100%: soft 74")):
+    for claim, kind in (("mnist.baseline_errors", "hard"), ("mnist.distilled_errors", "soft")):
+        value = paper.BY_ID[claim].paper
+        label = f"paper, 100% of 60,000: {kind} {value}"
         axis.plot([100], [value], "*", color=PAPER, markersize=11)
         axis.annotate(
             label, (100, value), textcoords="offset points", xytext=(-8, 4), ha="right", fontsize=7, color=PAPER
@@ -143,7 +145,7 @@ def size_of_transfer_set(records: list[Record]) -> Figure:
     axis.yaxis.set_minor_formatter(NullFormatter())
     axis.set_xlabel("share of the training split (50,000 cases)")
     axis.set_ylabel("test errors of 10,000")
-    axis.set_title("A 2x800 net on less data: mean over seeds, 95% intervals", fontsize=10)
+    axis.set_title("The small net on less data: mean over seeds, 95% intervals", fontsize=10)
     axis.legend(fontsize=8)
     figure.tight_layout()
     return figure
@@ -153,17 +155,20 @@ def training_curves(records: list[Record]) -> Figure:
     """Test errors and training loss by epoch of the headline nets; observed, never acted on."""
     figure, axes = plt.subplots(1, 2, figsize=(10, 4))
     roles = (
-        ("teacher", OURS, 67), ("baseline", SECOND, 146), ("distilled", THIRD, 74),
-        ("distilled, soft targets only", "#7d5ba6", None),
+        ("teacher", OURS, "mnist.teacher_errors"),
+        ("baseline", SECOND, "mnist.baseline_errors"),
+        ("distilled", THIRD, "mnist.distilled_errors"),
+        ("distilled, soft targets only", "#7d5ba6", ""),
     )  # fmt: skip
-    for role, colour, figure_of_paper in roles:
+    for role, colour, claim in roles:
         found = claims.select(records, role)
         for record in found:
             epochs, errors, loss = zip(*record["curve"], strict=True)
             label = role if record is found[0] else None
             axes[0].plot(epochs, errors, color=colour, alpha=0.6, linewidth=1, label=label)
             axes[1].plot(epochs, loss, color=colour, alpha=0.6, linewidth=1, label=label)
-        if figure_of_paper:
+        if claim:
+            figure_of_paper = paper.BY_ID[claim].paper
             axes[0].axhline(figure_of_paper, color=colour, linestyle="--", linewidth=1)
             axes[0].annotate(f"paper {figure_of_paper}", (1, figure_of_paper), xycoords=("axes fraction", "data"),
                              ha="right", va="bottom", fontsize=7, color=colour)  # fmt: skip

@@ -8,6 +8,8 @@ from repro.core.store import write
 from repro.errors import UserError
 
 Record = dict[str, Any]
+NEEDED = ("experiment", "role", "seed", "settings", "metrics", "curve", "wall_seconds", "machine", "commit",
+          "profile", "overrides", "config")  # fmt: skip
 
 
 def path(folder: Path, experiment: str, setting: str, name: str = "records.jsonl") -> Path:
@@ -29,25 +31,70 @@ def load(folder: Path, experiment: str, setting: str) -> list[Record]:
     """The records of a setting; an empty list where it was never run.
 
     Raises:
-        UserError: a line is not a record.
+        UserError: a line is not a record, or some seeds are missing.
     """
     file = path(folder, experiment, setting)
     if not file.exists():
         return []
+    try:
+        lines = file.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{file}: cannot be read as text") from error
     records = []
-    for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), 1):
+    for number, line in enumerate(lines, 1):
         try:
             records.append(json.loads(line))
-            records[-1]["role"], records[-1]["metrics"], records[-1]["settings"]
-        except (ValueError, KeyError, TypeError) as error:
+            missing = [name for name in NEEDED if name not in records[-1]]
+        except (ValueError, TypeError) as error:
             raise UserError(f"{file}: line {number} is not a record") from error
+        if missing:
+            raise UserError(f"{file}: line {number} is not a record; it lacks {missing[0]}")
+    _whole(file, records)
     return records
 
 
+def complete(records: list[Record]) -> list[Record]:
+    """The records of those kinds of runs of which every seed is there."""
+    seeds = _seeds_by_kind(records)
+    everything = set().union(*seeds.values())
+    return [record for record in records if seeds[_kind(record)] == everything]
+
+
+def _whole(file: Path, records: list[Record]) -> None:
+    """Refuse records of which some seeds are missing, as in a file that was cut."""
+    seeds = _seeds_by_kind(records)
+    everything = set().union(*seeds.values())
+    for (role, _), found in seeds.items():
+        if found != everything:
+            raise UserError(f"{file}: {role}: seeds {sorted(everything - found)} are missing; run the experiment again")
+
+
+def _seeds_by_kind(records: list[Record]) -> dict[tuple[str, str], set[int]]:
+    seeds: dict[tuple[str, str], set[int]] = {}
+    for record in records:
+        seeds.setdefault(_kind(record), set()).add(record["seed"])
+    return seeds
+
+
+def _kind(record: Record) -> tuple[str, str]:
+    """What two runs share that differ in their seed alone."""
+    settings = {name: value for name, value in record["settings"].items() if name != "teacher"}
+    return record["role"], json.dumps(settings)
+
+
 def load_digits(folder: Path, experiment: str, setting: str) -> dict[str, Any] | None:
-    """The test digits kept for the figure of soft targets."""
+    """The test digits kept for the figure of soft targets; None where there are none.
+
+    Raises:
+        UserError: the file is damaged.
+    """
     file = path(folder, experiment, setting, "digits.json")
-    return json.loads(file.read_text(encoding="utf-8")) if file.exists() else None
+    if not file.exists():
+        return None
+    try:
+        return json.loads(file.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise UserError(f"{file}: is damaged; run the experiment again") from error
 
 
 def _order(record: Record) -> tuple:
