@@ -17,10 +17,13 @@ def run(settings: MnistSettings, bench: Bench, headline: Callable[[list[dict[str
     """All of section 3. ``headline`` is called with the records so far once the first seed is done, and
     again after all seeds."""
     seeds = range(settings.seeds)
+    by_width = {w.units: [] for w in settings.temperatures.widths}
+    for r in (r for s in seeds for r in temperature_runs(settings, s)):
+        by_width[r.hidden[0]].append(r)
     stages = [
-        [r for s in seeds for r in temperature_runs(settings, s)],
         [r for s in seeds for part in ("no3", "only78") for r in missing_runs(settings, part, s)],
         [r for s in seeds for r in size_runs(settings, s)],
+        *by_width.values(),
     ]
     heads = [headline_runs(settings, s) for s in seeds]
     everything = list(itertools.chain(*heads, *stages))
