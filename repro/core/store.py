@@ -20,6 +20,7 @@ from torch import Tensor
 
 from repro.errors import UserError
 
+ENTRY = "repro"
 NUMERICS = ("distill", "noise", "population", "train")
 
 
@@ -70,7 +71,8 @@ def save_tensors(path: Path, tensors: dict[str, Tensor], about: dict[str, Any]) 
     """Write tensors and JSON data as one safetensors file with a digest inside."""
     plain = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
     text = json.dumps(about)
-    write(path, save_safetensors(plain, {"about": text, "digest": _digest(plain, text)}))
+    # One entry, for safetensors writes several in no fixed order, and equal content should be equal bytes.
+    write(path, save_safetensors(plain, {ENTRY: json.dumps({"about": text, "digest": _digest(plain, text)})}))
 
 
 def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -83,7 +85,8 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         content = path.read_bytes()
         tensors = load_safetensors(content)
         header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
-        about, digest = header["__metadata__"]["about"], header["__metadata__"]["digest"]
+        entry = json.loads(header["__metadata__"][ENTRY])
+        about, digest = entry["about"], entry["digest"]
     except (OSError, SafetensorError, ValueError, KeyError) as error:
         raise Damaged(f"{path} is damaged") from error
     if digest != _digest(tensors, about):

@@ -26,22 +26,22 @@ OURS, PAPER, SECOND, THIRD = "#1f5fa8", "#c1272d", "#d98c00", "#4c9a4c"
 
 def soft_targets(digits: dict[str, Any]) -> Figure:
     """Test digits with the teacher's probabilities at T = 1, 5 and 20: which 2 looks like a 3."""
-    cases, temperatures = digits["cases"], (1, 5, 20)
+    cases, temperatures = digits["cases"], (1.0, 5.0, 20.0)
     figure, axes = plt.subplots(len(cases), 1 + len(temperatures), figsize=(9, 1.25 * len(cases)), squeeze=False)
     for number, (row, case) in enumerate(zip(axes, cases, strict=True)):
         row[0].imshow(np.reshape(case["pixels"], (28, 28)), cmap="gray_r")
         row[0].set_axis_off()
         row[0].set_title(f"a {case['label']}, test case {case['case']}", fontsize=7)
-        logits = torch.tensor(case["logits"])
+        logits = torch.tensor([case["logits"]])
         for axis, temperature in zip(row[1:], temperatures, strict=True):
-            soft = distill.soften(logits, temperature)
+            soft = distill.soften(logits, temperature)[0]
             colours = [PAPER if digit == case["label"] else OURS for digit in range(10)]
             axis.bar(range(10), soft, color=colours)
             axis.set_ylim(0, 1)
             axis.set_xticks(range(10), range(10), fontsize=7)
             axis.set_yticks([0, 0.5, 1], ["0", "½", "1"], fontsize=7)
             if number == 0:
-                axis.set_title(f"T = {temperature}", fontsize=9)
+                axis.set_title(f"T = {temperature:g}", fontsize=9)
     figure.suptitle("Soft targets of the teacher (equation 1); the true class in red", fontsize=10)
     figure.tight_layout()
     return figure
