@@ -44,6 +44,7 @@ def mnist(
     out: Out = None,
     device: Device = "auto",
     precision: Precision = "auto",
+    finished_only: Annotated[bool, typer.Option("--finished-only", help="Train nothing: record what is finished.")] = False,
 ) -> None:
     """Section 3: teacher, students, temperatures, missing classes; ends with the table."""
     from rich.console import Console
@@ -54,6 +55,7 @@ def mnist(
 
     folder = out or (Path() if profile == "paper" else runs / profile)
     with _bench("mnist", profile, MnistSettings, set_, data, runs, folder, device, precision) as (settings, bench):
+        bench.finished_only = finished_only
         experiment.run(settings, bench, lambda found: bench.watch.say(build.headline(found)))
         finished = list(bench.finished.values())
         digits = experiment.shown_digits(settings, bench)

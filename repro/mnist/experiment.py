@@ -20,10 +20,12 @@ def run(settings: MnistSettings, bench: Bench, headline: Callable[[list[dict[str
     by_width = {w.units: [] for w in settings.temperatures.widths}
     for r in (r for s in seeds for r in temperature_runs(settings, s)):
         by_width[r.hidden[0]].append(r)
+    order = sorted(by_width, key=lambda units: (units not in (30, 300), units))
     stages = [
         [r for s in seeds for part in ("no3", "only78") for r in missing_runs(settings, part, s)],
+        *(by_width[units] for units in order[:2]),
         [r for s in seeds for r in size_runs(settings, s)],
-        *by_width.values(),
+        *(by_width[units] for units in order[2:]),
     ]
     heads = [headline_runs(settings, s) for s in seeds]
     everything = list(itertools.chain(*heads, *stages))

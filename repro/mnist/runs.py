@@ -65,6 +65,7 @@ class Bench:
     watch: Watch
     about: dict[str, Any]
     executor: Executor = one_after_another
+    finished_only: bool = False
     finished: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def key(self, run: Run) -> str:
@@ -76,6 +77,8 @@ class Bench:
 
     def plan(self, runs: Iterable[Run]) -> list[Job]:
         """The groups of runs that are still to be trained."""
+        if self.finished_only:
+            return []
         alike: dict[tuple, list[Run]] = defaultdict(list)
         for run in runs:
             if self.kept.record(self.key(run)) is None:
@@ -94,7 +97,7 @@ class Bench:
         """Train what is not there yet; the records of ``runs``, in their order."""
         for _ in self.executor(self.plan(runs)):
             pass
-        records = [self.kept.record(self.key(run)) for run in runs]
+        records = [record for run in runs if (record := self.kept.record(self.key(run)))]
         self.finished |= {record["key"]: record for record in records}
         return records
 
