@@ -57,7 +57,7 @@ def mnist(
     with _bench("mnist", profile, MnistSettings, set_, data, runs, folder, device, precision) as (settings, bench):
         bench.finished_only = finished_only
         experiment.run(settings, bench, lambda found: bench.watch.say(build.headline(found)))
-        finished = list(bench.finished.values())
+        finished = records.complete(list(bench.finished.values()))
         digits = experiment.shown_digits(settings, bench)
     records.save(folder, "mnist", "mnist", finished, digits)
     build.report(folder)

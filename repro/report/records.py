@@ -44,6 +44,26 @@ def load(folder: Path, experiment: str, setting: str) -> list[Record]:
     return records
 
 
+def complete(records: list[Record]) -> list[Record]:
+    """The records of those kinds of runs of which every seed is there."""
+    seeds = _seeds_by_kind(records)
+    everything = set().union(*seeds.values())
+    return [record for record in records if seeds[_kind(record)] == everything]
+
+
+def _seeds_by_kind(records: list[Record]) -> dict[tuple[str, str], set[int]]:
+    seeds: dict[tuple[str, str], set[int]] = {}
+    for record in records:
+        seeds.setdefault(_kind(record), set()).add(record["seed"])
+    return seeds
+
+
+def _kind(record: Record) -> tuple[str, str]:
+    """What two runs share that differ in their seed alone."""
+    settings = {name: value for name, value in record["settings"].items() if name != "teacher"}
+    return record["role"], json.dumps(settings)
+
+
 def load_digits(folder: Path, experiment: str, setting: str) -> dict[str, Any] | None:
     """The test digits kept for the figure of soft targets."""
     file = path(folder, experiment, setting, "digits.json")
