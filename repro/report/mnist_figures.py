@@ -34,7 +34,7 @@ def soft_targets(digits: dict[str, Any]) -> Figure:
         row[0].set_title(f"a {case['label']}, test case {case['case']}", fontsize=7)
         logits = torch.tensor([case["logits"]])
         for axis, temperature in zip(row[1:], temperatures, strict=True):
-            soft = distill.soften(logits, temperature)[0]
+            soft = distill.soften(logits, temperature)[0].numpy()
             colours = [PAPER if digit == case["label"] else OURS for digit in range(10)]
             axis.bar(range(10), soft, color=colours)
             axis.set_ylim(0, 1)
