@@ -42,17 +42,10 @@ def choose(device: str = "auto", precision: str = "auto") -> Compute:
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     if precision == "auto":
-        fast = torch.cuda.is_bf16_supported() if device == "cuda" else cpu_multiplies_bf16()
-        precision = "bf16" if fast else "fp32"
+        precision = "fp32" if bf16_units(torch.device(device)) == "none" else "bf16"
     if device == "cpu":
         _keep_freed_memory()
     return Compute(torch.device(device), precision)
-
-
-def cpu_multiplies_bf16() -> bool:
-    """Whether the processor has matrix or vector units for bf16 (AMX or AVX512-bf16)."""
-    found = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
-    return bool(found.get("amx_bf16") or found.get("avx512_bf16"))
 
 
 @cache
