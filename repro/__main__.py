@@ -1,17 +1,17 @@
 """The command line: thin, and the only place that exits."""
 
-import contextlib
-import functools
-import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from repro import __version__
 from repro.errors import UserError
+
+if TYPE_CHECKING:  # PyTorch takes seconds to load: only commands that need it load it
+    from repro.command import Options
 
 app = typer.Typer(
     help="Reproduce Hinton, Vinyals & Dean 2015, 'Distilling the Knowledge in a Neural Network'.",
@@ -35,32 +35,48 @@ Out = Annotated[
     ),
 ]
 Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
-Precision = Annotated[str, typer.Option(help="auto, fp32 or bf16 (hidden-layer matmuls; weights stay fp32).")]
+Precision = Annotated[str, typer.Option(help="auto, fp32 or bf16 (matrix products; weights stay fp32).")]
+FinishedOnly = Annotated[
+    bool, typer.Option("--finished-only", help="Train nothing: report on what is finished for every seed.")
+]
 
 
-@app.command()
-def mnist(
-    profile: Profile = "paper",
-    set_: Set = None,
-    data: Data = None,
-    runs: Runs = Path("runs"),
-    out: Out = None,
-    device: Device = "auto",
-    precision: Precision = "auto",
-    finished_only: Annotated[
-        bool, typer.Option("--finished-only", help="Train nothing: report on what is finished for every seed.")
-    ] = False,
-) -> None:
+def _trains(name: str, default: str = "paper") -> Callable[[Callable[["Options"], None]], None]:
+    """Make a command of a function, with the options that all training commands share."""
+
+    def register(body: Callable[["Options"], None]) -> None:
+        def command(
+            profile: Profile = default,
+            set_: Set = None,
+            data: Data = None,
+            runs: Runs = Path("runs"),
+            out: Out = None,
+            device: Device = "auto",
+            precision: Precision = "auto",
+            finished_only: FinishedOnly = False,
+        ) -> None:
+            from repro.command import Options
+
+            body(Options(profile, set_ or [], data, runs, out, device, precision, finished_only))
+
+        app.command(name, help=body.__doc__)(command)
+
+    return register
+
+
+@_trains("mnist")
+def _mnist(options: "Options") -> None:
     """Section 3: teacher, students, temperatures, missing classes; ends with the table."""
     from rich.console import Console
 
+    from repro.command import opened
     from repro.mnist import experiment
+    from repro.mnist.runs import make_runner
     from repro.mnist.settings import MnistSettings
     from repro.report import build, records
 
-    folder = out or _default_out(runs, profile, "paper", set_, device, precision)
-    with _runner("mnist", profile, MnistSettings, set_, data, runs, folder, device, precision) as (settings, runner):
-        runner.finished_only = finished_only
+    folder = options.folder(("paper",))
+    with opened("mnist", options, folder, MnistSettings, make_runner(options.data)) as (settings, runner):
         experiment.run(settings, runner, lambda found: runner.watch.say(build.headline(found)))
         finished = records.complete(list(runner.finished.values()))
         digits = experiment.shown_digits(settings, runner) if finished else None
@@ -69,23 +85,17 @@ def mnist(
     Console().print(build.closing(folder, "mnist"))
 
 
-@app.command()
-def mnist_choice(
-    profile: Profile = "choice",
-    set_: Set = None,
-    data: Data = None,
-    runs: Runs = Path("runs"),
-    out: Out = None,
-    device: Device = "auto",
-    precision: Precision = "auto",
-) -> None:
+@_trains("mnist-choice", default="choice")
+def _mnist_choice(options: "Options") -> None:
     """Train the recipes that the paper profile was chosen from, and judge them on the validation split."""
+    from repro.command import opened
     from repro.mnist import experiment
+    from repro.mnist.runs import make_runner
     from repro.mnist.settings import ChoiceSettings
     from repro.report import build, records
 
-    folder = out or _default_out(runs, profile, "choice", set_, device, precision)
-    with _runner("mnist", profile, ChoiceSettings, set_, data, runs, folder, device, precision) as (settings, runner):
+    folder = options.folder(("choice",))
+    with opened("mnist", options, folder, ChoiceSettings, make_runner(options.data)) as (settings, runner):
         experiment.choose(settings, runner)
         records.save(folder, "mnist", "choice", list(runner.finished.values()))
         build.report(folder)
@@ -111,6 +121,7 @@ def bench(
 ) -> None:
     """Measure the speed ratios of results/bench.json; both sides of each in turn, in this process."""
     from repro.bench import measure
+    from repro.command import commit
     from repro.core import compute
     from repro.data.mnist import data_folder
 
@@ -137,58 +148,6 @@ def _start(
         print(__version__)
     elif context.invoked_subcommand is None:
         print(context.get_help())
-
-
-def _default_out(
-    runs: Path, profile: str, committed: str, overrides: list[str] | None, device: str, precision: str
-) -> Path:
-    """Here for the unchanged profile whose results are committed; under ``runs`` for everything else."""
-    if profile == committed and not overrides and (device, precision) == ("auto", "auto"):
-        return Path()
-    return runs / (Path(profile).stem + ("-changed" if profile == committed else ""))
-
-
-@contextlib.contextmanager
-def _runner(
-    experiment: str, profile: str, model: type, overrides: list[str] | None, data: Path | None,
-    runs: Path, out: Path, device: str, precision: str,
-) -> Iterator[tuple[Any, Any]]:  # fmt: skip
-    """Everything a training command needs, with the runs folder locked; settings are checked first."""
-    from repro import config
-    from repro.core import compute, store
-    from repro.core.progress import Watch
-    from repro.data import mnist as source
-    from repro.mnist.runs import Runner
-
-    path = config.profile_path(experiment, profile)
-    settings = config.load(model, path, overrides)
-    chosen = compute.choose(device, precision)
-    store.check_writable(out)
-    with store.opened(runs / experiment) as kept:
-        images = source.load(source.data_folder(data)).first(settings.train_cases)
-        about = {
-            "experiment": experiment, "profile": profile, "overrides": overrides or [],
-            "config": str(path if profile.endswith(".toml") else config.CONFIGS / experiment / path.name),
-            "commit": commit(),
-        }  # fmt: skip
-        with Watch(experiment) as watch:
-            watch.say(f"{experiment}, profile {path.stem}: {chosen.device.type}, {chosen.precision}; "
-                      f"runs are kept in {kept.folder}, results go to {out / 'results'}")  # fmt: skip
-            yield settings, Runner(settings, images, kept, chosen, watch, about)
-
-
-@functools.cache
-def commit() -> str:
-    """The commit this code stands at, with ``-dirty`` where it was changed; ``unknown`` outside a checkout."""
-    here = Path(__file__).parents[1]
-    git: Callable[..., str] = lambda *words: subprocess.run(  # noqa: E731
-        ["git", "-C", str(here), *words], capture_output=True, text=True, check=True
-    ).stdout.strip()
-    try:
-        changed = git("status", "--porcelain", "--untracked-files=no", "--", "repro", "paper_configs")
-        return git("rev-parse", "HEAD") + ("-dirty" if changed else "")
-    except (OSError, subprocess.CalledProcessError):
-        return "unknown"
 
 
 def main() -> None:

@@ -12,7 +12,7 @@ install_import_hook(["repro.core.distill", "repro.core.population", "repro.core.
 from repro.core import compute, store  # noqa: E402
 from repro.core.progress import Watch  # noqa: E402
 from repro.data.mnist import LabelledSet, Mnist, data_folder, load  # noqa: E402
-from repro.mnist.runs import Runner  # noqa: E402
+from repro.mnist.runs import MnistRunner  # noqa: E402
 
 
 def blobs(count: int, seed: int) -> LabelledSet:
@@ -43,10 +43,17 @@ def real_folder() -> Path:
 def runner_for(tmp_path: Path):
     """Makes a runner on the CPU in fp32 for given settings and data."""
 
-    def make(settings, data: Mnist, folder: str = "runs") -> Runner:
+    def make(settings, data: Mnist, folder: str = "runs") -> MnistRunner:
         about = {"experiment": "mnist", "profile": "test", "overrides": [], "config": "none", "commit": "none"}
         chosen = compute.choose("cpu", "fp32")
         (tmp_path / folder).mkdir(exist_ok=True)
-        return Runner(settings, data, store.Store(tmp_path / folder), chosen, Watch("test"), about)
+        return MnistRunner(
+            settings=settings,
+            data=data,
+            kept=store.Store(tmp_path / folder),
+            compute=chosen,
+            watch=Watch("test"),
+            about=about,
+        )
 
     return make

@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from repro.core import compute, store
-from repro.core.train import Member, Recipe, Training, TransferSet
+from repro.core.recipe import Recipe
+from repro.core.train import Member, Training, TransferSet
 
 CPU = compute.choose("cpu", "fp32")
 SIZES = (784, 16, 12, 10)
@@ -21,7 +22,7 @@ def transfer_set(toy, soft: bool = True) -> TransferSet:
 def finish(training: Training) -> list[torch.Tensor]:
     for _ in training.run():
         pass
-    return [parameter.detach().clone() for parameter in training.population.parameters()]
+    return [parameter.detach().clone() for parameter in training.net.parameters()]
 
 
 @pytest.mark.parametrize("optimiser", ["adamw", "sgd"])
@@ -51,8 +52,8 @@ def test_killed_and_resumed_ends_bit_identical(toy, tmp_path, monkeypatch, optim
         training = Training(SIZES, members, data, recipe, CPU, checkpoint, toy.split("validation"))
         for snapshot in training.run(4, on_step=lambda: maybe_kill(training.step == stop)):
             training.history.append([snapshot.step, snapshot.loss.tolist()])
-        best = training.best_population().state_dict()
-        return training.population.state_dict(), best, training.history
+        best = training.best_net().state_dict()
+        return training.net.state_dict(), best, training.history
 
     def maybe_kill(now):
         if now:
@@ -103,7 +104,7 @@ def test_soft_targets_alone_teach_without_labels(toy):
     training = Training((784, 32, 32, 10), [Member(0, 4.0, 0.0)],
                         TransferSet(toy.train.images, wrong, teacher), recipe, CPU)  # fmt: skip
     finish(training)
-    right = training.population.logits(toy.test.images)[0].argmax(-1) == toy.test.labels
+    right = training.net.logits(toy.test.images)[0].argmax(-1) == toy.test.labels
     assert float(right.float().mean()) > 0.9
 
 
@@ -114,7 +115,7 @@ def test_early_stopping_keeps_the_best_and_stops(toy):
     finish_steps = [snapshot.step for snapshot in training.run(30)]
     assert training.step < training.steps and finish_steps[-1] == training.step
     validation = toy.split("validation")
-    errors = (training.best_population().logits(validation.images).argmax(-1) != validation.labels).sum(-1)
+    errors = (training.best_net().logits(validation.images).argmax(-1) != validation.labels).sum(-1)
     assert torch.equal(errors, training.best_errors)
 
 

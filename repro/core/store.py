@@ -21,7 +21,6 @@ from torch import Tensor
 from repro.errors import UserError
 
 ENTRY = "repro"
-NUMERICS = ("distill", "noise", "population", "train")
 
 
 class Damaged(Exception):
@@ -35,11 +34,11 @@ def key(specification: Any) -> str:
 
 
 @cache
-def code_version() -> str:
-    """A digest of the code that decides what a run's weights become; comments and docstrings don't count."""
+def code_version(modules: tuple[str, ...]) -> str:
+    """A digest of the code in ``modules``, paths below ``repro/``; comments and docstrings don't count."""
     digest = hashlib.sha256()
-    for module in NUMERICS:
-        tree = ast.parse((Path(__file__).parent / f"{module}.py").read_text(encoding="utf-8"))
+    for module in modules:
+        tree = ast.parse((Path(__file__).parents[1] / module).read_text(encoding="utf-8"))
         for node in ast.walk(tree):
             if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node):
                 node.body = node.body[1:]

@@ -12,7 +12,8 @@ from torchvision.datasets import MNIST
 
 from repro.core.compute import Compute
 from repro.core.noise import Order
-from repro.core.train import Member, Recipe, Training, TransferSet
+from repro.core.recipe import Recipe
+from repro.core.train import Member, Training, TransferSet
 from repro.data.mnist import Mnist
 
 TEACHER = (784, 1200, 1200, 10)
@@ -90,7 +91,7 @@ class PlainLoop:
         jitter = transforms.RandomCrop(28, padding=RECIPE.jitter)
         self.dataset = MNIST(str(folder), transform=transforms.Compose([jitter, transforms.ToTensor()]))
         layers: list[nn.Module] = [nn.Flatten(), nn.Dropout(RECIPE.drop_input)]
-        for weight, bias in zip(ours.population.weights, ours.population.biases, strict=True):
+        for weight, bias in zip(ours.net.weights, ours.net.biases, strict=True):
             layer = nn.Linear(*weight.shape[1:])
             layer.weight.data, layer.bias.data = weight[0].detach().t().clone(), bias[0, 0].detach().clone()
             layers += [layer, nn.ReLU(), nn.Dropout(RECIPE.drop_hidden)]

@@ -8,11 +8,11 @@ import itertools
 from collections.abc import Callable
 from typing import Any
 
-from repro.mnist.runs import Run, Runner
+from repro.mnist.runs import MnistRunner, Run
 from repro.mnist.settings import ChoiceSettings, Missing, MnistSettings
 
 
-def run(settings: MnistSettings, runner: Runner, headline: Callable[[list[dict[str, Any]]], None]) -> None:
+def run(settings: MnistSettings, runner: MnistRunner, headline: Callable[[list[dict[str, Any]]], None]) -> None:
     """All of section 3. ``headline`` is called with the records so far once the first seed is done, and
     again after all seeds. The longest, the widest nets of the temperature sweep, come last."""
     seeds = range(settings.seeds)
@@ -23,7 +23,7 @@ def run(settings: MnistSettings, runner: Runner, headline: Callable[[list[dict[s
     ]
     heads = [headline_runs(settings, s) for s in seeds]
     everything = list(itertools.chain(*heads, *stages))
-    runner.watch.expect(sum(job.flops for job in runner.plan(everything)))
+    runner.expect(everything)
     for seed in seeds:
         runner.carry_out(heads[seed][:1])
         runner.carry_out(heads[seed][1:])
@@ -33,10 +33,10 @@ def run(settings: MnistSettings, runner: Runner, headline: Callable[[list[dict[s
         runner.carry_out(stage)
 
 
-def choose(settings: ChoiceSettings, runner: Runner) -> None:
+def choose(settings: ChoiceSettings, runner: MnistRunner) -> None:
     """The recipes that were tried on the training split and judged on the validation split."""
     runs = choice_runs(settings)
-    runner.watch.expect(sum(job.flops for job in runner.plan(runs)))
+    runner.expect(runs)
     for one in runs:
         runner.carry_out([one])
 
@@ -110,7 +110,7 @@ def choice_runs(settings: ChoiceSettings) -> list[Run]:
     return runs
 
 
-def shown_digits(settings: MnistSettings, runner: Runner) -> dict[str, Any]:
+def shown_digits(settings: MnistSettings, runner: MnistRunner) -> dict[str, Any]:
     """Test digits on which the first teacher is least sure, and its logits: the figure of soft targets."""
     teacher = teacher_run(settings, 0)
     logits, test = runner.teacher_logits(teacher)["test"], runner.data.test

@@ -2,7 +2,7 @@
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -11,17 +11,19 @@ import torch
 from torch import Tensor
 
 from repro.core import metrics, store
-from repro.core.compute import Compute, machine
-from repro.core.executor import Executor, Job, one_after_another
+from repro.core.executor import Job
 from repro.core.noise import generator
 from repro.core.population import Population, count_weights, step_flops
-from repro.core.progress import Watch
-from repro.core.train import Member, Recipe, Training, TransferSet
-from repro.data.mnist import Mnist
+from repro.core.recipe import Recipe
+from repro.core.runner import Runner
+from repro.core.train import Member, Training, TransferSet
+from repro.data.mnist import Mnist, data_folder, load
 from repro.errors import UserError
 from repro.mnist.settings import Common
 
 PIXELS, CLASSES = 784, 10
+# The modules that decide what a run's weights become.
+NUMERICS = ("core/distill.py", "core/loop.py", "core/noise.py", "core/population.py", "core/recipe.py", "core/train.py")
 # Counted up by hand when what a record says of the same weights changes: kept records of before are left.
 MEASUREMENT = 1
 ALL_CLASSES = tuple(range(CLASSES))
@@ -60,55 +62,39 @@ class Run:
         )
 
 
-@dataclass
-class Runner:
-    """Where runs are carried out: the data, the kept runs, the device, the screen."""
+@dataclass(kw_only=True)
+class MnistRunner(Runner):
+    """Runs on MNIST, those that can take their steps together trained as populations."""
 
     settings: Common
     data: Mnist
-    kept: store.Store
-    compute: Compute
-    watch: Watch
-    about: dict[str, Any]
-    executor: Executor = one_after_another
-    finished_only: bool = False
-    finished: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    @property
+    def data_digest(self) -> str:
+        """The digest of the data that the runs are made on."""
+        return self.data.digest
 
     def key(self, run: Run) -> str:
         """The name of a run: a hash of its settings, its teacher, the data and the code."""
         facts = asdict(replace(run, teacher=None, recipe=None)) | {"recipe": run.recipe.model_dump()}
         facts["teacher"] = self.key(run.teacher) if run.teacher else None
         made_of = [MEASUREMENT, self.data.digest, self.settings.train_cases, self.compute.device.type]
-        return store.key([facts, made_of, store.code_version(), self.compute.precision])
+        return store.key([facts, made_of, store.code_version(NUMERICS), self.compute.precision])
 
-    def plan(self, runs: Iterable[Run]) -> list[Job]:
-        """The groups of runs that are still to be trained; none when only what is finished counts."""
-        if self.finished_only:
-            return []
+    def jobs(self, runs: list[Run]) -> list[Job]:
+        """Runs that can be trained together as one job each."""
         alike: dict[tuple, list[Run]] = defaultdict(list)
         for run in runs:
-            if self.kept.record(self.key(run)) is None:
-                alike[run.population_key()].append(run)
+            alike[run.population_key()].append(run)
         jobs = []
         for group in alike.values():
             size = max(1, self.settings.population_weights // count_weights(group[0].sizes))
             for start in range(0, len(group), size):
                 part = group[start : start + size]
-                steps = part[0].recipe.epochs * len(self.cases(part[0])) / part[0].recipe.batch
+                steps = part[0].recipe.steps(len(self.cases(part[0])))
                 flops = steps * step_flops(part[0].sizes, part[0].recipe.batch) * len(part)
                 jobs.append(Job(part[0].role, self.train_group, (part,), flops))
         return jobs
-
-    def carry_out(self, runs: list[Run]) -> list[dict[str, Any]]:
-        """Train what is not there yet; the records of ``runs``, in their order, of those that are finished."""
-        for _ in self.executor(self.plan(runs)):
-            pass
-        # What asked for a run goes with it; when and on what it was trained stays as it was.
-        asked = {name: self.about[name] for name in ("profile", "overrides", "config")}
-        found = [self.kept.record(self.key(run)) for run in runs]
-        records = [record | asked for record in found if record is not None]
-        self.finished |= {record["key"]: record for record in records}
-        return records
 
     def cases(self, run: Run) -> Tensor:
         """Indices, into the training cases, of what a run's net is trained on."""
@@ -123,13 +109,8 @@ class Runner:
 
     def weights_of(self, run: Run) -> Population:
         """A finished net; trained again where its kept weights are damaged."""
-        tensors = self.kept.weights(self.key(run))
-        if tensors is None:
-            self.watch.expect(sum(job.flops for job in self.plan([run])))
-            self.carry_out([run])
-            tensors = self.kept.weights(self.key(run))
         net = Population(run.sizes, [run.seed])
-        net.load_state_dict(tensors)
+        net.load_state_dict(self.tensors_of(run))
         return net
 
     def soft_targets_path(self, key: str) -> Path:
@@ -176,31 +157,31 @@ class Runner:
                     f"{first.role}, seed {first.seed}: training diverged (the loss is not finite); "
                     "lower its recipe's learning_rate or raise its temperature"
                 )
-            errors = (snapshot.population.logits(seen.images).argmax(-1) != seen.labels).sum(-1)
+            errors = (snapshot.net.logits(seen.images).argmax(-1) != seen.labels).sum(-1)
             training.history.append([round(snapshot.epoch, 3), errors.tolist(), snapshot.loss.tolist()])
         measured = self._measure(runs, training, cases, soft)
         records = [
-            {"key": key, "role": run.role, "seed": run.seed, "settings": self._settings_of(run)}
-            | {
-                "metrics": found,
-                "curve": [[e, errors[m], float(f"{loss[m]:.4g}")] for e, errors, loss in training.history],
-            }
-            | {"wall_seconds": round(training.seconds / len(runs), 2), "trained_together": len(runs)}
-            | self.about
-            | {"machine": machine(self.compute), "data_digest": self.data.digest}
-            for m, (key, run, found) in enumerate(zip(keys, runs, measured, strict=True))
+            self.record(
+                run,
+                self._settings_of(run),
+                found,
+                [[e, errors[m], float(f"{loss[m]:.4g}")] for e, errors, loss in training.history],
+                training.seconds / len(runs),
+                len(runs),
+            )
+            for m, (run, found) in enumerate(zip(runs, measured, strict=True))
         ]
         for key in keys:  # of an earlier training, should a damaged one be made again
             self.soft_targets_path(key).unlink(missing_ok=True)
-        self.kept.add(group, records, dict(training.population.state_dict()))
+        self.kept.add(group, records, dict(training.net.state_dict()))
 
     def _measure(self, runs: list[Run], training: Training, cases: Tensor, soft: dict | None) -> list[dict[str, Any]]:
         """What the records say of each member."""
-        net, data = training.population, self.data
+        net, data = training.net, self.data
         on_test, on_cases = net.logits(data.test.images), net.logits(data.train.images[cases])
         validation = data.split("validation")
         on_validation = net.logits(validation.images) if runs[0].split == "train" else None
-        best = training.best_population().logits(data.test.images) if runs[0].early_stopping else None
+        best = training.best_net().logits(data.test.images) if runs[0].early_stopping else None
         measured = []
         for m, run in enumerate(runs):
             found: dict[str, Any] = {
@@ -235,3 +216,12 @@ class Runner:
         plain["teacher"] = self.key(run.teacher) if run.teacher else None
         plain["temperature"] = "inf" if math.isinf(run.temperature) else run.temperature
         return {name: value for name, value in plain.items() if name not in ("role", "seed")}
+
+
+def make_runner(data: Path | None) -> Callable[..., MnistRunner]:
+    """What reads MNIST from a data directory and gives a runner, once the settings are known."""
+
+    def make(settings: Common, **shared: Any) -> MnistRunner:
+        return MnistRunner(settings=settings, data=load(data_folder(data)).first(settings.train_cases), **shared)
+
+    return make

@@ -6,7 +6,7 @@ from typing import Literal
 from pydantic import Field, field_validator, model_validator
 
 from repro.config import Settings
-from repro.core.train import Recipe
+from repro.core.recipe import Recipe
 
 Units = tuple[int, ...]
 

@@ -1,0 +1,80 @@
+"""What every command that trains does first: read settings, choose the device, lock the runs folder."""
+
+import contextlib
+import functools
+import subprocess
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from repro import config
+from repro.core import compute, store
+from repro.core.progress import Watch
+from repro.core.runner import Runner
+
+
+@dataclass(frozen=True)
+class Options:
+    """The options that all training commands share, as given on the command line."""
+
+    profile: str
+    overrides: list[str]
+    data: Path | None
+    runs: Path
+    out: Path | None
+    device: str
+    precision: str
+    finished_only: bool
+
+    def folder(self, committed: tuple[str, ...]) -> Path:
+        """Where results go: here for an unchanged profile whose results are committed, else under ``runs``."""
+        if self.out:
+            return self.out
+        known = self.profile in committed
+        if known and not self.overrides and (self.device, self.precision) == ("auto", "auto"):
+            return Path()
+        return self.runs / (Path(self.profile).stem + ("-changed" if known else ""))
+
+
+@contextlib.contextmanager
+def opened(
+    experiment: str,
+    options: Options,
+    out: Path,
+    model: type[config.Settings],
+    make_runner: Callable[..., Runner],
+) -> Iterator[tuple[Any, Any]]:
+    """Settings and a runner, with the runs folder held; settings are checked before anything is read.
+
+    ``make_runner(settings, **shared)`` reads the data and gives the experiment's own runner.
+    """
+    path = config.profile_path(experiment, options.profile)
+    settings = config.load(model, path, options.overrides)
+    chosen = compute.choose(options.device, options.precision)
+    store.check_writable(out)
+    with store.opened(options.runs / experiment) as kept, Watch(experiment) as watch:
+        about = {
+            "experiment": experiment, "profile": options.profile, "overrides": options.overrides,
+            "config": str(path if options.profile.endswith(".toml") else config.CONFIGS / experiment / path.name),
+            "commit": commit(),
+        }  # fmt: skip
+        watch.say(f"{experiment}, profile {path.stem}: {chosen.device.type}, {chosen.precision}; "
+                  f"runs are kept in {kept.folder}, results go to {out / 'results'}")  # fmt: skip
+        runner = make_runner(settings, kept=kept, compute=chosen, watch=watch, about=about)
+        runner.finished_only = options.finished_only
+        yield settings, runner
+
+
+@functools.cache
+def commit() -> str:
+    """The commit this code stands at, with ``-dirty`` where it was changed; ``unknown`` outside a checkout."""
+    here = Path(__file__).parents[1]
+    git: Callable[..., str] = lambda *words: subprocess.run(  # noqa: E731
+        ["git", "-C", str(here), *words], capture_output=True, text=True, check=True
+    ).stdout.strip()
+    try:
+        changed = git("status", "--porcelain", "--untracked-files=no", "--", "repro", "paper_configs")
+        return git("rev-parse", "HEAD") + ("-dirty" if changed else "")
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"

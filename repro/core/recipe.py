@@ -1,0 +1,63 @@
+"""How a net is trained: the settings of a training run, and the optimiser they ask for."""
+
+import math
+from collections.abc import Iterable
+from typing import Literal
+
+import torch
+from pydantic import Field
+from torch import nn
+
+from repro.config import Settings
+
+
+class Recipe(Settings):
+    """How a net is trained."""
+
+    epochs: float = Field(gt=0, le=10_000, description="passes over the transfer set")
+    batch: int = Field(256, ge=1, le=65_536)
+    optimiser: Literal["adamw", "sgd"] = "adamw"
+    learning_rate: float = Field(gt=0, le=100, allow_inf_nan=False)
+    schedule: Literal["linear", "cosine", "constant"] = "linear"
+    warmup: float = Field(0.0, ge=0, le=1, description="share of the steps in which the rate rises from zero")
+    momentum: float = Field(0.9, ge=0, lt=1, description="of sgd (Nesterov); adamw keeps betas 0.9, 0.999")
+    weight_decay: float = Field(0.0, ge=0, le=1)
+    max_norm: float | None = Field(None, gt=0, le=1000, description="L2 bound on a hidden unit's incoming weights")
+    drop_input: float = Field(0.0, ge=0, le=0.9)
+    drop_hidden: float = Field(0.0, ge=0, le=0.9)
+    patience: int | None = Field(
+        None, ge=1, description="stop when no member got better in so many snapshots; needs a validation set"
+    )
+    jitter: int = Field(0, ge=0, le=8, description="largest translation in pixels, each way")
+
+    def rate(self, step: int, steps: int) -> float:
+        """The learning rate of step 0 .. steps - 1."""
+        rise = self.warmup * steps
+        if step < rise:
+            return self.learning_rate * (step + 1) / (rise + 1)
+        done = (step - rise) / max(steps - rise, 1)
+        shape = {"linear": 1 - done, "cosine": 0.5 + 0.5 * math.cos(math.pi * done), "constant": 1.0}
+        return self.learning_rate * shape[self.schedule]
+
+    def steps(self, cases: int) -> int:
+        """Training steps for ``epochs`` passes over so many cases."""
+        return max(1, round(self.epochs * cases / self.batch))
+
+    def make_optimiser(self, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
+        """The optimiser with its state laid out, so that a checkpoint can be read straight into it."""
+        parameters = list(parameters)
+        options = {"lr": self.learning_rate, "weight_decay": self.weight_decay, "fused": True}
+        if self.optimiser == "sgd":
+            nesterov = self.momentum > 0
+            optimiser = torch.optim.SGD(parameters, momentum=self.momentum, nesterov=nesterov, **options)
+            for parameter in parameters:
+                optimiser.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
+            return optimiser
+        optimiser = torch.optim.AdamW(parameters, **options)
+        for parameter in parameters:
+            optimiser.state[parameter] = {
+                "step": torch.zeros((), device=parameter.device),
+                "exp_avg": torch.zeros_like(parameter),
+                "exp_avg_sq": torch.zeros_like(parameter),
+            }
+        return optimiser

@@ -1,0 +1,91 @@
+"""Where runs are carried out: what is kept of them, how they are named, what their records say.
+
+An experiment's own runner says what a run is made of and how it is trained; the rest is here.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from repro.core import store
+from repro.core.compute import Compute, machine
+from repro.core.executor import Executor, Job, one_after_another
+from repro.core.progress import Watch
+
+
+@dataclass(kw_only=True)
+class Runner:
+    """The kept runs, the device, the screen; ``about`` is what every record says of the command."""
+
+    kept: store.Store
+    compute: Compute
+    watch: Watch
+    about: dict[str, Any]
+    executor: Executor = one_after_another
+    finished_only: bool = False
+    finished: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    def key(self, run: Any) -> str:
+        """The name of a run: a hash of its settings, what it learns from, the data and the code."""
+        raise NotImplementedError
+
+    def jobs(self, runs: list[Any]) -> list[Job]:
+        """The work that makes these runs, none of which is finished."""
+        raise NotImplementedError
+
+    def plan(self, runs: Iterable[Any]) -> list[Job]:
+        """The work that is still to be done for ``runs``; none when only what is finished counts."""
+        if self.finished_only:
+            return []
+        missing = {self.key(run): run for run in runs}
+        return self.jobs([run for key, run in missing.items() if self.kept.record(key) is None])
+
+    def expect(self, runs: Iterable[Any]) -> None:
+        """Tell the watch how much work ``runs`` are."""
+        self.watch.expect(sum(job.flops for job in self.plan(runs)))
+
+    def carry_out(self, runs: list[Any]) -> list[dict[str, Any]]:
+        """Train what is not there yet; the records of ``runs``, in their order, of those that are finished."""
+        for _ in self.executor(self.plan(runs)):
+            pass
+        # What asked for a run goes with it; when and on what it was trained stays as it was.
+        asked = {name: self.about[name] for name in ("profile", "overrides", "config")}
+        found = [self.kept.record(self.key(run)) for run in runs]
+        records = [record | asked for record in found if record is not None]
+        self.finished |= {record["key"]: record for record in records}
+        return records
+
+    def tensors_of(self, run: Any) -> dict[str, Any]:
+        """What a finished run kept; it is carried out again where that is damaged."""
+        tensors = self.kept.weights(self.key(run))
+        if tensors is None:
+            self.expect([run])
+            self.carry_out([run])
+            tensors = self.kept.weights(self.key(run))
+        return tensors
+
+    def record(
+        self,
+        run: Any,
+        settings: dict[str, Any],
+        metrics: dict[str, Any],
+        curve: list[Any],
+        seconds: float,
+        together: int = 1,
+    ) -> dict[str, Any]:
+        """A record: what was trained, what came out, what it cost, and where.
+
+        Args:
+            seconds: wall time of the run.
+            together: how many runs shared the population that it was trained in.
+        """
+        return {
+            "key": self.key(run), "role": run.role, "seed": run.seed, "settings": settings, "metrics": metrics,
+            "curve": curve, "wall_seconds": round(seconds, 2), "trained_together": together,
+            **self.about, "machine": machine(self.compute), "data_digest": self.data_digest,
+        }  # fmt: skip
+
+    @property
+    def data_digest(self) -> str:
+        """The digest of the data that the runs are made on."""
+        raise NotImplementedError
