@@ -69,6 +69,29 @@ CLAIMS = (
           "less error than before the shift, paired interval clear of zero", "lower"),
     Claim("theory.logit_matching", "2.1", "exact over high-T gradient at the largest T tried", "ratio", 1.0, "range",
           "the ratio comes nearer to 1 with every T", "", (0.99, 1.01)),
+    Claim("specialists.baseline_acc", "5", "accuracy, generalist alone", "%", 25.0, "shown"),
+    Claim("specialists.baseline_conditional", "5", "accuracy within the special classes, generalist alone", "%", 43.1,
+          "shown"),
+    Claim("specialists.with_acc", "5", "accuracy, with specialists", "%", 26.1, "direction",
+          "above the generalist's, interval of the paired difference clear of zero"),
+    Claim("specialists.with_conditional", "5", "accuracy within the special classes, with specialists", "%", 45.9,
+          "direction", "above the generalist's, interval of the paired difference clear of zero"),
+    Claim("specialists.relative_gain", "5", "relative gain of accuracy", "%", 4.4, "figure",
+          "the interval lies above zero", "higher"),
+    *(Claim(f"specialists.cover_{count}", "5", f"relative gain, classes with {name} covering them", "%", gain, "shown")
+      for count, name, gain in (
+          ("0", "no specialist", 0.0), ("1", "1 specialist", 3.4), ("2", "2 specialists", 7.4),
+          ("3", "3 specialists", 8.8), ("4", "4 specialists", 10.5), ("5", "5 specialists", 11.1),
+          ("6", "6 specialists", 11.3), ("7", "7 specialists", 12.8), ("8", "8 specialists", 13.6),
+          ("9", "9 specialists", 16.6), ("10plus", "10 or more specialists", 14.1))),
+    Claim("specialists.cover_trend", "5", "rank correlation of relative gain and number of covering specialists",
+          "correlation", 0.99, "direction", "above 0.5, the interval's lower end above zero"),
+    Claim("specialists.soft_regulariser", "6.1",
+          "accuracy with full-softmax specialists regularised by soft targets, minus that with dustbin ones", "points",
+          "none", "shown"),
+    Claim("specialists.distilled_back", "8",
+          "accuracy of one net distilled from generalist and specialists, minus the generalist's", "points", "none",
+          "shown"),
 )  # fmt: skip
 
 BY_ID = {claim.id: claim for claim in CLAIMS}
@@ -79,6 +102,18 @@ ONLY78_POINTS = ((0.0, 4730), (-7.6, 1320))
 NARROW_RANGE = (2.5, 4.0)
 WIDE_SIMILAR_ABOVE = 8.0
 TEST_THREES = 1010
+
+# Section 5, Table 4: by number of specialists that cover the right class (the last: 10 or more), test images
+# and the change in how many are right.
+COVER_EXAMPLES = (350037, 141993, 67161, 38801, 26298, 16474, 10682, 7376, 4703, 4706, 9082)
+COVER_CHANGES = (0, 1421, 1572, 1124, 835, 561, 362, 232, 182, 208, 324)
+COVER_GAINS = tuple(claim.paper for claim in CLAIMS if claim.id.startswith("specialists.cover_") and claim.unit == "%")
+# Table 2: classes of three of the specialists.
+CLUSTERS = (
+    ("Tea party", "Easter", "Bridal shower", "Baby shower", "Easter Bunny"),
+    ("Bridge", "Cable-stayed bridge", "Suspension bridge", "Viaduct", "Chimney"),
+    ("Toyota Corolla E100", "Opel Signum", "Opel Astra", "Mazda Familia"),
+)
 
 
 def judge(claim: Claim, value: float, low: float | None, high: float | None, direction_holds: bool) -> str:

@@ -1,6 +1,7 @@
 """What is measured of a net on labelled cases."""
 
 import base64
+import zlib
 
 import numpy as np
 import torch
@@ -39,6 +40,16 @@ def pack(wrong: Bool[Tensor, "case"]) -> str:
 def unpack(text: str, count: int) -> np.ndarray:
     """The inverse of ``pack``: a boolean array of ``count`` cases."""
     return np.unpackbits(np.frombuffer(base64.b64decode(text), np.uint8), count=count).astype(bool)
+
+
+def pack_counts(counts: Int[Tensor, "case"]) -> str:
+    """Small counts (0 .. 255), one for each case, as base64 of zlib's compression of a byte each."""
+    return base64.b64encode(zlib.compress(counts.numpy().astype(np.uint8).tobytes(), 9)).decode()
+
+
+def unpack_counts(text: str) -> np.ndarray:
+    """The inverse of ``pack_counts``."""
+    return np.frombuffer(zlib.decompress(base64.b64decode(text)), np.uint8).astype(np.int64)
 
 
 def shift_curve(

@@ -3,7 +3,6 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -13,28 +12,9 @@ from repro.core import distill, stats
 from repro.core.noise import generator
 from repro.core.stats import Estimate
 from repro.report.records import Record
+from repro.report.section import Finding, positive, select
 
 GRADIENT_TEMPERATURES = (1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1000.0)
-
-
-@dataclass(frozen=True)
-class Finding:
-    """Ours for one claim: the estimate, whether the claim's direction holds, and a remark."""
-
-    claim: str
-    ours: Estimate
-    direction_holds: bool
-    note: str = ""
-
-
-def select(records: list[Record], role: str, **settings: Any) -> list[Record]:
-    """The records of a role with these settings, by seed."""
-    found = [
-        record
-        for record in records
-        if record["role"] == role and all(record["settings"][name] == value for name, value in settings.items())
-    ]
-    return sorted(found, key=lambda record: record["seed"])
 
 
 def errors(records: list[Record], metric: str = "test_errors") -> list[float]:
@@ -56,12 +36,12 @@ def _headline(records: list[Record]) -> list[Finding]:
     apart = _below(means[0], means[1])
     gain = [b - d for b, d in zip(baseline, distilled, strict=True)]
     closed = stats.ratio_interval(gain, [b - t for b, t in zip(baseline, teacher, strict=True)])
-    improved = _positive(stats.mean_interval(gain))
+    improved = positive(stats.mean_interval(gain))
     return [
         Finding("mnist.teacher_errors", means[0], apart),
         Finding("mnist.baseline_errors", means[1], apart),
         Finding("mnist.distilled_errors", means[2], improved),
-        Finding("mnist.gap_closed", closed, _positive(closed), "ratio of means over seeds, Fieller's interval"),
+        Finding("mnist.gap_closed", closed, positive(closed), "ratio of means over seeds, Fieller's interval"),
     ]
 
 
@@ -109,7 +89,7 @@ def _temperatures(records: list[Record]) -> list[Finding]:
         note = "errors above the best: " + ", ".join(
             f"T={t:g}: {m.value:+.0f}{_range(m, '.0f')}" for t, m in margins.items()
         )
-        holds = all(_positive(margin) for margin in margins.values())
+        holds = all(positive(margin) for margin in margins.values())
         found.append(Finding("mnist.narrow_best_T", Estimate(best, low, high, len(table)), holds, note))
     return found
 
@@ -176,9 +156,9 @@ def _no3(records: list[Record]) -> list[Finding]:
     return [
         Finding("mnist.no3_errors", before, _below(stats.mean_interval(distilled), before)),
         Finding("mnist.no3_errors_on_3", before_on, _within(before_on, -1, found.cases_on / 2)),
-        Finding("mnist.no3_shift", shift, _positive(shift), _honest(found, tuned)),
-        Finding("mnist.no3_corrected_errors", after, _positive(gain), _honest(found, tuned, found.curve)),
-        Finding("mnist.no3_corrected_errors_on_3", after_on, _positive(gain_on), _honest(found, tuned, found.curve_on)),
+        Finding("mnist.no3_shift", shift, positive(shift), _honest(found, tuned)),
+        Finding("mnist.no3_corrected_errors", after, positive(gain), _honest(found, tuned, found.curve)),
+        Finding("mnist.no3_corrected_errors_on_3", after_on, positive(gain_on), _honest(found, tuned, found.curve_on)),
         Finding("mnist.no3_corrected_acc_on_3", accuracy, _within(accuracy, 97, 101),
                 _honest(found, tuned, 100 - 100 * found.curve_on / found.cases_on)),
     ]  # fmt: skip
@@ -197,8 +177,8 @@ def _only78(records: list[Record]) -> list[Finding]:
     tuned = "shift chosen on the test set, as in the paper"
     return [
         Finding("mnist.only78_error", before, _within(before, -1, 79.98)),
-        Finding("mnist.only78_shift", lowered, _positive(lowered), _honest(found, tuned, sign=-1)),
-        Finding("mnist.only78_corrected_error", after, _positive(gain), _honest(found, tuned, percent)),
+        Finding("mnist.only78_shift", lowered, positive(lowered), _honest(found, tuned, sign=-1)),
+        Finding("mnist.only78_corrected_error", after, positive(gain), _honest(found, tuned, percent)),
     ]
 
 
@@ -239,11 +219,6 @@ def _theory() -> list[Finding]:
 def _below(first: Estimate, second: Estimate) -> bool:
     """First lower than second, their intervals apart; false where one has none."""
     return first.high is not None and second.low is not None and first.high < second.low
-
-
-def _positive(estimate: Estimate) -> bool:
-    """The whole interval above zero; false where there is none."""
-    return estimate.low is not None and estimate.low > 0
 
 
 def _within(estimate: Estimate, low: float, high: float) -> bool:

@@ -1,13 +1,6 @@
 """The figures of section 3, drawn from the records alone, each with the paper's value in it."""
 
-import io
-from collections.abc import Callable
-from pathlib import Path
 from typing import Any
-
-import matplotlib
-
-matplotlib.use("Agg")
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -17,11 +10,10 @@ from matplotlib.ticker import FixedFormatter, FixedLocator, NullFormatter, NullL
 
 from repro import paper
 from repro.core import distill, stats
-from repro.core.store import write
 from repro.report import mnist_claims as claims
+from repro.report.figures import OURS, PAPER, SECOND, THIRD, level, points
 from repro.report.records import Record
-
-OURS, PAPER, SECOND, THIRD = "#1f5fa8", "#c1272d", "#d98c00", "#4c9a4c"
+from repro.report.section import select
 
 
 def soft_targets(digits: dict[str, Any]) -> Figure:
@@ -54,11 +46,11 @@ def temperature_by_width(records: list[Record]) -> Figure:
     for axis, units in zip(axes[0], widths, strict=True):
         temperatures, table, plain = claims.sweep(records, units)
         estimates = [stats.mean_interval(table[:, i]) for i in range(len(temperatures))]
-        _points(axis, temperatures, estimates, OURS, "distilled at T")
-        _level(axis, stats.mean_interval(plain), SECOND, "hard targets")
-        regression = claims.select(records, "width x temperature", hidden=[units, units], temperature="inf")
+        points(axis, temperatures, estimates, OURS, "distilled at T")
+        level(axis, stats.mean_interval(plain), SECOND, "hard targets")
+        regression = select(records, "width x temperature", hidden=[units, units], temperature="inf")
         if regression:
-            _level(axis, stats.mean_interval(claims.errors(regression)), THIRD, "logit regression")
+            level(axis, stats.mean_interval(claims.errors(regression)), THIRD, "logit regression")
         if units == 30:
             axis.axvspan(*paper.NARROW_RANGE, color=PAPER, alpha=0.15, label="paper: clearly best")
         elif units >= 300:
@@ -86,7 +78,7 @@ def bias_shift(records: list[Record]) -> Figure:
         ("only78", "7s and 8s only in the transfer set", "shift of the biases of classes 7 and 8", paper.ONLY78_POINTS),
     )
     figure, axes = plt.subplots(1, 2, figsize=(10, 4))
-    for axis, (part, title, label, points) in zip(axes, parts, strict=True):
+    for axis, (part, title, label, printed) in zip(axes, parts, strict=True):
         found = claims.shifted(records, part)
         if found is not None:
             for seed, curve in enumerate(found.curve):
@@ -97,7 +89,7 @@ def bias_shift(records: list[Record]) -> Figure:
             axis.plot(honest, found.at(found.honest), "v", color=THIRD, label="chosen on validation")
             tuned = [found.shifts[i] for i in found.tuned]
             axis.plot(tuned, found.at(found.tuned), "^", color=SECOND, label="chosen on test, as in the paper")
-        axis.plot(*zip(*points, strict=True), "*", color=PAPER, markersize=12, label="paper", linestyle="none")
+        axis.plot(*zip(*printed, strict=True), "*", color=PAPER, markersize=12, label="paper", linestyle="none")
         axis.set_yscale("log")
         axis.yaxis.set_minor_formatter(NullFormatter())
         ticks = [100, 200, 500, 1000, 2000, 5000]
@@ -121,12 +113,12 @@ def size_of_transfer_set(records: list[Record]) -> Figure:
         ("soft", "test_errors", OURS, "soft targets, last epoch", "-"),
     )
     for kind, metric, colour, label, style in lines:
-        found = [claims.select(records, f"share of the data, {kind} targets", share=share) for share in shares]
+        found = [select(records, f"share of the data, {kind} targets", share=share) for share in shares]
         estimates = [stats.mean_interval(claims.errors(at, metric)) for at in found]
-        _points(axis, [100 * share for share in shares], estimates, colour, label, style)
-    teacher = claims.select(records, "teacher")
+        points(axis, [100 * share for share in shares], estimates, colour, label, style)
+    teacher = select(records, "teacher")
     if teacher:
-        _level(axis, stats.mean_interval(claims.errors(teacher)), THIRD, "teacher")
+        level(axis, stats.mean_interval(claims.errors(teacher)), THIRD, "teacher")
     for claim, kind in (("mnist.baseline_errors", "hard"), ("mnist.distilled_errors", "soft")):
         value = paper.BY_ID[claim].paper
         label = f"paper, 100% of 60,000: {kind} {value}"
@@ -161,7 +153,7 @@ def training_curves(records: list[Record]) -> Figure:
         ("distilled, soft targets only", "#7d5ba6", ""),
     )  # fmt: skip
     for role, colour, claim in roles:
-        found = claims.select(records, role)
+        found = select(records, role)
         for record in found:
             epochs, errors, loss = zip(*record["curve"], strict=True)
             label = role if record is found[0] else None
@@ -185,35 +177,3 @@ def training_curves(records: list[Record]) -> Figure:
     axes[0].yaxis.set_minor_formatter(NullFormatter())
     figure.tight_layout()
     return figure
-
-
-FIGURES: dict[str, Callable[[list[Record]], Figure]] = {
-    "temperature_by_width": temperature_by_width,
-    "bias_shift": bias_shift,
-    "size_of_transfer_set": size_of_transfer_set,
-    "training_curves": training_curves,
-}
-
-
-def _points(axis, where: list[float], estimates: list, colour: str, label: str, style: str = "-") -> None:
-    values = [estimate.value for estimate in estimates]
-    low = [e.value - (e.value if e.low is None else e.low) for e in estimates]
-    high = [(e.value if e.high is None else e.high) - e.value for e in estimates]
-    axis.errorbar(where, values, yerr=[low, high], color=colour, marker="o", markersize=3, capsize=2, linestyle=style,
-                  label=label)  # fmt: skip
-
-
-def _level(axis, estimate, colour: str, label: str) -> None:
-    axis.axhline(estimate.value, color=colour, label=label)
-    if estimate.low is not None:
-        axis.axhspan(estimate.low, estimate.high, color=colour, alpha=0.15, linewidth=0)
-
-
-def save(figure: Figure, path: Path) -> None:
-    """Write a figure as .png and .svg: the same bytes for the same figure, with no date and no random ids."""
-    with plt.rc_context({"svg.hashsalt": "repro", "svg.fonttype": "none"}):
-        for ending, about in (("png", {"Software": None}), ("svg", {"Date": None, "Creator": None})):
-            content = io.BytesIO()
-            figure.savefig(content, format=ending, dpi=130, metadata=about)
-            write(path.with_suffix(f".{ending}"), content.getvalue())
-    plt.close(figure)

@@ -8,9 +8,9 @@ import pandas as pd
 from repro import paper
 from repro.core import metrics, stats
 from repro.core.population import count_multiply_adds, count_weights
-from repro.core.stats import Estimate
 from repro.report import mnist_claims as claims
 from repro.report.records import Record
+from repro.report.section import interval, select
 
 TEST_CASES = 10_000
 HEADLINE = {
@@ -21,16 +21,11 @@ HEADLINE = {
 }
 
 
-def interval(estimate: Estimate, form: str = ".1f") -> str:
-    """``[low, high]``, or a dash where there is none."""
-    return "–" if estimate.low is None else f"[{estimate.low:{form}}, {estimate.high:{form}}]"
-
-
 def headline(records: list[Record]) -> pd.DataFrame:
     """Teacher, baseline and distilled net beside the paper's 67, 146 and 74."""
     rows = []
     for role, (name, claim) in HEADLINE.items():
-        found = claims.select(records, role)
+        found = select(records, role)
         if not found:
             continue
         settings = found[0]["settings"]
@@ -73,7 +68,7 @@ def gap(records: list[Record]) -> pd.DataFrame:
             )
     pairs = (("baseline", "distilled"), ("distilled", "teacher"), ("distilled, soft targets only", "distilled"))
     for first, second in pairs:
-        a, b = claims.select(records, first), claims.select(records, second)
+        a, b = select(records, first), select(records, second)
         if not a or len(a) != len(b):
             continue
         difference = stats.paired_difference(claims.errors(a), claims.errors(b))
@@ -101,7 +96,7 @@ def temperatures(records: list[Record]) -> pd.DataFrame:
         grid, table, plain = claims.sweep(records, units)
         estimates = {"hard targets": stats.mean_interval(plain)}
         estimates |= {f"T={t:g}": stats.mean_interval(table[:, i]) for i, t in enumerate(grid)}
-        regression = claims.select(records, "width x temperature", hidden=[units, units], temperature="inf")
+        regression = select(records, "width x temperature", hidden=[units, units], temperature="inf")
         if regression:
             estimates["logit regression"] = stats.mean_interval(claims.errors(regression))
         best = min(estimate.value for estimate in estimates.values())
@@ -152,9 +147,7 @@ def sizes(records: list[Record]) -> pd.DataFrame:
     rows = []
     shares = sorted({r["settings"]["share"] for r in records if r["role"].startswith("share of the data")})
     for share in shares:
-        hard, soft = (
-            claims.select(records, f"share of the data, {kind} targets", share=share) for kind in ("hard", "soft")
-        )
+        hard, soft = (select(records, f"share of the data, {kind} targets", share=share) for kind in ("hard", "soft"))
         if not hard or len(hard) != len(soft):
             continue
         row = {"share": f"{share:.0%}", "cases": f"{hard[0]['metrics']['train_cases']:,}"}
@@ -173,9 +166,7 @@ def theory(records: list[Record]) -> pd.DataFrame:
     widest = max(claims.widths(records), default=0)
     students = {
         float(r["settings"]["temperature"]): stats.mean_interval(
-            claims.errors(
-                claims.select(records, r["role"], hidden=[widest, widest], temperature=r["settings"]["temperature"])
-            )
+            claims.errors(select(records, r["role"], hidden=[widest, widest], temperature=r["settings"]["temperature"]))
         )
         for r in records
         if r["role"] == "width x temperature" and r["settings"]["hidden"] == [widest, widest]

@@ -11,6 +11,12 @@ Record = dict[str, Any]
 NEEDED = ("experiment", "role", "seed", "settings", "metrics", "curve", "wall_seconds", "machine", "commit",
           "profile", "overrides", "config")  # fmt: skip
 
+# Settings that name other runs, or were derived from them: they differ from seed to seed.
+OF_A_SEED = ("teacher", "generalist", "subset", "specialists", "nets")
+
+# Nets that all seeds of an experiment use, with seeds of their own.
+SHARED = ("further generalist",)
+
 
 def path(folder: Path, experiment: str, setting: str, name: str = "records.jsonl") -> Path:
     """Where an experiment's files stand for one setting (data and scale)."""
@@ -18,13 +24,13 @@ def path(folder: Path, experiment: str, setting: str, name: str = "records.jsonl
 
 
 def save(
-    folder: Path, experiment: str, setting: str, records: list[Record], digits: dict[str, Any] | None = None
+    folder: Path, experiment: str, setting: str, records: list[Record], shown: dict[str, Any] | None = None
 ) -> None:
     """Replace the records of a setting by those of a whole run of the experiment."""
     lines = [json.dumps({"setting": setting} | record) for record in sorted(records, key=_order)]
-    write(path(folder, experiment, setting), ("\n".join(lines) + "\n").encode())
-    if digits is not None:
-        write(path(folder, experiment, setting, "digits.json"), (json.dumps(digits) + "\n").encode())
+    write(path(folder, experiment, setting), "".join(f"{line}\n" for line in lines).encode())
+    if shown is not None:
+        write(path(folder, experiment, setting, "shown.json"), (json.dumps(shown) + "\n").encode())
 
 
 def load(folder: Path, experiment: str, setting: str) -> list[Record]:
@@ -55,40 +61,40 @@ def load(folder: Path, experiment: str, setting: str) -> list[Record]:
 
 def complete(records: list[Record]) -> list[Record]:
     """The records of those kinds of runs of which every seed is there."""
-    seeds = _seeds_by_kind(records)
-    everything = set().union(*seeds.values())
-    return [record for record in records if seeds[_kind(record)] == everything]
+    seeds, everything = _seeds_by_kind(records)
+    return [r for r in records if r["role"] in SHARED or seeds[_kind(r)] == everything]
 
 
 def _whole(file: Path, records: list[Record]) -> None:
     """Refuse records of which some seeds are missing, as in a file that was cut."""
-    seeds = _seeds_by_kind(records)
-    everything = set().union(*seeds.values())
+    seeds, everything = _seeds_by_kind(records)
     for (role, _), found in seeds.items():
         if found != everything:
             raise UserError(f"{file}: {role}: seeds {sorted(everything - found)} are missing; run the experiment again")
 
 
-def _seeds_by_kind(records: list[Record]) -> dict[tuple[str, str], set[int]]:
+def _seeds_by_kind(records: list[Record]) -> tuple[dict[tuple[str, str], set[int]], set[int]]:
+    """The seeds of each kind of run, and all seeds of the experiment."""
     seeds: dict[tuple[str, str], set[int]] = {}
     for record in records:
-        seeds.setdefault(_kind(record), set()).add(record["seed"])
-    return seeds
+        if record["role"] not in SHARED:
+            seeds.setdefault(_kind(record), set()).add(record["seed"])
+    return seeds, set().union(*seeds.values())
 
 
 def _kind(record: Record) -> tuple[str, str]:
-    """What two runs share that differ in their seed alone."""
-    settings = {name: value for name, value in record["settings"].items() if name != "teacher"}
+    """What two runs share that differ in their seed alone, and so in what they were made from."""
+    settings = {name: value for name, value in record["settings"].items() if name not in OF_A_SEED}
     return record["role"], json.dumps(settings)
 
 
-def load_digits(folder: Path, experiment: str, setting: str) -> dict[str, Any] | None:
-    """The test digits kept for the figure of soft targets; None where there are none.
+def load_shown(folder: Path, experiment: str, setting: str) -> dict[str, Any] | None:
+    """What was kept to be shown in figures, such as test images; None where there is nothing.
 
     Raises:
         UserError: the file is damaged.
     """
-    file = path(folder, experiment, setting, "digits.json")
+    file = path(folder, experiment, setting, "shown.json")
     if not file.exists():
         return None
     try:
@@ -98,5 +104,4 @@ def load_digits(folder: Path, experiment: str, setting: str) -> dict[str, Any] |
 
 
 def _order(record: Record) -> tuple:
-    settings = record["settings"]
-    return (record["role"], settings["hidden"], settings["share"], float(settings["temperature"]), record["seed"])
+    return (*_kind(record), record["seed"], json.dumps(record["settings"]))

@@ -1,0 +1,41 @@
+"""What all figures share: colours, points with intervals, and how a figure becomes a file."""
+
+import io
+from pathlib import Path
+
+import matplotlib
+
+matplotlib.use("Agg")
+
+import matplotlib.pyplot as plt
+from matplotlib.figure import Figure
+
+from repro.core.store import write
+
+OURS, PAPER, SECOND, THIRD = "#1f5fa8", "#c1272d", "#d98c00", "#4c9a4c"
+
+
+def points(axis, where: list[float], estimates: list, colour: str, label: str, style: str = "-") -> None:
+    """Means with their intervals, joined by a line."""
+    values = [estimate.value for estimate in estimates]
+    low = [e.value - (e.value if e.low is None else e.low) for e in estimates]
+    high = [(e.value if e.high is None else e.high) - e.value for e in estimates]
+    axis.errorbar(where, values, yerr=[low, high], color=colour, marker="o", markersize=3, capsize=2, linestyle=style,
+                  label=label)  # fmt: skip
+
+
+def level(axis, estimate, colour: str, label: str) -> None:
+    """A mean as a horizontal line, its interval as a band."""
+    axis.axhline(estimate.value, color=colour, label=label)
+    if estimate.low is not None:
+        axis.axhspan(estimate.low, estimate.high, color=colour, alpha=0.15, linewidth=0)
+
+
+def save(figure: Figure, path: Path) -> None:
+    """Write a figure as .png and .svg: the same bytes for the same figure, with no date and no random ids."""
+    with plt.rc_context({"svg.hashsalt": "repro", "svg.fonttype": "none"}):
+        for ending, about in (("png", {"Software": None}), ("svg", {"Date": None, "Creator": None})):
+            content = io.BytesIO()
+            figure.savefig(content, format=ending, dpi=130, metadata=about)
+            write(path.with_suffix(f".{ending}"), content.getvalue())
+    plt.close(figure)

@@ -1,0 +1,80 @@
+"""Section 3 as it is reported, and what is to be said beside it."""
+
+from functools import partial
+from pathlib import Path
+
+from rich.table import Table
+
+from repro.report import mnist_choice, mnist_claims, mnist_figures, mnist_tables, records, screen
+from repro.report.records import Record
+from repro.report.section import Section
+
+DEVIATIONS = """\
+- **Optimiser and length.** The paper's teacher follows Hinton et al. 2012: SGD, 3000 epochs. Ours is AdamW
+  with decoupled weight decay, a linearly falling rate and far fewer epochs, in inverted-dropout terms. A norm
+  of at most 2 is that paper's squared norm of 15 at a keep probability of one half (the square root of 15 / 4);
+  ours holds for both hidden layers. The paper's teacher names no weight decay.
+- **Initial weights** are drawn as He et al. 2015, not N(0, 0.01²).
+- **Precision.** Hidden-layer matrix products are bf16 where the processor has units for it; weights, updates,
+  the last layer, losses, soft targets and all evaluation are fp32. Every record says which it was.
+- **The nets of the temperature sweep, of the missing classes and of the data shares are many, and trained for
+  less time than such nets can use**, each width and share for as long as its profile says. Within a width, or
+  within a share, all nets train alike but for their targets. At 800 units the sweep's students are far from
+  converged, which the comparison between temperatures must bear in mind.
+- **The teacher of every student was trained on all 60,000 cases**, those of the validation split included. The
+  students that choose a bias shift, and those of the data shares, see 50,000 at the most and are validated on
+  the other 10,000, but their soft targets come from a net that saw these. No test case has a part in it.
+- **Dropout probabilities** are rounded to a 256th (0.2 becomes 51 / 256).
+- **The data-share study** draws its shares from the first 50,000 training cases, and stops early on the last
+  10,000. A validation set larger than the training set helps the hard targets that need to be stopped."""
+
+UNSAID = """\
+| the paper does not say | chosen here |
+|---|---|
+| teacher's optimiser, rate, weight decay, norm bound | as in the profile; chosen on the validation split with one seed and 20 epochs |
+| student's rate and hard weight | as in the profile; chosen on the validation split with one seed and 12 epochs. An earlier choice had been run on all cases with the first seed, and its test errors seen, before |
+| all other lengths, batches and rates | not tuned: as long as two cores bear, with batches of 256 |
+| how soft and hard targets are weighed on MNIST | (1 − w) T² KL(soft) + w CE(hard), w in the profile; a row with w = 0 stands beside it |
+| whether hard targets were used for the missing-class students | none: soft targets only |
+| their net and temperature | 2x800, T = 20 |
+| the number of seeds | one seed in the paper, as far as it says; here as many as the table names, the student's seed being its teacher's |
+| how the bias shift is found without the test set | on the validation split, with the net of the same seed trained on the other 50,000 cases |
+| the optimum when several shifts tie | the one nearest to zero |"""
+
+FIGURES = {
+    mnist_figures.temperature_by_width: "Errors against temperature for each width.",
+    mnist_figures.bias_shift: "Errors against the bias shift of classes missing from the transfer set.",
+    mnist_figures.size_of_transfer_set: "Soft against hard targets on less and less data.",
+    mnist_figures.training_curves: "Training curves of the headline nets.",
+}
+
+
+def headline(found: list[Record]) -> Table | str:
+    """The headline for the screen: the columns that fit there."""
+    title, make = mnist_tables.TABLES["headline"]
+    if not found:
+        return "nothing is finished yet"
+    return screen.table(title, make(found)[["net", "paper", "ours", "95% interval", "each seed"]])
+
+
+def sections(folder: Path) -> list[Section]:
+    """Section 3, and the choice of recipes, where there are records of them."""
+    found, tried = records.load(folder, "mnist", "mnist"), records.load(folder, "mnist", "choice")
+    parts = []
+    if found:
+        figures = {draw.__name__: (caption, partial(draw, found)) for draw, caption in FIGURES.items()}
+        digits = records.load_shown(folder, "mnist", "mnist")
+        if digits is not None:
+            caption = "Soft targets of real test digits: which 2 looks like a 3."
+            figures = {"soft_targets": (caption, partial(mnist_figures.soft_targets, digits))} | figures
+        tables = {name: (title, make(found)) for name, (title, make) in mnist_tables.TABLES.items()}
+        remarks = {"Deviations from the paper": DEVIATIONS, "What the paper leaves unsaid": UNSAID}
+        if found[0]["profile"] != "paper" or found[0]["overrides"]:
+            remarks = {"Not the paper profile": "What follows describes the paper profile."} | remarks
+        claims = mnist_claims.findings(found)
+        parts.append(Section("mnist", "mnist", "MNIST", found, tables, figures, claims, remarks))
+    if tried:
+        title, make = mnist_choice.TABLE
+        parts.append(Section("mnist", "choice", "MNIST: choice of recipes", tried, {"recipes": (title, make(tried))},
+                             {}, [], {}))  # fmt: skip
+    return parts

@@ -1,0 +1,37 @@
+"""What a person watching gets: the headline as soon as it exists, the verdicts and where everything is at the end."""
+
+from pathlib import Path
+
+import pandas as pd
+from rich import box
+from rich.console import Group
+from rich.table import Table
+
+
+def table(title: str, content: pd.DataFrame) -> Table:
+    """A table for the screen."""
+    shown = Table(title=title, box=box.SIMPLE, title_justify="left")
+    for column in content.columns:
+        shown.add_column(str(column), overflow="fold", min_width=min(len(str(column)), 12))
+    for row in content.astype(str).itertuples(index=False):
+        shown.add_row(*row)
+    return shown
+
+
+def closing(folder: Path, experiment: str, setting: str) -> Group:
+    """What the experiment's command ends with."""
+    claims = pd.read_csv(folder / "results" / "claims.csv", keep_default_na=False, dtype=str)
+    claims = claims[claims["setting"] == setting]
+    short = claims[["claim", "paper"]].copy()
+    claims = claims.assign(**{name: [f"{float(v):.4g}" if v else "" for v in claims[name]]
+                              for name in ("ours", "ci_low", "ci_high")})  # fmt: skip
+    short["ours"] = [f"{ours} [{low}, {high}]" if low else ours
+                     for ours, low, high in claims[["ours", "ci_low", "ci_high"]].itertuples(index=False)]  # fmt: skip
+    short["verdict"] = claims["verdict"]
+    places = {
+        "tables": folder / "results" / experiment / setting,
+        "claims": folder / "results" / "claims.csv",
+        "figures": folder / "figures" / experiment / setting,
+        "all on one page": folder / "REPRODUCE.md",
+    }
+    return Group(table("Claims", short), *(f"{what}: {place}" for what, place in places.items()))

@@ -1,0 +1,59 @@
+"""One experiment at one setting, as it is reported: tables, figures, findings, and what is to be said beside them."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from repro.core.stats import Estimate
+from repro.report.records import Record
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Ours for one claim: the estimate, whether the claim's direction holds, and a remark."""
+
+    claim: str
+    ours: Estimate
+    direction_holds: bool
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Section:
+    """What the records of one experiment at one setting come to.
+
+    ``tables`` are (title, table) by file name, ``figures`` (caption, how to draw it) by file name;
+    ``remarks`` are headings and Markdown that stand below.
+    """
+
+    experiment: str
+    setting: str
+    title: str
+    records: list[Record]
+    tables: dict[str, tuple[str, pd.DataFrame]]
+    figures: dict[str, tuple[str, Callable[[], Figure]]]
+    findings: list[Finding]
+    remarks: dict[str, str]
+
+
+def select(records: list[Record], role: str, **settings: Any) -> list[Record]:
+    """The records of a role with these settings, by seed."""
+    found = [
+        record
+        for record in records
+        if record["role"] == role and all(record["settings"][name] == value for name, value in settings.items())
+    ]
+    return sorted(found, key=lambda record: record["seed"])
+
+
+def interval(estimate: Estimate, form: str = ".1f") -> str:
+    """``[low, high]``, or a dash where there is none."""
+    return "–" if estimate.low is None else f"[{estimate.low:{form}}, {estimate.high:{form}}]"
+
+
+def positive(estimate: Estimate) -> bool:
+    """The whole interval above zero; false where there is none."""
+    return estimate.low is not None and estimate.low > 0

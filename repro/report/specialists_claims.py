@@ -1,0 +1,179 @@
+"""The claims of sections 5, 6.1 and 8 on specialists, computed from the records."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.stats import spearmanr
+
+from repro import paper
+from repro.core import metrics, stats
+from repro.core.stats import Estimate
+from repro.report.records import Record
+from repro.report.section import Finding, positive, select
+
+MAIN = "with specialists"
+COVER = ("0", "1", "2", "3", "4", "5", "6", "7", "8", "9", "10plus")
+# A relative gain of fewer images than this is noise: such numbers of covering specialists get no place in the trend.
+FEWEST_IMAGES = 50
+
+
+@dataclass(frozen=True)
+class Gain:
+    """What specialists changed, image by image: arrays of (seed, image).
+
+    ``right`` holds 0 or 1; ``within`` how many covering specialists' subsets the image is right in, out of
+    ``covering``; each before (generalist alone) and after (with specialists).
+    """
+
+    right: tuple[np.ndarray, np.ndarray]
+    within: tuple[np.ndarray, np.ndarray]
+    covering: np.ndarray
+
+    def accuracy(self, after: int) -> list[float]:
+        """Accuracy in percent, each seed."""
+        return (100 * self.right[after].mean(1)).tolist()
+
+    def conditional(self, after: int) -> list[float]:
+        """Accuracy within the special classes in percent, each seed."""
+        return (100 * self.within[after].sum(1) / self.covering.sum(1)).tolist()
+
+    def relative(self) -> list[float]:
+        """Relative gain of accuracy in percent, each seed."""
+        before, after = self.right
+        return (100 * (after.sum(1) / before.sum(1) - 1)).tolist()
+
+
+def gain(records: list[Record], role: str = MAIN, part: str = "test", **settings) -> Gain | None:
+    """The gain that the records of a role tell of; None where there are none."""
+    found = [record["metrics"] for record in select(records, role, **settings)]
+    if not found:
+        return None
+    cases = found[0][f"{part}_cases"]
+    right = tuple(
+        np.array([~metrics.unpack(m[f"{part}_wrong{when}"], cases) for m in found]).astype(int)
+        for when in ("_before", "")
+    )
+    within = tuple(
+        np.array([metrics.unpack_counts(m[f"{part}_conditional{when}"]) for m in found]) for when in ("_before", "")
+    )
+    return Gain(right, within, np.array([metrics.unpack_counts(m[f"{part}_covering"]) for m in found]))
+
+
+@dataclass(frozen=True)
+class Cover:
+    """The images whose class is covered by so many specialists: Table 4's row. Each of its counts is per seed."""
+
+    images: np.ndarray
+    before: np.ndarray
+    after: np.ndarray
+
+    def relative(self) -> Estimate | None:
+        """Relative gain in percent, the ratio of sums over seeds; None where nothing was right before."""
+        if not self.before.sum():
+            return None
+        ratio = stats.ratio_interval(self.after - self.before, self.before)
+        ends = [None if end is None else 100 * end for end in (ratio.low, ratio.high)]
+        return Estimate(100 * ratio.value, *ends, ratio.count)
+
+
+def covers(found: Gain) -> list[Cover]:
+    """One for each number of covering specialists, 10 or more being one."""
+    capped = np.minimum(found.covering, 10)
+    return [Cover(*(np.where(capped == k, what, 0).sum(1) for what in (1, *found.right))) for k in range(len(COVER))]
+
+
+def trend(found: Gain) -> Estimate | None:
+    """Spearman's rank correlation of relative gain and number of covering specialists, over the seeds.
+
+    Numbers of covering specialists with fewer than ``FEWEST_IMAGES`` images in a seed are left out.
+    """
+    values = []
+    for seed in range(len(found.covering)):
+        rows = [(k, c.after[seed] / c.before[seed] - 1) for k, c in enumerate(covers(found))
+                if c.images[seed] >= FEWEST_IMAGES and c.before[seed]]  # fmt: skip
+        if len(rows) > 2 and len({value for _, value in rows}) > 1:
+            values.append(float(spearmanr(*zip(*rows, strict=True)).statistic))
+    return stats.mean_interval(values) if len(values) == len(found.covering) else None
+
+
+def findings(records: list[Record]) -> list[Finding]:
+    """All claims for which there are records; the others are absent."""
+    found = gain(records)
+    if found is None:
+        return []
+    difference = stats.paired_difference(found.accuracy(1), found.accuracy(0))
+    conditional = stats.paired_difference(found.conditional(1), found.conditional(0))
+    relative = stats.mean_interval(found.relative())
+    images = stats.ratio_over_cases(found.right[1] - found.right[0], found.right[0])
+    results = [
+        Finding("specialists.baseline_acc", stats.mean_interval(found.accuracy(0)), True),
+        Finding("specialists.baseline_conditional", stats.mean_interval(found.conditional(0)), True),
+        Finding("specialists.with_acc", stats.mean_interval(found.accuracy(1)), positive(difference),
+                f"paired difference {_signed(difference)} points"),
+        Finding("specialists.with_conditional", stats.mean_interval(found.conditional(1)), positive(conditional),
+                f"paired difference {_signed(conditional)} points"),
+        Finding("specialists.relative_gain", relative, positive(relative),
+                f"interval over seeds; over test images [{100 * images.low:.2f}, {100 * images.high:.2f}]"),
+    ]  # fmt: skip
+    for name, cover in zip(COVER, covers(found), strict=True):
+        ours = cover.relative()
+        if ours is not None and cover.images.min() > 0:
+            note = f"{cover.images.mean():.0f} test images a seed"
+            results.append(Finding(f"specialists.cover_{name}", ours, True, note))
+    correlation = trend(found)
+    if correlation is not None:
+        holds = correlation.value > 0.5 and positive(correlation)
+        note = f"numbers with fewer than {FEWEST_IMAGES} test images are left out"
+        results.append(Finding("specialists.cover_trend", correlation, holds, note))
+    return results + _soft_regulariser(records) + _distilled_back(records)
+
+
+def studied(records: list[Record]) -> int | None:
+    """How many specialists the studies took."""
+    roles = (r for r in records if r["role"].startswith(f"{MAIN}, ") and "kind: " in r["role"])
+    return next((record["metrics"]["count"] for record in roles), None)
+
+
+def of_count(records: list[Record], count: int | None) -> list[Record]:
+    """The main specialists, so many of them, with the generalist."""
+    return [r for r in select(records, f"{MAIN}, count") if r["metrics"]["count"] == count]
+
+
+def _soft_regulariser(records: list[Record]) -> list[Finding]:
+    soft = gain(records, f"{MAIN}, kind: full softmax, soft targets")
+    hard = gain(records, f"{MAIN}, kind: full softmax, hard targets")
+    dustbin = gain(of_count(records, studied(records)), f"{MAIN}, count")
+    if soft is None or hard is None or dustbin is None:
+        return []
+    ours = stats.paired_difference(soft.accuracy(1), dustbin.accuracy(1))
+    without = stats.paired_difference(hard.accuracy(1), dustbin.accuracy(1))
+    note = f"full softmax on hard targets alone: {_signed(without)}; {studied(records)} specialists each"
+    return [Finding("specialists.soft_regulariser", ours, positive(ours), note)]
+
+
+def accuracy(records: list[Record], role: str, part: str = "test") -> list[float]:
+    """Accuracy in percent of the nets of a role, each seed."""
+    return [100 * (1 - r["metrics"][f"{part}_errors"] / r["metrics"][f"{part}_cases"]) for r in select(records, role)]
+
+
+def _distilled_back(records: list[Record]) -> list[Finding]:
+    back, generalist = (accuracy(records, r) for r in ("distilled from generalist and specialists", "generalist"))
+    if not back or len(back) != len(generalist):
+        return []
+    ours = stats.paired_difference(back, generalist)
+    notes = [
+        f"minus {role}: {_signed(stats.paired_difference(back, other))}"
+        for role in ("distilled from the generalist", "hard targets, as long")
+        if len(other := accuracy(records, role)) == len(back)
+    ]
+    return [Finding("specialists.distilled_back", ours, positive(ours), "; ".join(notes))]
+
+
+def _signed(estimate: Estimate) -> str:
+    interval = "" if estimate.low is None else f" [{estimate.low:.2f}, {estimate.high:.2f}]"
+    return f"{estimate.value:+.2f}{interval}"
+
+
+def printed_trend() -> float:
+    """The rank correlation of the paper's own Table 4."""
+    return float(spearmanr(range(len(COVER)), paper.COVER_GAINS).statistic)

@@ -1,0 +1,207 @@
+"""The figures of sections 5, 6.1 and 8 on specialists, drawn from the records and from what was kept to be shown."""
+
+import base64
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.figure import Figure
+
+from repro import paper
+from repro.core import stats
+from repro.report import specialists_claims as claims
+from repro.report import specialists_tables as tables
+from repro.report.figures import OURS, PAPER, SECOND, THIRD, level, points
+from repro.report.records import Record
+from repro.report.section import select
+from repro.report.specialists_claims import COVER, MAIN
+
+
+def covariance(shown: dict[str, Any]) -> Figure:
+    """The generalist's predictions: which classes are named together, ordered by specialist."""
+    figure, axis = plt.subplots(figsize=(6.4, 5.6))
+    matrix, classes, covered = np.array(shown["covariance"]), shown["classes"], shown["covered"]
+    image = axis.imshow(matrix, cmap="RdBu_r", vmin=-0.3, vmax=0.3, extent=(0, classes, classes, 0), aspect="equal")
+    for line in (axis.axvline, axis.axhline):
+        line(covered, color="black", linewidth=0.6, linestyle=":")
+    axis.set_title("Correlation of the generalist's predicted probabilities, classes in the\norder of the specialists; "
+                   "beyond the dotted line: in no specialist", fontsize=9)  # fmt: skip
+    axis.set_xlabel("class")
+    axis.set_ylabel("class")
+    figure.colorbar(image, shrink=0.8)
+    figure.tight_layout()
+    return figure
+
+
+def contact_sheet(shown: dict[str, Any]) -> Figure:
+    """Table 2 in pictures: some classes of some specialists, a training image each."""
+    clusters, examples = shown["clusters"], shown["examples"]
+    columns = max(len(row) for row in examples)
+    figure, axes = plt.subplots(len(clusters), columns, figsize=(1.5 * columns, 1.35 * len(clusters)), squeeze=False)
+    for number, (row, names, images) in enumerate(zip(axes, clusters, examples, strict=True), 1):
+        for axis in row:
+            axis.set_axis_off()
+        for axis, name, image in zip(row, names, images, strict=False):
+            if image is not None:
+                _image(axis, image)
+            axis.set_title(_fold(name), fontsize=6.5, pad=2)
+        row[0].text(-0.3, 0.5, str(number), transform=row[0].transAxes, fontsize=9, va="center", color=OURS)
+    figure.suptitle("Confusable classes found without labels: a row for each of the first specialists", fontsize=9)
+    figure.tight_layout()
+    return figure
+
+
+def cover(records: list[Record]) -> Figure:
+    """Relative gain by number of specialists that cover the right class, beside the paper's Table 4."""
+    figure, axis = plt.subplots(figsize=(6.8, 4))
+    found = claims.gain(records)
+    rows = [(k, c.relative(), c.images.mean()) for k, c in enumerate(claims.covers(found)) if c.images.min() > 0]
+    rows = [row for row in rows if row[1] is not None]
+    points(axis, [k for k, *_ in rows], [estimate for _, estimate, _ in rows], OURS, "ours, 95% over seeds")
+    axis.plot(range(len(COVER)), paper.COVER_GAINS, "*--", color=PAPER, markersize=9, linewidth=0.8, label="paper")
+    for k, estimate, images in rows:
+        axis.annotate(f"{images:.0f}", (k, estimate.value), textcoords="offset points", xytext=(6, -9), fontsize=6.5,
+                      color=OURS)  # fmt: skip
+    # A number of specialists that few images have has an interval as wide as the page: the means set the scale.
+    values = [estimate.value for _, estimate, _ in rows] + list(paper.COVER_GAINS)
+    axis.set_ylim(min(-3.0, min(values) - 2), max(values) + 4)
+    axis.axhline(0, color="black", linewidth=0.6)
+    axis.set_xticks(range(len(COVER)), [name.replace("plus", "+") for name in COVER])
+    axis.set_xlabel("specialists that cover the right class (small figures: test images a seed)")
+    axis.set_ylabel("relative gain of accuracy, %")
+    axis.set_title("Table 4: the more specialists cover a class, the more is gained", fontsize=10)
+    axis.legend(fontsize=8)
+    figure.tight_layout()
+    return figure
+
+
+def by_specialist(records: list[Record]) -> Figure:
+    """Each specialist's gain within its own classes."""
+    figure, axis = plt.subplots(figsize=(6.8, 4))
+    for record in select(records, MAIN):
+        rows = np.array(record["metrics"]["test_by_specialist"], dtype=float)
+        rows = rows[rows[:, 0] > 0]
+        gains = np.sort(100 * (rows[:, 2] - rows[:, 1]) / rows[:, 0])
+        axis.plot(np.linspace(0, 100, len(gains)), gains, marker=".", linewidth=1, label=f"seed {record['seed']}")
+    mean = stats.paired_difference((found := claims.gain(records)).conditional(1), found.conditional(0))
+    level(axis, mean, OURS, f"mean {mean.value:+.2f}")
+    printed = [paper.BY_ID[f"specialists.{s}_conditional"].paper for s in ("baseline", "with")]
+    axis.axhline(printed[1] - printed[0], color=PAPER, linestyle="--", linewidth=1, label="paper, mean +2.8")
+    axis.axhline(0, color="black", linewidth=0.6)
+    axis.set_xlabel("specialists, from least to most gain, %")
+    axis.set_ylabel("gain within the specialist's own classes, points")
+    axis.set_title("Gain of each specialist, test images", fontsize=10)
+    axis.legend(fontsize=8)
+    figure.tight_layout()
+    return figure
+
+
+def changed(shown: dict[str, Any]) -> Figure:
+    """Test images on which equation 5 changed the answer, with the three best before and after."""
+    cases = shown["changed"]
+    columns = 2
+    lines = max(1, -(-len(cases) // columns))
+    figure, axes = plt.subplots(
+        lines, 2 * columns, figsize=(10, 1.25 * lines), squeeze=False, width_ratios=[1, 3.2] * columns
+    )
+    for axis in axes.flat:
+        axis.set_axis_off()
+    for number, case in enumerate(cases):
+        row, column = number % lines, 2 * (number // lines)
+        _image(axes[row][column], case["image"])
+        said = "\n".join(
+            f"{when}: " + ", ".join(f"{name} {value:.2f}" for name, value in case[key])
+            for when, key in (("generalist", "before"), ("with specialists", "after"))
+        )
+        axes[row][column + 1].text(
+            0, 0.5, f"{case['label']} ({case['kind']})\n{said}", fontsize=6, va="center",
+            color=OURS if case["kind"] == "corrected" else PAPER,
+        )  # fmt: skip
+    figure.suptitle("Where equation 5 changed the answer: the first of the test images, three best classes", fontsize=9)
+    figure.tight_layout()
+    return figure
+
+
+def gain_by_setting(records: list[Record]) -> Figure:
+    """Gain against the number of specialists, their size, the generalist's width, and how subsets were chosen."""
+    figure, axes = plt.subplots(1, 4, figsize=(13, 3.6), sharey=True)
+    count = claims.studied(records)
+    main = claims.gain(claims.of_count(records, count), f"{MAIN}, count")
+    nets = {name: select(records, name) for name in ("generalist", "specialist")}
+    size = len(nets["specialist"][0]["settings"]["subset"]) if nets["specialist"] else 0
+    width = nets["generalist"][0]["settings"]["width"] if nets["generalist"] else 0
+    for axis, name, own, label in (
+        (axes[1], "size", size, f"classes of a specialist ({count} specialists)"),
+        (axes[2], "width", width, f"width of generalist and {count} specialists"),
+    ):
+        prefix = f"{MAIN}, {name}: "
+        found = {int(r["role"].removeprefix(prefix)): r["role"] for r in records if r["role"].startswith(prefix)}
+        at = {value: claims.gain(records, role) for value, role in found.items()}
+        _gains(axis, at | ({own: main} if main else {}), label)
+    counts = {r["metrics"]["count"]: claims.of_count(records, r["metrics"]["count"])
+              for r in select(records, f"{MAIN}, count")}  # fmt: skip
+    everyone = {select(records, MAIN)[0]["metrics"]["count"]: claims.gain(records)} if select(records, MAIN) else {}
+    _gains(
+        axes[0], {n: claims.gain(of, f"{MAIN}, count") for n, of in counts.items()} | everyone, "number of specialists"
+    )
+    prefix = f"{MAIN}, method: "
+    methods = {r["role"].removeprefix(prefix): r["role"] for r in records if r["role"].startswith(prefix)}
+    bars = {"k-means": main} | {name: claims.gain(records, role) for name, role in methods.items()}
+    bars = {name: found for name, found in bars.items() if found is not None}
+    estimates = [stats.mean_interval(found.relative()) for found in bars.values()]
+    points(axes[3], list(range(len(bars))), estimates, SECOND, "subsets by", style="none")
+    axes[3].set_xticks(range(len(bars)), list(bars))
+    axes[3].set_xlabel(f"how subsets are chosen ({count} specialists)")
+    axes[0].axhline(paper.BY_ID["specialists.relative_gain"].paper, color=PAPER, linestyle="--", linewidth=1)
+    axes[0].annotate("paper, 61 specialists", (0.02, paper.BY_ID["specialists.relative_gain"].paper), fontsize=7,
+                     xycoords=("axes fraction", "data"), va="bottom", color=PAPER)  # fmt: skip
+    for axis in axes:
+        axis.axhline(0, color="black", linewidth=0.6)
+    axes[0].set_ylabel("relative gain of accuracy, %")
+    figure.suptitle("What the gain depends on: mean over seeds, 95% intervals, test images", fontsize=10)
+    figure.tight_layout()
+    return figure
+
+
+def _gains(axis, at: dict[int, Any], label: str) -> None:
+    where = sorted(value for value, found in at.items() if found is not None)
+    points(axis, where, [stats.mean_interval(at[value].relative()) for value in where], OURS, "ours")
+    axis.set_xlabel(label)
+
+
+def equal_cost(records: list[Record]) -> Figure:
+    """Accuracy against cost of training and of use: specialists, ensembles of generalists, distilled nets."""
+    figure, axes = plt.subplots(1, 2, figsize=(10, 4), sharey=True)
+    rows = tables.costs(records)
+    for axis, cost, label in ((axes[0], 1, "training"), (axes[1], 2, "use on a test image")):
+        ensembles = [row for row in rows if "ensemble" in row[0] or row[0] == "generalist"]
+        points(
+            axis, [row[cost] for row in ensembles], [row[3] for row in ensembles], SECOND, "ensembles of generalists"
+        )
+        for row in rows:
+            if row[0] == "generalist with specialists":
+                points(axis, [row[cost]], [row[3]], OURS, row[0], style="none")
+        back = claims.accuracy(records, "distilled from generalist and specialists")
+        if back and cost == 2:
+            points(axis, [1.0], [stats.mean_interval(back)], THIRD, "distilled back into one net", style="none")
+        axis.set_xlabel(f"cost of {label}, in generalists")
+        axis.legend(fontsize=8)
+    axes[0].set_ylabel("test accuracy, %")
+    figure.suptitle("At equal cost: mean over seeds, 95% intervals", fontsize=10)
+    figure.tight_layout()
+    return figure
+
+
+def _image(axis, image: dict[str, Any]) -> None:
+    array = np.frombuffer(base64.b64decode(image["bytes"]), np.uint8).reshape(image["shape"])
+    grey = array.shape[0] == 1
+    axis.imshow(array[0] if grey else array.transpose(1, 2, 0), cmap="gray" if grey else None, vmin=0, vmax=255)
+
+
+def _fold(name: str) -> str:
+    words, lines = name.replace("_", " ").split(), [""]
+    for word in words:
+        if len(lines[-1]) + len(word) > 14 and lines[-1]:
+            lines.append("")
+        lines[-1] = f"{lines[-1]} {word}".strip()
+    return "\n".join(lines[:2])

@@ -1,0 +1,79 @@
+"""Sections 5, 6.1 and 8 on specialists as they are reported, and what is to be said beside them."""
+
+from functools import partial
+from pathlib import Path
+
+from rich.table import Table
+
+from repro.report import records, screen, specialists_claims, specialists_figures, specialists_tables
+from repro.report.records import Record
+from repro.report.section import Section
+from repro.report.specialists_claims import MAIN
+
+DEVIATIONS = """\
+- **Data and scale.** The paper's JFT (100M images, 15,000 classes) is Google's own; 61 specialists of 300 classes stood
+  beside a net of six months. What is judged is what does not depend on the corpus: that there is a gain, and that it
+  grows with the number of covering specialists. The paper's accuracies are shown beside ours and not judged.
+- **Table 3 is of the paper's development set, Table 4 of its test set.** Ours are of the test images both; Table 3's of
+  the validation images stand beside them.
+- **The generalist is held small**, short of capacity for its data as the paper's was; what a wider one leaves for
+  specialists to gain is a row of its own.
+- **Equation 5 is solved by its fixed point** (an expectation-maximisation step: every specialist's dustbin mass is shared
+  out in proportion to q), which needs no step size. Gradient descent on z, the paper's way, agrees with it (tested)."""
+
+UNSAID = """\
+| the paper does not say | chosen here |
+|---|---|
+| optimiser, lengths, rates, batch of specialists | as in the profile |
+| how the subsets come to overlap | each is the set number of classes whose columns of the covariance lie nearest to a k-means centre |
+| where the dustbin's weights come from | the mean of the generalist's rows of these classes, its bias raised by the log of their number |
+| on which images the covariance is taken | the training images, without labels |
+| "the proportion by which the special class is oversampled" | the ratio of the odds of special classes in a batch and in the training set; its log is added to the dustbin's logit |
+| conditional accuracy with many specialists | an image counts once for each specialist that covers its class, and is right when the most probable of that specialist's classes is its own |
+| steps and step size of the gradient descent on z | none needed (above) |
+| 6.1's loss | (1 − w) T² KL over the non-special classes, softened among themselves, + w CE with labels over all classes |"""
+
+FIGURES = {
+    specialists_figures.cover: "Relative gain against the number of covering specialists, beside the paper's Table 4.",
+    specialists_figures.by_specialist: "Gain of each specialist within its own classes.",
+    specialists_figures.gain_by_setting: "What the gain depends on: number, size, width, choice of subsets.",
+    specialists_figures.equal_cost: "Specialists against ensembles of generalists at equal cost.",
+}
+SHOWN = {
+    specialists_figures.contact_sheet: "Clusters of confusable classes: example images and names (Table 2).",
+    specialists_figures.covariance: "The covariance of the generalist's predictions, ordered by cluster.",
+    specialists_figures.changed: "Where equation 5 changed a decision.",
+}
+
+
+def headline(found: list[Record]) -> Table | str:
+    """Table 3 for the screen."""
+    if specialists_claims.gain(found) is None:
+        return "nothing is finished yet"
+    title, make = specialists_tables.TABLES["table3"]
+    return screen.table(title, make(found).drop(columns=["seeds"]))
+
+
+def sections(folder: Path) -> list[Section]:
+    """One for each data set that there are records of."""
+    base = folder / "results" / "specialists"
+    settings = sorted(path.parent.name for path in base.glob("*/records.jsonl"))
+    settings.sort(key=lambda name: name != "icons")
+    return [part for name in settings if (part := _section(folder, name)) is not None]
+
+
+def _section(folder: Path, setting: str) -> Section | None:
+    found = records.load(folder, "specialists", setting)
+    if not found:
+        return None
+    figures, tables = {}, {name: (title, make(found)) for name, (title, make) in specialists_tables.TABLES.items()}
+    shown = records.load_shown(folder, "specialists", setting)
+    if shown is not None:
+        figures = {draw.__name__: (caption, partial(draw, shown)) for draw, caption in SHOWN.items()}
+        title = "Table 2: classes of some specialists, the most confusable first"
+        tables = {"table2": (title, specialists_tables.clusters(shown))} | tables
+    if any(record["role"] == MAIN for record in found):
+        figures |= {draw.__name__: (caption, partial(draw, found)) for draw, caption in FIGURES.items()}
+    remarks = {"Deviations from the paper": DEVIATIONS, "What the paper leaves unsaid": UNSAID}
+    claims = specialists_claims.findings(found)
+    return Section("specialists", setting, f"Specialists: {setting}", found, tables, figures, claims, remarks)
