@@ -4,11 +4,12 @@ VENV ?= .venv
 REPRO = $(VENV)/bin/python -m repro
 ARGS ?=
 
-.PHONY: help mnist mnist-choice report bench test lint clean
+.PHONY: help mnist mnist-choice specialists report bench test lint clean
 
 help:
 	@echo 'make mnist         section 3 on MNIST, the paper profile (about an hour on 2 cores)'
 	@echo 'make mnist ARGS="--profile quick"    the same in a few minutes; --profile smoke in seconds'
+	@echo 'make specialists   sections 5 and 6.1 on the embedded icons; --profile cifar100, quick, smoke as above'
 	@echo 'make mnist-choice  the recipes that the paper profile was chosen from, on the validation split'
 	@echo 'make report        all tables, figures and verdicts anew from the records; trains nothing'
 	@echo 'make bench         the speed ratios of results/bench.json'
@@ -16,7 +17,7 @@ help:
 	@echo 'make lint          ruff'
 	@echo 'make clean         remove the virtual environment; runs/ and data/ stay'
 
-mnist mnist-choice report bench: $(VENV)/installed
+mnist mnist-choice specialists report bench: $(VENV)/installed
 	$(REPRO) $@ $(ARGS)
 
 test: $(VENV)/installed-test

@@ -73,16 +73,16 @@ def _mnist(options: "Options") -> None:
     from repro.mnist import experiment
     from repro.mnist.runs import make_runner
     from repro.mnist.settings import MnistSettings
-    from repro.report import build, records
+    from repro.report import build, mnist_section, records, screen
 
     folder = options.folder(("paper",))
     with opened("mnist", options, folder, MnistSettings, make_runner(options.data)) as (settings, runner):
-        experiment.run(settings, runner, lambda found: runner.watch.say(build.headline(found)))
+        experiment.run(settings, runner, lambda found: runner.watch.say(mnist_section.headline(found)))
         finished = records.complete(list(runner.finished.values()))
         digits = experiment.shown_digits(settings, runner) if finished else None
         records.save(folder, "mnist", "mnist", finished, digits)
         build.report(folder)
-    Console().print(build.closing(folder, "mnist"))
+    Console().print(screen.closing(folder, "mnist", "mnist"))
 
 
 @_trains("mnist-choice", default="choice")
@@ -100,6 +100,27 @@ def _mnist_choice(options: "Options") -> None:
         records.save(folder, "mnist", "choice", list(runner.finished.values()))
         build.report(folder)
     print((folder / "results/mnist/choice/recipes.md").read_text(encoding="utf-8"))
+
+
+@_trains("specialists")
+def _specialists(options: "Options") -> None:
+    """Sections 5 and 6.1: a generalist and specialists on confusable classes; ends with the table."""
+    from rich.console import Console
+
+    from repro.command import opened
+    from repro.report import build, records, screen, specialists_section
+    from repro.specialists import experiment
+    from repro.specialists.runner import make_runner
+    from repro.specialists.settings import SpecialistsSettings
+    from repro.specialists.shown import shown
+
+    folder = options.folder(("paper", "cifar100"))
+    with opened("specialists", options, folder, SpecialistsSettings, make_runner(options.data)) as (settings, runner):
+        experiment.run(settings, runner, lambda found: runner.watch.say(specialists_section.headline(found)))
+        finished = records.complete(list(runner.finished.values()))
+        records.save(folder, "specialists", runner.data.name, finished, shown(settings, runner) if finished else None)
+        build.report(folder)
+    Console().print(screen.closing(folder, "specialists", runner.data.name))
 
 
 @app.command()

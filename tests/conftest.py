@@ -7,10 +7,17 @@ import pytest
 import torch
 from jaxtyping import install_import_hook
 
-install_import_hook(["repro.core.distill", "repro.core.population", "repro.core.metrics"], "beartype.beartype")
+install_import_hook(
+    [
+        *("repro.core.distill", "repro.core.population", "repro.core.metrics", "repro.core.conv"),
+        *("repro.specialists.clustering", "repro.specialists.inference", "repro.specialists.nets"),
+    ],
+    "beartype.beartype",
+)
 
 from repro.core import compute, store  # noqa: E402
 from repro.core.progress import Watch  # noqa: E402
+from repro.data.images import ImageData, ImageSet  # noqa: E402
 from repro.data.mnist import LabelledSet, Mnist, data_folder, load  # noqa: E402
 from repro.mnist.runs import MnistRunner  # noqa: E402
 
@@ -28,6 +35,26 @@ def blobs(count: int, seed: int) -> LabelledSet:
 def toy() -> Mnist:
     """1,200 training and 300 test cases that a tiny net learns in a few steps."""
     return Mnist(blobs(1200, 0), blobs(300, 1), "toy")
+
+
+CLASSES = 20
+
+
+def stripes(count: int, seed: int) -> ImageSet:
+    """Images of 16x16 in which the class is the place of a bright line; classes c and c + 1 look alike."""
+    draw = torch.Generator().manual_seed(seed)
+    labels = torch.arange(count) % CLASSES
+    images = torch.randint(0, 120, (count, 1, 16, 16), generator=draw, dtype=torch.uint8)
+    images[torch.arange(count), 0, 3 + labels // 2] += 120
+    images[torch.arange(count), 0, :, 7] += (60 * (labels % 2)).to(torch.uint8)[:, None]
+    return ImageSet(images, labels)
+
+
+@pytest.fixture
+def stripy() -> ImageData:
+    """800 training, 200 validation and 300 test images of 20 classes."""
+    names = tuple(f"class {c}" for c in range(CLASSES))
+    return ImageData("stripy", names, stripes(800, 0), stripes(200, 1), stripes(300, 2), False, "stripy")
 
 
 @pytest.fixture(scope="session")

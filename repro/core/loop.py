@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float, Int
@@ -22,6 +22,7 @@ from repro.core.recipe import Recipe
 CHECKPOINT_SECONDS = 5.0
 
 
+@runtime_checkable
 class Labelled(Protocol):
     """Cases with labels: what early stopping watches."""
 

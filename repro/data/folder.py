@@ -86,7 +86,7 @@ def load(root: Path, resize: int | None) -> ImageData:
         pictures.sort(key=lambda picture: (picture.file, picture.label))
     content = [[(picture.bitmap, picture.label) for picture in parts[part]] for part in ("train", "validation", "test")]
     return ImageData(
-        name=re.sub(r"[^A-Za-z0-9_-]+", "-", root.resolve().name).strip("-") or "folder",
+        name=_name(root),
         classes=classes,
         train=_image_set(parts["train"], channels),
         validation=_image_set(parts["validation"], channels),
@@ -245,6 +245,12 @@ def _carve(pictures: list[_Picture]) -> tuple[list[_Picture], list[_Picture]]:
         [picture for picture in pictures if picture.bitmap not in held_out],
         [picture for picture in pictures if picture.bitmap in held_out],
     )
+
+
+def _name(root: Path) -> str:
+    """The folder's name, safe in a path and unlike the names of the project's own data sets."""
+    name = re.sub(r"[^A-Za-z0-9_-]+", "-", root.resolve().name).strip("-") or "images"
+    return f"folder-{name}" if name in ("icons", "cifar100") else name
 
 
 def _image_set(pictures: list[_Picture], channels: int) -> ImageSet:

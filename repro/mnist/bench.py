@@ -1,7 +1,5 @@
 """Speed of the MNIST training, as ratios: each side is set up once and the two are timed in turn."""
 
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -13,6 +11,7 @@ from torchvision.datasets import MNIST
 from repro.core.compute import Compute
 from repro.core.noise import Order
 from repro.core.recipe import Recipe
+from repro.core.timing import Side, Steps, clock
 from repro.core.train import Member, Training, TransferSet
 from repro.data.mnist import Mnist
 
@@ -20,8 +19,6 @@ TEACHER = (784, 1200, 1200, 10)
 RECIPE = Recipe(epochs=1, batch=256, learning_rate=1e-3, schedule="constant", drop_input=0.2, drop_hidden=0.5, jitter=2)
 CONSTRAINED = RECIPE.model_copy(update={"max_norm": 2.0, "weight_decay": 0.1})
 LOADER_STEPS = 60
-
-Side = Callable[[], float]
 
 
 def ratios(data: Mnist, folder: Path, compute: Compute) -> dict[str, tuple[Side, Side]]:
@@ -34,28 +31,6 @@ def ratios(data: Mnist, folder: Path, compute: Compute) -> dict[str, tuple[Side,
         "mnist.vs_dataloader": (PlainLoop(folder, loader.training), loader),
         "mnist.population_gain": (lambda: students(transfer, compute, 1), lambda: students(transfer, compute, 10)),
     }
-
-
-class Steps:
-    """Our training steps, timed; ``losses`` keeps the mean loss of each timing."""
-
-    def __init__(self, training: Training, count: int):
-        self.training, self.count, self.losses = training, count, []
-
-    def __call__(self) -> float:
-        """Seconds for ``count`` further steps."""
-        self.training.steps = self.training.step + self.count
-        start = clock(self.training.labels.device)
-        for snapshot in self.training.run(1):
-            self.losses.append(float(snapshot.loss))
-        return clock(self.training.labels.device) - start
-
-
-def clock(device: torch.device) -> float:
-    """Seconds, once all that was asked of the device is done."""
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-    return time.perf_counter()
 
 
 def matmuls(compute: Compute, count: int) -> float:

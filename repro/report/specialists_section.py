@@ -18,6 +18,8 @@ DEVIATIONS = """\
   the validation images stand beside them.
 - **The generalist is held small**, short of capacity for its data as the paper's was; what a wider one leaves for
   specialists to gain is a row of its own.
+- **k-means sees the covariance as correlations**, each column scaled to unit length, its diagonal entry replaced by the
+  largest other one of the column: a class's own variance, much the largest entry, would split off single classes.
 - **Equation 5 is solved by its fixed point** (an expectation-maximisation step: every specialist's dustbin mass is shared
   out in proportion to q), which needs no step size. Gradient descent on z, the paper's way, agrees with it (tested)."""
 

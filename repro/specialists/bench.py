@@ -1,0 +1,175 @@
+"""Speed of the specialists experiment, as ratios: each side is set up once and the two are timed in turn."""
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import nn
+from torch.utils.data import DataLoader, Dataset
+from torchvision import transforms
+
+from repro.core.compute import Compute
+from repro.core.conv import ConvNet, ImageTraining
+from repro.core.distill import hard_target_loss
+from repro.core.noise import Order, generator
+from repro.core.recipe import Recipe
+from repro.core.timing import Side, Steps, clock
+from repro.data.images import ImageData, ImageSet
+from repro.specialists import clustering, inference, nets
+from repro.specialists.settings import SpecialistsSettings
+
+STEPS = 40
+CASES = 1000
+# In nats per image: how near to equation 5's minimum both ways to solve it are to come. Gradient descent gets no
+# nearer in any bearable number of steps, for it hardly moves classes of small probability.
+EQUAL = 1e-2
+COUNTS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000)
+
+
+def ratios(settings: SpecialistsSettings, data: ImageData, compute: Compute) -> dict[str, tuple[Side, Side]]:
+    """For each ratio its numerator and denominator: calls that do the work once and give seconds."""
+    train, recipe = data.train, settings.generalist.recipe
+    steady = recipe.model_copy(update={"schedule": "constant", "warmup": 0.0, "learning_rate": 0.05})
+    ours = Steps(_generalist(settings, data, compute, steady), STEPS)
+    whole = Steps(_generalist(settings, data, compute, recipe), STEPS, recipe.steps(len(train)) / STEPS)
+    return {
+        "specialists.em_vs_gd": Equation5(data, settings, compute).sides(),
+        "specialists.parallel_cost": (_specialists(settings, data, compute), whole),
+        "specialists.conv_vs_plain": (PlainLoop(train, ours.training), ours),
+    }
+
+
+def _generalist(settings: SpecialistsSettings, data: ImageData, compute: Compute, recipe: Recipe) -> ImageTraining:
+    train = data.train
+    net = ConvNet(train.images.shape[1], settings.generalist.width, len(data.classes), 0)
+    order = Order(0, torch.arange(len(train)), recipe.batch)
+    return ImageTraining(net, [order], train.images, train.labels, _hard, recipe, compute, len(train))
+
+
+def _specialists(settings: SpecialistsSettings, data: ImageData, compute: Compute) -> Steps:
+    """Steps of one specialist, standing for all steps of all of them."""
+    own, train = settings.specialists, data.train
+    subset = torch.arange(min(own.size, len(data.classes) - 1))
+    is_special = torch.isin(train.labels, subset)
+    half = round(own.recipe.batch * own.special_share)
+    orders = [
+        Order(0, is_special.nonzero()[:, 0], half),
+        Order(0, (~is_special).nonzero()[:, 0], own.recipe.batch - half),
+    ]
+    generalist = ConvNet(train.images.shape[1], settings.generalist.width, len(data.classes), 0)
+    net = nets.from_generalist(generalist, subset, "dustbin")
+    labels = nets.dustbin_labels(train.labels, subset, len(data.classes))
+    cases = round(len(train) * len(subset) / len(data.classes) / own.special_share)
+    training = ImageTraining(net, orders, train.images, labels, _hard, own.recipe, compute, cases)
+    return Steps(training, STEPS, own.count * own.recipe.steps(cases) / STEPS)
+
+
+def _hard(logits: torch.Tensor, labels: torch.Tensor, _: torch.Tensor | None) -> torch.Tensor:
+    return hard_target_loss(logits, labels)
+
+
+class Equation5:
+    """Images with as many classes and specialists as the experiment's, and models that are sure of a few classes.
+
+    Either way is timed for as many steps as take its objective to within ``EQUAL`` of the minimum.
+    """
+
+    def __init__(self, data: ImageData, settings: SpecialistsSettings, compute: Compute):
+        draw = generator("equation 5")
+        classes, own = len(data.classes), settings.specialists
+        size = min(own.size, classes - 1)
+        self.subsets = clustering.random_subsets(classes, min(own.count, classes), size, 0)
+        logits = 4 * torch.randn(CASES, classes, generator=draw)
+        self.generalist = logits.softmax(-1)
+        self.pairs = inference.active_pairs(self.generalist, self.subsets, own.active)
+        # A specialist sees what the generalist sees, and some noise.
+        logits = logits[self.pairs[0]] + torch.randn(len(self.pairs[0]), classes, generator=draw)
+        known = logits.softmax(-1).gather(1, self.subsets[self.pairs[1]])
+        self.specialists = torch.cat([known, 1 - known.sum(1, keepdim=True)], 1).clamp_min(0)
+        self.device = compute.device
+        least = self._value(self._em(1000))
+        self.em_steps, self.steps = (
+            next((n for n in COUNTS if self._value(solve(n)) - least < EQUAL), COUNTS[-1])
+            for solve in (self._em, self._descend)
+        )
+
+    def _value(self, q: torch.Tensor) -> float:
+        return float(inference.objective(q, self.generalist, self.specialists, self.pairs, self.subsets).mean())
+
+    def _em(self, steps: int) -> torch.Tensor:
+        return inference.combine_em(
+            self.generalist, self.specialists, self.pairs, self.subsets, iterations=steps, tolerance=0.0
+        )
+
+    def _descend(self, steps: int) -> torch.Tensor:
+        return inference.combine_gradient(
+            self.generalist, self.specialists, self.pairs, self.subsets, steps=steps, tolerance=0.0
+        )
+
+    def sides(self) -> tuple[Side, Side]:
+        """Gradient descent, the fixed point."""
+
+        def timed(solve: Side) -> Side:
+            def seconds() -> float:
+                start = clock(self.device)
+                solve()
+                return clock(self.device) - start
+
+            return seconds
+
+        return timed(lambda: self._descend(self.steps)), timed(lambda: self._em(self.em_steps))
+
+
+class PlainLoop:
+    """What one writes first: a Dataset of PIL images, a DataLoader, torchvision transforms, fp32.
+
+    It starts from the same weights as ours and sees the same cases in the same order; the shifts are its
+    own draws.
+    """
+
+    def __init__(self, train: ImageSet, ours: ImageTraining):
+        self.order, recipe = ours.orders[0], ours.recipe
+        side = train.images.shape[-1]
+        shift = transforms.RandomCrop(side, padding=recipe.jitter, padding_mode="edge")
+        self.dataset = PilImages(train, transforms.Compose([shift, transforms.PILToTensor()]))
+        self.net = ConvNet(ours.net.channels, ours.net.width, ours.net.classes, ours.net.seed).to(ours.labels.device)
+        self.net.load_state_dict(ours.net.state_dict())
+        self.optimiser = torch.optim.SGD(
+            self.net.parameters(),
+            recipe.learning_rate,
+            recipe.momentum,
+            weight_decay=recipe.weight_decay,
+            nesterov=True,
+        )
+        self.recipe, self.step, self.losses = recipe, 0, []
+
+    def __call__(self) -> float:
+        """Seconds for the next steps."""
+        steps = range(self.step, self.step + STEPS)
+        orders = [Order(self.order.seed, self.order.cases, self.recipe.batch).indices(s).tolist() for s in steps]
+        device, total = next(self.net.parameters()).device, 0.0
+        start = clock(device)
+        for images, labels in DataLoader(self.dataset, batch_sampler=orders):
+            loss = nn.functional.cross_entropy(self.net(images.to(device))[0], labels.to(device))
+            self.optimiser.zero_grad()
+            loss.backward()
+            self.optimiser.step()
+            total += loss.item()
+        took = clock(device) - start
+        self.step += STEPS
+        self.losses.append(total / STEPS)
+        return took
+
+
+class PilImages(Dataset):
+    """Images as a plain loop has them: decoded one at a time."""
+
+    def __init__(self, cases: ImageSet, transform: transforms.Compose):
+        self.arrays, self.labels, self.transform = cases.images.numpy(), cases.labels.tolist(), transform
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __getitem__(self, case: int) -> tuple[torch.Tensor, int]:
+        array: np.ndarray = self.arrays[case]
+        image = Image.fromarray(array[0] if array.shape[0] == 1 else array.transpose(1, 2, 0))
+        return self.transform(image), self.labels[case]

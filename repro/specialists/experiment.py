@@ -1,0 +1,171 @@
+"""Sections 5 and 6.1, top to bottom: what is trained, in which order, for each seed of the whole pipeline.
+
+The headline, a generalist and its specialists, comes first for every seed; then what is varied, one thing
+at a time; then what the paper left open: distilling generalist and specialists back into one net.
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+from repro.specialists import clustering, nets
+from repro.specialists.runner import SpecialistsRunner
+from repro.specialists.runs import Combined, Ensemble, Net, Specialist
+from repro.specialists.settings import SpecialistsSettings
+
+Records = list[dict[str, Any]]
+
+
+def run(settings: SpecialistsSettings, runner: SpecialistsRunner, headline: Callable[[Records], None]) -> None:
+    """All of it. ``headline`` is called with the records so far after the first seed and after the last."""
+    check(settings, len(runner.data.classes))
+    seeds = range(settings.seeds)
+    runner.watch.expect(total_flops(settings, runner))
+    for seed in seeds:
+        runner.carry_out([generalist_run(settings, seed)])
+        specialists = specialist_runs(settings, runner, seed)
+        runner.carry_out(specialists)
+        runner.carry_out(combined_runs(settings, specialists))
+        if seed in (0, settings.seeds - 1):
+            headline(list(runner.finished.values()))
+    for study in (soft_targets, distilled_back, ensembles, methods, sizes, widths):
+        for seed in seeds:
+            study(settings, runner, seed)
+
+
+def check(settings: SpecialistsSettings, classes: int) -> None:
+    """Refuse subsets that these classes do not bear, before anything is trained.
+
+    Raises:
+        UserError: a subset larger than the classes, or more specialists than classes.
+    """
+    for size in (settings.specialists.size, *settings.studies.sizes):
+        clustering.check(classes, settings.specialists.count, size)
+
+
+def generalist_run(settings: SpecialistsSettings, seed: int, width: int | None = None) -> Net:
+    """The net that knows all classes; of the settings' width, or of another."""
+    role = f"generalist, width: {width}" if width else "generalist"
+    return Net(role, width or settings.generalist.width, settings.generalist.recipe, seed)
+
+
+def specialist_runs(
+    settings: SpecialistsSettings,
+    runner: SpecialistsRunner,
+    seed: int,
+    count: int | None = None,
+    role: str = "specialist",
+    width: int | None = None,
+    method: str | None = None,
+    size: int | None = None,
+    kind: nets.Kind = "dustbin",
+) -> list[Specialist]:
+    """The specialists of a generalist, or the first ``count`` of them; one thing may differ from the settings."""
+    own, soft = settings.specialists, settings.soft_targets
+    generalist = generalist_run(settings, seed, width)
+    subsets = runner.subsets(generalist, method or own.method, own.count, size or own.size)
+    learned = (soft.temperature, soft.hard_weight) if kind == "full softmax, soft targets" else (1.0, 1.0)
+    return [
+        Specialist(role, number, generalist, subset, kind, own.recipe, own.special_share, *learned)
+        for number, subset in enumerate(subsets[: count or own.count])
+    ]
+
+
+def combined_runs(settings: SpecialistsSettings, specialists: list[Specialist]) -> list[Combined]:
+    """Table 3, then other numbers of active classes, then fewer specialists."""
+    generalist, everyone, active = specialists[0].generalist, tuple(specialists), settings.specialists.active
+    runs = [Combined("with specialists", generalist, everyone, active)]
+    runs += [Combined("with specialists, active", generalist, everyone, n) for n in settings.studies.active]
+    counts = sorted({settings.studies.count, *settings.studies.counts})
+    runs += [Combined("with specialists, count", generalist, everyone[:count], active) for count in counts]
+    return runs
+
+
+def _study(settings: SpecialistsSettings, runner: SpecialistsRunner, seed: int, name: str, **changed: Any) -> None:
+    """The first few specialists with one thing changed, and their combination with the generalist."""
+    count = settings.studies.count
+    specialists = specialist_runs(settings, runner, seed, count, f"specialist, {name}", **changed)
+    runner.carry_out(specialists)
+    runner.carry_out(
+        [
+            Combined(
+                f"with specialists, {name}", specialists[0].generalist, tuple(specialists), settings.specialists.active
+            )
+        ]
+    )
+
+
+def soft_targets(settings: SpecialistsSettings, runner: SpecialistsRunner, seed: int) -> None:
+    """Section 6.1: full softmax with and without the generalist's soft targets.
+
+    The dustbin kind stands beside them as that many of the main specialists.
+    """
+    for kind in ("full softmax, hard targets", "full softmax, soft targets"):
+        _study(settings, runner, seed, f"kind: {kind}", kind=kind)
+
+
+def methods(settings: SpecialistsSettings, runner: SpecialistsRunner, seed: int) -> None:
+    """Other ways to choose subsets, random ones as the control."""
+    for method in settings.studies.methods:
+        _study(settings, runner, seed, f"method: {method}", method=method)
+
+
+def sizes(settings: SpecialistsSettings, runner: SpecialistsRunner, seed: int) -> None:
+    """Smaller and larger subsets."""
+    for size in settings.studies.sizes:
+        _study(settings, runner, seed, f"size: {size}", size=size)
+
+
+def widths(settings: SpecialistsSettings, runner: SpecialistsRunner, seed: int) -> None:
+    """Narrower and wider generalists, with specialists of their own width."""
+    for width in settings.studies.widths:
+        runner.carry_out([generalist_run(settings, seed, width)])
+        _study(settings, runner, seed, f"width: {width}", width=width)
+
+
+def distilled_back(settings: SpecialistsSettings, runner: SpecialistsRunner, seed: int) -> None:
+    """Section 8: one net from generalist and specialists; from the generalist alone; on hard targets, as long."""
+    back, width = settings.distilled_back, settings.generalist.width
+    generalist = generalist_run(settings, seed)
+    everyone = Combined(
+        "with specialists", generalist, tuple(specialist_runs(settings, runner, seed)), settings.specialists.active
+    )
+    learned = {"temperature": back.temperature, "hard_weight": back.hard_weight}
+    runner.carry_out(
+        [
+            Net("distilled from generalist and specialists", width, back.recipe, seed, everyone, **learned),
+            Net("distilled from the generalist", width, back.recipe, seed, generalist, **learned),
+            Net("hard targets, as long", width, back.recipe, seed),
+        ]
+    )
+
+
+def ensembles(settings: SpecialistsSettings, runner: SpecialistsRunner, seed: int) -> None:
+    """Generalists alone, averaged: as many as cost the specialists' training, and as many as cost their use.
+
+    The further generalists are the same for every seed of the pipeline.
+    """
+    first = generalist_run(settings, seed)
+    more = [generalist_run(settings, settings.seeds + number) for number in range(settings.more_generalists)]
+    more = [replace(net, role="further generalist") for net in more]
+    runner.carry_out(more)
+    runner.carry_out([Ensemble("ensemble of generalists", (first, *more[:k])) for k in range(1, len(more) + 1)])
+
+
+def total_flops(settings: SpecialistsSettings, runner: SpecialistsRunner) -> float:
+    """The work ahead, for the progress bar, with every specialist of average size."""
+    flops, own = runner.flops, settings.specialists
+
+    def specialists(count: int, width: int, size: int) -> float:
+        share = min(1.0, size / len(runner.data.classes)) / own.special_share
+        net = Net("", width, own.recipe, 0)
+        return count * flops(net) * share
+
+    width, few = settings.generalist.width, settings.studies.count
+    seeds, studies = settings.seeds, settings.studies
+    one = flops(generalist_run(settings, 0)) + specialists(own.count, width, own.size)
+    one += specialists(few, width, own.size) * (2 + len(studies.methods))
+    one += sum(specialists(few, width, size) for size in studies.sizes)
+    one += sum(specialists(few, w, own.size) + flops(generalist_run(settings, 0, w)) for w in studies.widths)
+    one += 3 * flops(Net("", width, settings.distilled_back.recipe, 0))
+    return seeds * one + settings.more_generalists * flops(generalist_run(settings, 0))

@@ -1,0 +1,61 @@
+"""Specialists: how one starts from the generalist, and what it learns (sections 5.2 and 6.1)."""
+
+import math
+from typing import Literal
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+from torch.nn import functional as F
+
+from repro.core.conv import ConvNet
+from repro.core.distill import hard_target_loss
+
+Kind = Literal["dustbin", "full softmax, hard targets", "full softmax, soft targets"]
+
+
+def from_generalist(generalist: ConvNet, subset: Int[Tensor, "special"], kind: Kind) -> ConvNet:
+    """A specialist with the generalist's weights (section 5.2).
+
+    Of the last layer, a dustbin specialist takes the rows of its classes, in the order of ``subset``. The
+    paper does not say where the dustbin's row comes from: here it is the mean of the other rows, and its
+    bias that plus the log of their number, a lower bound on the log of their summed exponentials.
+    """
+    classes = len(subset) + 1 if kind == "dustbin" else generalist.classes
+    net = ConvNet(generalist.channels, generalist.width, classes, generalist.seed, generalist.dtype)
+    state = {name: value.clone() for name, value in generalist.state_dict().items()}
+    if kind == "dustbin":
+        rest = torch.ones(generalist.classes, dtype=torch.bool)
+        rest[subset] = False
+        weight, bias = state["head.weight"], state["head.bias"]
+        state["head.weight"] = torch.cat([weight[subset], weight[rest].mean(0, keepdim=True)])
+        state["head.bias"] = torch.cat([bias[subset], bias[rest].mean(0, keepdim=True) + math.log(int(rest.sum()))])
+    net.load_state_dict(state)
+    return net
+
+
+def dustbin_labels(labels: Int[Tensor, "case"], subset: Int[Tensor, "special"], classes: int) -> Int[Tensor, "case"]:
+    """Positions in ``subset``; its length, the dustbin's, for all other classes."""
+    position = torch.full((classes,), len(subset))
+    position[subset] = torch.arange(len(subset))
+    return position[labels]
+
+
+def soft_regularised_loss(
+    student: Float[Tensor, "models batch classes"],
+    generalist: Float[Tensor, "batch classes"],
+    labels: Int[Tensor, "batch"],
+    special: Bool[Tensor, "classes"],
+    temperature: float,
+    hard_weight: float,
+) -> Float[Tensor, "models"]:
+    """Section 6.1: (1 - w) T^2 KL(soft targets for the non-special classes) + w CE(labels), a mean over the batch.
+
+    The paper gives no formula. Here both nets' logits of the non-special classes are softened at T among
+    themselves, so that the generalist says how these classes compare and the labels alone say how likely a
+    special one is.
+    """
+    log_q = F.log_softmax(student[..., ~special] / temperature, dim=-1)
+    log_p = F.log_softmax(generalist[..., ~special] / temperature, dim=-1)
+    soft = temperature**2 * (log_p.exp() * (log_p - log_q)).sum(-1).mean(-1)
+    return (1 - hard_weight) * soft + hard_weight * hard_target_loss(student, labels)

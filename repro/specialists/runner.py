@@ -1,0 +1,285 @@
+"""How the runs of the specialists experiment are made: trained, or combined by equation 5."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, fields, is_dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from repro.core import store
+from repro.core.conv import ConvNet, ImageTraining, Objective, count_conv_multiply_adds
+from repro.core.distill import arithmetic_mean, distillation_loss, hard_target_loss
+from repro.core.executor import Job
+from repro.core.noise import Order, generator
+from repro.core.recipe import Recipe
+from repro.core.runner import Runner
+from repro.data.images import ImageData, ImageSet
+from repro.data.mnist import data_folder
+from repro.errors import UserError
+from repro.specialists import clustering, inference, measure, nets
+from repro.specialists.runs import Combined, Ensemble, Net, Run, Specialist
+from repro.specialists.settings import Data, SpecialistsSettings
+
+# Counted up by hand when what a record says of the same weights changes: kept records of before are left.
+MEASUREMENT = 1
+# The modules that decide what a run's weights become.
+NUMERICS = ("core/conv.py", "core/distill.py", "core/loop.py", "core/noise.py", "core/recipe.py",
+            "specialists/inference.py", "specialists/nets.py")  # fmt: skip
+# A net, the order of its cases, their labels, its objective, its teacher's logits.
+Start = tuple[ConvNet, list[Order], Tensor, Objective, Tensor | None]
+# What a probability of zero counts as where its logarithm is needed.
+TINY = 1e-12
+
+
+@dataclass(kw_only=True)
+class SpecialistsRunner(Runner):
+    """Runs on many classes of images; each is a job of its own."""
+
+    settings: SpecialistsSettings
+    data: ImageData
+    _keys: dict[Run, str] = field(default_factory=dict)
+    _subsets: dict[tuple, list[tuple[int, ...]]] = field(default_factory=dict)
+    # The teacher last asked about the training images, and what it said: many students ask in a row.
+    _teacher: tuple[Run | None, Tensor | None] = (None, None)
+
+    @property
+    def data_digest(self) -> str:
+        """The digest of the data that the runs are made on."""
+        return self.data.digest
+
+    def key(self, run: Run) -> str:
+        """The name of a run: a hash of its settings, what it learns from, the data and the code."""
+        if run not in self._keys:
+            made_of = [MEASUREMENT, self.data.digest, len(self.data.train), self.compute.device.type]
+            self._keys[run] = store.key(
+                [self.settings_of(run), run.role, run.seed, made_of, store.code_version(NUMERICS),
+                 self.compute.precision]
+            )  # fmt: skip
+        return self._keys[run]
+
+    def settings_of(self, run: Run) -> dict[str, Any]:
+        """A run's settings as plain JSON, with other runs by their keys."""
+
+        def plain(value: Any) -> Any:
+            if isinstance(value, Recipe):
+                return value.model_dump()
+            if is_dataclass(value):
+                return self.key(value)
+            return [plain(one) for one in value] if isinstance(value, tuple) else value
+
+        return {one.name: plain(getattr(run, one.name)) for one in fields(run) if one.name not in ("role", "seed")} | {
+            "run": type(run).__name__
+        }
+
+    def jobs(self, runs: list[Run]) -> list[Job]:
+        """A job for each run."""
+        return [Job(run.role, self.make, (run,), self.flops(run), memory_bytes=2 << 30) for run in runs]
+
+    def carry_out(self, runs: list[Run]) -> list[dict[str, Any]]:
+        """As every runner does; what is finished already is no work ahead."""
+        done = [run for run in runs if self.kept.record(self.key(run)) is not None]
+        self.watch.expect(-sum(self.flops(run) for run in done))
+        return super().carry_out(runs)
+
+    def subsets(self, generalist: Net, method: str, count: int, size: int) -> list[tuple[int, ...]]:
+        """Class subsets from the generalist's predictions on training images, labels unseen (section 5.3)."""
+        wanted = (generalist, method, count, size)
+        if wanted not in self._subsets:
+            probabilities = self.teacher_logits(generalist).exp()
+            found = clustering.assign(method, probabilities, count, size, generalist.seed)
+            self._subsets[wanted] = [tuple(subset) for subset in found.tolist()]
+        return self._subsets[wanted]
+
+    def flops(self, run: Run) -> float:
+        """The arithmetic of training; next to nothing where nothing is trained."""
+        if not isinstance(run, Net | Specialist):
+            return 1.0
+        width = run.width if isinstance(run, Net) else run.generalist.width
+        shape = self.data.train.images.shape
+        each = 6 * count_conv_multiply_adds(shape[1], width, len(self.data.classes), shape[-1])
+        return each * run.recipe.batch * run.recipe.steps(self.cases_in_pass(run))
+
+    def cases_in_pass(self, run: Net | Specialist) -> int:
+        """All training images; for a specialist, its special ones and the others that go with them."""
+        if isinstance(run, Net):
+            return len(self.data.train)
+        special = int(torch.isin(self.data.train.labels, torch.tensor(run.subset)).sum())
+        return round(special / run.special_share)
+
+    def make(self, run: Run) -> None:
+        """Train or combine, and keep the record."""
+        key = self.key(run)
+        tensors: dict[str, Tensor] = {}
+        curve: list[Any] = []
+        seconds = 0.0
+        if isinstance(run, Net | Specialist):
+            self.watch.now(f"{run.role}, seed {run.seed}")
+            training = self.training(run)
+            curve, seconds = self.train(run, training)
+            tensors = {name: value[None] for name, value in training.net.state_dict().items()}
+            logits = training.net.logits
+            found = (
+                measure.specialist(run, logits, self.data)
+                if isinstance(run, Specialist)
+                else measure.net(logits, self.data)
+            )
+        elif isinstance(run, Combined):
+            found = measure.combined(run, lambda cases: self.combine(run, cases), self.data)
+        else:
+            found = measure.ensemble(run, lambda cases: self.log_probabilities(run, cases), self.data)
+        self.kept.add(key, [self.record(run, self.settings_of(run), found, curve, seconds)], tensors)
+
+    def train(self, run: Net | Specialist, training: ImageTraining) -> tuple[list[Any], float]:
+        """Train to the end; the curve of (epoch, training loss), and the seconds it took."""
+        flops = self.flops(run) / training.steps
+        self.watch.expect(-flops * training.step)  # done in an earlier sitting
+        looks = self.settings.curve_points if isinstance(run, Net) else 1
+        for snapshot in training.run(looks, lambda: self.watch.advance(flops)):
+            if not snapshot.loss.isfinite().all():
+                raise UserError(
+                    f"{run.role}, seed {run.seed}: training diverged (the loss is not finite); lower its learning_rate"
+                )
+            training.history.append([round(snapshot.epoch, 3), float(f"{float(snapshot.loss):.4g}")])
+        return training.history, training.seconds
+
+    def training(self, run: Net | Specialist) -> ImageTraining:
+        """A net at its start or at its checkpoint, on the training split."""
+        net, orders, labels, objective, teacher = (
+            self._from_scratch(run) if isinstance(run, Net) else self._from_generalist(run)
+        )
+        return ImageTraining(
+            net, orders, self.data.train.images, labels, objective, run.recipe, self.compute,
+            self.cases_in_pass(run), self.data.mirrored, teacher, self.kept.checkpoint(self.key(run)),
+        )  # fmt: skip
+
+    def _from_scratch(self, run: Net) -> Start:
+        """A net over all classes: on hard targets, or on its teacher's soft ones."""
+        train, classes = self.data.train, len(self.data.classes)
+        net = ConvNet(train.images.shape[1], run.width, classes, run.seed)
+        orders = [Order(run.seed, torch.arange(len(train)), run.recipe.batch)]
+        if run.teacher is None:
+            return net, orders, train.labels, _hard, None
+
+        temperature, hard_weight = (
+            torch.tensor([value], device=self.compute.device) for value in (run.temperature, run.hard_weight)
+        )
+
+        def distilled(logits: Tensor, labels: Tensor, teacher: Tensor) -> Tensor:
+            return distillation_loss(logits, teacher, labels, temperature, hard_weight)
+
+        return net, orders, train.labels, distilled, self.teacher_logits(run.teacher)
+
+    def _from_generalist(self, run: Specialist) -> Start:
+        """A specialist: half of a batch (by default) from its own classes, half from the others."""
+        train, classes, subset = self.data.train, len(self.data.classes), torch.tensor(run.subset)
+        own = torch.isin(train.labels, subset)
+        if not bool(own.any()) or bool(own.all()):
+            raise UserError(
+                f"specialists.size: specialist {run.number} has no training images "
+                f"{'outside' if bool(own.all()) else 'of'} its {len(subset)} classes"
+            )
+        special = round(run.recipe.batch * run.special_share)
+        orders = [
+            Order(run.seed, own.nonzero()[:, 0], special),
+            Order(run.seed, (~own).nonzero()[:, 0], run.recipe.batch - special),
+        ]
+        net = nets.from_generalist(self.net_of(run.generalist), subset, run.kind)
+        if run.kind == "dustbin":
+            return net, orders, nets.dustbin_labels(train.labels, subset, classes), _hard, None
+        if run.kind == "full softmax, hard targets":
+            return net, orders, train.labels, _hard, None
+        chosen = torch.zeros(classes, dtype=torch.bool, device=self.compute.device)
+        chosen[subset] = True
+
+        def regularised(logits: Tensor, labels: Tensor, teacher: Tensor) -> Tensor:
+            return nets.soft_regularised_loss(logits, teacher, labels, chosen, run.temperature, run.hard_weight)
+
+        return net, orders, train.labels, regularised, self.teacher_logits(run.generalist)
+
+    def net_of(self, run: Net | Specialist) -> ConvNet:
+        """A finished net."""
+        classes, generalist = len(self.data.classes), run
+        if isinstance(run, Specialist):
+            generalist = run.generalist
+            classes = len(run.subset) + 1 if run.kind == "dustbin" else classes
+        net = ConvNet(self.data.train.images.shape[1], generalist.width, classes, run.seed)
+        net.load_state_dict({name: value[0] for name, value in self.tensors_of(run).items()})
+        return net.to(self.compute.device)
+
+    def teacher_logits(self, run: Run) -> Tensor:
+        """What a run says of the training images, as they are."""
+        if self._teacher[0] != run:
+            self._teacher = (run, self.log_probabilities(run, self.data.train))
+        return self._teacher[1]
+
+    def log_probabilities(self, run: Run, cases: ImageSet) -> Tensor:
+        """What a run says of images: log-probabilities of shape (case, classes), which serve as logits."""
+        if isinstance(run, Net):
+            return self.net_of(run).logits(cases.images)[0].log_softmax(-1)
+        if isinstance(run, Ensemble):
+            each = torch.stack([self.net_of(net).logits(cases.images)[0] for net in run.nets])
+            return arithmetic_mean(each)
+        return self.combine(run, cases)[1].clamp_min(TINY).log()
+
+    def combine(self, run: Combined, cases: ImageSet) -> tuple[Tensor, Tensor, Tensor]:
+        """Equation 5 on images: the generalist's probabilities, the result, and how many specialists were active."""
+        generalist = self.log_probabilities(run.generalist, cases).exp()
+        subsets = torch.tensor([one.subset for one in run.specialists])
+        where, which = inference.active_pairs(generalist, subsets, run.active)
+        said = torch.empty(len(where), self._outputs(run.specialists[0]))
+        for number, one in enumerate(run.specialists):
+            asked = which == number
+            if bool(asked.any()):
+                said[asked] = self.corrected_probabilities(one, cases.images[where[asked]])
+        active = torch.bincount(where, minlength=len(cases))
+        if run.specialists[0].kind == "dustbin":
+            return generalist, inference.combine_em(generalist, said, (where, which), subsets), active
+        return generalist, inference.combine_full(generalist, said, (where, which)), active
+
+    def _outputs(self, run: Specialist) -> int:
+        return len(run.subset) + 1 if run.kind == "dustbin" else len(self.data.classes)
+
+    def corrected_probabilities(self, run: Specialist, images: Tensor) -> Tensor:
+        """A specialist's probabilities for images, the oversampling of its classes undone (section 5.2)."""
+        labels, subset = self.data.train.labels, torch.tensor(run.subset)
+        share = float(torch.isin(labels, subset).double().mean())
+        correction = inference.dustbin_correction(round(run.recipe.batch * run.special_share) / run.recipe.batch, share)
+        logits = self.net_of(run).logits(images)[0]
+        others = torch.ones(logits.shape[-1], dtype=torch.bool)
+        others[slice(len(subset)) if run.kind == "dustbin" else subset] = False
+        return (logits + correction * others).softmax(-1)
+
+
+def _hard(logits: Tensor, labels: Tensor, _: Tensor | None) -> Tensor:
+    return hard_target_loss(logits, labels)
+
+
+def make_runner(folder_setting: Path | None) -> Callable[..., SpecialistsRunner]:
+    """What reads the images and gives a runner, once the settings are known."""
+
+    def make(settings: SpecialistsSettings, **shared: Any) -> SpecialistsRunner:
+        data = load(settings.data, folder_setting)
+        if settings.train_cases and settings.train_cases < len(data.train):
+            data = fewer(data, settings.train_cases)
+        return SpecialistsRunner(settings=settings, data=data, **shared)
+
+    return make
+
+
+def load(data: Data, folder_setting: Path | None) -> ImageData:
+    """The images that ``data`` asks for."""
+    from repro.data import cifar100, folder, icons
+
+    if data.source == "icons":
+        return icons.load()
+    if data.source == "cifar100":
+        return cifar100.load(data_folder(folder_setting))
+    return folder.load(data.folder, data.resize)
+
+
+def fewer(data: ImageData, count: int) -> ImageData:
+    """The same with so many training images, drawn once and for all."""
+    drawn = torch.randperm(len(data.train), generator=generator("fewer images"))[:count].sort().values
+    return ImageData(data.name, data.classes, data.train[drawn], data.validation, data.test, data.mirrored, data.digest)

@@ -1,0 +1,70 @@
+"""The runs of the specialists experiment: what determines each."""
+
+from dataclasses import dataclass
+
+from repro.core.recipe import Recipe
+from repro.specialists import nets
+
+
+@dataclass(frozen=True)
+class Net:
+    """A net over all classes, trained from its seed: a generalist, or a student of ``teacher``."""
+
+    role: str
+    width: int
+    recipe: Recipe
+    seed: int
+    teacher: "Net | Combined | None" = None
+    temperature: float = 1.0
+    hard_weight: float = 1.0
+
+
+@dataclass(frozen=True)
+class Specialist:
+    """A net on the special classes ``subset``, started from the generalist."""
+
+    role: str
+    number: int
+    generalist: Net
+    subset: tuple[int, ...]
+    kind: nets.Kind
+    recipe: Recipe
+    special_share: float
+    temperature: float = 1.0
+    hard_weight: float = 1.0
+
+    @property
+    def seed(self) -> int:
+        """The generalist's."""
+        return self.generalist.seed
+
+
+@dataclass(frozen=True)
+class Combined:
+    """Generalist and specialists at test time (section 5.4), nothing trained; ``active`` is the paper's n."""
+
+    role: str
+    generalist: Net
+    specialists: tuple[Specialist, ...]
+    active: int = 1
+
+    @property
+    def seed(self) -> int:
+        """The generalist's."""
+        return self.generalist.seed
+
+
+@dataclass(frozen=True)
+class Ensemble:
+    """The arithmetic mean of nets over all classes."""
+
+    role: str
+    nets: tuple[Net, ...]
+
+    @property
+    def seed(self) -> int:
+        """The first net's."""
+        return self.nets[0].seed
+
+
+Run = Net | Specialist | Combined | Ensemble

@@ -1,0 +1,91 @@
+"""The settings of the specialists experiment; ``paper_configs/specialists/*.toml`` hold their values."""
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from repro.config import Settings
+from repro.core.recipe import Recipe
+
+Method = Literal["k-means", "spectral", "random"]
+
+
+class Data(Settings):
+    """Which images."""
+
+    source: Literal["icons", "cifar100", "folder"] = "icons"
+    folder: Path | None = Field(None, description="for folder: holds train/<class>/ and test/<class>/")
+    resize: int | None = Field(None, ge=8, le=256, description="for folder: make all images squares of so many pixels")
+
+    @model_validator(mode="after")
+    def _named(self) -> "Data":
+        if (self.source == "folder") != (self.folder is not None):
+            raise ValueError("data.folder should be given when data.source is folder, and only then")
+        return self
+
+
+class Generalist(Settings):
+    """The net that knows all classes."""
+
+    width: int = Field(ge=1, le=1024, description="channels in the first stage; the last has four times as many")
+    recipe: Recipe
+
+
+class Specialists(Settings):
+    """How many, on how many classes each, and how they are trained."""
+
+    count: int = Field(ge=1, le=10_000)
+    size: int = Field(ge=2, le=100_000, description="classes of a specialist; the others are its dustbin")
+    method: Method = "k-means"
+    special_share: float = Field(0.5, gt=0, lt=1, description="share of a batch from the special classes")
+    active: int = Field(1, ge=1, le=10, description="n: the generalist's most probable classes that call specialists")
+    recipe: Recipe = Field(description="a pass is every special case once, with the others that go with it")
+
+
+class SoftTargets(Settings):
+    """Section 6.1: full-softmax specialists, with the generalist's soft targets for the other classes."""
+
+    temperature: float = Field(gt=0, allow_inf_nan=False)
+    hard_weight: float = Field(ge=0, le=1, description="w in (1 - w) T^2 KL(soft, other classes) + w CE(hard)")
+
+
+class Studies(Settings):
+    """What is varied, one thing at a time; all but ``active`` and ``counts`` use the first ``count`` subsets."""
+
+    count: int = Field(ge=1)
+    active: tuple[int, ...] = (1, 2, 3)
+    counts: tuple[int, ...] = Field(min_length=1, description="with so many of the specialists")
+    sizes: tuple[int, ...] = ()
+    methods: tuple[Method, ...] = ()
+    widths: tuple[int, ...] = Field((), description="other widths of the generalist, with its recipe")
+
+
+class DistilledBack(Settings):
+    """Generalist and specialists distilled into one net of the generalist's size."""
+
+    temperature: float = Field(gt=0, allow_inf_nan=False)
+    hard_weight: float = Field(ge=0, le=1)
+    recipe: Recipe = Field(description="of the distilled nets and of the one on hard targets beside them")
+
+
+class SpecialistsSettings(Settings):
+    """Sections 5 and 6.1."""
+
+    seeds: int = Field(ge=1, le=100)
+    data: Data = Data()
+    train_cases: int | None = Field(None, ge=100, description="fewer training images, for a quick look only")
+    curve_points: int = Field(10, ge=1, le=1000)
+    generalist: Generalist
+    specialists: Specialists
+    soft_targets: SoftTargets
+    studies: Studies
+    distilled_back: DistilledBack
+    more_generalists: int = Field(ge=0, le=100, description="trained for the ensembles of equal cost")
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "SpecialistsSettings":
+        for count in (self.studies.count, *self.studies.counts):
+            if not 1 <= count <= self.specialists.count:
+                raise ValueError("studies.count and studies.counts should be at most specialists.count")
+        return self

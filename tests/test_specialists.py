@@ -1,0 +1,255 @@
+"""Specialists: how they start, what they learn, no leaks, resume, and a tiny full run from data to table."""
+
+import dataclasses
+import math
+
+import pandas as pd
+import pytest
+import torch
+from conftest import CLASSES, stripes
+
+from repro import config
+from repro.core import compute, store
+from repro.core.conv import ConvNet, ImageTraining, count_conv_multiply_adds, count_conv_weights, shifted_views
+from repro.core.distill import hard_target_loss
+from repro.core.noise import Order
+from repro.core.progress import Watch
+from repro.core.recipe import Recipe
+from repro.data.images import ImageSet
+from repro.errors import UserError
+from repro.report import build, records, specialists_claims
+from repro.specialists import experiment, nets
+from repro.specialists.runner import SpecialistsRunner, fewer
+from repro.specialists.runs import Combined
+from repro.specialists.settings import SpecialistsSettings
+from repro.specialists.shown import shown
+
+CPU = compute.choose("cpu", "fp32")
+
+
+@pytest.fixture
+def smoke() -> SpecialistsSettings:
+    changes = ["specialists.size=5", "studies.sizes=[4]", "train_cases=800"]
+    return config.load(SpecialistsSettings, config.profile_path("specialists", "smoke"), changes)
+
+
+@pytest.fixture
+def runner_for(tmp_path):
+    def make(settings, data, folder="runs") -> SpecialistsRunner:
+        about = {"experiment": "specialists", "profile": "smoke", "overrides": [], "config": "none", "commit": "none"}
+        (tmp_path / folder).mkdir(exist_ok=True)
+        return SpecialistsRunner(
+            settings=settings,
+            data=data,
+            kept=store.Store(tmp_path / folder),
+            compute=CPU,
+            watch=Watch("t"),
+            about=about,
+        )
+
+    return make
+
+
+def test_weights_and_multiply_adds_are_counted_right():
+    net = ConvNet(3, 6, 11, 0)
+    assert count_conv_weights(3, 6, 11) == sum(parameter.numel() for parameter in net.parameters())
+    by_hand = 9 * (12 * 6 + 6 * 6) * 16**2 + 9 * (6 * 12 + 12 * 12) * 8**2 + 9 * (12 * 24 + 24 * 24) * 4**2 + 24 * 11
+    assert count_conv_multiply_adds(3, 6, 11, 32) == by_hand
+
+
+def test_shifted_views_are_translations_that_repeat_the_edge():
+    image = torch.arange(16, dtype=torch.uint8).view(1, 1, 4, 4)
+    views = shifted_views(image, 1)
+    assert torch.equal(views[0, :, 1, 1], image[0])
+    assert views[0, 0, 0, 1].tolist() == [[0, 1, 2, 3], [0, 1, 2, 3], [4, 5, 6, 7], [8, 9, 10, 11]]
+
+
+class Killed(Exception):
+    """Stands for a process that ends here."""
+
+
+def test_a_killed_training_ends_bit_identical(stripy, tmp_path, monkeypatch):
+    monkeypatch.setattr(ImageTraining, "_checkpoint_due", lambda training: training.step % 3 == 0)
+    recipe = Recipe(epochs=1, batch=80, optimiser="sgd", learning_rate=0.05, jitter=1)
+
+    def whole(checkpoint, stop=None):
+        training = ImageTraining(
+            ConvNet(1, 4, CLASSES, 0), [Order(0, torch.arange(800), 80)], stripy.train.images, stripy.train.labels,
+            lambda logits, labels, _: hard_target_loss(logits, labels), recipe, CPU, 800, True, None, checkpoint,
+        )  # fmt: skip
+        for _ in training.run(2, on_step=lambda: maybe_kill(training.step == stop)):
+            pass
+        return training.net.state_dict()
+
+    def maybe_kill(now):
+        if now:
+            raise Killed
+
+    with pytest.raises(Killed):
+        whole(tmp_path / "a", stop=7)
+    resumed, uninterrupted = whole(tmp_path / "a"), whole(tmp_path / "b")
+    assert all(torch.equal(resumed[name], uninterrupted[name]) for name in resumed)
+
+
+def test_a_dustbin_specialist_starts_with_the_generalists_opinion():
+    generalist = ConvNet(1, 4, CLASSES, 3).eval()
+    subset = torch.tensor([1, 4, 7])
+    net = nets.from_generalist(generalist, subset, "dustbin").eval()
+    images = stripes(30, 5).images
+    ours, theirs = net.logits(images)[0], generalist.logits(images)[0]
+    torch.testing.assert_close(ours[:, :3], theirs[:, subset])
+    others = [c for c in range(CLASSES) if c not in (1, 4, 7)]
+    torch.testing.assert_close(ours[:, 3], theirs[:, others].mean(-1) + math.log(17))
+    assert bool((ours[:, 3] <= theirs[:, others].logsumexp(-1) + 1e-5).all())
+    assert nets.dustbin_labels(torch.tensor([4, 0, 1, 7]), subset, CLASSES).tolist() == [1, 3, 0, 2]
+
+
+def test_the_soft_regulariser_in_plain_float64_and_blind_to_the_special_classes():
+    draw = torch.Generator().manual_seed(0)
+    student, generalist = (3 * torch.randn(6, 9, generator=draw, dtype=torch.float64) for _ in range(2))
+    labels, special = torch.arange(6), torch.zeros(9, dtype=torch.bool)
+    special[:3] = True
+    expected = 0.0
+    for row in range(6):
+        q = [math.exp(float(z) / 2) for z in student[row, 3:]]
+        p = [math.exp(float(v) / 2) for v in generalist[row, 3:]]
+        soft = sum(a / sum(p) * math.log((a / sum(p)) / (b / sum(q))) for a, b in zip(p, q, strict=True))
+        hard = math.log(sum(math.exp(float(z)) for z in student[row])) - float(student[row, labels[row]])
+        expected += (0.75 * 4 * soft + 0.25 * hard) / 6
+    found = nets.soft_regularised_loss(student[None], generalist, labels, special, 2.0, 0.25)
+    torch.testing.assert_close(found, torch.tensor([expected], dtype=torch.float64))
+    moved = generalist.clone()
+    moved[:, :3] += 5
+    torch.testing.assert_close(nets.soft_regularised_loss(student[None], moved, labels, special, 2.0, 0.25), found)
+
+
+def test_half_of_a_specialists_batch_is_special(stripy, smoke, runner_for):
+    runner = runner_for(smoke, stripy)
+    runner.carry_out([experiment.generalist_run(smoke, 0)])
+    one = experiment.specialist_runs(smoke, runner, 0)[0]
+    training = runner.training(one)
+    for step in range(3):
+        _, labels, _ = training.batch(step)
+        assert int((labels < 5).sum()) == 16 and int((labels == 5).sum()) == 16
+    special = torch.isin(stripy.train.labels, torch.tensor(one.subset)).sum()
+    assert runner.cases_in_pass(one) == 2 * special
+
+
+def test_from_data_to_table(stripy, smoke, runner_for, tmp_path):
+    runner = runner_for(smoke, stripy)
+    seen = []
+    experiment.run(smoke, runner, seen.append)
+    assert len(seen) == 2
+    found = records.complete(list(runner.finished.values()))
+    records.save(tmp_path / "out", "specialists", "stripy", found, shown(smoke, runner))
+    build.report(tmp_path / "out")
+    claims = pd.read_csv(tmp_path / "out" / "results" / "claims.csv")
+    wanted = {"baseline_acc", "with_acc", "with_conditional", "relative_gain", "soft_regulariser", "distilled_back"}
+    assert {f"specialists.{name}" for name in wanted} <= set(claims["claim"])
+    assert set(claims["setting"]) == {"stripy"}
+    tables = {path.name for path in (tmp_path / "out" / "results" / "specialists" / "stripy").glob("*.csv")}
+    assert tables == {
+        f"{name}.csv" for name in ("table2", "table3", "table4", "studies", "kinds", "distilled_back", "equal_cost")
+    }
+    figures = {path.name for path in (tmp_path / "out" / "figures" / "specialists" / "stripy").glob("*.png")}
+    assert len(figures) == 7
+    before = (tmp_path / "out" / "REPRODUCE.md").read_bytes()
+    build.report(tmp_path / "out")
+    assert (tmp_path / "out" / "REPRODUCE.md").read_bytes() == before
+
+    again = runner_for(smoke, stripy)
+    again.make = None  # anything that is made again would call it
+    experiment.run(smoke, again, seen.append)
+    assert {r["key"] for r in again.finished.values()} == {r["key"] for r in runner.finished.values()}
+
+
+def test_nothing_that_trains_or_chooses_depends_on_the_test_or_validation_images(stripy, smoke, runner_for):
+    other = dataclasses.replace(stripy, test=ImageSet(255 - stripy.test.images, stripy.test.labels.flip(0)))
+    other = dataclasses.replace(
+        other, validation=ImageSet(255 - stripy.validation.images, stripy.validation.labels.flip(0))
+    )
+    weights = []
+    for folder, data in (("a", stripy), ("b", other)):
+        runner = runner_for(smoke, data, folder)
+        runner.carry_out([experiment.generalist_run(smoke, 0)])
+        specialists = experiment.specialist_runs(smoke, runner, 0)
+        runner.carry_out(specialists)
+        weights.append(([one.subset for one in specialists], [runner.net_of(one).state_dict() for one in specialists]))
+    assert weights[0][0] == weights[1][0]
+    for a, b in zip(weights[0][1], weights[1][1], strict=True):
+        assert all(torch.equal(a[name], b[name]) for name in a)
+
+
+def test_images_that_no_specialist_is_asked_about_keep_the_generalists_answer(stripy, smoke, runner_for):
+    runner = runner_for(smoke, stripy)
+    runner.carry_out([experiment.generalist_run(smoke, 0)])
+    specialists = experiment.specialist_runs(smoke, runner, 0, count=1)
+    runner.carry_out(specialists)
+    run = Combined("with specialists", specialists[0].generalist, tuple(specialists))
+    before, after, active = runner.combine(run, stripy.test)
+    assert torch.equal(before[active == 0], after[active == 0]) and bool((active == 0).any())
+    assert bool((active > 0).any()) and not torch.equal(before[active > 0], after[active > 0])
+    torch.testing.assert_close(after.sum(-1), torch.ones(len(stripy.test)))
+
+
+def test_gains_are_counted_right():
+    """Three images, two of them covered once and twice; by hand."""
+    from repro.core import metrics
+
+    one = {
+        "test_cases": 3, "count": 2,
+        "test_wrong_before": metrics.pack(torch.tensor([True, True, False])),
+        "test_wrong": metrics.pack(torch.tensor([False, True, False])),
+        "test_covering": metrics.pack_counts(torch.tensor([1, 2, 0])),
+        "test_conditional_before": metrics.pack_counts(torch.tensor([0, 1, 0])),
+        "test_conditional": metrics.pack_counts(torch.tensor([1, 1, 0])),
+    }  # fmt: skip
+    found = specialists_claims.gain([{"role": "with specialists", "seed": 0, "settings": {}, "metrics": one}])
+    assert found.accuracy(0) == pytest.approx([100 / 3]) and found.accuracy(1) == pytest.approx([200 / 3])
+    assert found.conditional(0) == pytest.approx([100 / 3]) and found.conditional(1) == pytest.approx([200 / 3])
+    assert found.relative() == pytest.approx([100.0])
+    rows = specialists_claims.covers(found)
+    assert [int(row.images[0]) for row in rows[:3]] == [1, 1, 1] and int(rows[1].after[0]) == 1
+
+
+def test_the_papers_own_trend():
+    assert round(specialists_claims.printed_trend(), 2) == 0.99
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ("specialists.size=1", "specialists.size"),
+        ("specialists.special_share=1.0", "special_share"),
+        ("specialists.method=kmeans", "'k-means'"),
+        ("studies.count=5", "at most specialists.count"),
+        ("data.source=folder", "data.folder"),
+        ("data.folder=x", "data.folder"),
+        ("data.sorce=icons", "did you mean source?"),
+        ("generalist.width=0", "generalist.width"),
+        ("soft_targets.temperature=inf", "soft_targets.temperature"),
+    ],
+)
+def test_bad_settings_are_named(change, said):
+    with pytest.raises(UserError, match=said.replace("?", r"\?")):
+        config.load(SpecialistsSettings, config.profile_path("specialists", "smoke"), [change])
+
+
+@pytest.mark.parametrize(
+    ("change", "said"), [("specialists.size=21", "specialists.size"), ("specialists.count=21", "specialists.count")]
+)
+def test_subsets_that_the_classes_do_not_bear_are_refused_before_training(stripy, smoke, runner_for, change, said):
+    settings = config.load(
+        SpecialistsSettings,
+        config.profile_path("specialists", "smoke"),
+        ["specialists.size=5", "studies.sizes=[]", change],
+    )
+    runner = runner_for(settings, stripy)
+    with pytest.raises(UserError, match=said):
+        experiment.run(settings, runner, lambda found: None)
+    assert not runner.finished
+
+
+def test_fewer_images_are_drawn_from_the_whole_set(stripy):
+    assert len(fewer(stripy, 400).train) == 400
+    assert set(fewer(stripy, 400).train.labels.tolist()) == set(range(CLASSES))
