@@ -161,6 +161,17 @@ def data(data: Data = None) -> None:
     print(f"MNIST is in {folder / 'MNIST' / 'raw'}, as published")
 
 
+@app.command()
+def icons_build(
+    tarball: Annotated[Path | None, typer.Option(help="The npm package as a file. Default: fetched with npm.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Where the files go. Default: into this package.")] = None,
+) -> None:
+    """Make the embedded data set icons anew from the open icon sets it is drawn from."""
+    from repro.data import icons, icons_build
+
+    print(icons_build.build(tarball, out or icons.FOLDER))
+
+
 @app.callback(invoke_without_command=True)
 def _start(
     context: typer.Context, version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False

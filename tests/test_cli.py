@@ -7,6 +7,7 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 ROOT = Path(__file__).parents[1]
@@ -34,6 +35,14 @@ def smoke(real_folder: Path, cwd: Path) -> list[str]:
         (["mnist", "--runs", "file/runs"], "file/runs"),
         (["mnist", "--profile", "smoke", "--out", "file/out"], "file/out"),
         (["mnist", "--sed", "3"], "--sed"),
+        (["specialists", "--profile", "nowhere"], "cifar100, paper, quick, smoke"),
+        (["specialists", "--profile", "smoke", "--set", "data.source=folder"], "data.folder"),
+        (
+            ["specialists", "--profile", "smoke", "--set", "data.source=folder", "--set", "data.folder=nowhere"],
+            "nowhere",
+        ),
+        (["specialists", "--profile", "smoke", "--set", "specialists.size=5000"], "specialists.size"),
+        (["specialists", "--profile", "smoke", "--set", "specialists.count=5000"], "specialists.count"),
         (["mnsit"], "mnsit"),
         (["report"], "no records"),
         (["bench", "--repeats", "0"], "repeats"),
@@ -99,3 +108,44 @@ def wait_for(folder: Path, count: int, process: subprocess.Popen) -> None:
         assert process.poll() is None, process.communicate()[1]
         time.sleep(0.01)
     raise AssertionError("no progress in three minutes")
+
+
+def test_specialists_smoke_from_the_embedded_images_to_the_table(tmp_path):
+    words = ["specialists", "--profile", "smoke", "--out", str(tmp_path / "out")]
+    done = repro(*words, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "Claims" in done.stdout and "specialists.relative_gain" in (tmp_path / "out/results/claims.csv").read_text()
+    times = {path: path.stat().st_mtime_ns for path in finished(tmp_path / "runs" / "specialists")}
+    again = repro(*words, cwd=tmp_path)
+    assert again.returncode == 0 and times
+    assert all(path.stat().st_mtime_ns == when for path, when in times.items())
+
+
+def test_own_images_from_a_folder(tmp_path):
+    """Six classes of small pictures, written as files, named by one setting."""
+    from PIL import Image
+
+    draw = np.random.default_rng(0)
+    for part, count in (("train", 20), ("test", 4)):
+        for c in range(6):
+            folder = tmp_path / "pets" / part / f"pet {c}"
+            folder.mkdir(parents=True)
+            for number in range(count):
+                picture = draw.integers(0, 100, (16, 16, 3), dtype=np.uint8)
+                picture[2 * c + 1] += 120
+                Image.fromarray(picture).save(folder / f"{number}.png")
+    changes = [
+        "data.source=folder",
+        "data.folder=pets",
+        "specialists.count=2",
+        "specialists.size=3",
+        "specialists.recipe.batch=8",
+        "generalist.recipe.batch=16",
+        "studies.count=1",
+        "studies.counts=[1]",
+        "studies.sizes=[2]",
+    ]
+    words = ["specialists", "--profile", "smoke", "--out", "out"] + [w for c in changes for w in ("--set", c)]
+    done = repro(*words, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "out" / "results" / "specialists" / "pets" / "table3.csv").exists()

@@ -5,6 +5,7 @@ import pytest
 from repro import config
 from repro.errors import UserError
 from repro.mnist.settings import ChoiceSettings, MnistSettings
+from repro.specialists.settings import SpecialistsSettings
 
 MALFORMED = {
     "seeds=0": "seeds",
@@ -73,6 +74,13 @@ def test_an_unknown_profile_lists_the_known_ones():
 @pytest.mark.parametrize("profile", ["paper", "quick", "smoke"])
 def test_profiles_load(profile):
     assert config.load(MnistSettings, config.profile_path("mnist", profile)).seeds >= 2
+
+
+@pytest.mark.parametrize("profile", ["paper", "cifar100", "quick", "smoke"])
+def test_profiles_of_specialists_load(profile):
+    settings = config.load(SpecialistsSettings, config.profile_path("specialists", profile))
+    assert settings.seeds >= (3 if profile in ("paper", "cifar100") else 2)
+    assert settings.data.source == ("cifar100" if profile == "cifar100" else "icons")
 
 
 def test_choice_profile_loads():
