@@ -31,7 +31,8 @@ Runs = Annotated[Path, typer.Option(help="Where finished runs and checkpoints ar
 Out = Annotated[
     Path | None,
     typer.Option(
-        help="Where results/ and figures/ go. Default: here for the unchanged profile paper, else runs/<profile>."
+        help="Where results/ and figures/ go. Default: here for an unchanged profile whose results are committed "
+        "(paper, choice, cifar100), else runs/<profile>, runs/<profile>-changed for those with --set."
     ),
 ]
 Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
@@ -118,7 +119,7 @@ def _specialists(options: "Options") -> None:
     with opened("specialists", options, folder, SpecialistsSettings, make_runner(options.data)) as (settings, runner):
         experiment.run(settings, runner, lambda found: runner.watch.say(specialists_section.headline(found)))
         finished = records.complete(list(runner.finished.values()))
-        records.save(folder, "specialists", runner.data.name, finished, shown(settings, runner) if finished else None)
+        records.save(folder, "specialists", runner.data.name, finished, shown(settings, runner))
         build.report(folder)
     Console().print(screen.closing(folder, "specialists", runner.data.name))
 
@@ -144,7 +145,7 @@ def bench(
     from repro.bench import measure
     from repro.command import commit
     from repro.core import compute
-    from repro.data.mnist import data_folder
+    from repro.data.place import data_folder
 
     print(
         measure(data_folder(data), out / "results" / "bench.json", compute.choose(device, precision), repeats, commit())
@@ -155,8 +156,9 @@ def bench(
 def data(data: Data = None) -> None:
     """Fetch and check the data sets."""
     from repro.data import mnist as source
+    from repro.data.place import data_folder
 
-    folder = source.data_folder(data)
+    folder = data_folder(data)
     source.load(folder)
     print(f"MNIST is in {folder / 'MNIST' / 'raw'}, as published")
 

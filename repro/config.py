@@ -90,7 +90,8 @@ def _explain(error: ValidationError, model: type[BaseModel]) -> str:
     if first["type"] == "missing":
         return f"setting {name}: is missing{more}"
     message = first["msg"].removeprefix("Value error, ").replace("Input should", "should")
-    return f"setting {name}: {message}, not {_one_line(repr(first['input']))}{more}"
+    given = "" if isinstance(first["input"], dict) else f", not {_one_line(repr(first['input']))}"
+    return f"setting {name}: {message}{given}{more}"
 
 
 def _names_at(model: Any, location: tuple[int | str, ...]) -> list[str]:

@@ -116,12 +116,16 @@ CLUSTERS = (
 )
 
 
-def judge(claim: Claim, value: float, low: float | None, high: float | None, direction_holds: bool) -> str:
+def judge(
+    claim: Claim, value: float, low: float | None, high: float | None, direction_holds: bool, seeds: int = 2
+) -> str:
     """The verdict on our ``value`` with interval ``low`` .. ``high``, by the claim's rule.
 
-    A figure without an interval (one seed) is shown and not judged.
+    What one seed gives is shown and not judged, unless it needs none (a ``range``).
     """
     if claim.rule == "shown" or (claim.rule == "figure" and (low is None or high is None)):
+        return "shown"
+    if claim.rule == "direction" and seeds < 2:
         return "shown"
     met = direction_holds
     if claim.rule == "figure":

@@ -18,7 +18,8 @@ install_import_hook(
 from repro.core import compute, store  # noqa: E402
 from repro.core.progress import Watch  # noqa: E402
 from repro.data.images import ImageData, ImageSet  # noqa: E402
-from repro.data.mnist import LabelledSet, Mnist, data_folder, load  # noqa: E402
+from repro.data.mnist import LabelledSet, Mnist, load  # noqa: E402
+from repro.data.place import data_folder  # noqa: E402
 from repro.mnist.runs import MnistRunner  # noqa: E402
 
 

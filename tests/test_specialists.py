@@ -7,8 +7,9 @@ import pandas as pd
 import pytest
 import torch
 from conftest import CLASSES, stripes
+from scipy.stats import spearmanr
 
-from repro import config
+from repro import config, paper
 from repro.core import compute, store
 from repro.core.conv import ConvNet, ImageTraining, count_conv_multiply_adds, count_conv_weights, shifted_views
 from repro.core.distill import hard_target_loss
@@ -163,6 +164,49 @@ def test_from_data_to_table(stripy, smoke, runner_for, tmp_path):
     assert {r["key"] for r in again.finished.values()} == {r["key"] for r in runner.finished.values()}
 
 
+@pytest.mark.parametrize("kept_groups", [0, 1, 3, 8, 20])
+def test_only_what_is_finished_is_reported_at_any_moment(stripy, smoke, runner_for, tmp_path, kept_groups):
+    runner = runner_for(smoke, stripy)
+    budget = iter(range(kept_groups))
+    make = runner.make
+
+    def stops(run):
+        if next(budget, None) is None:
+            raise Killed
+        make(run)
+
+    runner.make = stops
+    with pytest.raises(Killed):
+        experiment.run(smoke, runner, lambda found: None)
+    partly = runner_for(smoke, stripy)
+    partly.finished_only, partly.make = True, None
+    experiment.run(smoke, partly, lambda found: None)
+    assert len(partly.finished) == kept_groups
+    found = records.complete(list(partly.finished.values()))
+    records.save(tmp_path / "out", "specialists", "stripy", found, shown(smoke, partly))
+    if found:
+        build.report(tmp_path / "out")
+
+
+def test_further_generalists_are_each_seeds_own_and_no_two_nets_start_alike(stripy, smoke, runner_for):
+    runner = runner_for(smoke, stripy)
+    for seed in range(2):
+        runner.carry_out([experiment.generalist_run(smoke, seed)])
+        experiment.ensembles(smoke, runner, seed)
+    nets_made = [r for r in runner.finished.values() if "generalist" in r["role"] and "ensemble" not in r["role"]]
+    assert sorted((r["role"], r["seed"]) for r in nets_made) == [
+        *(("further generalist", seed) for seed in range(2)), *(("generalist", seed) for seed in range(2))
+    ]  # fmt: skip
+    assert len({r["metrics"]["test_nll"] for r in nets_made}) == 4
+
+
+def test_the_control_on_hard_targets_is_no_repetition_of_the_generalist():
+    for profile in ("paper", "cifar100", "quick", "smoke"):
+        settings = config.load(SpecialistsSettings, config.profile_path("specialists", profile))
+        assert settings.distilled_back.longer >= settings.distilled_back.recipe.epochs
+        assert settings.distilled_back.longer > settings.generalist.recipe.epochs
+
+
 def test_nothing_that_trains_or_chooses_depends_on_the_test_or_validation_images(stripy, smoke, runner_for):
     other = dataclasses.replace(stripy, test=ImageSet(255 - stripy.test.images, stripy.test.labels.flip(0)))
     other = dataclasses.replace(
@@ -212,8 +256,14 @@ def test_gains_are_counted_right():
     assert [int(row.images[0]) for row in rows[:3]] == [1, 1, 1] and int(rows[1].after[0]) == 1
 
 
-def test_the_papers_own_trend():
-    assert round(specialists_claims.printed_trend(), 2) == 0.99
+def test_the_papers_own_table_4_is_consistent():
+    assert (
+        round(float(spearmanr(range(11), paper.COVER_GAINS).statistic), 2)
+        == paper.BY_ID["specialists.cover_trend"].paper
+    )
+    assert sum(paper.COVER_EXAMPLES) == 677_313 and sum(paper.COVER_CHANGES) == 6_821
+    gain = 100 * (paper.BY_ID["specialists.with_acc"].paper / paper.BY_ID["specialists.baseline_acc"].paper - 1)
+    assert round(gain, 1) == paper.BY_ID["specialists.relative_gain"].paper
 
 
 @pytest.mark.parametrize(
@@ -228,6 +278,14 @@ def test_the_papers_own_trend():
         ("data.sorce=icons", "did you mean source?"),
         ("generalist.width=0", "generalist.width"),
         ("soft_targets.temperature=inf", "soft_targets.temperature"),
+        ("specialists.special_share=0.001", "special_share"),
+        ("specialists.recipe.batch=1", "special_share"),
+        ("generalist.recipe.max_norm=3", "max_norm"),
+        ("specialists.recipe.drop_hidden=0.5", "drop_hidden"),
+        ("studies.widths=[0]", "studies.widths"),
+        ("studies.active=[-1]", "studies.active"),
+        ("data.resize=32", "data.resize"),
+        ("distilled_back.longer=0", "distilled_back.longer"),
     ],
 )
 def test_bad_settings_are_named(change, said):

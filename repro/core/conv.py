@@ -62,7 +62,9 @@ class ConvNet(nn.Module):
 
     def forward(self, images: UInt8[Tensor, "batch channel row column"]) -> Float[Tensor, "1 batch classes"]:
         """Logits, in fp32."""
-        hidden = F.pixel_unshuffle((images.float() - 128) / 64, 2)
+        rows, columns = images.shape[-2:]
+        hidden = F.pad((images.float() - 128) / 64, (0, columns % 2, 0, rows % 2))
+        hidden = F.pixel_unshuffle(hidden, 2)
         hidden = hidden.to(self.dtype).contiguous(memory_format=torch.channels_last)
         for down, keep in zip(self.down, self.keep, strict=True):
             hidden = down(hidden)
@@ -132,7 +134,7 @@ class ImageTraining(Loop):
         """
         device = compute.device
         self.orders, self.objective, self.mirrored = orders, objective, mirrored
-        self.images = shifted_views(images.to(device), recipe.jitter)
+        self.images = shifted_views(images, recipe.jitter, device)
         self.labels, self.teacher = labels.to(device), None if teacher is None else teacher.to(device)
         net.dtype = compute.dtype
         super().__init__(net.to(device).train(), recipe, cases, checkpoint, validation)
@@ -155,7 +157,7 @@ class ImageTraining(Loop):
 
 
 def shifted_views(
-    images: UInt8[Tensor, "case channel row column"], pixels: int
+    images: UInt8[Tensor, "case channel row column"], pixels: int, device: torch.device | str = "cpu"
 ) -> Shaped[Tensor, "case channel rows columns row column"]:
     """All translations by up to ``pixels`` as one view, (case, channel, row offset, column offset, row, column).
 
@@ -163,4 +165,4 @@ def shifted_views(
     """
     side = images.shape[-2:]
     padded = F.pad(images, (pixels,) * 4, mode="replicate") if pixels else images
-    return padded.unfold(2, side[0], 1).unfold(3, side[1], 1)
+    return padded.to(device).unfold(2, side[0], 1).unfold(3, side[1], 1)

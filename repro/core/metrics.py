@@ -43,13 +43,13 @@ def unpack(text: str, count: int) -> np.ndarray:
 
 
 def pack_counts(counts: Int[Tensor, "case"]) -> str:
-    """Small counts (0 .. 255), one for each case, as base64 of zlib's compression of a byte each."""
-    return base64.b64encode(zlib.compress(counts.numpy().astype(np.uint8).tobytes(), 9)).decode()
+    """Counts of 0 .. 65535, one for each case, as base64 of zlib's compression of two bytes each."""
+    return base64.b64encode(zlib.compress(counts.numpy().astype("<u2").tobytes(), 9)).decode()
 
 
 def unpack_counts(text: str) -> np.ndarray:
     """The inverse of ``pack_counts``."""
-    return np.frombuffer(zlib.decompress(base64.b64decode(text)), np.uint8).astype(np.int64)
+    return np.frombuffer(zlib.decompress(base64.b64decode(text)), "<u2").astype(np.int64)
 
 
 def shift_curve(

@@ -11,6 +11,7 @@ from repro.core import store
 from repro.core.compute import Compute, machine
 from repro.core.executor import Executor, Job, one_after_another
 from repro.core.progress import Watch
+from repro.errors import UserError
 
 
 @dataclass(kw_only=True)
@@ -56,9 +57,17 @@ class Runner:
         return records
 
     def tensors_of(self, run: Any) -> dict[str, Any]:
-        """What a finished run kept; it is carried out again where that is damaged."""
+        """What a finished run kept; it is carried out again where that is damaged.
+
+        Raises:
+            UserError: it is damaged and nothing is to be trained.
+        """
         tensors = self.kept.weights(self.key(run))
         if tensors is None:
+            if self.finished_only:
+                raise UserError(
+                    f"--finished-only: a kept run was damaged ({run.role}, seed {run.seed}); train it again"
+                )
             self.expect([run])
             self.carry_out([run])
             tensors = self.kept.weights(self.key(run))

@@ -56,16 +56,12 @@ def ratio_interval(numerator: Sequence[float], denominator: Sequence[float]) -> 
     return Estimate(value, float((middle - root) / leading), float((middle + root) / leading), n)
 
 
-def over_cases(values: np.ndarray) -> Estimate:
-    """The mean of ``values`` (seed, case) with the interval over cases: each case's mean over the seeds is one value.
-
-    What another draw of as many test cases would change, the nets being what they are.
-    """
-    return mean_interval(np.asarray(values, dtype=float).mean(0))
-
-
 def ratio_over_cases(numerator: np.ndarray, denominator: np.ndarray) -> Estimate:
-    """The ratio of two means over (seed, case) with Fieller's interval over cases, paired."""
+    """The ratio of two means over (seed, case) with Fieller's interval over cases, paired.
+
+    A case's mean over the seeds is one value: the interval says what another draw of as many test cases
+    would change, the nets being what they are.
+    """
     return ratio_interval(*(np.asarray(values, dtype=float).mean(0) for values in (numerator, denominator)))
 
 

@@ -49,7 +49,7 @@ class _Picture:
 Parts = dict[str, list[_Picture]]
 
 
-def load(root: Path, resize: int | None) -> ImageData:
+def load(root: Path, resize: int | None = None, mirrored: bool = True) -> ImageData:
     """The images under ``root``: grey if none of them shows a colour, else RGB; transparency becomes white.
 
     With ``resize`` the middle square of each image is scaled, with antialiasing, to so many pixels a side;
@@ -57,6 +57,7 @@ def load(root: Path, resize: int | None) -> ImageData:
     validation is left out of train, and one of validation that also stands in test out of validation, with a
     line on stderr, so that what is measured is the test set as it was given. Without a folder for validation
     a tenth of each class of train is set apart, at least one image, and never a class's only one.
+    ``mirrored`` says whether an image and its mirror image are of one class.
 
     Raises:
         UserError: a folder is missing or has no use, or an image is unreadable or of the wrong size.
@@ -91,7 +92,7 @@ def load(root: Path, resize: int | None) -> ImageData:
         train=_image_set(parts["train"], channels),
         validation=_image_set(parts["validation"], channels),
         test=_image_set(parts["test"], channels),
-        mirrored=True,
+        mirrored=mirrored,
         digest=key([classes, parts["train"][0].size, content]),
     )
 

@@ -2,7 +2,6 @@
 
 import gzip
 import hashlib
-import os
 import pickle
 import socket
 import subprocess
@@ -164,8 +163,3 @@ def _is_published(path: Path) -> bool:
 
 def _say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
-
-
-def data_folder(setting: Path | None) -> Path:
-    """The data directory: the setting, else REPRO_DATA, else ``data`` in the working directory."""
-    return setting or Path(os.environ.get("REPRO_DATA", "data"))

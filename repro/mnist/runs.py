@@ -17,7 +17,8 @@ from repro.core.population import Population, count_weights, step_flops
 from repro.core.recipe import Recipe
 from repro.core.runner import Runner
 from repro.core.train import Member, Training, TransferSet
-from repro.data.mnist import Mnist, data_folder, load
+from repro.data.mnist import Mnist, load
+from repro.data.place import data_folder
 from repro.errors import UserError
 from repro.mnist.settings import Common
 

@@ -1,6 +1,7 @@
 """From records to everything that is read: tables, figures, claims.csv and REPRODUCE.md."""
 
 import shlex
+from collections.abc import Iterable
 from pathlib import Path
 
 import pandas as pd
@@ -31,6 +32,8 @@ def report(folder: Path) -> None:
     if not sections:
         raise UserError(f"{folder / 'results'}: there are no records to report on; run an experiment first")
     for section in sections:
+        _clear(records.path(folder, section.experiment, section.setting).parent, section.tables, (".csv", ".md"))
+        _clear(folder / "figures" / section.experiment / section.setting, section.figures, (".png", ".svg"))
         for name, (title, table) in section.tables.items():
             _table(records.path(folder, section.experiment, section.setting, f"{name}.csv"), title, table)
         for name, (_, draw) in section.figures.items():
@@ -53,7 +56,7 @@ def claim_table(sections: list[Section]) -> pd.DataFrame:
 
 def _row(claim: paper.Claim, finding: Finding, section: Section) -> tuple:
     ours, first = finding.ours, section.records[0]
-    verdict = paper.judge(claim, ours.value, ours.low, ours.high, finding.direction_holds)
+    verdict = paper.judge(claim, ours.value, ours.low, ours.high, finding.direction_holds, ours.count)
     return (
         claim.id, section.setting, claim.section, claim.quantity, claim.unit, claim.paper, _plain(ours.value),
         _plain(ours.low), _plain(ours.high), ours.count, verdict, first["config"], command(first), finding.note,
@@ -64,6 +67,13 @@ def command(record: Record) -> str:
     """What makes the record again."""
     profile = "" if record["profile"] == "paper" else f" --profile {shlex.quote(record['profile'])}"
     return f"repro {record['experiment']}{profile}" + "".join(f" --set {shlex.quote(o)}" for o in record["overrides"])
+
+
+def _clear(folder: Path, names: Iterable[str], endings: tuple[str, ...]) -> None:
+    """Remove what an earlier report made there and this one does not."""
+    for file in folder.glob("*.*"):
+        if file.suffix in endings and file.stem not in names:
+            file.unlink()
 
 
 def _table(file: Path, title: str, table: pd.DataFrame) -> None:

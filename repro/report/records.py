@@ -14,9 +14,6 @@ NEEDED = ("experiment", "role", "seed", "settings", "metrics", "curve", "wall_se
 # Settings that name other runs, or were derived from them: they differ from seed to seed.
 OF_A_SEED = ("teacher", "generalist", "subset", "specialists", "nets")
 
-# Nets that all seeds of an experiment use, with seeds of their own.
-SHARED = ("further generalist",)
-
 
 def path(folder: Path, experiment: str, setting: str, name: str = "records.jsonl") -> Path:
     """Where an experiment's files stand for one setting (data and scale)."""
@@ -62,7 +59,7 @@ def load(folder: Path, experiment: str, setting: str) -> list[Record]:
 def complete(records: list[Record]) -> list[Record]:
     """The records of those kinds of runs of which every seed is there."""
     seeds, everything = _seeds_by_kind(records)
-    return [r for r in records if r["role"] in SHARED or seeds[_kind(r)] == everything]
+    return [record for record in records if seeds[_kind(record)] == everything]
 
 
 def _whole(file: Path, records: list[Record]) -> None:
@@ -77,14 +74,14 @@ def _seeds_by_kind(records: list[Record]) -> tuple[dict[tuple[str, str], set[int
     """The seeds of each kind of run, and all seeds of the experiment."""
     seeds: dict[tuple[str, str], set[int]] = {}
     for record in records:
-        if record["role"] not in SHARED:
-            seeds.setdefault(_kind(record), set()).add(record["seed"])
+        seeds.setdefault(_kind(record), set()).add(record["seed"])
     return seeds, set().union(*seeds.values())
 
 
 def _kind(record: Record) -> tuple[str, str]:
     """What two runs share that differ in their seed alone, and so in what they were made from."""
     settings = {name: value for name, value in record["settings"].items() if name not in OF_A_SEED}
+    settings |= {name: record["metrics"].get(name) for name in ("count", "nets")}
     return record["role"], json.dumps(settings)
 
 

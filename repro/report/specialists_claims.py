@@ -5,11 +5,10 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats import spearmanr
 
-from repro import paper
 from repro.core import metrics, stats
 from repro.core.stats import Estimate
 from repro.report.records import Record
-from repro.report.section import Finding, positive, select
+from repro.report.section import Finding, interval, positive, select
 
 MAIN = "with specialists"
 COVER = ("0", "1", "2", "3", "4", "5", "6", "7", "8", "9", "10plus")
@@ -35,12 +34,17 @@ class Gain:
 
     def conditional(self, after: int) -> list[float]:
         """Accuracy within the special classes in percent, each seed."""
-        return (100 * self.within[after].sum(1) / self.covering.sum(1)).tolist()
+        return (100 * self.within[after].sum(1) / np.maximum(self.covering.sum(1), 1)).tolist()
 
     def relative(self) -> list[float]:
         """Relative gain of accuracy in percent, each seed."""
-        before, after = self.right
-        return (100 * (after.sum(1) / before.sum(1) - 1)).tolist()
+        return percent_gain(*self.right)
+
+
+def percent_gain(before: np.ndarray, after: np.ndarray) -> list[float]:
+    """Relative gain in percent of counts (seed, image), each seed; where nothing was right before, the gain on one."""
+    counts = before.sum(1)
+    return (100 * (after.sum(1) - counts) / np.maximum(counts, 1)).tolist()
 
 
 def gain(records: list[Record], role: str = MAIN, part: str = "test", **settings) -> Gain | None:
@@ -59,6 +63,12 @@ def gain(records: list[Record], role: str = MAIN, part: str = "test", **settings
     return Gain(right, within, np.array([metrics.unpack_counts(m[f"{part}_covering"]) for m in found]))
 
 
+def percent(share: Estimate) -> Estimate:
+    """A share in percent."""
+    ends = [None if end is None else 100 * end for end in (share.low, share.high)]
+    return Estimate(100 * share.value, *ends, share.count)
+
+
 @dataclass(frozen=True)
 class Cover:
     """The images whose class is covered by so many specialists: Table 4's row. Each of its counts is per seed."""
@@ -71,9 +81,7 @@ class Cover:
         """Relative gain in percent, the ratio of sums over seeds; None where nothing was right before."""
         if not self.before.sum():
             return None
-        ratio = stats.ratio_interval(self.after - self.before, self.before)
-        ends = [None if end is None else 100 * end for end in (ratio.low, ratio.high)]
-        return Estimate(100 * ratio.value, *ends, ratio.count)
+        return percent(stats.ratio_interval(self.after - self.before, self.before))
 
 
 def covers(found: Gain) -> list[Cover]:
@@ -113,7 +121,7 @@ def findings(records: list[Record]) -> list[Finding]:
         Finding("specialists.with_conditional", stats.mean_interval(found.conditional(1)), positive(conditional),
                 f"paired difference {_signed(conditional)} points"),
         Finding("specialists.relative_gain", relative, positive(relative),
-                f"interval over seeds; over test images [{100 * images.low:.2f}, {100 * images.high:.2f}]"),
+                f"interval over seeds; over test images {interval(percent(images), '.2f')}"),
     ]  # fmt: skip
     for name, cover in zip(COVER, covers(found), strict=True):
         ours = cover.relative()
@@ -139,10 +147,15 @@ def of_count(records: list[Record], count: int | None) -> list[Record]:
     return [r for r in select(records, f"{MAIN}, count") if r["metrics"]["count"] == count]
 
 
+def baseline(records: list[Record], part: str = "test") -> Gain | None:
+    """As many of the main specialists as the studies took: what these are compared with."""
+    return gain(of_count(records, studied(records)), f"{MAIN}, count", part)
+
+
 def _soft_regulariser(records: list[Record]) -> list[Finding]:
     soft = gain(records, f"{MAIN}, kind: full softmax, soft targets")
     hard = gain(records, f"{MAIN}, kind: full softmax, hard targets")
-    dustbin = gain(of_count(records, studied(records)), f"{MAIN}, count")
+    dustbin = baseline(records)
     if soft is None or hard is None or dustbin is None:
         return []
     ours = stats.paired_difference(soft.accuracy(1), dustbin.accuracy(1))
@@ -163,17 +176,11 @@ def _distilled_back(records: list[Record]) -> list[Finding]:
     ours = stats.paired_difference(back, generalist)
     notes = [
         f"minus {role}: {_signed(stats.paired_difference(back, other))}"
-        for role in ("distilled from the generalist", "hard targets, as long")
+        for role in ("distilled from the generalist", "hard targets, longer")
         if len(other := accuracy(records, role)) == len(back)
     ]
     return [Finding("specialists.distilled_back", ours, positive(ours), "; ".join(notes))]
 
 
 def _signed(estimate: Estimate) -> str:
-    interval = "" if estimate.low is None else f" [{estimate.low:.2f}, {estimate.high:.2f}]"
-    return f"{estimate.value:+.2f}{interval}"
-
-
-def printed_trend() -> float:
-    """The rank correlation of the paper's own Table 4."""
-    return float(spearmanr(range(len(COVER)), paper.COVER_GAINS).statistic)
+    return f"{estimate.value:+.2f} {interval(estimate, '.2f')}"

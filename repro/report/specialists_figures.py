@@ -22,13 +22,14 @@ def covariance(shown: dict[str, Any]) -> Figure:
     figure, axis = plt.subplots(figsize=(6.4, 5.6))
     matrix, classes, covered = np.array(shown["covariance"]), shown["classes"], shown["covered"]
     image = axis.imshow(matrix, cmap="RdBu_r", vmin=-0.3, vmax=0.3, extent=(0, classes, classes, 0), aspect="equal")
+    cells = f"; a cell is the strongest of {(classes / len(matrix)) ** 2:.0f}" if classes > len(matrix) else ""
     for line in (axis.axvline, axis.axhline):
         line(covered, color="black", linewidth=0.6, linestyle=":")
-    axis.set_title("Correlation of the generalist's predicted probabilities, classes in the\norder of the specialists; "
-                   "beyond the dotted line: in no specialist", fontsize=9)  # fmt: skip
+    axis.set_title("The covariance of the generalist's predictions, as correlations, classes in the\norder of the "
+                   f"specialists; beyond the dotted line: in none{cells}", fontsize=8.5)  # fmt: skip
     axis.set_xlabel("class")
     axis.set_ylabel("class")
-    figure.colorbar(image, shrink=0.8)
+    figure.colorbar(image, shrink=0.8, label="correlation, cut at ±0.3")
     figure.tight_layout()
     return figure
 
@@ -69,7 +70,7 @@ def cover(records: list[Record]) -> Figure:
     axis.set_xticks(range(len(COVER)), [name.replace("plus", "+") for name in COVER])
     axis.set_xlabel("specialists that cover the right class (small figures: test images a seed)")
     axis.set_ylabel("relative gain of accuracy, %")
-    axis.set_title("Table 4: the more specialists cover a class, the more is gained", fontsize=10)
+    axis.set_title("Table 4: relative gain by number of covering specialists (wide intervals are cut)", fontsize=10)
     axis.legend(fontsize=8)
     figure.tight_layout()
     return figure
@@ -86,7 +87,8 @@ def by_specialist(records: list[Record]) -> Figure:
     mean = stats.paired_difference((found := claims.gain(records)).conditional(1), found.conditional(0))
     level(axis, mean, OURS, f"mean {mean.value:+.2f}")
     printed = [paper.BY_ID[f"specialists.{s}_conditional"].paper for s in ("baseline", "with")]
-    axis.axhline(printed[1] - printed[0], color=PAPER, linestyle="--", linewidth=1, label="paper, mean +2.8")
+    gain = printed[1] - printed[0]
+    axis.axhline(gain, color=PAPER, linestyle="--", linewidth=1, label=f"paper, mean {gain:+.1f}")
     axis.axhline(0, color="black", linewidth=0.6)
     axis.set_xlabel("specialists, from least to most gain, %")
     axis.set_ylabel("gain within the specialist's own classes, points")
@@ -117,7 +119,10 @@ def changed(shown: dict[str, Any]) -> Figure:
             0, 0.5, f"{case['label']} ({case['kind']})\n{said}", fontsize=6, va="center",
             color=OURS if case["kind"] == "corrected" else PAPER,
         )  # fmt: skip
-    figure.suptitle("Where equation 5 changed the answer: the first of the test images, three best classes", fontsize=9)
+    totals = ", ".join(f"{count} {kind}" for kind, count in shown["changes"].items())
+    images = shown["test_images"]
+    figure.suptitle(f"Where equation 5 changed the answer: {totals}, of {images} test images (first seed); "
+                    "the first of each", fontsize=9)  # fmt: skip
     figure.tight_layout()
     return figure
 
@@ -125,14 +130,14 @@ def changed(shown: dict[str, Any]) -> Figure:
 def gain_by_setting(records: list[Record]) -> Figure:
     """Gain against the number of specialists, their size, the generalist's width, and how subsets were chosen."""
     figure, axes = plt.subplots(1, 4, figsize=(13, 3.6), sharey=True)
-    count = claims.studied(records)
-    main = claims.gain(claims.of_count(records, count), f"{MAIN}, count")
+    count, main = claims.studied(records), claims.baseline(records)
+    few = "" if count is None else f" ({count} specialists)"
     nets = {name: select(records, name) for name in ("generalist", "specialist")}
     size = len(nets["specialist"][0]["settings"]["subset"]) if nets["specialist"] else 0
     width = nets["generalist"][0]["settings"]["width"] if nets["generalist"] else 0
     for axis, name, own, label in (
-        (axes[1], "size", size, f"classes of a specialist ({count} specialists)"),
-        (axes[2], "width", width, f"width of generalist and {count} specialists"),
+        (axes[1], "size", size, f"classes of a specialist{few}"),
+        (axes[2], "width", width, f"width of the nets{few}"),
     ):
         prefix = f"{MAIN}, {name}: "
         found = {int(r["role"].removeprefix(prefix)): r["role"] for r in records if r["role"].startswith(prefix)}
@@ -146,12 +151,13 @@ def gain_by_setting(records: list[Record]) -> Figure:
     )
     prefix = f"{MAIN}, method: "
     methods = {r["role"].removeprefix(prefix): r["role"] for r in records if r["role"].startswith(prefix)}
-    bars = {"k-means": main} | {name: claims.gain(records, role) for name, role in methods.items()}
+    own = nets["specialist"][0]["settings"]["method"] if nets["specialist"] else ""
+    bars = {own: main} | {name: claims.gain(records, role) for name, role in methods.items()}
     bars = {name: found for name, found in bars.items() if found is not None}
     estimates = [stats.mean_interval(found.relative()) for found in bars.values()]
     points(axes[3], list(range(len(bars))), estimates, SECOND, "subsets by", style="none")
     axes[3].set_xticks(range(len(bars)), list(bars))
-    axes[3].set_xlabel(f"how subsets are chosen ({count} specialists)")
+    axes[3].set_xlabel(f"how subsets are chosen{few}")
     axes[0].axhline(paper.BY_ID["specialists.relative_gain"].paper, color=PAPER, linestyle="--", linewidth=1)
     axes[0].annotate("paper, 61 specialists", (0.02, paper.BY_ID["specialists.relative_gain"].paper), fontsize=7,
                      xycoords=("axes fraction", "data"), va="bottom", color=PAPER)  # fmt: skip
@@ -174,13 +180,10 @@ def equal_cost(records: list[Record]) -> Figure:
     figure, axes = plt.subplots(1, 2, figsize=(10, 4), sharey=True)
     rows = tables.costs(records)
     for axis, cost, label in ((axes[0], 1, "training"), (axes[1], 2, "use on a test image")):
-        ensembles = [row for row in rows if "ensemble" in row[0] or row[0] == "generalist"]
-        points(
-            axis, [row[cost] for row in ensembles], [row[3] for row in ensembles], SECOND, "ensembles of generalists"
-        )
-        for row in rows:
-            if row[0] == "generalist with specialists":
-                points(axis, [row[cost]], [row[3]], OURS, row[0], style="none")
+        ensembles = [rows[0], *rows[2:]]
+        points(axis, [row[cost] for row in ensembles], [stats.mean_interval(row[3]) for row in ensembles], SECOND,
+               "ensembles of generalists")  # fmt: skip
+        points(axis, [rows[1][cost]], [stats.mean_interval(rows[1][3])], OURS, rows[1][0], style="none")
         back = claims.accuracy(records, "distilled from generalist and specialists")
         if back and cost == 2:
             points(axis, [1.0], [stats.mean_interval(back)], THIRD, "distilled back into one net", style="none")

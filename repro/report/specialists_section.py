@@ -15,7 +15,9 @@ DEVIATIONS = """\
   beside a net of six months. What is judged is what does not depend on the corpus: that there is a gain, and that it
   grows with the number of covering specialists. The paper's accuracies are shown beside ours and not judged.
 - **Table 3 is of the paper's development set, Table 4 of its test set.** Ours are of the test images both; Table 3's of
-  the validation images stand beside them.
+  the validation images stand below them.
+- **Soft targets are of the images as they are**, while the nets that learn from them see these images shifted (and, of
+  photographs, mirrored): in section 6.1's specialists and in the nets that are distilled back.
 - **The generalist is held small**, short of capacity for its data as the paper's was; what a wider one leaves for
   specialists to gain is a row of its own.
 - **k-means sees the covariance as correlations**, each column scaled to unit length, its diagonal entry replaced by the
@@ -32,6 +34,7 @@ UNSAID = """\
 | on which images the covariance is taken | the training images, without labels |
 | "the proportion by which the special class is oversampled" | the ratio of the odds of special classes in a batch and in the training set; its log is added to the dustbin's logit |
 | conditional accuracy with many specialists | an image counts once for each specialist that covers its class, and is right when the most probable of that specialist's classes is its own |
+| which generalists an ensemble holds | each seed its own: the generalist and others that differ from it in initial weights and order of cases |
 | steps and step size of the gradient descent on z | none needed (above) |
 | 6.1's loss | (1 − w) T² KL over the non-special classes, softened among themselves, + w CE with labels over all classes |"""
 
@@ -77,5 +80,7 @@ def _section(folder: Path, setting: str) -> Section | None:
     if any(record["role"] == MAIN for record in found):
         figures |= {draw.__name__: (caption, partial(draw, found)) for draw, caption in FIGURES.items()}
     remarks = {"Deviations from the paper": DEVIATIONS, "What the paper leaves unsaid": UNSAID}
+    if found[0]["profile"] not in ("paper", "cifar100") or found[0]["overrides"]:
+        remarks = {"Not the paper profile": "What follows describes the profiles paper and cifar100."} | remarks
     claims = specialists_claims.findings(found)
     return Section("specialists", setting, f"Specialists: {setting}", found, tables, figures, claims, remarks)

@@ -12,65 +12,53 @@ from repro.core.stats import Estimate
 from repro.report import specialists_claims as claims
 from repro.report.records import Record
 from repro.report.section import interval, select
-from repro.report.specialists_claims import COVER, MAIN
+from repro.report.specialists_claims import COVER, MAIN, Gain
+
+DEVELOPMENT = "paper (development set)"
+SEEDS, IMAGES = "95% over seeds", "95% over images"
 
 
 def table3(records: list[Record]) -> pd.DataFrame:
-    """Conditional and overall accuracy, generalist alone and with specialists, on test and on validation."""
+    """Conditional and overall accuracy, generalist alone and with specialists, on test and on validation images."""
     rows = []
-    printed = {
-        "conditional": [paper.BY_ID[f"specialists.{s}_conditional"].paper for s in ("baseline", "with")],
-        "overall": [paper.BY_ID[f"specialists.{s}_acc"].paper for s in ("baseline", "with")],
-    }
     for part in ("test", "validation"):
         found = claims.gain(records, part=part)
         if found is None:
             continue
-        measures = (
-            ("conditional", found.conditional, found.within, found.covering),
-            ("overall", found.accuracy, found.right, np.ones_like(found.covering)),
-        )
-        for name, values, cases, out_of in measures:
-            for after, system in enumerate(("generalist", "with specialists")):
-                over_images = stats.ratio_over_cases(cases[after], out_of)
-                rows.append(
-                    _row(
-                        part, name, system, f"{printed[name][after]:g}", stats.mean_interval(values(after)), over_images
-                    )
-                )
-            difference = stats.paired_difference(values(1), values(0))
-            over_images = stats.ratio_over_cases(cases[1] - cases[0], out_of)
-            rows.append(
-                _row(
-                    part,
-                    name,
-                    "difference, points",
-                    f"{printed[name][1] - printed[name][0]:+.1f}",
-                    difference,
-                    over_images,
-                )
-            )
-            ratio = [100 * (b / a - 1) for a, b in zip(values(0), values(1), strict=True)]
-            over_images = stats.ratio_over_cases(cases[1] - cases[0], cases[0])
-            relative = 100 * (printed[name][1] / printed[name][0] - 1)
-            rows.append(
-                _row(part, name, "relative gain, %", f"{relative:+.1f}", stats.mean_interval(ratio), over_images)
-            )
+        rows += _accuracies(part, "conditional", "conditional", found.conditional, found.within, found.covering)
+        rows += _accuracies(part, "overall", "acc", found.accuracy, found.right, np.ones_like(found.covering))
     return pd.DataFrame(rows)
 
 
-def _row(part: str, name: str, system: str, printed: str, ours: Estimate, over_images: Estimate) -> dict[str, Any]:
-    scaled = [None if end is None else 100 * end for end in (over_images.low, over_images.high)]
-    return {
-        "part": part,
-        "accuracy": name,
-        "system": system,
-        "paper": printed if part == "test" else "–",
-        "ours": f"{ours.value:.2f}",
-        "95% over seeds": interval(ours, ".2f"),
-        "95% over images": interval(Estimate(0.0, *scaled, 0), ".2f"),
-        "seeds": ours.count,
-    }
+def _accuracies(
+    part: str, name: str, claim: str, accuracy: Callable[[int], list[float]], right: tuple, out_of: np.ndarray
+) -> list[dict[str, Any]]:
+    """Four rows of Table 3: before, after, their difference, the relative gain."""
+    printed = [paper.BY_ID[f"specialists.{system}_{claim}"].paper for system in ("baseline", "with")]
+    before, after = accuracy(0), accuracy(1)
+    change = right[1] - right[0]
+    lines = (
+        ("generalist", f"{printed[0]:g}", stats.mean_interval(before), (right[0], out_of)),
+        ("with specialists", f"{printed[1]:g}", stats.mean_interval(after), (right[1], out_of)),
+        ("difference, points", f"{printed[1] - printed[0]:+.1f}",
+         stats.paired_difference(after, before), (change, out_of)),
+        ("relative gain, %", f"{100 * (printed[1] / printed[0] - 1):+.1f}",
+         stats.mean_interval(claims.percent_gain(*right)), (change, right[0])),
+    )  # fmt: skip
+    return [
+        {
+            "part": part, "accuracy": name, "system": system, DEVELOPMENT: figure, "ours": f"{ours.value:.2f}",
+            SEEDS: interval(ours, ".2f"), IMAGES: _over_images(*ratio), "seeds": ours.count,
+        }
+        for system, figure, ours, ratio in lines
+    ]  # fmt: skip
+
+
+def _over_images(numerator: np.ndarray, denominator: np.ndarray) -> str:
+    """The interval, in percent, of a ratio over images, each of them a mean over the seeds."""
+    if not denominator.any():
+        return "–"
+    return interval(claims.percent(stats.ratio_over_cases(numerator, denominator)), ".2f")
 
 
 def table4(records: list[Record]) -> pd.DataFrame:
@@ -78,34 +66,39 @@ def table4(records: list[Record]) -> pd.DataFrame:
     found = claims.gain(records)
     if found is None:
         return pd.DataFrame()
-    rows = []
-    seeds = len(found.covering)
+    rows, capped = [], np.minimum(found.covering, 10)
+    before, after = found.right
     for number, (name, cover) in enumerate(zip(COVER, claims.covers(found), strict=True)):
-        ours = cover.relative()
-        change = (cover.after - cover.before).sum() / seeds
-        images = cover.images.sum() / seeds
+        ours, change = cover.relative(), stats.mean_interval(cover.after - cover.before)
+        here = capped == number
         rows.append(
             {
                 "specialists covering": name.replace("plus", " or more"),
                 "paper: examples": f"{paper.COVER_EXAMPLES[number]:,}",
                 "paper: change in correct": f"{paper.COVER_CHANGES[number]:+,}",
                 "paper: relative, %": f"{paper.COVER_GAINS[number]:+.1f}",
-                "ours: examples": f"{images:,.1f}",
-                "ours: change in correct": f"{change:+,.1f}",
+                "ours: examples": f"{cover.images.mean():,.1f}",
+                "ours: change in correct": f"{change.value:+,.1f} {interval(change)}",
                 "ours: relative, %": "–" if ours is None else f"{ours.value:+.2f}",
-                "95% over seeds": "–" if ours is None else interval(ours, ".2f"),
+                SEEDS: "–" if ours is None else interval(ours, ".2f"),
+                IMAGES: _over_images(np.where(here, after - before, 0), np.where(here, before, 0)),
             }
         )
     return pd.DataFrame(rows)
 
 
 def studies(records: list[Record]) -> pd.DataFrame:
-    """One thing varied at a time: gain of accuracy, overall and conditional."""
+    """One thing varied at a time: gain of accuracy, overall and conditional, and on validation images."""
+    count = claims.studied(records)
+    names = {MAIN: "nothing: Table 3", f"{MAIN}, count": "number of specialists"}
     rows = []
     for role in dict.fromkeys(record["role"] for record in records if record["role"].startswith(MAIN)):
         for kind in _kinds(select(records, role)):
-            rows.append(_study(kind, role))
-    return pd.DataFrame([row for row in rows if row])
+            name = names.get(role, role.removeprefix(f"{MAIN}, "))
+            if role == f"{MAIN}, count" and kind[0]["metrics"]["count"] == count:
+                name += " (what kind, method, size and width compare with)"
+            rows.append(_study(kind, role, name))
+    return pd.DataFrame(rows)
 
 
 def _kinds(found: list[Record]) -> list[list[Record]]:
@@ -116,163 +109,172 @@ def _kinds(found: list[Record]) -> list[list[Record]]:
     return [kinds[key] for key in sorted(kinds)]
 
 
-def _study(found: list[Record], role: str) -> dict[str, Any]:
-    change = claims.gain(found, role)
-    overall = stats.paired_difference(change.accuracy(1), change.accuracy(0))
+def _study(found: list[Record], role: str, name: str) -> dict[str, Any]:
+    change, on_validation = (claims.gain(found, role, part) for part in ("test", "validation"))
+    overall = _difference(change)
     conditional = stats.paired_difference(change.conditional(1), change.conditional(0))
-    metrics = found[0]["metrics"]
+    relative = stats.mean_interval(change.relative())
     return {
-        "varied": role.removeprefix(MAIN).removeprefix(", ") or "nothing (Table 3)",
-        "specialists": metrics["count"],
+        "varied": name,
+        "specialists": found[0]["metrics"]["count"],
         "n": found[0]["settings"]["active"],
         "images covered": f"{(change.covering > 0).mean():.1%}",
         "active on average": f"{np.mean([r['metrics']['test_mean_active'] for r in found]):.2f}",
-        "generalist": f"{stats.mean_interval(change.accuracy(0)).value:.2f}",
-        "with specialists": f"{stats.mean_interval(change.accuracy(1)).value:.2f}",
-        "gain, points": f"{overall.value:+.2f} {interval(overall, '.2f')}",
-        "relative gain, %": f"{np.mean(change.relative()):+.2f}",
-        "conditional gain, points": f"{conditional.value:+.2f} {interval(conditional, '.2f')}",
+        "generalist": f"{np.mean(change.accuracy(0)):.2f}",
+        "with specialists": f"{np.mean(change.accuracy(1)):.2f}",
+        "gain, points": _signed(overall),
+        "relative gain, %": _signed(relative),
+        "conditional gain, points": _signed(conditional),
+        "gain on validation, points": _signed(_difference(on_validation)),
         "seeds": overall.count,
     }
+
+
+def _difference(change: Gain) -> Estimate:
+    return stats.paired_difference(change.accuracy(1), change.accuracy(0))
+
+
+def _signed(estimate: Estimate) -> str:
+    return f"{estimate.value:+.2f} {interval(estimate, '.2f')}"
 
 
 def kinds(records: list[Record]) -> pd.DataFrame:
     """Section 6.1: dustbin against full softmax; how well specialists know their own classes, and overfit."""
     count = claims.studied(records)
-    sources = {
-        "dustbin": ("specialist", claims.of_count(records, count), f"{MAIN}, count"),
-        "full softmax, hard targets": ("specialist, kind: full softmax, hard targets", None, None),
-        "full softmax, soft targets for the other classes": (
-            "specialist, kind: full softmax, soft targets",
-            None,
-            None,
-        ),
+    main, soft, hard = (
+        [r for r in select(records, role) if r["settings"]["number"] < (count or 0)]
+        for role in ("specialist", *(f"specialist, kind: full softmax, {kind} targets" for kind in ("soft", "hard")))
+    )
+    combined = {kind: claims.gain(records, f"{MAIN}, kind: full softmax, {kind} targets") for kind in ("soft", "hard")}
+    rows = [
+        _kind_row("none: the generalist", main, "_before", None),
+        _kind_row("dustbin", main, "", claims.baseline(records)),
+        _kind_row("full softmax, hard targets", hard, "", combined["hard"]),
+        _kind_row("full softmax, soft targets for the other classes", soft, "", combined["soft"]),
+    ]
+    return pd.DataFrame([row for row in rows if row])
+
+
+def _kind_row(name: str, nets: list[Record], when: str, change: Gain | None) -> dict[str, Any]:
+    if not nets:
+        return {}
+    train, test = (_own_classes(nets, part, when) for part in ("train", "test"))
+    return {
+        "specialists": name,
+        "number": max(r["settings"]["number"] for r in nets) + 1 if change else "–",
+        "within their classes, train": f"{np.mean(train):.2f}",
+        "within their classes, test": f"{np.mean(test):.2f} {interval(stats.mean_interval(test), '.2f')}",
+        "train minus test, points": _signed(stats.paired_difference(train, test)),
+        "gain of accuracy, points": _signed(_difference(change)) if change else "–",
+        "seeds": len(test),
     }
-    rows = []
-    for name, (role, combined, combined_role) in sources.items():
-        combined_role = combined_role or role.replace("specialist,", f"{MAIN},")
-        found = claims.gain(records if combined is None else combined, combined_role)
-        nets = select(records, role)
-        if found is None or not nets:
-            continue
-        own = {part: _own_classes(nets, part, count) for part in ("train", "test")}
-        gap = stats.paired_difference(own["train"], own["test"])
-        test = stats.mean_interval(own["test"])
-        change = stats.paired_difference(found.accuracy(1), found.accuracy(0))
-        rows.append(
-            {
-                "specialists": name,
-                "number": count,
-                "within own classes, train": f"{np.mean(own['train']):.2f}",
-                "within own classes, test": f"{test.value:.2f} {interval(test, '.2f')}",
-                "overfitting (train minus test), points": f"{gap.value:.2f} {interval(gap, '.2f')}",
-                "gain of accuracy, points": f"{change.value:+.2f} {interval(change, '.2f')}",
-            }
-        )
-    return pd.DataFrame(rows)
 
 
-def _own_classes(nets: list[Record], part: str, count: int) -> list[float]:
-    """Accuracy in percent of the first ``count`` specialists of each seed within their own classes."""
-    seeds: dict[int, list[dict[str, Any]]] = {}
-    for record in sorted(nets, key=lambda r: (r["seed"], r["settings"]["number"])):
-        seeds.setdefault(record["seed"], []).append(record["metrics"])
+def _own_classes(nets: list[Record], part: str, when: str) -> list[float]:
+    """Accuracy in percent within the specialists' own classes, each seed: of the nets, or of the generalist before."""
+    found: dict[int, list[dict[str, Any]]] = {}
+    for record in nets:
+        found.setdefault(record["seed"], []).append(record["metrics"])
     return [
-        100 * sum(m[f"{part}_special_right"] for m in found[:count])
-        / max(1, sum(m[f"{part}_special_cases"] for m in found[:count]))
-        for found in seeds.values()
+        100 * sum(m[f"{part}_special_right{when}"] for m in of_seed)
+        / max(1, sum(m[f"{part}_special_cases"] for m in of_seed))
+        for of_seed in found.values()
     ]  # fmt: skip
 
 
 def distilled_back(records: list[Record]) -> pd.DataFrame:
     """Section 8: one net of the generalist's size, from several teachers."""
-    generalist = claims.accuracy(records, "generalist")
+    generalist, change = claims.accuracy(records, "generalist"), claims.gain(records)
+    roles = ("generalist", "hard targets, longer", "distilled from the generalist",
+             "distilled from generalist and specialists")  # fmt: skip
+    nets = [(role, claims.accuracy(records, role), _epochs(select(records, role))) for role in roles]
+    if change is not None:
+        nets.append(("generalist with specialists (the teacher)", change.accuracy(1), "–"))
     rows = []
-    for role in ("generalist", "hard targets, as long", "distilled from the generalist",
-                 "distilled from generalist and specialists", MAIN):  # fmt: skip
-        found = claims.gain(records) if role == MAIN else None
-        values = claims.accuracy(records, role) if found is None and role != MAIN else found and found.accuracy(1)
-        if not values or len(values) != len(generalist):
-            continue
-        ours = stats.mean_interval(values)
-        difference = stats.paired_difference(values, generalist)
-        epochs = {r["settings"]["recipe"]["epochs"] for r in select(records, role) if "recipe" in r["settings"]}
-        rows.append(
-            {
-                "net": "generalist with specialists (the teacher)" if role == MAIN else role,
-                "nets at test time": "many" if role == MAIN else "1",
-                "epochs": ", ".join(f"{e:g}" for e in epochs) or "–",
-                "accuracy": f"{ours.value:.2f} {interval(ours, '.2f')}",
-                "minus generalist, points": "–" if role == "generalist" else f"{difference.value:+.2f} "
-                f"{interval(difference, '.2f')}",
-            }
-        )  # fmt: skip
+    for name, values, epochs in nets:
+        if values and len(values) == len(generalist):
+            difference = "–" if name == "generalist" else _signed(stats.paired_difference(values, generalist))
+            accuracy = stats.mean_interval(values)
+            rows.append(
+                {
+                    "net": name, "epochs": epochs, "accuracy": f"{accuracy.value:.2f} {interval(accuracy, '.2f')}",
+                    "minus generalist, points": difference, "seeds": accuracy.count,
+                }
+            )  # fmt: skip
     return pd.DataFrame(rows) if len(rows) > 2 else pd.DataFrame()
 
 
-def costs(records: list[Record]) -> list[tuple[str, float, float, Estimate]]:
-    """Systems by cost: (name, training cost, cost of use, accuracy), in generalists; for specialists of the
-    generalist's width. Training cost counts training images, use the nets that see a test image."""
-    generalist, main = select(records, "generalist"), select(records, MAIN)
-    if not generalist or not main:
+def _epochs(found: list[Record]) -> str:
+    return ", ".join(sorted({f"{record['settings']['recipe']['epochs']:g}" for record in found}))
+
+
+def costs(records: list[Record]) -> list[tuple[str, float, float, list[float]]]:
+    """Systems by cost: name, cost of training and of use in generalists, accuracy in percent of each seed.
+
+    Training cost counts training images, and use the nets that see a test image: all are of the
+    generalist's size but for the last layer.
+    """
+    generalist, main, found = select(records, "generalist"), select(records, MAIN), claims.gain(records)
+    if not generalist or found is None:
         return []
-    recipe = generalist[0]["settings"]["recipe"]
-    images = recipe["epochs"] * generalist[0]["metrics"]["train_cases"]
-    nets = select(records, "specialist")
-    seeds = len(main)
+    images = generalist[0]["settings"]["recipe"]["epochs"] * generalist[0]["metrics"]["train_cases"]
     trained = sum(
         n["settings"]["recipe"]["epochs"] * n["metrics"]["train_special_cases"] / n["settings"]["special_share"]
-        for n in nets
-    ) / seeds  # fmt: skip
-    used = float(np.mean([r["metrics"]["test_mean_active"] for r in main]))
-    found = claims.gain(records)
+        for n in select(records, "specialist")
+    ) / len(main)  # fmt: skip
+    used = float(np.mean([record["metrics"]["test_mean_active"] for record in main]))
     rows = [
-        ("generalist", 1.0, 1.0, stats.mean_interval(found.accuracy(0))),
-        ("generalist with specialists", 1 + trained / images, 1 + used, stats.mean_interval(found.accuracy(1))),
+        ("generalist", 1.0, 1.0, found.accuracy(0)),
+        ("generalist with specialists", 1 + trained / images, 1 + used, found.accuracy(1)),
     ]
-    by_nets: dict[int, list[float]] = {}
-    for record in select(records, "ensemble of generalists"):
-        m = record["metrics"]
-        by_nets.setdefault(m["nets"], []).append(100 * (1 - m["test_errors"] / m["test_cases"]))
-    rows += [
-        (f"ensemble of {number} generalists", float(number), float(number), stats.mean_interval(values))
-        for number, values in sorted(by_nets.items())
-        if number > 1
-    ]
+    ensembles = select(records, "ensemble of generalists")
+    for number in sorted({record["metrics"]["nets"] for record in ensembles}):
+        of_number = [record for record in ensembles if record["metrics"]["nets"] == number]
+        name = f"ensemble of {number} generalists"
+        rows.append((name, float(number), float(number), claims.accuracy(of_number, "ensemble of generalists")))
     return rows
 
 
 def equal_cost(records: list[Record]) -> pd.DataFrame:
     """Specialists against ensembles of generalists, with what each costs."""
-    return pd.DataFrame(
-        [
+    rows = costs(records)
+    if not rows:
+        return pd.DataFrame()
+    _, trained_at, used_at, ours = rows[1]
+    ensembles = rows[2:]
+    nearest = {
+        label: min(ensembles, key=lambda row: abs(row[column] - cost))[0]
+        for label, column, cost in (("in training", 1, trained_at), ("in use", 2, used_at))
+        if ensembles
+    }
+    table = []
+    for name, trained, used, values in rows:
+        accuracy, ahead = stats.mean_interval(values), stats.paired_difference(ours, values)
+        table.append(
             {
                 "system": name,
                 "training cost, generalists": f"{trained:.2f}",
                 "cost of use, generalists": f"{used:.2f}",
-                "accuracy": f"{ours.value:.2f} {interval(ours, '.2f')}",
+                "nearest in cost": ", ".join(label for label, system in nearest.items() if system == name) or "–",
+                "accuracy": f"{accuracy.value:.2f} {interval(accuracy, '.2f')}",
+                "with specialists minus this, points": "–" if values is ours else _signed(ahead),
+                "seeds": accuracy.count,
             }
-            for name, trained, used, ours in costs(records)
-        ]
-    )
+        )
+    return pd.DataFrame(table)
 
 
 def clusters(shown: dict[str, Any]) -> pd.DataFrame:
-    """Table 2: classes of the first specialists of the first seed, nearest to their centre first."""
-    rows = [{"specialist": f"paper, {number}", "classes": "; ".join(names)} for number, names in
-            enumerate(paper.CLUSTERS, 1)]  # fmt: skip
-    rows += [
-        {"specialist": f"ours, {number}", "classes": "; ".join(names)}
-        for number, names in enumerate(shown["clusters"], 1)
-    ]
-    return pd.DataFrame(rows)
+    """Table 2: the classes of the first specialists of the first seed that are most confused with the others there."""
+    groups = [("paper", names) for names in paper.CLUSTERS] + [("ours", names) for names in shown["clusters"]]
+    return pd.DataFrame([{"specialists": whose, "classes": "; ".join(names)} for whose, names in groups])
 
 
 TABLES: dict[str, tuple[str, Callable[[list[Record]], pd.DataFrame]]] = {
     "table3": ("Table 3: accuracy within the special classes and overall, in percent", table3),
     "table4": ("Table 4: change by number of specialists that cover the right class, test images", table4),
     "studies": ("What the gain depends on: one thing varied at a time, test images", studies),
-    "kinds": ("Section 6.1: soft targets as regularisers for specialists, test images", kinds),
+    "kinds": ("Section 6.1: soft targets as regularisers for specialists", kinds),
     "distilled_back": (
         "Section 8: generalist and specialists distilled back into one net, test images",
         distilled_back,

@@ -1,5 +1,7 @@
 """Speed of the specialists experiment, as ratios: each side is set up once and the two are timed in turn."""
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
 from PIL import Image
@@ -14,6 +16,7 @@ from repro.core.noise import Order, generator
 from repro.core.recipe import Recipe
 from repro.core.timing import Side, Steps, clock
 from repro.data.images import ImageData, ImageSet
+from repro.errors import UserError
 from repro.specialists import clustering, inference, nets
 from repro.specialists.settings import SpecialistsSettings
 
@@ -22,7 +25,7 @@ CASES = 1000
 # In nats per image: how near to equation 5's minimum both ways to solve it are to come. Gradient descent gets no
 # nearer in any bearable number of steps, for it hardly moves classes of small probability.
 EQUAL = 1e-2
-COUNTS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000)
+MOST_STEPS = 4096
 
 
 def ratios(settings: SpecialistsSettings, data: ImageData, compute: Compute) -> dict[str, tuple[Side, Side]]:
@@ -49,12 +52,8 @@ def _specialists(settings: SpecialistsSettings, data: ImageData, compute: Comput
     """Steps of one specialist, standing for all steps of all of them."""
     own, train = settings.specialists, data.train
     subset = torch.arange(min(own.size, len(data.classes) - 1))
-    is_special = torch.isin(train.labels, subset)
-    half = round(own.recipe.batch * own.special_share)
-    orders = [
-        Order(0, is_special.nonzero()[:, 0], half),
-        Order(0, (~is_special).nonzero()[:, 0], own.recipe.batch - half),
-    ]
+    special = round(own.recipe.batch * own.special_share)
+    orders = nets.half_special(train.labels, subset, 0, own.recipe.batch, special)
     generalist = ConvNet(train.images.shape[1], settings.generalist.width, len(data.classes), 0)
     net = nets.from_generalist(generalist, subset, "dustbin")
     labels = nets.dustbin_labels(train.labels, subset, len(data.classes))
@@ -65,6 +64,24 @@ def _specialists(settings: SpecialistsSettings, data: ImageData, compute: Comput
 
 def _hard(logits: torch.Tensor, labels: torch.Tensor, _: torch.Tensor | None) -> torch.Tensor:
     return hard_target_loss(logits, labels)
+
+
+def fewest(arrives: Callable[[int], bool]) -> int:
+    """The fewest steps that arrive, by doubling and halving.
+
+    Raises:
+        UserError: ``MOST_STEPS`` do not.
+    """
+    high = 1
+    while not arrives(high):
+        high *= 2
+        if high > MOST_STEPS:
+            raise UserError(f"bench specialists.em_vs_gd: no equal objective after {MOST_STEPS} steps; no ratio")
+    low = high // 2
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if arrives(middle) else (middle, high)
+    return high
 
 
 class Equation5:
@@ -88,7 +105,7 @@ class Equation5:
         self.device = compute.device
         least = self._value(self._em(1000))
         self.em_steps, self.steps = (
-            next((n for n in COUNTS if self._value(solve(n)) - least < EQUAL), COUNTS[-1])
+            fewest(lambda steps, solve=solve: self._value(solve(steps)) - least < EQUAL)
             for solve in (self._em, self._descend)
         )
 

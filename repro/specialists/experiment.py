@@ -8,12 +8,14 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+from repro.errors import UserError
 from repro.specialists import clustering, nets
 from repro.specialists.runner import SpecialistsRunner
 from repro.specialists.runs import Combined, Ensemble, Net, Specialist
 from repro.specialists.settings import SpecialistsSettings
 
 Records = list[dict[str, Any]]
+MAIN = "with specialists"
 
 
 def run(settings: SpecialistsSettings, runner: SpecialistsRunner, headline: Callable[[Records], None]) -> None:
@@ -37,16 +39,20 @@ def check(settings: SpecialistsSettings, classes: int) -> None:
     """Refuse subsets that these classes do not bear, before anything is trained.
 
     Raises:
-        UserError: a subset larger than the classes, or more specialists than classes.
+        UserError: fewer than three classes, a subset of all classes, or more specialists than classes.
     """
-    for size in (settings.specialists.size, *settings.studies.sizes):
-        clustering.check(classes, settings.specialists.count, size)
+    if classes < 3:
+        raise UserError(f"data: specialists need three classes or more, not {classes}")
+    clustering.check(classes, settings.specialists.count, settings.specialists.size)
+    for size in settings.studies.sizes:
+        if not 2 <= size < classes:
+            raise UserError(f"setting studies.sizes: should be 2 to {classes - 1} with {classes} classes, not {size}")
 
 
 def generalist_run(settings: SpecialistsSettings, seed: int, width: int | None = None) -> Net:
     """The net that knows all classes; of the settings' width, or of another."""
-    role = f"generalist, width: {width}" if width else "generalist"
-    return Net(role, width or settings.generalist.width, settings.generalist.recipe, seed)
+    role = "generalist" if width is None else f"generalist, width: {width}"
+    return Net(role, settings.generalist.width if width is None else width, settings.generalist.recipe, seed)
 
 
 def specialist_runs(
@@ -60,39 +66,46 @@ def specialist_runs(
     size: int | None = None,
     kind: nets.Kind = "dustbin",
 ) -> list[Specialist]:
-    """The specialists of a generalist, or the first ``count`` of them; one thing may differ from the settings."""
+    """The specialists of a generalist, or the first ``count`` of them; one thing may differ from the settings.
+
+    None where only what is finished counts and the generalist is not.
+    """
     own, soft = settings.specialists, settings.soft_targets
     generalist = generalist_run(settings, seed, width)
-    subsets = runner.subsets(generalist, method or own.method, own.count, size or own.size)
+    if runner.finished_only and not runner.is_finished(generalist):
+        return []
+    method = method or own.method
+    subsets = runner.subsets(generalist, method, own.count, size or own.size)
     learned = (soft.temperature, soft.hard_weight) if kind == "full softmax, soft targets" else (1.0, 1.0)
     return [
-        Specialist(role, number, generalist, subset, kind, own.recipe, own.special_share, *learned)
+        Specialist(role, number, generalist, subset, method, kind, own.recipe, own.special_share, *learned)
         for number, subset in enumerate(subsets[: count or own.count])
     ]
 
 
 def combined_runs(settings: SpecialistsSettings, specialists: list[Specialist]) -> list[Combined]:
     """Table 3, then other numbers of active classes, then fewer specialists."""
-    generalist, everyone, active = specialists[0].generalist, tuple(specialists), settings.specialists.active
-    runs = [Combined("with specialists", generalist, everyone, active)]
-    runs += [Combined("with specialists, active", generalist, everyone, n) for n in settings.studies.active]
-    counts = sorted({settings.studies.count, *settings.studies.counts})
-    runs += [Combined("with specialists, count", generalist, everyone[:count], active) for count in counts]
-    return runs
+    if not specialists:
+        return []
+    generalist, everyone, studies = specialists[0].generalist, tuple(specialists), settings.studies
+    active = settings.specialists.active
+    counts = sorted({min(count, len(everyone)) for count in (studies.count, *studies.counts)})
+    return [
+        Combined(MAIN, generalist, everyone, active),
+        *(Combined(f"{MAIN}, active", generalist, everyone, n) for n in studies.active if n != active),
+        *(Combined(f"{MAIN}, count", generalist, everyone[:count], active) for count in counts),
+    ]
 
 
 def _study(settings: SpecialistsSettings, runner: SpecialistsRunner, seed: int, name: str, **changed: Any) -> None:
     """The first few specialists with one thing changed, and their combination with the generalist."""
     count = settings.studies.count
     specialists = specialist_runs(settings, runner, seed, count, f"specialist, {name}", **changed)
+    if not specialists:
+        return
     runner.carry_out(specialists)
-    runner.carry_out(
-        [
-            Combined(
-                f"with specialists, {name}", specialists[0].generalist, tuple(specialists), settings.specialists.active
-            )
-        ]
-    )
+    generalist, active = specialists[0].generalist, settings.specialists.active
+    runner.carry_out([Combined(f"{MAIN}, {name}", generalist, tuple(specialists), active)])
 
 
 def soft_targets(settings: SpecialistsSettings, runner: SpecialistsRunner, seed: int) -> None:
@@ -124,32 +137,33 @@ def widths(settings: SpecialistsSettings, runner: SpecialistsRunner, seed: int) 
 
 
 def distilled_back(settings: SpecialistsSettings, runner: SpecialistsRunner, seed: int) -> None:
-    """Section 8: one net from generalist and specialists; from the generalist alone; on hard targets, as long."""
+    """Section 8: one net from generalist and specialists; from the generalist alone; on hard targets for longer."""
     back, width = settings.distilled_back, settings.generalist.width
-    generalist = generalist_run(settings, seed)
-    everyone = Combined(
-        "with specialists", generalist, tuple(specialist_runs(settings, runner, seed)), settings.specialists.active
-    )
+    specialists = specialist_runs(settings, runner, seed)
+    if not specialists:
+        return
+    generalist = specialists[0].generalist
+    everyone = Combined(MAIN, generalist, tuple(specialists), settings.specialists.active)
     learned = {"temperature": back.temperature, "hard_weight": back.hard_weight}
+    longer = back.recipe.model_copy(update={"epochs": back.longer})
     runner.carry_out(
         [
             Net("distilled from generalist and specialists", width, back.recipe, seed, everyone, **learned),
             Net("distilled from the generalist", width, back.recipe, seed, generalist, **learned),
-            Net("hard targets, as long", width, back.recipe, seed),
+            Net("hard targets, longer", width, longer, seed),
         ]
     )
 
 
 def ensembles(settings: SpecialistsSettings, runner: SpecialistsRunner, seed: int) -> None:
-    """Generalists alone, averaged: as many as cost the specialists' training, and as many as cost their use.
-
-    The further generalists are the same for every seed of the pipeline.
-    """
+    """Generalists alone, averaged: up to as many as cost what the specialists cost."""
     first = generalist_run(settings, seed)
-    more = [generalist_run(settings, settings.seeds + number) for number in range(settings.more_generalists)]
-    more = [replace(net, role="further generalist") for net in more]
+    more = [
+        replace(first, role="further generalist", number=number) for number in range(1, settings.more_generalists + 1)
+    ]
     runner.carry_out(more)
-    runner.carry_out([Ensemble("ensemble of generalists", (first, *more[:k])) for k in range(1, len(more) + 1)])
+    if all(runner.is_finished(net) for net in (first, *more)):
+        runner.carry_out([Ensemble("ensemble of generalists", (first, *more[:k])) for k in range(1, len(more) + 1)])
 
 
 def total_flops(settings: SpecialistsSettings, runner: SpecialistsRunner) -> float:
@@ -167,5 +181,6 @@ def total_flops(settings: SpecialistsSettings, runner: SpecialistsRunner) -> flo
     one += specialists(few, width, own.size) * (2 + len(studies.methods))
     one += sum(specialists(few, width, size) for size in studies.sizes)
     one += sum(specialists(few, w, own.size) + flops(generalist_run(settings, 0, w)) for w in studies.widths)
-    one += 3 * flops(Net("", width, settings.distilled_back.recipe, 0))
-    return seeds * one + settings.more_generalists * flops(generalist_run(settings, 0))
+    back = flops(Net("", width, settings.distilled_back.recipe, 0))
+    one += back * (2 + settings.distilled_back.longer / settings.distilled_back.recipe.epochs)
+    return seeds * (one + settings.more_generalists * flops(generalist_run(settings, 0)))

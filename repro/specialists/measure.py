@@ -39,18 +39,27 @@ def _on(name: str, logits: Tensor, cases: ImageSet) -> dict[str, Any]:
     return found
 
 
-def specialist(run: Specialist, logits: Logits, data: ImageData) -> dict[str, Any]:
-    """How often a specialist tells its own classes apart, on its own classes' images of each part."""
+def specialist(run: Specialist, logits: Logits, generalist: Callable[[str], Tensor], data: ImageData) -> dict[str, Any]:
+    """How often specialist and generalist tell the specialist's classes apart, on these classes' images of each part.
+
+    Args:
+        generalist: part of the data -> what the generalist says of its images.
+    """
     subset, found = torch.tensor(run.subset), {}
     for name in ("train", "validation", "test"):
         cases: ImageSet = getattr(data, name)
         own = torch.isin(cases.labels, subset).nonzero()[:, 0]
-        right = 0
+        right = [0, 0]
         if len(own):
             said = logits(cases.images[own])[0]
             said = said[:, : len(subset)] if run.kind == "dustbin" else said[:, subset]
-            right = int((subset[said.argmax(-1)] == cases.labels[own]).sum())
-        found |= {f"{name}_special_cases": len(own), f"{name}_special_right": right}
+            both = (generalist(name)[own][:, subset], said)
+            right = [int((subset[one.argmax(-1)] == cases.labels[own]).sum()) for one in both]
+        found |= {
+            f"{name}_special_cases": len(own),
+            f"{name}_special_right_before": right[0],
+            f"{name}_special_right": right[1],
+        }
     return found
 
 

@@ -1,4 +1,4 @@
-"""Specialists: how one starts from the generalist, and what it learns (sections 5.2 and 6.1)."""
+"""Specialists: how one starts from the generalist, what it learns, what it says (sections 5.2 and 6.1)."""
 
 import math
 from typing import Literal
@@ -10,6 +10,8 @@ from torch.nn import functional as F
 
 from repro.core.conv import ConvNet
 from repro.core.distill import hard_target_loss
+from repro.core.noise import Order
+from repro.specialists.inference import dustbin_correction
 
 Kind = Literal["dustbin", "full softmax, hard targets", "full softmax, soft targets"]
 
@@ -23,10 +25,9 @@ def from_generalist(generalist: ConvNet, subset: Int[Tensor, "special"], kind: K
     """
     classes = len(subset) + 1 if kind == "dustbin" else generalist.classes
     net = ConvNet(generalist.channels, generalist.width, classes, generalist.seed, generalist.dtype)
-    state = {name: value.clone() for name, value in generalist.state_dict().items()}
+    state = {name: value.cpu().clone() for name, value in generalist.state_dict().items()}
     if kind == "dustbin":
-        rest = torch.ones(generalist.classes, dtype=torch.bool)
-        rest[subset] = False
+        rest = outside(subset, generalist.classes)
         weight, bias = state["head.weight"], state["head.bias"]
         state["head.weight"] = torch.cat([weight[subset], weight[rest].mean(0, keepdim=True)])
         state["head.bias"] = torch.cat([bias[subset], bias[rest].mean(0, keepdim=True) + math.log(int(rest.sum()))])
@@ -34,11 +35,44 @@ def from_generalist(generalist: ConvNet, subset: Int[Tensor, "special"], kind: K
     return net
 
 
+def outside(subset: Int[Tensor, "special"], classes: int) -> Bool[Tensor, "classes"]:
+    """The classes that are not special."""
+    rest = torch.ones(classes, dtype=torch.bool)
+    rest[subset] = False
+    return rest
+
+
 def dustbin_labels(labels: Int[Tensor, "case"], subset: Int[Tensor, "special"], classes: int) -> Int[Tensor, "case"]:
     """Positions in ``subset``; its length, the dustbin's, for all other classes."""
     position = torch.full((classes,), len(subset))
     position[subset] = torch.arange(len(subset))
     return position[labels]
+
+
+def half_special(
+    labels: Int[Tensor, "case"], subset: Int[Tensor, "special"], seed: int, batch: int, special: int
+) -> list[Order]:
+    """Section 5.2: the orders of the special cases, ``special`` of them in a batch, and of the others."""
+    own = torch.isin(labels, subset)
+    return [Order(seed, own.nonzero()[:, 0], special), Order(seed, (~own).nonzero()[:, 0], batch - special)]
+
+
+def corrected(
+    logits: Float[Tensor, "case outputs"],
+    subset: Int[Tensor, "special"],
+    kind: Kind,
+    special_share_in_training: float,
+    special_share_in_truth: float,
+) -> Float[Tensor, "case outputs"]:
+    """A specialist's probabilities with the oversampling of its classes undone (section 5.2).
+
+    A full softmax has the dustbin's correction added to each of the classes that are not special.
+    """
+    raised = torch.zeros(logits.shape[-1])
+    raised[len(subset) if kind == "dustbin" else outside(subset, logits.shape[-1])] = dustbin_correction(
+        special_share_in_training, special_share_in_truth
+    )
+    return (logits + raised).softmax(-1)
 
 
 def soft_regularised_loss(

@@ -1,5 +1,6 @@
 """How the runs of the specialists experiment are made: trained, or combined by equation 5."""
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields, is_dataclass
 from pathlib import Path
@@ -16,7 +17,7 @@ from repro.core.noise import Order, generator
 from repro.core.recipe import Recipe
 from repro.core.runner import Runner
 from repro.data.images import ImageData, ImageSet
-from repro.data.mnist import data_folder
+from repro.data.place import data_folder
 from repro.errors import UserError
 from repro.specialists import clustering, inference, measure, nets
 from repro.specialists.runs import Combined, Ensemble, Net, Run, Specialist
@@ -41,8 +42,10 @@ class SpecialistsRunner(Runner):
     data: ImageData
     _keys: dict[Run, str] = field(default_factory=dict)
     _subsets: dict[tuple, list[tuple[int, ...]]] = field(default_factory=dict)
-    # The teacher last asked about the training images, and what it said: many students ask in a row.
-    _teacher: tuple[Run | None, Tensor | None] = (None, None)
+    _counted: set[str] = field(default_factory=set)
+    # The net last asked about whole parts of the data, and what it said: many ask the same in a row.
+    _asked: Run | None = None
+    _said: dict[str, Tensor] = field(default_factory=dict)
 
     @property
     def data_digest(self) -> str:
@@ -79,15 +82,20 @@ class SpecialistsRunner(Runner):
 
     def carry_out(self, runs: list[Run]) -> list[dict[str, Any]]:
         """As every runner does; what is finished already is no work ahead."""
-        done = [run for run in runs if self.kept.record(self.key(run)) is not None]
-        self.watch.expect(-sum(self.flops(run) for run in done))
+        new = [run for run in runs if self.key(run) not in self._counted]
+        self._counted |= {self.key(run) for run in new}
+        self.watch.expect(-sum(self.flops(run) for run in new if self.is_finished(run)))
         return super().carry_out(runs)
+
+    def is_finished(self, run: Run) -> bool:
+        """Whether there is a record of it."""
+        return self.kept.record(self.key(run)) is not None
 
     def subsets(self, generalist: Net, method: str, count: int, size: int) -> list[tuple[int, ...]]:
         """Class subsets from the generalist's predictions on training images, labels unseen (section 5.3)."""
         wanted = (generalist, method, count, size)
         if wanted not in self._subsets:
-            probabilities = self.teacher_logits(generalist).exp()
+            probabilities = self.on_part(generalist, "train").exp()
             found = clustering.assign(method, probabilities, count, size, generalist.seed)
             self._subsets[wanted] = [tuple(subset) for subset in found.tolist()]
         return self._subsets[wanted]
@@ -96,9 +104,8 @@ class SpecialistsRunner(Runner):
         """The arithmetic of training; next to nothing where nothing is trained."""
         if not isinstance(run, Net | Specialist):
             return 1.0
-        width = run.width if isinstance(run, Net) else run.generalist.width
         shape = self.data.train.images.shape
-        each = 6 * count_conv_multiply_adds(shape[1], width, len(self.data.classes), shape[-1])
+        each = 6 * count_conv_multiply_adds(shape[1], run.width, len(self.data.classes), shape[-1])
         return each * run.recipe.batch * run.recipe.steps(self.cases_in_pass(run))
 
     def cases_in_pass(self, run: Net | Specialist) -> int:
@@ -109,30 +116,30 @@ class SpecialistsRunner(Runner):
         return round(special / run.special_share)
 
     def make(self, run: Run) -> None:
-        """Train or combine, and keep the record."""
-        key = self.key(run)
+        """Train or combine, measure, and keep the record."""
         tensors: dict[str, Tensor] = {}
         curve: list[Any] = []
-        seconds = 0.0
+        earlier, start = 0.0, time.monotonic()
         if isinstance(run, Net | Specialist):
             self.watch.now(f"{run.role}, seed {run.seed}")
             training = self.training(run)
-            curve, seconds = self.train(run, training)
-            tensors = {name: value[None] for name, value in training.net.state_dict().items()}
-            logits = training.net.logits
-            found = (
-                measure.specialist(run, logits, self.data)
-                if isinstance(run, Specialist)
-                else measure.net(logits, self.data)
-            )
+            earlier = training.seconds
+            self.train(run, training)
+            curve, net = training.history, training.net
+            tensors = {name: value[None] for name, value in net.state_dict().items()}
+        if isinstance(run, Specialist):
+            found = measure.specialist(run, net.logits, lambda part: self.on_part(run.generalist, part), self.data)
+        elif isinstance(run, Net):
+            found = measure.net(net.logits, self.data)
         elif isinstance(run, Combined):
             found = measure.combined(run, lambda cases: self.combine(run, cases), self.data)
         else:
             found = measure.ensemble(run, lambda cases: self.log_probabilities(run, cases), self.data)
-        self.kept.add(key, [self.record(run, self.settings_of(run), found, curve, seconds)], tensors)
+        seconds = earlier + time.monotonic() - start
+        self.kept.add(self.key(run), [self.record(run, self.settings_of(run), found, curve, seconds)], tensors)
 
-    def train(self, run: Net | Specialist, training: ImageTraining) -> tuple[list[Any], float]:
-        """Train to the end; the curve of (epoch, training loss), and the seconds it took."""
+    def train(self, run: Net | Specialist, training: ImageTraining) -> None:
+        """Train to the end; the history becomes the curve of (epoch, training loss)."""
         flops = self.flops(run) / training.steps
         self.watch.expect(-flops * training.step)  # done in an earlier sitting
         looks = self.settings.curve_points if isinstance(run, Net) else 1
@@ -142,7 +149,6 @@ class SpecialistsRunner(Runner):
                     f"{run.role}, seed {run.seed}: training diverged (the loss is not finite); lower its learning_rate"
                 )
             training.history.append([round(snapshot.epoch, 3), float(f"{float(snapshot.loss):.4g}")])
-        return training.history, training.seconds
 
     def training(self, run: Net | Specialist) -> ImageTraining:
         """A net at its start or at its checkpoint, on the training split."""
@@ -157,62 +163,53 @@ class SpecialistsRunner(Runner):
     def _from_scratch(self, run: Net) -> Start:
         """A net over all classes: on hard targets, or on its teacher's soft ones."""
         train, classes = self.data.train, len(self.data.classes)
-        net = ConvNet(train.images.shape[1], run.width, classes, run.seed)
-        orders = [Order(run.seed, torch.arange(len(train)), run.recipe.batch)]
+        net = ConvNet(train.images.shape[1], run.width, classes, run.draw)
+        orders = [Order(run.draw, torch.arange(len(train)), run.recipe.batch)]
         if run.teacher is None:
             return net, orders, train.labels, _hard, None
-
-        temperature, hard_weight = (
-            torch.tensor([value], device=self.compute.device) for value in (run.temperature, run.hard_weight)
-        )
+        learned = (run.temperature, run.hard_weight)
+        temperature, hard_weight = (torch.tensor([value], device=self.compute.device) for value in learned)
 
         def distilled(logits: Tensor, labels: Tensor, teacher: Tensor) -> Tensor:
             return distillation_loss(logits, teacher, labels, temperature, hard_weight)
 
-        return net, orders, train.labels, distilled, self.teacher_logits(run.teacher)
+        return net, orders, train.labels, distilled, self.on_part(run.teacher, "train")
 
     def _from_generalist(self, run: Specialist) -> Start:
         """A specialist: half of a batch (by default) from its own classes, half from the others."""
-        train, classes, subset = self.data.train, len(self.data.classes), torch.tensor(run.subset)
-        own = torch.isin(train.labels, subset)
-        if not bool(own.any()) or bool(own.all()):
-            raise UserError(
-                f"specialists.size: specialist {run.number} has no training images "
-                f"{'outside' if bool(own.all()) else 'of'} its {len(subset)} classes"
-            )
-        special = round(run.recipe.batch * run.special_share)
-        orders = [
-            Order(run.seed, own.nonzero()[:, 0], special),
-            Order(run.seed, (~own).nonzero()[:, 0], run.recipe.batch - special),
-        ]
+        labels, classes, subset = self.data.train.labels, len(self.data.classes), torch.tensor(run.subset)
+        orders = nets.half_special(labels, subset, run.generalist.draw, run.recipe.batch, run.special_in_batch)
+        for order, where in zip(orders, ("of", "outside"), strict=True):
+            if not len(order.cases):
+                raise UserError(
+                    f"specialists.size: there are no training images {where} the classes of specialist {run.number}"
+                )
         net = nets.from_generalist(self.net_of(run.generalist), subset, run.kind)
         if run.kind == "dustbin":
-            return net, orders, nets.dustbin_labels(train.labels, subset, classes), _hard, None
+            return net, orders, nets.dustbin_labels(labels, subset, classes), _hard, None
         if run.kind == "full softmax, hard targets":
-            return net, orders, train.labels, _hard, None
-        chosen = torch.zeros(classes, dtype=torch.bool, device=self.compute.device)
-        chosen[subset] = True
+            return net, orders, labels, _hard, None
+        special = ~nets.outside(subset, classes).to(self.compute.device)
 
         def regularised(logits: Tensor, labels: Tensor, teacher: Tensor) -> Tensor:
-            return nets.soft_regularised_loss(logits, teacher, labels, chosen, run.temperature, run.hard_weight)
+            return nets.soft_regularised_loss(logits, teacher, labels, special, run.temperature, run.hard_weight)
 
-        return net, orders, train.labels, regularised, self.teacher_logits(run.generalist)
+        return net, orders, labels, regularised, self.on_part(run.generalist, "train")
 
     def net_of(self, run: Net | Specialist) -> ConvNet:
         """A finished net."""
-        classes, generalist = len(self.data.classes), run
-        if isinstance(run, Specialist):
-            generalist = run.generalist
-            classes = len(run.subset) + 1 if run.kind == "dustbin" else classes
-        net = ConvNet(self.data.train.images.shape[1], generalist.width, classes, run.seed)
+        classes = self._outputs(run) if isinstance(run, Specialist) else len(self.data.classes)
+        net = ConvNet(self.data.train.images.shape[1], run.width, classes, run.seed)
         net.load_state_dict({name: value[0] for name, value in self.tensors_of(run).items()})
         return net.to(self.compute.device)
 
-    def teacher_logits(self, run: Run) -> Tensor:
-        """What a run says of the training images, as they are."""
-        if self._teacher[0] != run:
-            self._teacher = (run, self.log_probabilities(run, self.data.train))
-        return self._teacher[1]
+    def on_part(self, run: Run, part: str) -> Tensor:
+        """What a run says of the images of a part of the data, as they are."""
+        if self._asked != run:
+            self._asked, self._said = run, {}
+        if part not in self._said:
+            self._said[part] = self.log_probabilities(run, getattr(self.data, part))
+        return self._said[part]
 
     def log_probabilities(self, run: Run, cases: ImageSet) -> Tensor:
         """What a run says of images: log-probabilities of shape (case, classes), which serve as logits."""
@@ -242,14 +239,11 @@ class SpecialistsRunner(Runner):
         return len(run.subset) + 1 if run.kind == "dustbin" else len(self.data.classes)
 
     def corrected_probabilities(self, run: Specialist, images: Tensor) -> Tensor:
-        """A specialist's probabilities for images, the oversampling of its classes undone (section 5.2)."""
-        labels, subset = self.data.train.labels, torch.tensor(run.subset)
-        share = float(torch.isin(labels, subset).double().mean())
-        correction = inference.dustbin_correction(round(run.recipe.batch * run.special_share) / run.recipe.batch, share)
+        """A specialist's probabilities for images, the oversampling of its classes undone."""
+        subset = torch.tensor(run.subset)
+        truth = float(torch.isin(self.data.train.labels, subset).double().mean())
         logits = self.net_of(run).logits(images)[0]
-        others = torch.ones(logits.shape[-1], dtype=torch.bool)
-        others[slice(len(subset)) if run.kind == "dustbin" else subset] = False
-        return (logits + correction * others).softmax(-1)
+        return nets.corrected(logits, subset, run.kind, run.special_in_batch / run.recipe.batch, truth)
 
 
 def _hard(logits: Tensor, labels: Tensor, _: Tensor | None) -> Tensor:
@@ -276,7 +270,7 @@ def load(data: Data, folder_setting: Path | None) -> ImageData:
         return icons.load()
     if data.source == "cifar100":
         return cifar100.load(data_folder(folder_setting))
-    return folder.load(data.folder, data.resize)
+    return folder.load(data.folder, data.resize, data.mirrored)
 
 
 def fewer(data: ImageData, count: int) -> ImageData:

@@ -3,12 +3,16 @@
 from dataclasses import dataclass
 
 from repro.core.recipe import Recipe
-from repro.specialists import nets
+from repro.specialists.nets import Kind
+from repro.specialists.settings import Method
 
 
 @dataclass(frozen=True)
 class Net:
-    """A net over all classes, trained from its seed: a generalist, or a student of ``teacher``."""
+    """A net over all classes, trained from its seed: a generalist, or a student of ``teacher``.
+
+    ``number`` tells further nets of one seed of the pipeline apart: they differ in initial weights and order.
+    """
 
     role: str
     width: int
@@ -17,17 +21,24 @@ class Net:
     teacher: "Net | Combined | None" = None
     temperature: float = 1.0
     hard_weight: float = 1.0
+    number: int = 0
+
+    @property
+    def draw(self) -> int:
+        """What its initial weights and its order of cases are drawn from."""
+        return self.seed + 1000 * self.number
 
 
 @dataclass(frozen=True)
 class Specialist:
-    """A net on the special classes ``subset``, started from the generalist."""
+    """A net on the special classes ``subset``, started from the generalist; the ``number``-th of its ``method``."""
 
     role: str
     number: int
     generalist: Net
     subset: tuple[int, ...]
-    kind: nets.Kind
+    method: Method
+    kind: Kind
     recipe: Recipe
     special_share: float
     temperature: float = 1.0
@@ -37,6 +48,16 @@ class Specialist:
     def seed(self) -> int:
         """The generalist's."""
         return self.generalist.seed
+
+    @property
+    def special_in_batch(self) -> int:
+        """Special cases in each batch."""
+        return round(self.recipe.batch * self.special_share)
+
+    @property
+    def width(self) -> int:
+        """The generalist's."""
+        return self.generalist.width
 
 
 @dataclass(frozen=True)

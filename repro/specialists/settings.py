@@ -1,7 +1,7 @@
 """The settings of the specialists experiment; ``paper_configs/specialists/*.toml`` hold their values."""
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
@@ -9,6 +9,19 @@ from repro.config import Settings
 from repro.core.recipe import Recipe
 
 Method = Literal["k-means", "spectral", "random"]
+Positive = Annotated[int, Field(ge=1, le=100_000)]
+Few = Annotated[int, Field(ge=1, le=10)]
+
+
+class ConvRecipe(Recipe):
+    """A recipe for convolutional nets, which have neither dropout nor a bound on norms, and train to the end."""
+
+    @model_validator(mode="after")
+    def _known(self) -> "ConvRecipe":
+        for name in ("max_norm", "drop_input", "drop_hidden", "patience"):
+            if getattr(self, name):
+                raise ValueError(f"{name} should be left out for convolutional nets")
+        return self
 
 
 class Data(Settings):
@@ -17,11 +30,14 @@ class Data(Settings):
     source: Literal["icons", "cifar100", "folder"] = "icons"
     folder: Path | None = Field(None, description="for folder: holds train/<class>/ and test/<class>/")
     resize: int | None = Field(None, ge=8, le=256, description="for folder: make all images squares of so many pixels")
+    mirrored: bool = Field(True, description="for folder: an image and its mirror image are of one class")
 
     @model_validator(mode="after")
     def _named(self) -> "Data":
         if (self.source == "folder") != (self.folder is not None):
             raise ValueError("data.folder should be given when data.source is folder, and only then")
+        if self.source != "folder" and (self.resize is not None or not self.mirrored):
+            raise ValueError("data.resize and data.mirrored should be given only when data.source is folder")
         return self
 
 
@@ -29,7 +45,7 @@ class Generalist(Settings):
     """The net that knows all classes."""
 
     width: int = Field(ge=1, le=1024, description="channels in the first stage; the last has four times as many")
-    recipe: Recipe
+    recipe: ConvRecipe
 
 
 class Specialists(Settings):
@@ -40,7 +56,13 @@ class Specialists(Settings):
     method: Method = "k-means"
     special_share: float = Field(0.5, gt=0, lt=1, description="share of a batch from the special classes")
     active: int = Field(1, ge=1, le=10, description="n: the generalist's most probable classes that call specialists")
-    recipe: Recipe = Field(description="a pass is every special case once, with the others that go with it")
+    recipe: ConvRecipe = Field(description="a pass is every special case once, with the others that go with it")
+
+    @model_validator(mode="after")
+    def _both_kinds(self) -> "Specialists":
+        if not 0 < round(self.recipe.batch * self.special_share) < self.recipe.batch:
+            raise ValueError("special_share should leave special cases and others in a batch of recipe.batch")
+        return self
 
 
 class SoftTargets(Settings):
@@ -54,11 +76,11 @@ class Studies(Settings):
     """What is varied, one thing at a time; all but ``active`` and ``counts`` use the first ``count`` subsets."""
 
     count: int = Field(ge=1)
-    active: tuple[int, ...] = (1, 2, 3)
-    counts: tuple[int, ...] = Field(min_length=1, description="with so many of the specialists")
-    sizes: tuple[int, ...] = ()
+    active: tuple[Few, ...] = (1, 2, 3)
+    counts: tuple[Positive, ...] = Field((), description="with so many of the specialists")
+    sizes: tuple[Positive, ...] = ()
     methods: tuple[Method, ...] = ()
-    widths: tuple[int, ...] = Field((), description="other widths of the generalist, with its recipe")
+    widths: tuple[Positive, ...] = Field((), description="other widths of the generalist, with its recipe")
 
 
 class DistilledBack(Settings):
@@ -66,7 +88,8 @@ class DistilledBack(Settings):
 
     temperature: float = Field(gt=0, allow_inf_nan=False)
     hard_weight: float = Field(ge=0, le=1)
-    recipe: Recipe = Field(description="of the distilled nets and of the one on hard targets beside them")
+    recipe: ConvRecipe = Field(description="of the distilled nets")
+    longer: float = Field(gt=0, le=10_000, description="passes of the control: the same recipe on hard targets")
 
 
 class SpecialistsSettings(Settings):
@@ -81,7 +104,7 @@ class SpecialistsSettings(Settings):
     soft_targets: SoftTargets
     studies: Studies
     distilled_back: DistilledBack
-    more_generalists: int = Field(ge=0, le=100, description="trained for the ensembles of equal cost")
+    more_generalists: int = Field(ge=0, le=100, description="of each seed, trained for the ensembles of equal cost")
 
     @model_validator(mode="after")
     def _consistent(self) -> "SpecialistsSettings":
