@@ -7,7 +7,7 @@ ARGS ?=
 .PHONY: help mnist mnist-choice specialists report bench test lint clean
 
 help:
-	@echo 'make mnist         section 3 on MNIST, the paper profile (about an hour on 2 cores)'
+	@echo 'make mnist         section 3 on MNIST, the paper profile (an hour to two on 2 cores, by the processor)'
 	@echo 'make mnist ARGS="--profile quick"    the same in a few minutes; --profile smoke in seconds'
 	@echo 'make specialists   sections 5 and 6.1 on the embedded icons; --profile cifar100, quick, smoke as above'
 	@echo 'make mnist-choice  the recipes that the paper profile was chosen from, on the validation split'
