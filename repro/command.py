@@ -59,10 +59,10 @@ def opened(
             "config": str(path if options.profile.endswith(".toml") else config.CONFIGS / experiment / path.name),
             "commit": commit(),
         }  # fmt: skip
-        watch.say(f"{experiment}, profile {path.stem}: {chosen.device.type}, {chosen.precision}; "
-                  f"runs are kept in {kept.folder}, results go to {out / 'results'}")  # fmt: skip
         runner = make_runner(settings, kept=kept, compute=chosen, watch=watch, about=about)
         runner.finished_only = options.finished_only
+        watch.say(f"{experiment}, profile {path.stem}: {chosen.device.type}, {chosen.precision}; "
+                  f"runs are kept in {kept.folder}, results go to {out / 'results'}")  # fmt: skip
         yield settings, runner
 
 

@@ -8,9 +8,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from repro.errors import UserError
-from repro.specialists import clustering, nets
-from repro.specialists.runner import SpecialistsRunner
+from repro.specialists import nets
+from repro.specialists.runner import SpecialistsRunner, check
 from repro.specialists.runs import Combined, Ensemble, Net, Specialist
 from repro.specialists.settings import SpecialistsSettings
 
@@ -33,20 +32,6 @@ def run(settings: SpecialistsSettings, runner: SpecialistsRunner, headline: Call
     for study in (soft_targets, distilled_back, ensembles, methods, sizes, widths):
         for seed in seeds:
             study(settings, runner, seed)
-
-
-def check(settings: SpecialistsSettings, classes: int) -> None:
-    """Refuse subsets that these classes do not bear, before anything is trained.
-
-    Raises:
-        UserError: fewer than three classes, a subset of all classes, or more specialists than classes.
-    """
-    if classes < 3:
-        raise UserError(f"data: specialists need three classes or more, not {classes}")
-    clustering.check(classes, settings.specialists.count, settings.specialists.size)
-    for size in settings.studies.sizes:
-        if not 2 <= size < classes:
-            raise UserError(f"setting studies.sizes: should be 2 to {classes - 1} with {classes} classes, not {size}")
 
 
 def generalist_run(settings: SpecialistsSettings, seed: int, width: int | None = None) -> Net:

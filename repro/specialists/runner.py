@@ -255,11 +255,26 @@ def make_runner(folder_setting: Path | None) -> Callable[..., SpecialistsRunner]
 
     def make(settings: SpecialistsSettings, **shared: Any) -> SpecialistsRunner:
         data = load(settings.data, folder_setting)
+        check(settings, len(data.classes))
         if settings.train_cases and settings.train_cases < len(data.train):
             data = fewer(data, settings.train_cases)
         return SpecialistsRunner(settings=settings, data=data, **shared)
 
     return make
+
+
+def check(settings: SpecialistsSettings, classes: int) -> None:
+    """Refuse subsets that these classes do not bear, before anything is trained.
+
+    Raises:
+        UserError: fewer than three classes, a subset of all classes, or more specialists than classes.
+    """
+    if classes < 3:
+        raise UserError(f"data: specialists need three classes or more, not {classes}")
+    clustering.check(classes, settings.specialists.count, settings.specialists.size)
+    for size in settings.studies.sizes:
+        if not 2 <= size < classes:
+            raise UserError(f"setting studies.sizes: should be 2 to {classes - 1} with {classes} classes, not {size}")
 
 
 def load(data: Data, folder_setting: Path | None) -> ImageData:
