@@ -54,6 +54,11 @@ def interval(estimate: Estimate, form: str = ".1f") -> str:
     return "–" if estimate.low is None else f"[{estimate.low:{form}}, {estimate.high:{form}}]"
 
 
+def signed(estimate: Estimate) -> str:
+    """A difference with its sign and its interval."""
+    return f"{estimate.value:+.2f} {interval(estimate, '.2f')}"
+
+
 def positive(estimate: Estimate) -> bool:
     """The whole interval above zero; false where there is none."""
     return estimate.low is not None and estimate.low > 0

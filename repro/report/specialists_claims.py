@@ -8,7 +8,7 @@ from scipy.stats import spearmanr
 from repro.core import metrics, stats
 from repro.core.stats import Estimate
 from repro.report.records import Record
-from repro.report.section import Finding, interval, positive, select
+from repro.report.section import Finding, interval, positive, select, signed
 
 MAIN = "with specialists"
 COVER = ("0", "1", "2", "3", "4", "5", "6", "7", "8", "9", "10plus")
@@ -117,9 +117,9 @@ def findings(records: list[Record]) -> list[Finding]:
         Finding("specialists.baseline_acc", stats.mean_interval(found.accuracy(0)), True),
         Finding("specialists.baseline_conditional", stats.mean_interval(found.conditional(0)), True),
         Finding("specialists.with_acc", stats.mean_interval(found.accuracy(1)), positive(difference),
-                f"paired difference {_signed(difference)} points"),
+                f"paired difference {signed(difference)} points"),
         Finding("specialists.with_conditional", stats.mean_interval(found.conditional(1)), positive(conditional),
-                f"paired difference {_signed(conditional)} points"),
+                f"paired difference {signed(conditional)} points"),
         Finding("specialists.relative_gain", relative, positive(relative),
                 f"interval over seeds; over test images {interval(percent(images), '.2f')}"),
     ]  # fmt: skip
@@ -160,7 +160,7 @@ def _soft_regulariser(records: list[Record]) -> list[Finding]:
         return []
     ours = stats.paired_difference(soft.accuracy(1), dustbin.accuracy(1))
     without = stats.paired_difference(hard.accuracy(1), dustbin.accuracy(1))
-    note = f"full softmax on hard targets alone: {_signed(without)}; {studied(records)} specialists each"
+    note = f"full softmax on hard targets alone: {signed(without)}; {studied(records)} specialists each"
     return [Finding("specialists.soft_regulariser", ours, positive(ours), note)]
 
 
@@ -175,12 +175,8 @@ def _distilled_back(records: list[Record]) -> list[Finding]:
         return []
     ours = stats.paired_difference(back, generalist)
     notes = [
-        f"minus {role}: {_signed(stats.paired_difference(back, other))}"
+        f"minus {role}: {signed(stats.paired_difference(back, other))}"
         for role in ("distilled from the generalist", "hard targets, longer")
         if len(other := accuracy(records, role)) == len(back)
     ]
     return [Finding("specialists.distilled_back", ours, positive(ours), "; ".join(notes))]
-
-
-def _signed(estimate: Estimate) -> str:
-    return f"{estimate.value:+.2f} {interval(estimate, '.2f')}"

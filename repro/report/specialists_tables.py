@@ -11,7 +11,7 @@ from repro.core import stats
 from repro.core.stats import Estimate
 from repro.report import specialists_claims as claims
 from repro.report.records import Record
-from repro.report.section import interval, select
+from repro.report.section import interval, select, signed
 from repro.report.specialists_claims import COVER, MAIN, Gain
 
 DEVELOPMENT = "paper (development set)"
@@ -122,20 +122,16 @@ def _study(found: list[Record], role: str, name: str) -> dict[str, Any]:
         "active on average": f"{np.mean([r['metrics']['test_mean_active'] for r in found]):.2f}",
         "generalist": f"{np.mean(change.accuracy(0)):.2f}",
         "with specialists": f"{np.mean(change.accuracy(1)):.2f}",
-        "gain, points": _signed(overall),
-        "relative gain, %": _signed(relative),
-        "conditional gain, points": _signed(conditional),
-        "gain on validation, points": _signed(_difference(on_validation)),
+        "gain, points": signed(overall),
+        "relative gain, %": signed(relative),
+        "conditional gain, points": signed(conditional),
+        "gain on validation, points": signed(_difference(on_validation)),
         "seeds": overall.count,
     }
 
 
 def _difference(change: Gain) -> Estimate:
     return stats.paired_difference(change.accuracy(1), change.accuracy(0))
-
-
-def _signed(estimate: Estimate) -> str:
-    return f"{estimate.value:+.2f} {interval(estimate, '.2f')}"
 
 
 def kinds(records: list[Record]) -> pd.DataFrame:
@@ -164,8 +160,8 @@ def _kind_row(name: str, nets: list[Record], when: str, change: Gain | None) -> 
         "number": max(r["settings"]["number"] for r in nets) + 1 if change else "–",
         "within their classes, train": f"{np.mean(train):.2f}",
         "within their classes, test": f"{np.mean(test):.2f} {interval(stats.mean_interval(test), '.2f')}",
-        "train minus test, points": _signed(stats.paired_difference(train, test)),
-        "gain of accuracy, points": _signed(_difference(change)) if change else "–",
+        "train minus test, points": signed(stats.paired_difference(train, test)),
+        "gain of accuracy, points": signed(_difference(change)) if change else "–",
         "seeds": len(test),
     }
 
@@ -193,7 +189,7 @@ def distilled_back(records: list[Record]) -> pd.DataFrame:
     rows = []
     for name, values, epochs in nets:
         if values and len(values) == len(generalist):
-            difference = "–" if name == "generalist" else _signed(stats.paired_difference(values, generalist))
+            difference = "–" if name == "generalist" else signed(stats.paired_difference(values, generalist))
             accuracy = stats.mean_interval(values)
             rows.append(
                 {
@@ -257,7 +253,7 @@ def equal_cost(records: list[Record]) -> pd.DataFrame:
                 "cost of use, generalists": f"{used:.2f}",
                 "nearest in cost": ", ".join(label for label, system in nearest.items() if system == name) or "–",
                 "accuracy": f"{accuracy.value:.2f} {interval(accuracy, '.2f')}",
-                "with specialists minus this, points": "–" if values is ours else _signed(ahead),
+                "with specialists minus this, points": "–" if values is ours else signed(ahead),
                 "seeds": accuracy.count,
             }
         )

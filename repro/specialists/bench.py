@@ -11,7 +11,6 @@ from torchvision import transforms
 
 from repro.core.compute import Compute
 from repro.core.conv import ConvNet, ImageTraining
-from repro.core.distill import hard_target_loss
 from repro.core.noise import Order, generator
 from repro.core.recipe import Recipe
 from repro.core.timing import Side, Steps, clock
@@ -45,7 +44,7 @@ def _generalist(settings: SpecialistsSettings, data: ImageData, compute: Compute
     train = data.train
     net = ConvNet(train.images.shape[1], settings.generalist.width, len(data.classes), 0)
     order = Order(0, torch.arange(len(train)), recipe.batch)
-    return ImageTraining(net, [order], train.images, train.labels, _hard, recipe, compute, len(train))
+    return ImageTraining(net, [order], train.images, train.labels, nets.hard_objective, recipe, compute, len(train))
 
 
 def _specialists(settings: SpecialistsSettings, data: ImageData, compute: Compute) -> Steps:
@@ -58,12 +57,8 @@ def _specialists(settings: SpecialistsSettings, data: ImageData, compute: Comput
     net = nets.from_generalist(generalist, subset, "dustbin")
     labels = nets.dustbin_labels(train.labels, subset, len(data.classes))
     cases = round(len(train) * len(subset) / len(data.classes) / own.special_share)
-    training = ImageTraining(net, orders, train.images, labels, _hard, own.recipe, compute, cases)
+    training = ImageTraining(net, orders, train.images, labels, nets.hard_objective, own.recipe, compute, cases)
     return Steps(training, STEPS, own.count * own.recipe.steps(cases) / STEPS)
-
-
-def _hard(logits: torch.Tensor, labels: torch.Tensor, _: torch.Tensor | None) -> torch.Tensor:
-    return hard_target_loss(logits, labels)
 
 
 def fewest(arrives: Callable[[int], bool]) -> int:

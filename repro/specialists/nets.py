@@ -6,10 +6,9 @@ from typing import Literal
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
-from torch.nn import functional as F
 
 from repro.core.conv import ConvNet
-from repro.core.distill import hard_target_loss
+from repro.core.distill import hard_target_loss, soft_target_loss
 from repro.core.noise import Order
 from repro.specialists.inference import dustbin_correction
 
@@ -75,6 +74,13 @@ def corrected(
     return (logits + raised).softmax(-1)
 
 
+def hard_objective(
+    logits: Float[Tensor, "models batch classes"], labels: Int[Tensor, "batch"], _: Tensor | None
+) -> Float[Tensor, "models"]:
+    """Hard targets alone, as an objective that is handed a teacher's logits and needs none."""
+    return hard_target_loss(logits, labels)
+
+
 def soft_regularised_loss(
     student: Float[Tensor, "models batch classes"],
     generalist: Float[Tensor, "batch classes"],
@@ -89,7 +95,5 @@ def soft_regularised_loss(
     themselves, so that the generalist says how these classes compare and the labels alone say how likely a
     special one is.
     """
-    log_q = F.log_softmax(student[..., ~special] / temperature, dim=-1)
-    log_p = F.log_softmax(generalist[..., ~special] / temperature, dim=-1)
-    soft = temperature**2 * (log_p.exp() * (log_p - log_q)).sum(-1).mean(-1)
+    soft = soft_target_loss(student[..., ~special], generalist[..., ~special], temperature)
     return (1 - hard_weight) * soft + hard_weight * hard_target_loss(student, labels)

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from repro.core import store
 from repro.core.conv import ConvNet, ImageTraining, Objective, count_conv_multiply_adds
-from repro.core.distill import arithmetic_mean, distillation_loss, hard_target_loss
+from repro.core.distill import arithmetic_mean, distillation_loss
 from repro.core.executor import Job
 from repro.core.noise import Order, generator
 from repro.core.recipe import Recipe
@@ -166,7 +166,7 @@ class SpecialistsRunner(Runner):
         net = ConvNet(train.images.shape[1], run.width, classes, run.draw)
         orders = [Order(run.draw, torch.arange(len(train)), run.recipe.batch)]
         if run.teacher is None:
-            return net, orders, train.labels, _hard, None
+            return net, orders, train.labels, nets.hard_objective, None
         learned = (run.temperature, run.hard_weight)
         temperature, hard_weight = (torch.tensor([value], device=self.compute.device) for value in learned)
 
@@ -186,9 +186,9 @@ class SpecialistsRunner(Runner):
                 )
         net = nets.from_generalist(self.net_of(run.generalist), subset, run.kind)
         if run.kind == "dustbin":
-            return net, orders, nets.dustbin_labels(labels, subset, classes), _hard, None
+            return net, orders, nets.dustbin_labels(labels, subset, classes), nets.hard_objective, None
         if run.kind == "full softmax, hard targets":
-            return net, orders, labels, _hard, None
+            return net, orders, labels, nets.hard_objective, None
         special = ~nets.outside(subset, classes).to(self.compute.device)
 
         def regularised(logits: Tensor, labels: Tensor, teacher: Tensor) -> Tensor:
@@ -244,10 +244,6 @@ class SpecialistsRunner(Runner):
         truth = float(torch.isin(self.data.train.labels, subset).double().mean())
         logits = self.net_of(run).logits(images)[0]
         return nets.corrected(logits, subset, run.kind, run.special_in_batch / run.recipe.batch, truth)
-
-
-def _hard(logits: Tensor, labels: Tensor, _: Tensor | None) -> Tensor:
-    return hard_target_loss(logits, labels)
 
 
 def make_runner(folder_setting: Path | None) -> Callable[..., SpecialistsRunner]:
