@@ -183,7 +183,12 @@ def distilled_back(records: list[Record]) -> pd.DataFrame:
     generalist, change = claims.accuracy(records, "generalist"), claims.gain(records)
     roles = ("generalist", "hard targets, longer", "distilled from the generalist",
              "distilled from generalist and specialists")  # fmt: skip
-    nets = [(role, claims.accuracy(records, role), _epochs(select(records, role))) for role in roles]
+    before = _epochs(select(records, "generalist"))
+    nets = [
+        (role, claims.accuracy(records, role), before if role == "generalist" else f"{before} + {_epochs(found)}")
+        for role in roles
+        if (found := select(records, role))
+    ]
     if change is not None:
         nets.append(("generalist with specialists (the teacher)", change.accuracy(1), "–"))
     rows = []

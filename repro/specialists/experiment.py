@@ -122,20 +122,20 @@ def widths(settings: SpecialistsSettings, runner: SpecialistsRunner, seed: int) 
 
 
 def distilled_back(settings: SpecialistsSettings, runner: SpecialistsRunner, seed: int) -> None:
-    """Section 8: one net from generalist and specialists; from the generalist alone; on hard targets for longer."""
+    """Section 8: the generalist trained further, on what it and its specialists say together, on what it says
+    itself, and on hard targets alone."""
     back, width = settings.distilled_back, settings.generalist.width
     specialists = specialist_runs(settings, runner, seed)
     if not specialists:
         return
     generalist = specialists[0].generalist
     everyone = Combined(MAIN, generalist, tuple(specialists), settings.specialists.active)
-    learned = {"temperature": back.temperature, "hard_weight": back.hard_weight}
-    longer = back.recipe.model_copy(update={"epochs": back.longer})
+    learned = {"temperature": back.temperature, "hard_weight": back.hard_weight, "start": generalist}
     runner.carry_out(
         [
             Net("distilled from generalist and specialists", width, back.recipe, seed, everyone, **learned),
             Net("distilled from the generalist", width, back.recipe, seed, generalist, **learned),
-            Net("hard targets, longer", width, longer, seed),
+            Net("hard targets, longer", width, back.recipe, seed, start=generalist),
         ]
     )
 
@@ -166,6 +166,5 @@ def total_flops(settings: SpecialistsSettings, runner: SpecialistsRunner) -> flo
     one += specialists(few, width, own.size) * (2 + len(studies.methods))
     one += sum(specialists(few, width, size) for size in studies.sizes)
     one += sum(specialists(few, w, own.size) + flops(generalist_run(settings, 0, w)) for w in studies.widths)
-    back = flops(Net("", width, settings.distilled_back.recipe, 0))
-    one += back * (2 + settings.distilled_back.longer / settings.distilled_back.recipe.epochs)
+    one += 3 * flops(Net("", width, settings.distilled_back.recipe, 0))
     return seeds * (one + settings.more_generalists * flops(generalist_run(settings, 0)))

@@ -153,17 +153,17 @@ class SpecialistsRunner(Runner):
     def training(self, run: Net | Specialist) -> ImageTraining:
         """A net at its start or at its checkpoint, on the training split."""
         net, orders, labels, objective, teacher = (
-            self._from_scratch(run) if isinstance(run, Net) else self._from_generalist(run)
+            self._over_all_classes(run) if isinstance(run, Net) else self._from_generalist(run)
         )
         return ImageTraining(
             net, orders, self.data.train.images, labels, objective, run.recipe, self.compute,
             self.cases_in_pass(run), self.data.mirrored, teacher, self.kept.checkpoint(self.key(run)),
         )  # fmt: skip
 
-    def _from_scratch(self, run: Net) -> Start:
+    def _over_all_classes(self, run: Net) -> Start:
         """A net over all classes: on hard targets, or on its teacher's soft ones."""
         train, classes = self.data.train, len(self.data.classes)
-        net = ConvNet(train.images.shape[1], run.width, classes, run.draw)
+        net = self.net_of(run.start) if run.start else ConvNet(train.images.shape[1], run.width, classes, run.draw)
         orders = [Order(run.draw, torch.arange(len(train)), run.recipe.batch)]
         if run.teacher is None:
             return net, orders, train.labels, nets.hard_objective, None

@@ -9,9 +9,10 @@ from repro.specialists.settings import Method
 
 @dataclass(frozen=True)
 class Net:
-    """A net over all classes, trained from its seed: a generalist, or a student of ``teacher``.
+    """A net over all classes: a generalist, or a student of ``teacher``.
 
-    ``number`` tells further nets of one seed of the pipeline apart: they differ in initial weights and order.
+    It starts from new weights drawn from its seed, or from those of ``start``. ``number`` tells further
+    nets of one seed of the pipeline apart: they differ in initial weights and order.
     """
 
     role: str
@@ -21,6 +22,7 @@ class Net:
     teacher: "Net | Combined | None" = None
     temperature: float = 1.0
     hard_weight: float = 1.0
+    start: "Net | None" = None
     number: int = 0
 
     @property

@@ -84,12 +84,11 @@ class Studies(Settings):
 
 
 class DistilledBack(Settings):
-    """Generalist and specialists distilled into one net of the generalist's size."""
+    """Generalist and specialists distilled into one net of the generalist's size, which starts as the generalist."""
 
     temperature: float = Field(gt=0, allow_inf_nan=False)
     hard_weight: float = Field(ge=0, le=1)
-    recipe: ConvRecipe = Field(description="of the distilled nets")
-    longer: float = Field(gt=0, le=10_000, description="passes of the control: the same recipe on hard targets")
+    recipe: ConvRecipe = Field(description="of the distilled nets, and of their control on hard targets alone")
 
 
 class SpecialistsSettings(Settings):
