@@ -76,3 +76,18 @@ def test_packed_cases_come_back():
 def test_agreement_is_with_the_other_net():
     a = torch.tensor([[1.0, 0], [0, 1], [1, 0], [0, 1]])
     assert metrics.agreement(a, a) == 1 and metrics.agreement(a, a.flip(0)) == 0
+
+
+def test_an_interval_over_units_covers_the_truth_and_is_narrow_where_units_are_alike():
+    draw = np.random.default_rng(0)
+    share = lambda sums: sums[..., 0] / sums[..., 1]  # noqa: E731
+    covered = 0
+    for _ in range(100):
+        cases = draw.integers(50, 150, 40)
+        right = draw.binomial(cases, draw.beta(6, 4, 40))
+        found = stats.over_units(share, np.stack([right, cases]), draws=500)
+        covered += found.low <= 0.6 <= found.high
+    assert covered >= 85
+    alike = stats.over_units(share, np.stack([np.full(30, 3), np.full(30, 4)]))
+    assert alike.value == alike.low == alike.high == 0.75
+    assert stats.over_units(share, np.array([[3], [4]])).low is None

@@ -128,8 +128,7 @@ class Loop:
         """Keep each net's weights where its validation errors were fewest; true when it is time to stop."""
         if self.validation is None:
             return False
-        wrong = self.net.logits(self.validation.images).argmax(-1) != self.validation.labels
-        errors = wrong.sum(-1)
+        errors = self.validation_errors()
         better = errors < self.best_errors
         self.best_errors = torch.where(better, errors, self.best_errors)
         self.best_step = torch.where(better, self.step, self.best_step)
@@ -137,6 +136,10 @@ class Loop:
             self.best[name][better] = value[better]
         self._unimproved = 0 if bool(better.any()) else self._unimproved + 1
         return self.recipe.patience is not None and self._unimproved >= self.recipe.patience
+
+    def validation_errors(self) -> Int[Tensor, "models"]:
+        """How many validation cases each net has wrong."""
+        return (self.net.logits(self.validation.images).argmax(-1) != self.validation.labels).sum(-1)
 
     @property
     def seconds(self) -> float:

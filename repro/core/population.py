@@ -14,10 +14,17 @@ class Population(nn.Module):
 
     Member m is the net that a population of one with the same seed would be. The hidden layers multiply
     in ``dtype``; the last layer and its logits stay fp32, for at T = 20 the signal in a logit is smaller
-    than the rounding of bf16.
+    than the rounding of bf16. With thousands of classes, where the last layer is most of the arithmetic
+    and T is low, it may multiply in ``dtype`` too (``precise_logits`` false); its logits are fp32 all the same.
     """
 
-    def __init__(self, sizes: Sequence[int], seeds: Sequence[int], dtype: torch.dtype = torch.float32):
+    def __init__(
+        self,
+        sizes: Sequence[int],
+        seeds: Sequence[int],
+        dtype: torch.dtype = torch.float32,
+        precise_logits: bool = True,
+    ):
         """Draw the initial weights: N(0, 2 / fan-in) (He et al. 2015), zero biases.
 
         Args:
@@ -27,6 +34,7 @@ class Population(nn.Module):
         """
         super().__init__()
         self.sizes, self.seeds, self.dtype = tuple(sizes), tuple(seeds), dtype
+        self.precise_logits = precise_logits
         self.weights, self.biases = nn.ParameterList(), nn.ParameterList()
         for layer, (fan_in, fan_out) in enumerate(zip(sizes[:-1], sizes[1:], strict=True)):
             drawn = [
@@ -54,11 +62,12 @@ class Population(nn.Module):
         for layer, (weight, bias) in enumerate(zip(self.weights[:-1], self.biases[:-1], strict=True)):
             mask, scale = noise.hidden_mask(layer, hidden, weight.shape[-1]) if noise else (None, 1.0)
             hidden = HiddenLayer.apply(hidden, weight, bias, mask, scale)
-        return torch.baddbmm(self.biases[-1], hidden.float(), self.weights[-1])
+        last = torch.float32 if self.precise_logits else self.dtype
+        return torch.baddbmm(self.biases[-1].to(last), hidden.to(last), self.weights[-1].to(last)).float()
 
     def member(self, m: int) -> "Population":
         """A population of one with a copy of member m's weights."""
-        alone = Population(self.sizes, [self.seeds[m]], self.dtype)
+        alone = Population(self.sizes, [self.seeds[m]], self.dtype, self.precise_logits)
         alone.load_state_dict({name: value[m : m + 1] for name, value in self.state_dict().items()})
         return alone
 

@@ -1,6 +1,6 @@
 """Intervals and paired tests. All intervals are 95%."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 
@@ -63,6 +63,24 @@ def ratio_over_cases(numerator: np.ndarray, denominator: np.ndarray) -> Estimate
     would change, the nets being what they are.
     """
     return ratio_interval(*(np.asarray(values, dtype=float).mean(0) for values in (numerator, denominator)))
+
+
+def over_units(
+    statistic: Callable[[np.ndarray], np.ndarray], counts: np.ndarray, seed: int = 0, draws: int = 2000
+) -> Estimate:
+    """A statistic of sums over units, such as speakers, with its percentile interval over draws of units.
+
+    Args:
+        statistic: sums of shape (..., quantity) -> values of shape (...).
+        counts: of shape (quantity, unit); the same units are drawn for all quantities.
+    """
+    table = np.asarray(counts, dtype=float)
+    value, units = float(statistic(table.sum(1))), table.shape[1]
+    if units < 2:
+        return Estimate(value, None, None, units)
+    weights = np.random.default_rng(seed).multinomial(units, np.full(units, 1 / units), size=draws)
+    low, high = np.quantile(statistic(weights @ table.T), [0.5 - LEVEL / 2, 0.5 + LEVEL / 2])
+    return Estimate(value, float(low), float(high), units)
 
 
 def wilson(successes: int, cases: int) -> Estimate:

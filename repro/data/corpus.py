@@ -1,0 +1,178 @@
+"""Speech with transcripts: what every corpus becomes, and the reader of Kaldi data directories.
+
+    root/train/{wav.scp,text,utt2spk}    root/test/{wav.scp,text,utt2spk}    and, if you like, root/lexicon.txt
+
+``wav.scp`` names an audio file for each utterance, absolute or relative to ``root``; ``text`` its words,
+``utt2spk`` its speaker; ``lexicon.txt`` a word and its phones a line. Whatever cannot be used is left out, named
+and counted in ``Corpus.left_out``.
+"""
+
+import hashlib
+import re
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import soundfile
+import torch
+import torchaudio
+from jaxtyping import Float
+from torch import Tensor
+
+from repro.errors import UserError
+
+RATE = 16_000  # samples a second
+PARTS = ("train", "test")
+# A word is letters with apostrophes, dots or hyphens inside; anything else in a transcript is left out of it.
+WORD = re.compile(r"[^\W\d_]+(?:['’.\-][^\W\d_]+)*['’.]?")
+# Marks of noises and of speech that was not understood, as Kaldi's recipes write them.
+MARK = re.compile(r"<[^>]*>|\[[^\]]*\]")
+
+
+@dataclass(frozen=True)
+class Utterance:
+    """A recording, who speaks, and the words, in lower case."""
+
+    id: str
+    speaker: str
+    words: tuple[str, ...]
+    audio: Path
+
+
+@dataclass(frozen=True, eq=False)
+class Corpus:
+    """Utterances to train on and to test on, of different speakers.
+
+    ``lexicon`` holds the corpus's own pronunciations, phones without stress; ``left_out`` the utterances that
+    cannot be used, by reason, and ``remarked`` those that are used all the same, by what was done to them.
+    """
+
+    name: str
+    train: tuple[Utterance, ...]
+    test: tuple[Utterance, ...]
+    lexicon: dict[str, list[tuple[str, ...]]]
+    digest: str
+    synthetic: bool = False
+    left_out: dict[str, list[str]] = field(default_factory=dict)
+
+
+def kaldi(root: Path, name: str | None = None, synthetic: bool = False) -> Corpus:
+    """The corpus in a Kaldi data directory.
+
+    Raises:
+        UserError: a file is missing or is not what it should be, or nothing usable is left.
+    """
+    root = root.expanduser()
+    if not root.is_dir():
+        raise UserError(f"data.corpus: there is no folder {root}")
+    digest, left_out = hashlib.sha256(), defaultdict(list)
+    parts = {part: _utterances(root, part, left_out, digest) for part in PARTS}
+    lexicon = _lexicon(root / "lexicon.txt", digest)
+    heard_in_test = {one.speaker for one in parts["test"]}
+    for one in parts["train"]:
+        if one.speaker in heard_in_test:
+            left_out["speaker of test, left out of train"].append(one.id)
+    parts["train"] = [one for one in parts["train"] if one.speaker not in heard_in_test]
+    for part, found in parts.items():
+        if not found:
+            why = "; ".join(f"{len(ids)} with {reason}" for reason, ids in left_out.items())
+            raise UserError(f"data.corpus: {root / part} holds no usable utterance{f' ({why})' if why else ''}")
+    return Corpus(
+        name or root.name, tuple(parts["train"]), tuple(parts["test"]), lexicon, digest.hexdigest()[:16], synthetic,
+        dict(left_out),
+    )  # fmt: skip
+
+
+def read_audio(path: Path) -> tuple[Float[Tensor, "sample"], list[str]]:
+    """Samples at 16 kHz in -1 .. 1, and what was done to them: resampled, channels averaged.
+
+    Raises:
+        ValueError: it cannot be read as audio, or holds none.
+    """
+    try:
+        samples, rate = soundfile.read(path, dtype="float32", always_2d=True)
+    except (OSError, soundfile.LibsndfileError) as error:
+        raise ValueError(f"{path} cannot be read as audio") from error
+    if not len(samples):
+        raise ValueError(f"{path} holds no sound")
+    remarks = []
+    if samples.shape[1] > 1:
+        remarks.append(f"{samples.shape[1]} channels, averaged")
+    sound = torch.from_numpy(samples).mean(1)
+    if rate != RATE:
+        remarks.append(f"{rate} samples a second, resampled to {RATE}")
+        sound = torchaudio.functional.resample(sound, rate, RATE)
+    return sound, remarks
+
+
+def words_of(text: str) -> tuple[str, ...]:
+    """The words of a transcript in lower case, marks of noises left out."""
+    return tuple(WORD.findall(MARK.sub(" ", text).replace("’", "'").lower()))
+
+
+def _utterances(root: Path, part: str, left_out: dict[str, list[str]], digest: "hashlib._Hash") -> list[Utterance]:
+    folder = root / part
+    if not folder.is_dir():
+        raise UserError(f"data.corpus: there is no folder {folder}; a Kaldi data directory holds train/ and test/")
+    audio, text, speakers = (_table(folder / name, digest) for name in ("wav.scp", "text", "utt2spk"))
+    found = []
+    for id, where in sorted(audio.items()):
+        if where.rstrip().endswith("|"):
+            raise UserError(f"{folder / 'wav.scp'}: {id}: is a command; only audio files are read, no command is run")
+        path = root / where.strip()
+        reason = (
+            "no speaker in utt2spk" if id not in speakers
+            else "no audio file" if not path.is_file()
+            else "no transcript" if not (words := words_of(text.get(id, "")))
+            else ""
+        )  # fmt: skip
+        if reason:
+            left_out[reason].append(id)
+            continue
+        found.append(Utterance(id, speakers[id].strip(), words, path))
+        digest.update(f"{id} {path.stat().st_size}\n".encode())
+    for id in sorted(text.keys() - audio.keys()):
+        left_out["a transcript and no audio in wav.scp"].append(id)
+    return found
+
+
+def _table(path: Path, digest: "hashlib._Hash") -> dict[str, str]:
+    """A Kaldi table: a key and what belongs to it, a line."""
+    rows: dict[str, str] = {}
+    for number, line in enumerate(_lines(path, digest), 1):
+        if not line.strip():
+            continue
+        key, _, value = line.strip().replace("\t", " ").partition(" ")
+        if key in rows:
+            raise UserError(f"{path}: line {number}: {key} stands there twice")
+        rows[key] = value
+    if not rows:
+        raise UserError(f"{path}: is empty")
+    return rows
+
+
+def _lexicon(path: Path, digest: "hashlib._Hash") -> dict[str, list[tuple[str, ...]]]:
+    if not path.exists():
+        return {}
+    found: dict[str, list[tuple[str, ...]]] = defaultdict(list)
+    for number, line in enumerate(_lines(path, digest), 1):
+        word, *phones = line.split()[:1] + [re.sub(r"\d", "", phone).upper() for phone in line.split()[1:]] or [""]
+        if not word:
+            continue
+        if not phones:
+            raise UserError(f"{path}: line {number}: {word} has no phones")
+        if tuple(phones) not in found[word.lower()]:
+            found[word.lower()].append(tuple(phones))
+    return dict(found)
+
+
+def _lines(path: Path, digest: "hashlib._Hash") -> Iterable[str]:
+    try:
+        content = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise UserError(f"{path}: {(error.strerror or str(error)).lower()}") from error
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: is not text") from error
+    digest.update(content.encode())
+    return content.splitlines()

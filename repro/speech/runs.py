@@ -1,0 +1,58 @@
+"""The runs of the speech experiment: what determines each."""
+
+from dataclasses import dataclass, replace
+
+from repro.core.recipe import Recipe
+from repro.speech.training import Mean
+
+
+@dataclass(frozen=True)
+class Net:
+    """An acoustic model, on a share of train's utterances; ``draw`` decides which these are, and their order.
+
+    ``seed`` decides its initial weights, alone. ``teacher`` is what its soft targets come from.
+    """
+
+    role: str
+    hidden: tuple[int, ...]
+    recipe: Recipe
+    seed: int
+    temperature: float = 1.0
+    hard_weight: float = 1.0
+    teacher: "Ensemble | None" = None
+    share: float = 1.0
+    draw: int = 0
+    early_stopping: bool = False
+    looks: int = 1
+
+    def population_key(self) -> tuple:
+        """Nets that agree in this take their steps together."""
+        teacher = None if self.teacher is None else self.teacher.nets
+        recipe = self.recipe.model_dump_json()
+        return self.hidden, recipe, teacher, self.share, self.draw, self.early_stopping, self.looks
+
+
+@dataclass(frozen=True)
+class Ensemble:
+    """The mean of some nets' predictions."""
+
+    role: str
+    nets: tuple[Net, ...]
+    mean: Mean = "arithmetic"
+    seed: int = 0
+
+    def first(self, count: int) -> "Ensemble":
+        """Of the first few nets alone."""
+        return replace(self, nets=self.nets[:count])
+
+
+@dataclass(frozen=True)
+class Words:
+    """A decoding of test with a system's scores; ``system`` is None for the decoder's own acoustic model."""
+
+    role: str
+    system: Net | Ensemble | None
+    seed: int = 0
+
+
+Run = Net | Ensemble | Words

@@ -1,0 +1,106 @@
+"""The settings of the speech experiments; ``paper_configs/speech/*.toml`` hold their values."""
+
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field, field_validator, model_validator
+
+from repro.config import Settings
+from repro.core.recipe import Recipe
+
+Share = Annotated[float, Field(gt=0, le=1)]
+Temperature = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Layers = Annotated[tuple[Annotated[int, Field(ge=1, le=20_000)], ...], Field(min_length=1, max_length=20)]
+
+
+class Data(Settings):
+    """Which speech."""
+
+    corpus: str = Field("synth", description="synth, librispeech, or kaldi:PATH, a folder that holds train/ and test/")
+    train_hours: float = Field(4.0, gt=0, le=1000, description="of synth")
+    test_hours: float = Field(1.0, gt=0, le=1000, description="of synth")
+    train_set: str = Field("dev-clean", description="of librispeech, by torchaudio's name")
+    test_set: str = Field("test-clean", description="of librispeech, by torchaudio's name")
+    held_out: float = Field(0.1, gt=0, lt=1, description="share of train's speakers that are validation")
+
+    @field_validator("corpus")
+    @classmethod
+    def _known(cls, corpus: str) -> str:
+        if corpus not in ("synth", "librispeech") and not (corpus.startswith("kaldi:") and corpus != "kaldi:"):
+            raise ValueError("should be synth, librispeech, or kaldi:PATH")
+        return corpus
+
+    @property
+    def folder(self) -> Path | None:
+        """The folder of a Kaldi corpus."""
+        return Path(self.corpus.removeprefix("kaldi:")) if self.corpus.startswith("kaldi:") else None
+
+
+class Distilled(Settings):
+    """The nets that learn from the ensemble."""
+
+    temperatures: tuple[Temperature, ...] = Field(min_length=1, max_length=20)
+    hard_weight: float = Field(ge=0, le=1)
+    seeds: int = Field(ge=1, le=100)
+    recipe: Recipe
+
+
+class Part(Settings):
+    """A share of the transcribed utterances, and how nets are trained on it, by hard targets and by soft ones."""
+
+    share: Share
+    recipe: Recipe
+
+
+class Subsets(Settings):
+    """Section 6: few data."""
+
+    seeds: int = Field(ge=1, le=100, description="each has utterances of its own")
+    hard_weight: float = Field(0.0, ge=0, le=1)
+    looks: int = Field(10, ge=1, le=1000, description="how often a run is looked at, on its way")
+    parts: tuple[Part, ...]
+
+    @model_validator(mode="after")
+    def _distinct(self) -> "Subsets":
+        shares = [part.share for part in self.parts]
+        if len(set(shares)) != len(shares):
+            raise ValueError("no two parts should have the same share")
+        return self
+
+
+class Studies(Settings):
+    """What the paper did not show."""
+
+    sizes: tuple[Annotated[int, Field(ge=1, le=100)], ...] = Field((), description="of ensembles to learn from")
+    widths: tuple[Share, ...] = Field((), description="of students, as shares of the teachers' width")
+    transcribed: Share = Field(0.3, description="share of the utterances whose transcripts the teachers see")
+    teachers: int = Field(0, ge=0, le=100, description="that see so many transcripts; 0: the study is left out")
+
+
+class Words(Settings):
+    """Decoding."""
+
+    utterances: int = Field(ge=1, description="of test, the first of each speaker in turn")
+    validation_utterances: int = Field(ge=1, description="on which the acoustic scale is chosen")
+    scales: tuple[Annotated[float, Field(gt=0, le=100)], ...] = Field(min_length=1)
+    nets: int = Field(1, ge=1, description="single nets that are decoded; their mean is the row")
+
+
+class SpeechSettings(Settings):
+    """Sections 4 and 6."""
+
+    data: Data = Data()
+    hidden: Layers
+    ensemble: int = Field(ge=1, le=100)
+    recipe: Recipe = Field(description="of the nets of the ensemble")
+    distilled: Distilled
+    subsets: Subsets
+    studies: Studies
+    words: Words | None = None
+    curve_frames: int = Field(20_000, ge=100, description="of each part, looked at while training")
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "SpeechSettings":
+        if any(size > self.ensemble for size in self.studies.sizes):
+            raise ValueError("studies.sizes should be at most ensemble")
+        return self

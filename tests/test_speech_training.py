@@ -1,0 +1,202 @@
+"""Acoustic models: windows by index, populations, soft targets made on the way, measuring."""
+
+import dataclasses
+
+import pytest
+import torch
+
+from repro.core import distill
+from repro.core.compute import Compute
+from repro.core.recipe import Recipe
+from repro.core.train import Member
+from repro.speech import measure
+from repro.speech.frames import AFTER, BANKS, BEFORE, TARGET, WINDOW, lay_out, windows
+from repro.speech.training import FrameTraining, Inputs, Teacher, blocks, make_net
+
+CPU = Compute(torch.device("cpu"), "fp32")
+STATES = 7
+RECIPE = Recipe(epochs=10, batch=32, learning_rate=3e-3)
+
+
+def utterances(count=6, speakers=3, frames=40, seed=0):
+    draw = torch.Generator().manual_seed(seed)
+    found = []
+    for n in range(count):
+        states = torch.randint(STATES, (frames + n,), generator=draw)
+        banks = torch.randn(frames + n, BANKS, generator=draw) + 3 * torch.eye(STATES, BANKS)[states] + n
+        found.append((f"u{n}", f"s{n % speakers}", banks, states.short()))
+    return found
+
+
+@pytest.fixture(scope="module")
+def frames():
+    return lay_out(utterances())
+
+
+def test_a_window_is_the_20_frames_before_the_5_after_and_the_frame_itself(frames):
+    alone = lay_out([("u", "s", torch.arange(30.0)[:, None].expand(30, BANKS), torch.zeros(30).short())])
+    view = windows(alone.banks)
+    raw = alone.banks[alone.place][:, 0]  # normalised, still in order
+    middle = view[alone.place[22] - BEFORE][0]
+    assert torch.equal(middle, raw[2:28]) and middle[TARGET] == raw[22] and len(middle) == WINDOW
+    first, last = view[alone.place[0] - BEFORE][0], view[alone.place[29] - BEFORE][0]
+    assert bool((first[: BEFORE + 1] == raw[0]).all()) and bool((last[-AFTER - 1 :] == raw[29]).all())
+    assert Inputs(frames, CPU).view.untyped_storage().nbytes() == frames.banks.nbytes  # a view, no copy
+
+
+def test_no_window_reaches_into_another_utterance(frames):
+    other = utterances()
+    other[2] = (*other[2][:2], other[2][2] + 100, other[2][3])
+    changed = lay_out(other)
+    untouched = torch.tensor([n for n, u in enumerate(frames.utterance.tolist()) if u % 3 != 2])
+    assert torch.equal(Inputs(frames, CPU)[untouched], Inputs(changed, CPU)[untouched])
+
+
+def test_each_speaker_has_mean_0_and_variance_1(frames):
+    speaker = frames.speaker[frames.utterance]
+    for one in range(3):
+        own = frames.banks[frames.place][speaker == one]
+        torch.testing.assert_close(own.mean(0), torch.zeros(BANKS), atol=1e-4, rtol=0)
+        torch.testing.assert_close(own.var(0, correction=0), torch.ones(BANKS), atol=1e-3, rtol=0)
+
+
+def test_speakers_set_apart_keep_their_frames(frames):
+    part = frames.of_speakers([2, 0])
+    assert part.speakers == ("s0", "s2") and part.ids == ("u0", "u2", "u3", "u5")
+    kept = torch.isin(frames.speaker[frames.utterance], torch.tensor([0, 2]))
+    assert torch.equal(part.states, frames.states[kept])
+    assert torch.equal(Inputs(part, CPU)[torch.arange(len(part))], Inputs(frames, CPU)[kept.nonzero()[:, 0]])
+    assert [part.speakers[s] for s in part.speaker.tolist()] == ["s0", "s2", "s0", "s2"]
+
+
+def trained(frames, members, teacher=None, **changed):
+    training = FrameTraining(
+        (16, 16), members, frames, torch.arange(len(frames)), STATES, RECIPE, CPU, 5, teacher, **changed
+    )
+    for _ in training.run():
+        pass
+    return training
+
+
+def test_a_member_of_a_population_is_the_net_trained_alone(frames):
+    together, alone = trained(frames, [Member(1), Member(2)]).net, trained(frames, [Member(2)]).net
+    for mine, theirs in zip(together.member(1).parameters(), alone.parameters(), strict=True):
+        torch.testing.assert_close(mine, theirs, atol=1e-6, rtol=1e-5)
+
+
+def test_the_net_learns_the_states_and_early_stopping_keeps_the_best(frames):
+    training = trained(frames, [Member(1)], validation=frames)
+    assert int(training.best_errors) < 0.5 * len(frames)
+    right = measure.nets(training.best_net(), _data(frames), torch.arange(len(frames)), CPU, 10**6)[0]
+    assert right["validation_cases"] - right["validation_right"] == int(training.best_errors)
+
+
+def _data(frames):
+    return dataclasses.make_dataclass("Data", ["train", "validation", "test"])(frames, frames, frames)
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_the_geometric_mean_is_the_same_kept_and_made_on_the_way(frames, kept):
+    ensemble, inputs = make_net((8,), STATES, [0, 1, 2], CPU), Inputs(frames, CPU)
+    teacher = Teacher(ensemble, ["geometric"], torch.tensor([2.0]))
+    cases = torch.arange(10, 100)
+    if kept:
+        teacher.keep(inputs, cases, len(frames))
+        assert teacher.kept.dtype == torch.float16
+    picked = torch.tensor([50, 11, 99])
+    expected = torch.stack([ensemble.member(m)(inputs[picked])[0] for m in range(3)]).mean(0)
+    torch.testing.assert_close(teacher.logits(inputs[picked], picked)[0], expected, atol=2e-3, rtol=2e-3)
+
+
+def test_what_keeping_logits_in_half_precision_changes_in_loss_and_gradient(frames):
+    draw = torch.Generator().manual_seed(0)
+    exact, student = (4 * torch.randn(1, 64, 500, generator=draw) for _ in range(2))
+    results = []
+    for logits in (exact, exact.half().float()):
+        asked = student.clone().requires_grad_()
+        loss = distill.soft_target_loss(asked, logits, 2.0).sum()
+        loss.backward()
+        results.append((loss.detach(), asked.grad))
+    (loss, gradient), (kept_loss, kept_gradient) = results
+    assert abs(float(loss - kept_loss)) < 1e-3 * float(loss)
+    assert float((gradient - kept_gradient).norm() / gradient.norm()) < 1e-3
+
+
+def test_students_of_both_means_in_one_population(frames):
+    ensemble, inputs = make_net((8,), STATES, [0, 1], CPU), Inputs(frames, CPU)
+    teacher = Teacher(ensemble, ["geometric", "arithmetic"], torch.tensor([1.0, 2.0]))
+    picked = torch.tensor([3, 4])
+    one, other = teacher.logits(inputs[picked], picked)
+    each = ensemble(inputs[picked]).detach()
+    torch.testing.assert_close(one, each.mean(0))
+    torch.testing.assert_close((other / 2).softmax(-1), (each / 2).softmax(-1).mean(0))
+
+
+def test_the_teacher_stays_as_it_was_and_no_gradient_goes_into_it(frames):
+    ensemble = make_net((8,), STATES, [0, 1], CPU)
+    before = {name: value.clone() for name, value in ensemble.state_dict().items()}
+    teacher = Teacher(ensemble, ["geometric"], torch.tensor([2.0]))
+    trained(frames, [Member(3, 2.0, 0.5)], teacher)
+    assert all(torch.equal(before[name], value) for name, value in ensemble.state_dict().items())
+    assert all(parameter.grad is None for parameter in ensemble.parameters())
+
+
+def test_soft_targets_without_a_teacher_are_refused(frames):
+    with pytest.raises(ValueError, match="teacher"):
+        trained(frames, [Member(0, 2.0, 0.5)])
+
+
+class Killed(Exception):
+    """Stands for a process that ends here."""
+
+
+def test_a_killed_training_ends_bit_identical(frames, tmp_path, monkeypatch):
+    monkeypatch.setattr(FrameTraining, "_checkpoint_due", lambda training: training.step % 3 == 0)
+
+    def whole(checkpoint, stop=None):
+        training = FrameTraining(
+            (8,), [Member(0)], frames, torch.arange(len(frames)), STATES, RECIPE, CPU, 5, None, checkpoint, frames
+        )
+        for _ in training.run(4, on_step=lambda: maybe_kill(training.step == stop)):
+            pass
+        return training.net.state_dict()
+
+    def maybe_kill(now):
+        if now:
+            raise Killed
+
+    with pytest.raises(Killed):
+        whole(tmp_path / "a", stop=7)
+    resumed, uninterrupted = whole(tmp_path / "a"), whole(tmp_path / "b")
+    assert all(torch.equal(resumed[name], uninterrupted[name]) for name in resumed)
+
+
+def test_tally_by_hand(frames):
+    net, inputs = make_net((8,), STATES, [0, 1], CPU), Inputs(frames, CPU)
+    at = torch.arange(len(frames))
+    found = measure.tally(((p, z.log_softmax(-1)) for p, z in blocks(net, inputs, at)), frames, 2)
+    for m, one in enumerate(found):
+        logits = net(inputs[at])[m].detach()
+        hit = logits.argmax(-1) == frames.states
+        assert one["right"] == int(hit.sum()) == sum(one["speaker_right"]) and one["cases"] == len(frames)
+        assert one["nll"] == pytest.approx(float(torch.nn.functional.cross_entropy(logits, frames.states)), rel=1e-5)
+        first = frames.speaker[frames.utterance] == 0
+        assert one["speaker_right"][0] == int(hit[first].sum()) and one["speaker_cases"][0] == int(first.sum())
+
+
+def test_ensembles_of_the_first_nets_by_hand(frames):
+    net, inputs = make_net((8,), STATES, [0, 1, 2], CPU), Inputs(frames, CPU)
+    wanted = [(1, "arithmetic"), (2, "arithmetic"), (3, "geometric")]
+    found = measure.ensembles(net, _data(frames), wanted, CPU)
+    p = net(inputs[torch.arange(len(frames))]).detach().double().softmax(-1)
+    expected = [p[0], p[:2].mean(0), p.log().mean(0)]
+    assert [one["test_right"] for one in found] == [int((e.argmax(-1) == frames.states).sum()) for e in expected]
+    assert [one["nets"] for one in found] == [1, 2, 3]
+
+
+def test_the_papers_own_net_has_84_4_million_weights():
+    from repro.core.population import count_weights
+    from repro.speech.frames import INPUTS
+
+    assert INPUTS == 26 * 40
+    assert count_weights((INPUTS, *[2560] * 8, 14_000)) == pytest.approx(84.4e6, rel=1e-3)
