@@ -32,7 +32,7 @@ Out = Annotated[
     Path | None,
     typer.Option(
         help="Where results/ and figures/ go. Default: here for an unchanged profile whose results are committed "
-        "(paper, choice, cifar100), else runs/<profile>, runs/<profile>-changed for those with --set."
+        "(paper, choice, cifar100, speechocean762), else runs/<profile>, runs/<profile>-changed for those with --set."
     ),
 ]
 Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
@@ -122,6 +122,27 @@ def _specialists(options: "Options") -> None:
         records.save(folder, "specialists", runner.data.name, finished, shown(settings, runner))
         build.report(folder)
     Console().print(screen.closing(folder, "specialists", runner.data.name))
+
+
+@_trains("speech")
+def _speech(options: "Options") -> None:
+    """Sections 4 and 6: ten acoustic models into one, soft targets on few data; ends with the table."""
+    from rich.console import Console
+
+    from repro.command import opened
+    from repro.report import build, records, screen, speech_section
+    from repro.speech import experiment
+    from repro.speech.runner import make_runner
+    from repro.speech.settings import SpeechSettings
+    from repro.speech.shown import shown
+
+    folder = options.folder(("paper", "speechocean762"))
+    with opened("speech", options, folder, SpeechSettings, make_runner(options.data)) as (settings, runner):
+        experiment.run(settings, runner, lambda found: runner.watch.say(speech_section.headline(found)))
+        finished = records.complete(list(runner.finished.values()))
+        records.save(folder, "speech", runner.data.name, finished, shown(runner.corpus, runner.data))
+        build.report(folder)
+    Console().print(screen.closing(folder, "speech", runner.data.name))
 
 
 @app.command()

@@ -10,6 +10,7 @@ from jaxtyping import install_import_hook
 install_import_hook(
     [
         *("repro.core.distill", "repro.core.population", "repro.core.metrics", "repro.core.conv"),
+        *("repro.speech.frames", "repro.speech.measure", "repro.speech.training"),
         *("repro.specialists.clustering", "repro.specialists.inference", "repro.specialists.nets"),
     ],
     "beartype.beartype",

@@ -5,12 +5,16 @@ import dataclasses
 import pytest
 import torch
 
+from repro import config
 from repro.core import distill
 from repro.core.compute import Compute
+from repro.core.population import count_weights
 from repro.core.recipe import Recipe
 from repro.core.train import Member
+from repro.errors import UserError
 from repro.speech import measure
-from repro.speech.frames import AFTER, BANKS, BEFORE, TARGET, WINDOW, lay_out, windows
+from repro.speech.frames import AFTER, BANKS, BEFORE, INPUTS, TARGET, WINDOW, lay_out, windows
+from repro.speech.settings import SpeechSettings
 from repro.speech.training import FrameTraining, Inputs, Teacher, blocks, make_net
 
 CPU = Compute(torch.device("cpu"), "fp32")
@@ -195,8 +199,33 @@ def test_ensembles_of_the_first_nets_by_hand(frames):
 
 
 def test_the_papers_own_net_has_84_4_million_weights():
-    from repro.core.population import count_weights
-    from repro.speech.frames import INPUTS
+    own = config.load(SpeechSettings, config.profile_path("speech", "paper_scale"))
+    assert INPUTS == 26 * 40 and own.hidden == (2560,) * 8
+    assert count_weights((INPUTS, *own.hidden, 14_000)) == pytest.approx(84.4e6, rel=1e-3)
 
-    assert INPUTS == 26 * 40
-    assert count_weights((INPUTS, *[2560] * 8, 14_000)) == pytest.approx(84.4e6, rel=1e-3)
+
+@pytest.mark.parametrize("profile", ["paper", "speechocean762", "quick", "smoke"])
+def test_every_profile_reads_and_keeps_to_the_papers_procedure(profile):
+    own = config.load(SpeechSettings, config.profile_path("speech", profile))
+    assert own.distilled.hard_weight == 0.5 and {1.0, 2.0} <= set(own.distilled.temperatures)
+    assert 0.03 in {part.share for part in own.subsets.parts}
+    assert not any((own.recipe.drop_hidden, own.recipe.jitter, own.distilled.recipe.drop_hidden))
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ("data.corpus=timit", "synth, librispeech, or kaldi:PATH"),
+        ("data.corpus=kaldi:", "kaldi:PATH"),
+        ("data.held_out=1.0", "data.held_out"),
+        ("hidden=[]", "hidden"),
+        ("ensemble=0", "ensemble"),
+        ("studies.sizes=[11]", "at most ensemble"),
+        ("distilled.temperatures=[inf]", "distilled.temperatures"),
+        ("distilled.hard_wait=1", "did you mean hard_weight"),
+        ("words.scales=[0]", "words.scales"),
+    ],
+)
+def test_bad_settings_are_named(change, said):
+    with pytest.raises(UserError, match=said):
+        config.load(SpeechSettings, config.profile_path("speech", "smoke"), [change])

@@ -49,12 +49,14 @@ class Runner:
         """Train what is not there yet; the records of ``runs``, in their order, of those that are finished."""
         for _ in self.executor(self.plan(runs)):
             pass
-        # What asked for a run goes with it; when and on what it was trained stays as it was.
-        asked = {name: self.about[name] for name in ("profile", "overrides", "config")}
-        found = [self.kept.record(self.key(run)) for run in runs]
-        records = [record | asked for record in found if record is not None]
+        found = [(run, self.kept.record(self.key(run))) for run in runs]
+        records = [record | self.asked(run) for run, record in found if record is not None]
         self.finished |= {record["key"]: record for record in records}
         return records
+
+    def asked(self, run: Any) -> dict[str, Any]:
+        """What asked for a run, which goes with it; when and on what it was trained stays as it was."""
+        return {name: self.about[name] for name in ("profile", "overrides", "config")}
 
     def tensors_of(self, run: Any) -> dict[str, Any]:
         """What a finished run kept; it is carried out again where that is damaged.

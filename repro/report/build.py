@@ -9,7 +9,7 @@ import pandas as pd
 from repro import paper
 from repro.core.store import write
 from repro.errors import UserError
-from repro.report import figures, mnist_section, records, reproduce, specialists_section
+from repro.report import figures, mnist_section, records, reproduce, specialists_section, speech_section
 from repro.report.records import Record
 from repro.report.section import Finding, Section
 
@@ -19,7 +19,7 @@ CLAIM_COLUMNS = (
 )  # fmt: skip
 
 # What each experiment reports, in the order of the page.
-SECTIONS = (mnist_section.sections, specialists_section.sections)
+SECTIONS = (mnist_section.sections, speech_section.sections, specialists_section.sections)
 
 
 def report(folder: Path) -> None:

@@ -12,7 +12,7 @@ NEEDED = ("experiment", "role", "seed", "settings", "metrics", "curve", "wall_se
           "profile", "overrides", "config")  # fmt: skip
 
 # Settings that name other runs, or were derived from them: they differ from seed to seed.
-OF_A_SEED = ("teacher", "start", "generalist", "subset", "specialists", "nets")
+OF_A_SEED = ("teacher", "start", "generalist", "subset", "specialists", "nets", "system", "draw")
 
 
 def path(folder: Path, experiment: str, setting: str, name: str = "records.jsonl") -> Path:
@@ -58,24 +58,39 @@ def load(folder: Path, experiment: str, setting: str) -> list[Record]:
 
 def complete(records: list[Record]) -> list[Record]:
     """The records of those kinds of runs of which every seed is there."""
-    seeds, everything = _seeds_by_kind(records)
-    return [record for record in records if seeds[_kind(record)] == everything]
+    missing = _missing_seeds(records)
+    return [record for record in records if not missing[_kind(record)]]
 
 
 def _whole(file: Path, records: list[Record]) -> None:
     """Refuse records of which some seeds are missing, as in a file that was cut."""
-    seeds, everything = _seeds_by_kind(records)
-    for (role, _), found in seeds.items():
-        if found != everything:
-            raise UserError(f"{file}: {role}: seeds {sorted(everything - found)} are missing; run the experiment again")
+    for (role, _), missing in _missing_seeds(records).items():
+        if missing:
+            raise UserError(f"{file}: {role}: {missing} are missing; run the experiment again")
 
 
-def _seeds_by_kind(records: list[Record]) -> tuple[dict[tuple[str, str], set[int]], set[int]]:
-    """The seeds of each kind of run, and all seeds of the experiment."""
+def _missing_seeds(records: list[Record]) -> dict[tuple[str, str], str]:
+    """What seeds each kind of run lacks, in words: of those that the experiment has; or, where a record says how
+    many its kind has, of that number."""
     seeds: dict[tuple[str, str], set[int]] = {}
+    counts: dict[tuple[str, str], int] = {}
     for record in records:
         seeds.setdefault(_kind(record), set()).add(record["seed"])
-    return seeds, set().union(*seeds.values())
+        if "seeds" in record:
+            counts[_kind(record)] = record["seeds"]
+    everything = set().union(*(found for kind, found in seeds.items() if kind not in counts))
+    return {
+        kind: _lack(len(found), counts[kind]) if kind in counts else _names(everything - found)
+        for kind, found in seeds.items()
+    }
+
+
+def _lack(found: int, wanted: int) -> str:
+    return "" if found >= wanted else f"{wanted - found} of {wanted} seeds"
+
+
+def _names(seeds: set[int]) -> str:
+    return f"seeds {sorted(seeds)}" if seeds else ""
 
 
 def _kind(record: Record) -> tuple[str, str]:

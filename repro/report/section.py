@@ -59,6 +59,12 @@ def signed(estimate: Estimate) -> str:
     return f"{estimate.value:+.2f} {interval(estimate, '.2f')}"
 
 
+def percent(share: Estimate) -> Estimate:
+    """A share in percent."""
+    ends = [None if end is None else 100 * end for end in (share.low, share.high)]
+    return Estimate(100 * share.value, *ends, share.count)
+
+
 def positive(estimate: Estimate) -> bool:
     """The whole interval above zero; false where there is none."""
     return estimate.low is not None and estimate.low > 0

@@ -8,7 +8,7 @@ from scipy.stats import spearmanr
 from repro.core import metrics, stats
 from repro.core.stats import Estimate
 from repro.report.records import Record
-from repro.report.section import Finding, interval, positive, select, signed
+from repro.report.section import Finding, interval, percent, positive, select, signed
 
 MAIN = "with specialists"
 COVER = ("0", "1", "2", "3", "4", "5", "6", "7", "8", "9", "10plus")
@@ -61,12 +61,6 @@ def gain(records: list[Record], role: str = MAIN, part: str = "test", **settings
         np.array([metrics.unpack_counts(m[f"{part}_conditional{when}"]) for m in found]) for when in ("_before", "")
     )
     return Gain(right, within, np.array([metrics.unpack_counts(m[f"{part}_covering"]) for m in found]))
-
-
-def percent(share: Estimate) -> Estimate:
-    """A share in percent."""
-    ends = [None if end is None else 100 * end for end in (share.low, share.high)]
-    return Estimate(100 * share.value, *ends, share.count)
 
 
 @dataclass(frozen=True)

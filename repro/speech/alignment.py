@@ -89,6 +89,7 @@ class Aligner:
         return _without_margins(found, round(len(sound) / HOP))
 
     def _listen(self, raw: bytes) -> None:
+        self.decoder.reinit_feat()  # or its estimate of the noise depends on the recordings before
         self.decoder.start_utt()
         try:
             self.decoder.process_raw(raw, full_utt=True)

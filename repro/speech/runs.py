@@ -1,6 +1,6 @@
 """The runs of the speech experiment: what determines each."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from repro.core.recipe import Recipe
 from repro.speech.training import Mean
@@ -10,7 +10,8 @@ from repro.speech.training import Mean
 class Net:
     """An acoustic model, on a share of train's utterances; ``draw`` decides which these are, and their order.
 
-    ``seed`` decides its initial weights, alone. ``teacher`` is what its soft targets come from.
+    ``seed`` decides its initial weights, alone. ``teacher`` is what its soft targets come from. ``seeds`` is how
+    many nets of its kind there are, which says nothing of the net.
     """
 
     role: str
@@ -24,6 +25,7 @@ class Net:
     draw: int = 0
     early_stopping: bool = False
     looks: int = 1
+    seeds: int = field(default=1, compare=False)
 
     def population_key(self) -> tuple:
         """Nets that agree in this take their steps together."""
@@ -40,6 +42,7 @@ class Ensemble:
     nets: tuple[Net, ...]
     mean: Mean = "arithmetic"
     seed: int = 0
+    seeds: int = field(default=1, compare=False)
 
     def first(self, count: int) -> "Ensemble":
         """Of the first few nets alone."""
@@ -52,7 +55,9 @@ class Words:
 
     role: str
     system: Net | Ensemble | None
+    temperature: float | None = None
     seed: int = 0
+    seeds: int = field(default=1, compare=False)
 
 
 Run = Net | Ensemble | Words

@@ -7,6 +7,7 @@ from pydantic import Field, field_validator, model_validator
 
 from repro.config import Settings
 from repro.core.recipe import Recipe
+from repro.data.synth import SynthSettings
 
 Share = Annotated[float, Field(gt=0, le=1)]
 Temperature = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -17,8 +18,7 @@ class Data(Settings):
     """Which speech."""
 
     corpus: str = Field("synth", description="synth, librispeech, or kaldi:PATH, a folder that holds train/ and test/")
-    train_hours: float = Field(4.0, gt=0, le=1000, description="of synth")
-    test_hours: float = Field(1.0, gt=0, le=1000, description="of synth")
+    synth: SynthSettings = Field(SynthSettings(), description="how much synthetic speech of how many speakers")
     train_set: str = Field("dev-clean", description="of librispeech, by torchaudio's name")
     test_set: str = Field("test-clean", description="of librispeech, by torchaudio's name")
     held_out: float = Field(0.1, gt=0, lt=1, description="share of train's speakers that are validation")
@@ -83,6 +83,7 @@ class Words(Settings):
     utterances: int = Field(ge=1, description="of test, the first of each speaker in turn")
     validation_utterances: int = Field(ge=1, description="on which the acoustic scale is chosen")
     scales: tuple[Annotated[float, Field(gt=0, le=100)], ...] = Field(min_length=1)
+    most_active: int = Field(5000, ge=100, description="HMMs in a frame that the search goes on with")
     nets: int = Field(1, ge=1, description="single nets that are decoded; their mean is the row")
 
 

@@ -1,0 +1,207 @@
+"""The claims of sections 4 and 6, computed from the records."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from repro.core import stats
+from repro.core.stats import Estimate
+from repro.report.records import Record
+from repro.report.section import Finding, percent, positive, select, signed
+from repro.speech import wer
+from repro.speech.wer import WordErrors
+
+FEW = 0.03  # section 6's share of the data
+STILL = 0.5  # points of test accuracy; a run that loses less from its best look to its last has not overfitted
+
+
+@dataclass(frozen=True)
+class Right:
+    """Test frames right of each speaker: ``right`` the mean over a row's nets, ``cases`` the speaker's frames."""
+
+    right: np.ndarray
+    cases: np.ndarray
+
+    @property
+    def percent(self) -> float:
+        """Frame accuracy."""
+        return float(100 * self.right.sum() / self.cases.sum())
+
+
+def right(found: list[Record], part: str = "test") -> Right | None:
+    """The mean over nets; None where there are none."""
+    if not found:
+        return None
+    each = [np.array(record["metrics"][f"{part}_speaker_right"], dtype=float) for record in found]
+    return Right(np.mean(each, axis=0), np.array(found[0]["metrics"]["test_speaker_cases"], dtype=float))
+
+
+def accuracy(found: list[Record], part: str = "test") -> list[float]:
+    """Frame accuracy in percent of each net; ``part`` may be ``stopped_test`` and the like."""
+    return [100 * record["metrics"][f"{part}_right"] / record["metrics"][f"{part}_cases"] for record in found]
+
+
+def over_speakers(statistic: Callable[..., np.ndarray], *systems: Right) -> Estimate:
+    """A statistic of the systems' frame accuracies in percent, its interval over draws of test speakers."""
+    counts = np.stack([systems[0].cases, *(system.right for system in systems)])
+
+    def of_sums(sums: np.ndarray) -> np.ndarray:
+        return statistic(*(100 * sums[..., k] / sums[..., 0] for k in range(1, len(counts))))
+
+    return stats.over_units(of_sums, counts)
+
+
+def of_nets(estimate: Estimate, found: list[Record]) -> Estimate:
+    """The same, counted by the nets behind it and not by the units its interval is over."""
+    nets = sum(record["metrics"].get("nets", 1) for record in found)
+    return replace(estimate, count=nets)
+
+
+def difference(first: Right, second: Right) -> Estimate:
+    """Points of frame accuracy by which ``first`` is ahead, with the interval over test speakers."""
+    return over_speakers(lambda a, b: a - b, first, second)
+
+
+def singles(records: list[Record]) -> list[Record]:
+    """The nets of the ensemble, each a baseline."""
+    return select(records, "single net")
+
+
+def ensemble(records: list[Record], nets: int | None = None, mean: str = "arithmetic") -> list[Record]:
+    """The record of the mean of the first ``nets`` nets, or of all."""
+    found = [record for record in select(records, "ensemble") if record["settings"]["mean"] == mean]
+    if not found:
+        return []
+    wanted = nets or max(record["metrics"]["nets"] for record in found)
+    return [record for record in found if record["metrics"]["nets"] == wanted]
+
+
+def temperatures(records: list[Record]) -> list[float]:
+    """Those that students were distilled at."""
+    return sorted({float(record["settings"]["temperature"]) for record in select(records, "distilled")})
+
+
+def distilled(records: list[Record], temperature: float | None = None) -> list[Record]:
+    """The students of a temperature, or of the one that is best on validation."""
+    chosen = best_temperature(records) if temperature is None else temperature
+    return [] if chosen is None else select(records, "distilled", temperature=chosen)
+
+
+def best_temperature(records: list[Record]) -> float | None:
+    """The temperature whose students have most validation frames right."""
+    scores = {t: np.mean(accuracy(distilled(records, t), "validation")) for t in temperatures(records)}
+    return max(scores, key=scores.get) if scores else None
+
+
+def shares(records: list[Record]) -> list[float]:
+    """Shares of the data that nets were trained on, all of it left out."""
+    return sorted({float(record["settings"]["share"]) for record in select(records, "few data, hard targets")})
+
+
+def few(records: list[Record], kind: str, share: float) -> list[Record]:
+    """Nets trained on a share of the data, by ``hard`` or ``soft`` targets."""
+    return select(records, f"few data, {kind} targets", share=share)
+
+
+def words(records: list[Record], role: str, **settings: float) -> list[WordErrors]:
+    """Word errors of each decoding of a role."""
+    found = select(records, f"words: {role}", **settings)
+    return [WordErrors(*(np.array(record["metrics"][f"test_{name}"]) for name in
+                         ("substitutions", "deletions", "insertions", "words"))) for record in found]  # fmt: skip
+
+
+def mean_words(found: list[WordErrors]) -> WordErrors | None:
+    """The mean errors of several decodings of the same utterances."""
+    if not found:
+        return None
+    kinds = ("substitutions", "deletions", "insertions", "words")
+    return WordErrors(*(np.mean([getattr(one, kind) for one in found], axis=0) for kind in kinds))
+
+
+def speakers(records: list[Record]) -> list[str]:
+    """The speaker of each utterance decoded."""
+    return next(record["metrics"]["test_speakers"] for record in records if record["role"].startswith("words: "))
+
+
+def findings(records: list[Record]) -> list[Finding]:
+    """All claims for which there are records; the others are absent."""
+    return [finding for part in (_frames, _words, _few) for finding in part(records)]
+
+
+def _frames(records: list[Record]) -> list[Finding]:
+    single, mean, student = (right(found) for found in (singles(records), ensemble(records), distilled(records)))
+    if single is None or mean is None:
+        return []
+    gain = difference(mean, single)
+    whole = over_speakers(lambda a: a, mean)
+    results = [
+        Finding("speech.baseline_frame_acc", stats.mean_interval(accuracy(singles(records))), True),
+        Finding("speech.ensemble_frame_acc", of_nets(whole, ensemble(records)), positive(gain),
+                f"minus single nets: {signed(gain)} points; intervals over {gain.count} test speakers"),
+    ]  # fmt: skip
+    if student is None:
+        return results
+    ahead, tried = difference(student, single), temperatures(records)
+    kept = over_speakers(lambda s, m, d: (d - s) / (m - s), single, mean, student)
+    best = best_temperature(records)
+    ends = [difference(student, right(distilled(records, t))) for t in (tried[0], tried[-1]) if t != best]
+    results += [
+        Finding("speech.distilled_frame_acc", stats.mean_interval(accuracy(distilled(records))), positive(ahead),
+                f"T = {best:g}, chosen on validation; minus single nets: {signed(ahead)} points over test speakers"),
+        Finding("speech.gain_transferred", of_nets(kept, distilled(records)), positive(kept) and kept.value >= 0.8,
+                f"T = {best:g}; interval over {kept.count} test speakers"),
+        Finding("speech.best_temperature", Estimate(best, None, None, len(distilled(records))),
+                all(positive(end) for end in ends),
+                "; ".join(f"minus T = {t:g}: {signed(difference(student, right(distilled(records, t))))} points"
+                          for t in tried if t != best)),
+    ]  # fmt: skip
+    return results
+
+
+def _words(records: list[Record]) -> list[Finding]:
+    best = best_temperature(records)
+    single, mean = mean_words(words(records, "single net")), mean_words(words(records, "ensemble"))
+    student = mean_words(words(records, "distilled", temperature=best)) if best is not None else None
+    if single is None:
+        return []
+    whose = speakers(records)
+    rate = lambda system, nets: of_nets(percent(wer.rate(system, whose)), nets)  # noqa: E731
+    decoded = select(records, "words: single net")
+    results = [Finding("speech.baseline_wer", rate(single, decoded), True, "interval over test speakers")]
+    for claim, system, nets in (("ensemble", mean, ensemble(records)), ("distilled", student, distilled(records))):
+        if system is not None:
+            more = percent(wer.difference(system, single, whose))
+            note = f"minus single nets: {signed(more)} points, the same utterances"
+            results.append(Finding(f"speech.{claim}_wer", rate(system, nets), more.value <= 0, note))
+    return results
+
+
+def _few(records: list[Record]) -> list[Finding]:
+    full, hard, soft = singles(records), few(records, "hard", FEW), few(records, "soft", FEW)
+    if not (full and hard and soft):
+        return []
+    recovered = over_speakers(lambda f, h, s: (s - h) / (f - h), right(full), right(hard, "stopped_test"), right(soft))
+    lost = [np.array([lost_at_end(record) for record in found]) for found in (hard, soft)]
+    overfit = stats.paired_difference(*lost)
+    shown = [("full_train_acc", full, "train"), ("full_test_acc", full, "test"),
+             ("hard3_train_acc", hard, "stopped_train"), ("hard3_test_acc", hard, "stopped_test"),
+             ("soft3_train_acc", soft, "train"), ("soft3_test_acc", soft, "test")]  # fmt: skip
+    results = [Finding(f"speech.{claim}", stats.mean_interval(accuracy(found, part)), True)
+               for claim, found, part in shown]  # fmt: skip
+    note = (
+        f"soft targets of {soft[0]['settings']['teachers']} nets at T = {float(soft[0]['settings']['temperature']):g}"
+    )
+    return [
+        *results,
+        Finding("speech.soft3_recovered", of_nets(recovered, soft), positive(recovered),
+                f"{note}; interval over test speakers"),
+        Finding("speech.soft3_no_overfit", overfit, positive(overfit) and float(lost[1].mean()) < STILL,
+                f"hard targets lose {lost[0].mean():.2f}, soft ones {lost[1].mean():.2f} points"),
+    ]  # fmt: skip
+
+
+def lost_at_end(record: Record) -> float:
+    """Points of test frame accuracy between a run's best look and its last."""
+    seen = [look[3] for look in record["curve"]]
+    return max(seen) - seen[-1]

@@ -1,0 +1,149 @@
+"""The figures of sections 4 and 6, drawn from the records alone, each with the paper's value in it where it has one."""
+
+import base64
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
+
+from repro import paper
+from repro.core import stats
+from repro.report import speech_claims as claims
+from repro.report.figures import OURS, PAPER, SECOND, level, points
+from repro.report.records import Record
+from repro.report.section import percent, select
+from repro.report.speech_tables import distilled_from
+from repro.speech import wer
+
+Found = list[Record]
+
+
+def ensemble_size(records: Found) -> Figure:
+    """Gain over single nets, of an ensemble and of its student, against the number of nets."""
+    figure, axis = plt.subplots(figsize=(5.6, 3.8))
+    single = claims.right(claims.singles(records))
+    sizes = sorted({record["metrics"]["nets"] for record in select(records, "ensemble")})
+    gains = [claims.difference(claims.right(claims.ensemble(records, k)), single) for k in sizes]
+    points(axis, sizes, gains, OURS, "ensemble (arithmetic mean)")
+    learned = [k for k in sizes if distilled_from(records, k)]
+    if learned:
+        students = [claims.difference(claims.right(distilled_from(records, k)), single) for k in learned]
+        points(axis, learned, students, SECOND, "one net distilled from it", "--")
+    printed = {name: paper.BY_ID[f"speech.{name}_frame_acc"].paper for name in ("baseline", "ensemble", "distilled")}
+    for name, marker in (("ensemble", "*"), ("distilled", "d")):
+        axis.plot(10, printed[name] - printed["baseline"], marker, color=PAPER, markersize=9, label=f"paper: {name}")
+    axis.axhline(0, color="0.7", linewidth=0.8)
+    axis.set_xlabel("nets in the ensemble")
+    axis.set_ylabel("points of test frame accuracy over a single net")
+    axis.legend(fontsize=7)
+    figure.tight_layout()
+    return figure
+
+
+def temperature(records: Found) -> Figure:
+    """Frame accuracy and word error rate of the students against T."""
+    tried = claims.temperatures(records)
+    figure, axes = plt.subplots(1, 2, figsize=(8.4, 3.6))
+    axis = axes[0]
+    points(axis, tried, [stats.mean_interval(claims.accuracy(claims.distilled(records, t))) for t in tried], OURS,
+           "distilled, test")  # fmt: skip
+    level(axis, stats.mean_interval(claims.accuracy(claims.singles(records))), SECOND, "single nets")
+    axis.axhline(claims.accuracy(claims.ensemble(records))[0], color="0.3", linestyle=":", label="ensemble")
+    axis.set_ylabel("test frame accuracy, %")
+    decoded = [t for t in tried if claims.words(records, "distilled", temperature=t)]
+    if decoded:
+        whose = claims.speakers(records)
+        rates = [percent(wer.rate(claims.mean_words(claims.words(records, "distilled", temperature=t)), whose))
+                 for t in decoded]  # fmt: skip
+        points(axes[1], decoded, rates, OURS, "distilled")
+        for role, style in (("single net", "-"), ("ensemble", ":")):
+            heard = claims.mean_words(claims.words(records, role))
+            if heard is not None:
+                axes[1].axhline(100 * heard.rate, color=SECOND if style == "-" else "0.3", linestyle=style, label=role)
+    axes[1].set_ylabel("word error rate, %")
+    for axis in axes:
+        axis.axvline(paper.BY_ID["speech.best_temperature"].paper, color=PAPER, linewidth=0.8, label="paper: best T")
+        axis.set_xscale("log")
+        axis.xaxis.set_major_locator(FixedLocator(tried))
+        axis.xaxis.set_major_formatter(FuncFormatter(lambda t, _: f"{t:g}"))
+        axis.xaxis.set_minor_locator(NullLocator())
+        axis.set_xlabel("temperature T")
+        axis.legend(fontsize=7)
+    figure.suptitle(
+        "Students of the ensemble: seeds (left) and test speakers (right) give the 95% intervals", fontsize=9
+    )
+    figure.tight_layout()
+    return figure
+
+
+def few_data_curves(records: Found) -> Figure:
+    """Train and test accuracy on the way, of hard and of soft targets, on the share nearest to the paper's 3%."""
+    share = min(claims.shares(records), key=lambda one: abs(one - claims.FEW))
+    figure, axes = plt.subplots(1, 2, figsize=(8.4, 3.6), sharex=True)
+    for kind, colour in (("hard", SECOND), ("soft", OURS)):
+        for number, record in enumerate(claims.few(records, kind, share)):
+            curve = np.array(record["curve"])
+            for axis, column in zip(axes, (1, 3), strict=True):
+                axis.plot(curve[:, 0], curve[:, column], color=colour, linewidth=1,
+                          label=f"{kind} targets" if number == 0 else None)  # fmt: skip
+    full = stats.mean_interval(claims.accuracy(claims.singles(records)))
+    axes[1].axhline(full.value, color="0.3", linestyle=":", label="all data, hard targets")
+    for axis, name in zip(axes, ("its own training frames", "test frames"), strict=True):
+        axis.set_xlabel("passes over the share")
+        axis.set_ylabel(f"accuracy on {name}, %")
+        axis.legend(fontsize=7)
+    hard, soft, whole = (paper.BY_ID[f"speech.{name}_test_acc"].paper for name in ("hard3", "soft3", "full"))
+    figure.suptitle(f"{share:.0%} of the data, every seed (paper, 3%, test: hard {hard} and falling, soft {soft}, "
+                    f"all data {whole})", fontsize=9)  # fmt: skip
+    figure.tight_layout()
+    return figure
+
+
+def share_of_data(records: Found) -> Figure:
+    """Test accuracy against the share of the data, by hard targets (early-stopped) and by soft ones (to the end)."""
+    figure, axis = plt.subplots(figsize=(5.6, 3.8))
+    tried = claims.shares(records)
+    full = stats.mean_interval(claims.accuracy(claims.singles(records)))
+    for kind, part, colour in (("hard", "stopped_test", SECOND), ("soft", "test", OURS)):
+        there = [share for share in tried if claims.few(records, kind, share)]
+        found = [stats.mean_interval(claims.accuracy(claims.few(records, kind, share), part)) for share in there]
+        name = "hard targets, early-stopped" if kind == "hard" else "soft targets, to the end"
+        points(axis, [100 * share for share in there], found, colour, name)
+    axis.errorbar([100], [full.value], color="0.3", marker="s", markersize=4, label="all data, hard targets")
+    printed = {name: paper.BY_ID[f"speech.{name}_test_acc"].paper for name in ("full", "hard3", "soft3")}
+    for name, colour in (("hard", SECOND), ("soft", OURS)):
+        below = printed["full"] - printed[f"{name}3"]
+        axis.plot(3, full.value - below, "*", color=PAPER, markeredgecolor=colour, markersize=10,
+                  label=f"paper: {name} targets, as far below all data")  # fmt: skip
+    axis.set_xscale("log")
+    axis.xaxis.set_major_locator(FixedLocator([100 * share for share in tried] + [100]))
+    axis.xaxis.set_major_formatter(FuncFormatter(lambda share, _: f"{share:g}"))
+    axis.xaxis.set_minor_locator(NullLocator())
+    axis.set_xlabel("share of the training utterances, %")
+    axis.set_ylabel("test frame accuracy, %")
+    axis.legend(fontsize=7)
+    figure.tight_layout()
+    return figure
+
+
+def utterance(shown: dict[str, Any]) -> Figure:
+    """An utterance: filterbanks, words, phones, and the numbers of the states that are the targets."""
+    one = shown["utterance"]
+    banks = np.frombuffer(base64.b64decode(one["banks"]), np.uint8).reshape(one["frames"], -1)
+    figure, axes = plt.subplots(2, 1, figsize=(9, 4.2), sharex=True, height_ratios=(2, 1.3))
+    axes[0].imshow(banks.T, origin="lower", aspect="auto", cmap="magma", extent=(0, one["frames"] / 100, 0, 40))
+    axes[0].set_ylabel("Mel filterbank")
+    axes[0].set_title(f"{one['id']}: {one['text']}", fontsize=9)
+    for row, name in enumerate(("phones", "words")):
+        for label, start, frames in one[name]:
+            axes[1].add_patch(plt.Rectangle((start / 100, row), frames / 100, 1, fill=False, linewidth=0.5))
+            axes[1].text((start + frames / 2) / 100, row + 0.5, label, ha="center", va="center", fontsize=6)
+    states = np.array(one["states"])
+    axes[1].plot(np.arange(len(states)) / 100, 2 + states / max(1, states.max()), ",-", color=OURS, linewidth=0.6)
+    axes[1].set_ylim(0, 3)
+    axes[1].set_yticks([0.5, 1.5, 2.5], ["phones", "words", "state"])
+    axes[1].set_xlabel("seconds")
+    figure.tight_layout()
+    return figure

@@ -1,0 +1,85 @@
+"""Sections 4 and 6 as they are reported, and what is to be said beside them."""
+
+from functools import partial
+from pathlib import Path
+
+from rich.table import Table
+
+from repro.report import records, screen, speech_claims, speech_figures, speech_tables
+from repro.report.records import Record
+from repro.report.section import Section, select
+
+DEVIATIONS = """\
+- **Data and scale.** The paper's 2,000 hours of voice search are Google's own, and so are its 14,000 states and nets of
+  85M weights (`paper_configs/speech/paper_scale.toml` has their shape). What is judged is what does not depend on the
+  corpus; accuracies and word error rates are shown beside the paper's and not judged.
+- **The states are pocketsphinx's.** Its US English model, a Gaussian mixture model of 5,126 tied states, aligns the
+  transcripts; its alignment is the target, right or wrong, as the paper's was.
+- **Soft targets of Table 1 are those of the geometric mean** of the ten nets' probabilities (section 2 allows both
+  means): its logits serve every temperature. A student of the arithmetic mean stands beside them. The ensemble itself is
+  the arithmetic mean, as the paper's.
+- **Soft targets are computed on the way**, or kept in half precision where the frames are few: for a million frames
+  and thousands of states ten nets' targets do not fit on a disk. A test bounds what half precision changes.
+- **Precision.** All matrix products are bf16 where the processor has units for it, at test time as in training; weights,
+  updates, logits and losses are fp32. Every record says which it was.
+- **Word error rates** are of some utterances of every test speaker, decoded by pocketsphinx's search with the nets'
+  scores, one n-gram model of the training transcripts, and the acoustic scale that is best on validation utterances."""
+
+SYNTHETIC = """\
+The speech of this setting is **made by a formant synthesiser** (eSpeak NG) from a small grammar, with many voices,
+accents, noise and reverberation. It is far from real speech, and so are its accuracies and word error rates; it is here
+so that everything can be run, and changed, without any download."""
+
+UNSAID = """\
+| the paper does not say | chosen here |
+|---|---|
+| optimiser, rates, lengths, batch | as in the profile |
+| whether the relative weight of 0.5 on hard targets is a ratio or a share | a share: (1 − w) T² KL(soft) + w CE(hard), w = 0.5 |
+| how features are normalised | mean and variance of each speaker's frames |
+| what the dev set is | speakers of train set apart; test speakers are nobody's |
+| teacher, temperature and hard weight of section 6 | the whole ensemble, Table 1's best temperature, no hard targets |
+| which 3% | whole utterances, drawn anew for each seed |
+| when the hard run is stopped early | where its validation errors were fewest, of the looks in its curve |
+| how long the soft run is | as long as the hard one: both take the same steps from the same weights |"""
+
+FIGURES = {
+    "ensemble_size": "Gain over a single net against the number of nets, of ensembles and of their students.",
+    "temperature": "Frame accuracy and word error rate of the students against T.",
+}
+FEW = {
+    "few_data_curves": "Train and test accuracy on the way: hard targets fall, soft ones do not.",
+    "share_of_data": "Test accuracy against the share of the data.",
+}
+
+
+def headline(found: list[Record]) -> Table | str:
+    """Table 1 for the screen."""
+    if not speech_claims.ensemble(found):
+        return "nothing is finished yet"
+    title, make = speech_tables.TABLES["table1"]
+    return screen.table(title, make(found).drop(columns=["spread over nets"]))
+
+
+def sections(folder: Path) -> list[Section]:
+    """One for each corpus that there are records of."""
+    settings = sorted(path.parent.name for path in (folder / "results" / "speech").glob("*/records.jsonl"))
+    return [part for name in settings if (part := _section(folder, name)) is not None]
+
+
+def _section(folder: Path, setting: str) -> Section | None:
+    found = records.load(folder, "speech", setting)
+    if not found:
+        return None
+    tables = {name: (title, make(found)) for name, (title, make) in speech_tables.TABLES.items()}
+    drawn = (FIGURES if select(found, "distilled") else {}) | (FEW if select(found, "few data, hard targets") else {})
+    figures = {name: (caption, partial(getattr(speech_figures, name), found)) for name, caption in drawn.items()}
+    remarks = {"Deviations from the paper": DEVIATIONS, "What the paper leaves unsaid": UNSAID}
+    shown = records.load_shown(folder, "speech", setting)
+    if shown is not None:
+        tables["left_out"] = ("Utterances left out, or changed, by reason", speech_tables.left_out(shown))
+        caption = "An utterance: filterbanks, words, phones, and the tied states that are the targets."
+        figures["utterance"] = (caption, partial(speech_figures.utterance, shown))
+        if shown["synthetic"]:
+            remarks = {"Synthetic speech": SYNTHETIC} | remarks
+    name = f"{setting} (synthetic speech)" if shown and shown["synthetic"] else setting
+    return Section("speech", setting, f"Speech: {name}", found, tables, figures, speech_claims.findings(found), remarks)

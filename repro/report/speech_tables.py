@@ -1,0 +1,177 @@
+"""The tables of sections 4 and 6: the paper's figures beside ours, from the records alone."""
+
+from collections.abc import Callable
+
+import pandas as pd
+
+from repro import paper
+from repro.core import stats
+from repro.core.stats import Estimate
+from repro.report import speech_claims as claims
+from repro.report.records import Record
+from repro.report.section import interval, percent, select, signed
+from repro.speech import wer
+
+Found = list[Record]
+
+
+def table1(records: Found) -> pd.DataFrame:
+    """Table 1: single net, ensemble, distilled net; frame accuracy and word error rate."""
+    single = claims.right(claims.singles(records))
+    if single is None:
+        return pd.DataFrame()
+    best = claims.best_temperature(records)
+    rows = [_row(records, "single net", claims.singles(records), claims.words(records, "single net"), "baseline")]
+    rows += [_row(records, "ensemble", claims.ensemble(records), claims.words(records, "ensemble"), "ensemble")]
+    rows += [_row(records, "ensemble, geometric mean", claims.ensemble(records, mean="geometric"), [])]
+    for t in claims.temperatures(records):
+        name = f"distilled, T = {t:g}" + (" (chosen on validation)" if t == best else "")
+        heard = claims.words(records, "distilled", temperature=t)
+        rows.append(_row(records, name, claims.distilled(records, t), heard, "distilled" if t == best else ""))
+    arithmetic = select(records, "distilled, arithmetic mean")
+    if arithmetic:
+        t = float(arithmetic[0]["settings"]["temperature"])
+        rows.append(_row(records, f"distilled from the arithmetic mean, T = {t:g}", arithmetic, []))
+    rows.append(
+        _row(records, "decoder's own acoustic model", [], claims.words(records, "decoder's own acoustic model"))
+    )
+    return pd.DataFrame([row for row in rows if row])
+
+
+def _row(records: Found, name: str, found: Found, heard: list[wer.WordErrors], claim: str = "") -> dict[str, object]:
+    if not found and not heard:
+        return {}
+    printed = [paper.BY_ID[f"speech.{claim}_{what}"].paper if claim else "–" for what in ("frame_acc", "wer")]
+    single, this = claims.right(claims.singles(records)), claims.right(found)
+    ahead = "–" if this is None or found == claims.singles(records) else signed(claims.difference(this, single))
+    words, whose = claims.mean_words(heard), claims.speakers(records) if heard else []
+    base = claims.mean_words(claims.words(records, "single net"))
+    more = "–"
+    if words is not None and base is not None and name != "single net":
+        more = signed(percent(wer.difference(words, base, whose)))
+    return {
+        "system": name,
+        "paper: frame accuracy": printed[0],
+        "frame accuracy": "–" if this is None else _percent(claims.over_speakers(lambda a: a, this)),
+        "minus single net, points": ahead,
+        "spread over nets": _spread(claims.accuracy(found)),
+        "paper: WER": printed[1],
+        "WER": "–" if words is None else _percent(percent(wer.rate(words, whose))),
+        "WER minus single net's, points": more,
+        "nets": len(found) or "–",
+    }
+
+
+def table5(records: Found) -> pd.DataFrame:
+    """Table 5: few data by hard and by soft targets, beside all data."""
+    full = claims.singles(records)
+    if not full or not claims.shares(records):
+        return pd.DataFrame()
+    rows = [_few_row("100%", "hard", "–", full, "", ("full_train_acc", "full_test_acc"))]
+    for share in reversed(claims.shares(records)):
+        named = share == claims.FEW
+        hard, soft = claims.few(records, "hard", share), claims.few(records, "soft", share)
+        rows.append(_few_row(f"{share:.0%}", "hard", "yes", hard, "stopped_",
+                             ("hard3_train_acc", "hard3_test_acc") if named else ()))  # fmt: skip
+        rows.append(_few_row(f"{share:.0%}", "hard", "no", hard, ""))
+        if soft:
+            t, nets = float(soft[0]["settings"]["temperature"]), soft[0]["settings"]["teachers"]
+            rows.append(_few_row(f"{share:.0%}", f"soft, {nets} nets at T = {t:g}", "no", soft, "",
+                                 ("soft3_train_acc", "soft3_test_acc") if named else ()))  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def _few_row(
+    share: str, targets: str, stopped: str, found: Found, which: str, printed: tuple[str, ...] = ()
+) -> dict[str, object]:
+    train, test = (stats.mean_interval(claims.accuracy(found, f"{which}{part}")) for part in ("train", "test"))
+    shown = [paper.BY_ID[f"speech.{claim}"].paper for claim in printed] or ["–", "–"]
+    epochs = [record["metrics"]["stopped_epoch"] if which else record["settings"]["recipe"]["epochs"]
+              for record in found]  # fmt: skip
+    return {
+        "data": share, "targets": targets, "early stopping": stopped,
+        "paper: train": shown[0], "train": _percent(train), "paper: test": shown[1], "test": _percent(test),
+        "passes": f"{sum(epochs) / len(epochs):.3g}", "seeds": len(found),
+    }  # fmt: skip
+
+
+def recovered(records: Found) -> pd.DataFrame:
+    """What soft targets recover of what all data give over few, for each share."""
+    full, rows = claims.right(claims.singles(records)), []
+    for share in claims.shares(records):
+        hard, soft = claims.few(records, "hard", share), claims.few(records, "soft", share)
+        if full is None or not soft:
+            continue
+        found = claims.over_speakers(
+            lambda f, h, s: (s - h) / (f - h), full, claims.right(hard, "stopped_test"), claims.right(soft)
+        )
+        rows.append(
+            {
+                "data": f"{share:.0%}",
+                "recovered": f"{found.value:.2f} {interval(found, '.2f')}",
+                "hard: lost from best look to last": f"{_mean([claims.lost_at_end(r) for r in hard]):.2f}",
+                "soft: lost from best look to last": f"{_mean([claims.lost_at_end(r) for r in soft]):.2f}",
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def studies(records: Found) -> pd.DataFrame:
+    """Beyond the paper: how many teachers, how wide a student, speech without transcripts."""
+    single, rows = claims.right(claims.singles(records)), []
+    if single is None:
+        return pd.DataFrame()
+
+    def add(what: str, name: str, found: Found) -> None:
+        if found:
+            this = claims.right(found)
+            rows.append({"varied": what, "net": name,
+                         "frame accuracy": _percent(claims.over_speakers(lambda a: a, this)),
+                         "minus single net, points": signed(claims.difference(this, single)),
+                         "nets": len(found)})  # fmt: skip
+
+    for count in sorted({record["metrics"]["nets"] for record in select(records, "ensemble")}):
+        add("ensemble", f"mean of {count}", claims.ensemble(records, count))
+        add("ensemble", f"distilled from {count}", distilled_from(records, count))
+    narrow = select(records, "narrower, distilled")
+    for units in sorted({record["settings"]["hidden"][0] for record in narrow}, reverse=True):
+        for role in ("narrower, hard targets", "narrower, distilled"):
+            found = [r for r in select(records, role) if r["settings"]["hidden"][0] == units]
+            add("width", f"{units} units: {role.split(', ')[1]}", found)
+    for role in ("single net, few transcripts", "ensemble, few transcripts", "distilled, same speech",
+                 "distilled, with untranscribed speech"):  # fmt: skip
+        add("transcripts", role, select(records, role))
+    return pd.DataFrame(rows)
+
+
+def distilled_from(records: Found, count: int) -> Found:
+    """Students of the first ``count`` nets."""
+    whole = max(record["metrics"]["nets"] for record in select(records, "ensemble"))
+    return claims.distilled(records) if count == whole else select(records, "distilled from fewer nets", teachers=count)
+
+
+def left_out(shown: dict) -> pd.DataFrame:
+    """Utterances that could not be used, and those that were changed, by reason."""
+    rows = [{"utterances": len(ids), "what": reason, "such as": ", ".join(ids[:3])}
+            for kind in ("left_out", "remarked") for reason, ids in shown[kind].items()]  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def _percent(estimate: Estimate) -> str:
+    return f"{estimate.value:.2f} {interval(estimate, '.2f')}"
+
+
+def _spread(values: list[float]) -> str:
+    return f"{min(values):.2f} to {max(values):.2f}" if len(values) > 1 else "–"
+
+
+def _mean(values: list[float]) -> float:
+    return sum(values) / len(values)
+
+
+TABLES: dict[str, tuple[str, Callable[[Found], pd.DataFrame]]] = {
+    "table1": ("Table 1: frame accuracy and word error rate in percent, test", table1),
+    "table5": ("Table 5: few data, frame accuracy in percent; intervals over seeds", table5),
+    "recovered": ("Section 6: what soft targets recover", recovered),
+    "studies": ("Beyond the paper: test frame accuracy in percent", studies),
+}

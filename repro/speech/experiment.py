@@ -1,0 +1,160 @@
+"""Sections 4 and 6, top to bottom: what is trained, in which order.
+
+The ensemble first, then the nets distilled from it (Table 1), their words, few data (Table 5), and what the paper
+did not show. The temperature of what follows Table 1 is chosen on the validation frames.
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from repro.speech.runner import SpeechRunner
+from repro.speech.runs import Ensemble, Net, Words
+from repro.speech.settings import Part, SpeechSettings
+
+Records = list[dict[str, Any]]
+
+
+def run(settings: SpeechSettings, runner: SpeechRunner, headline: Callable[[Records], None]) -> None:
+    """All of it. ``headline`` is called with the records so far once Table 1's frames stand, and with its words."""
+    runner.expect([*ensemble_nets(settings), *distilled_nets(settings)])
+    runner.carry_out(ensemble_nets(settings))
+    runner.carry_out(means(settings))
+    runner.carry_out(distilled_nets(settings))
+    headline(list(runner.finished.values()))
+    temperature = best_temperature(settings, runner)
+    if temperature is None:
+        return
+    if settings.words is not None:
+        runner.carry_out(decodings(settings, temperature))
+        headline(list(runner.finished.values()))
+    stages = (few_data(settings, temperature), sizes(settings, temperature), widths(settings, temperature))
+    for stage in stages:
+        runner.expect(stage)
+    for stage in stages:
+        runner.carry_out(stage)
+    untranscribed(settings, runner, temperature)
+
+
+def ensemble_nets(settings: SpeechSettings) -> list[Net]:
+    """Nets that differ in their initial weights alone; each is a baseline, too."""
+    count = settings.ensemble
+    return [Net("single net", settings.hidden, settings.recipe, seed, seeds=count) for seed in range(count)]
+
+
+def everyone(settings: SpeechSettings) -> Ensemble:
+    """All of them, averaged."""
+    return Ensemble("ensemble", tuple(ensemble_nets(settings)))
+
+
+def means(settings: SpeechSettings) -> list[Ensemble]:
+    """Ensembles of one net up to all, and the geometric mean of all."""
+    whole = everyone(settings)
+    return [whole.first(k) for k in range(1, len(whole.nets) + 1)] + [replace(whole, mean="geometric")]
+
+
+def student(settings: SpeechSettings, role: str, temperature: float, seed: int, **changed: Any) -> Net:
+    """A net distilled from the ensemble; from the geometric mean of its probabilities unless told otherwise."""
+    own, teacher = settings.distilled, replace(everyone(settings), mean="geometric")
+    net = Net(role, settings.hidden, own.recipe, seed, temperature, own.hard_weight, teacher, seeds=own.seeds)
+    return replace(net, **changed)
+
+
+def distilled_nets(settings: SpeechSettings) -> list[Net]:
+    """Table 1: every temperature, every seed; and the arithmetic mean as the teacher. Seeds are no teacher's."""
+    own = settings.distilled
+    seeds = range(settings.ensemble, settings.ensemble + own.seeds)
+    nets = [student(settings, "distilled", t, seed) for t in own.temperatures for seed in seeds]
+    middle = own.temperatures[min(1, len(own.temperatures) - 1)]
+    return [
+        *nets,
+        student(settings, "distilled, arithmetic mean", middle, seeds[0], teacher=everyone(settings), seeds=1),
+    ]
+
+
+def best_temperature(settings: SpeechSettings, runner: SpeechRunner) -> float | None:
+    """The temperature whose students have most validation frames right; None while they are not finished."""
+    nets = [net for net in distilled_nets(settings) if net.role == "distilled"]
+    if not all(runner.is_finished(net) for net in nets):
+        return None
+    right = {t: [] for t in settings.distilled.temperatures}
+    for net, record in zip(nets, runner.carry_out(nets), strict=True):
+        right[net.temperature].append(record["metrics"]["validation_right"])
+    return max(right, key=lambda t: float(np.mean(right[t])))
+
+
+def decodings(settings: SpeechSettings, temperature: float) -> list[Words]:
+    """Words from single nets, the ensemble, students of every temperature, and the decoder's own model."""
+    students = [net for net in distilled_nets(settings) if net.role == "distilled"]
+    first = min(net.seed for net in students)
+    chosen = [net for net in students if net.temperature == temperature or net.seed == first]
+    several = {temperature: len({net.seed for net in students})}
+    return [
+        *(Words("words: single net", net, None, net.seed, settings.words.nets)
+          for net in ensemble_nets(settings)[: settings.words.nets]),
+        Words("words: ensemble", everyone(settings)),
+        *(Words("words: distilled", net, net.temperature, net.seed, several.get(net.temperature, 1)) for net in chosen),
+        Words("words: decoder's own acoustic model", None),
+    ]  # fmt: skip
+
+
+def few_data(settings: SpeechSettings, temperature: float) -> list[Net]:
+    """Section 6, Table 5: on shares of the utterances, hard targets beside soft ones."""
+    return [net for part in settings.subsets.parts for seed in range(settings.subsets.seeds)
+            for net in subset_nets(settings, part, temperature, seed)]  # fmt: skip
+
+
+def subset_nets(settings: SpeechSettings, part: Part, temperature: float, seed: int) -> list[Net]:
+    """One share and draw of utterances: hard targets and soft ones, for equally long and from the same weights.
+
+    Both are watched on validation, so that either can be reported as early stopping would have left it.
+    """
+    own = settings.subsets
+    shared = {"share": part.share, "draw": 1 + seed, "early_stopping": True, "looks": own.looks,
+              "seeds": own.seeds}  # fmt: skip
+    hard = Net("few data, hard targets", settings.hidden, part.recipe, seed, **shared)
+    soft = student(
+        settings, "few data, soft targets", temperature, seed,
+        recipe=part.recipe, hard_weight=own.hard_weight, **shared,
+    )  # fmt: skip
+    return [hard, soft]
+
+
+def sizes(settings: SpeechSettings, temperature: float) -> list[Net]:
+    """Students of smaller ensembles."""
+    whole = replace(everyone(settings), mean="geometric")
+    seeds = range(settings.ensemble, settings.ensemble + settings.distilled.seeds)
+    return [student(settings, "distilled from fewer nets", temperature, seed, teacher=whole.first(k))
+            for k in settings.studies.sizes for seed in seeds]  # fmt: skip
+
+
+def widths(settings: SpeechSettings, temperature: float) -> list[Net]:
+    """Narrower students, and the same nets on hard targets."""
+    nets = []
+    for share in settings.studies.widths:
+        hidden = tuple(max(1, round(share * units)) for units in settings.hidden)
+        for seed in range(settings.distilled.seeds):
+            hard = Net("narrower, hard targets", hidden, settings.recipe, seed, seeds=settings.distilled.seeds)
+            nets.append(hard)
+            nets.append(student(settings, "narrower, distilled", temperature, seed, hidden=hidden))
+    return nets
+
+
+def untranscribed(settings: SpeechSettings, runner: SpeechRunner, temperature: float) -> None:
+    """Teachers that saw few transcripts; a student of the same utterances, and one of all, transcripts hidden."""
+    own = settings.studies
+    if not own.teachers:
+        return
+    part = {"share": own.transcribed, "draw": 0}
+    teachers = [Net("single net, few transcripts", settings.hidden, settings.recipe, seed, seeds=own.teachers, **part)
+                for seed in range(own.teachers)]  # fmt: skip
+    whole = Ensemble("ensemble, few transcripts", tuple(teachers))
+    learned = {"teacher": replace(whole, mean="geometric"), "hard_weight": 0.0}
+    seeds = range(own.teachers, own.teachers + settings.distilled.seeds)
+    same = [student(settings, "distilled, same speech", temperature, s, **learned, **part) for s in seeds]
+    more = [student(settings, "distilled, with untranscribed speech", temperature, s, **learned) for s in seeds]
+    runner.expect([*teachers, *same, *more])
+    for stage in (teachers, [whole], same, more):
+        runner.carry_out(stage)

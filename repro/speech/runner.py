@@ -1,0 +1,247 @@
+"""How the runs of the speech experiment are made: trained, averaged or decoded."""
+
+import os
+import time
+from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import dataclass, fields, is_dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from jaxtyping import Int
+from torch import Tensor
+
+from repro.core import store
+from repro.core.executor import Job
+from repro.core.noise import generator
+from repro.core.population import Population, count_weights, step_flops
+from repro.core.progress import Watch
+from repro.core.recipe import Recipe
+from repro.core.runner import Runner
+from repro.core.train import Member
+from repro.data.corpus import Corpus, kaldi
+from repro.data.place import data_folder
+from repro.errors import UserError
+from repro.speech import measure, words
+from repro.speech.alignment import STATES
+from repro.speech.frames import INPUTS
+from repro.speech.prepare import Prepared, prepare
+from repro.speech.runs import Ensemble, Net, Run, Words
+from repro.speech.settings import Data, SpeechSettings
+from repro.speech.training import FrameTraining, Inputs, Teacher, make_net
+
+# Counted up by hand when what a record says of the same weights changes: kept records of before are left.
+MEASUREMENT = 1
+# The modules that decide what a run's weights become.
+NUMERICS = ("core/distill.py", "core/loop.py", "core/noise.py", "core/population.py", "core/recipe.py",
+            "speech/training.py")  # fmt: skip
+# A teacher's logits are kept, in half precision, where they take no more than this.
+KEPT_BYTES = 2 << 30
+
+
+@dataclass(kw_only=True)
+class SpeechRunner(Runner):
+    """Runs on a corpus; nets that can take their steps together are trained as one population."""
+
+    settings: SpeechSettings
+    corpus: Corpus
+    data: Prepared
+
+    @property
+    def data_digest(self) -> str:
+        """The digest of the data that the runs are made on."""
+        return self.data.digest
+
+    def key(self, run: Run) -> str:
+        """The name of a run: a hash of its settings, what it learns from, the data and the code."""
+        made_of = [MEASUREMENT, self.data.digest, STATES, self.compute.device.type, self.compute.precision]
+        return store.key([self.settings_of(run), run.role, run.seed, made_of, store.code_version(NUMERICS)])
+
+    def settings_of(self, run: Run) -> dict[str, Any]:
+        """A run's settings as plain JSON, with other runs by their keys."""
+
+        def plain(value: Any) -> Any:
+            if isinstance(value, Recipe):
+                return value.model_dump()
+            if is_dataclass(value):
+                return self.key(value)
+            return [plain(one) for one in value] if isinstance(value, tuple) else value
+
+        left = ("role", "seed", "seeds")
+        found = {one.name: plain(getattr(run, one.name)) for one in fields(run) if one.name not in left}
+        if isinstance(run, Net):
+            found["teachers"] = len(run.teacher.nets) if run.teacher else 0
+        if isinstance(run, Words):
+            found["decoding"] = self.settings.words.model_dump(mode="json", exclude={"nets"})
+        return found | {"run": type(run).__name__}
+
+    def asked(self, run: Run) -> dict[str, Any]:
+        """As for every run; and how many of its kind there are."""
+        return super().asked(run) | {"seeds": run.seeds}
+
+    def is_finished(self, run: Run) -> bool:
+        """Whether there is a record of it."""
+        return self.kept.record(self.key(run)) is not None
+
+    def cases(self, share: float, draw: int) -> Int[Tensor, "frame"]:
+        """The frames of a share of train's utterances, drawn from ``draw``."""
+        if share == 1:
+            return torch.arange(len(self.data.train))
+        count = len(self.data.train.ids)
+        shuffled = torch.randperm(count, generator=generator("share of the utterances", draw))
+        return self.data.train.of_utterances(shuffled[: max(1, round(share * count))])
+
+    def jobs(self, runs: list[Run]) -> list[Job]:
+        """Nets that take their steps together as one job; means of the first nets of one ensemble, too."""
+        nets, ensembles, jobs = defaultdict(list), defaultdict(list), []
+        for run in runs:
+            if isinstance(run, Net):
+                nets[run.population_key()].append(run)
+            elif isinstance(run, Ensemble):
+                ensembles[run.nets[0]].append(run)
+            else:
+                jobs.append(Job(run.role, self.decode, (run,), 1.0))
+        jobs = [Job(one[0].role, self.average, (one,), 1.0) for one in ensembles.values()] + jobs
+        return [Job(one[0].role, self.train, (one,), self.flops(one)) for one in nets.values()] + jobs
+
+    def flops(self, nets: list[Net]) -> float:
+        """The arithmetic of training these together, soft targets included."""
+        one = nets[0]
+        steps, sizes = one.recipe.steps(len(self.cases(one.share, one.draw))), (INPUTS, *one.hidden, STATES)
+        flops = step_flops(sizes, one.recipe.batch) * len(nets)
+        if one.teacher is not None:
+            flops += sum(2 * count_weights((INPUTS, *n.hidden, STATES)) for n in one.teacher.nets) * one.recipe.batch
+        return steps * flops
+
+    def population(self, nets: tuple[Net, ...] | list[Net]) -> Population:
+        """Finished nets of one shape, stacked."""
+        found = [self.tensors_of(net) for net in nets]
+        net = make_net(nets[0].hidden, STATES, [one.seed for one in nets], self.compute)
+        net.load_state_dict({name: torch.cat([one[name] for one in found]) for name in found[0]})
+        return net
+
+    def train(self, nets: list[Net]) -> None:
+        """Train nets as one population, and keep their records and weights."""
+        one, start = nets[0], time.monotonic()
+        self.watch.now(f"{one.role}, {len(nets)} nets")
+        group, cases = store.key([self.key(net) for net in nets]), self.cases(one.share, one.draw)
+        members = [Member(net.seed, net.temperature, net.hard_weight) for net in nets]
+        training = FrameTraining(
+            one.hidden, members, self.data.train, cases, STATES, one.recipe, self.compute, one.draw,
+            self._teacher(nets, cases), self.kept.checkpoint(group),
+            self.data.validation if one.early_stopping else None,
+        )  # fmt: skip
+        flops, some, earlier = self.flops(nets) / training.steps, self.settings.curve_frames, training.seconds
+        self.watch.expect(-flops * training.step)  # done in an earlier sitting
+        for snapshot in training.run(one.looks, lambda: self.watch.advance(flops)):
+            if not snapshot.loss.isfinite().all():
+                raise UserError(f"{one.role}: training diverged (the loss is not finite); lower its learning_rate")
+            seen = measure.look(snapshot.net, self.data, cases, self.compute, some)
+            losses = snapshot.loss.tolist()
+            training.history.append(
+                [round(snapshot.epoch, 3), [[*of_net, loss] for of_net, loss in zip(seen, losses, strict=True)]]
+            )
+        found = measure.nets(training.net, self.data, cases, self.compute, some)
+        if one.early_stopping:
+            stopped = measure.nets(training.best_net(), self.data, cases, self.compute, some)
+            per_epoch = one.recipe.batch / len(cases)
+            for last, best, step in zip(found, stopped, training.best_step.tolist(), strict=True):
+                last |= {f"stopped_{name}": value for name, value in best.items() if "speaker_cases" not in name}
+                last["stopped_epoch"] = round(step * per_epoch, 3)
+        seconds = earlier + time.monotonic() - start
+        records = [
+            self.record(net, self.settings_of(net), about | {"train_frames": len(cases)},
+                        [[epoch, *of_nets[m]] for epoch, of_nets in training.history], seconds, len(nets))
+            for m, (net, about) in enumerate(zip(nets, found, strict=True))
+        ]  # fmt: skip
+        self.kept.add(group, records, training.net.state_dict())
+
+    def _teacher(self, nets: list[Net], cases: Int[Tensor, "case"]) -> Teacher | None:
+        one = nets[0]
+        if one.teacher is None:
+            return None
+        means = [net.teacher.mean for net in nets]
+        temperatures = torch.tensor([net.temperature for net in nets])
+        teacher = Teacher(self.population(one.teacher.nets), means, temperatures)
+        if "arithmetic" not in means and 2 * STATES * len(cases) <= KEPT_BYTES:
+            teacher.keep(Inputs(self.data.train, self.compute), cases, len(self.data.train))
+        return teacher
+
+    def average(self, ensembles: list[Ensemble]) -> None:
+        """Measure means of the first few nets of one ensemble, all in one pass."""
+        start, largest = time.monotonic(), max(ensembles, key=lambda one: len(one.nets))
+        self.watch.now(largest.role)
+        wanted = [(len(one.nets), one.mean) for one in ensembles]
+        found = measure.ensembles(self.population(largest.nets), self.data, wanted, self.compute)
+        seconds = time.monotonic() - start
+        for one, about in zip(ensembles, found, strict=True):
+            record = self.record(one, self.settings_of(one), about, [], seconds, len(ensembles))
+            self.kept.add(self.key(one), [record], {})
+
+    def decode(self, run: Words) -> None:
+        """Decode test with a system's scores, and keep how many words are wrong."""
+        self.watch.now(run.role)
+        start, what, own = time.monotonic(), self.task, self.settings.words
+        if run.system is None:
+            found = words.decode_stock(what, self.data, self.corpus, cores())
+        else:
+            net = self.population(run.system.nets if isinstance(run.system, Ensemble) else [run.system])
+            make = lambda frames, some: words.scores(net, frames, some, self.log_prior, self.compute)  # noqa: E731
+            found = words.decode(what, self.data, make, own.scales, own.most_active, cores())
+        record = self.record(run, self.settings_of(run), found, [], time.monotonic() - start)
+        self.kept.add(self.key(run), [record], {})
+
+    @cached_property
+    def task(self) -> words.Task:
+        """What is decoded, the same for all systems."""
+        own = self.settings.words
+        return words.task(
+            self.corpus, self.data, self.kept.folder / "aligned", own.validation_utterances, own.utterances
+        )
+
+    @cached_property
+    def log_prior(self) -> Tensor:
+        """The log share of each state among train's frames; states never seen count as half a frame."""
+        counts = torch.bincount(self.data.train.states, minlength=STATES).double().clamp_min(0.5)
+        return (counts / counts.sum()).log().float()
+
+
+def make_runner(folder_setting: Path | None) -> Callable[..., SpeechRunner]:
+    """What reads a corpus, aligns it, and gives a runner, once the settings are known."""
+
+    def make(settings: SpeechSettings, *, kept: store.Store, watch: Watch, **shared: Any) -> SpeechRunner:
+        corpus = load(settings.data, data_folder(folder_setting), watch)
+        watch.say(f"{corpus.name}: {len(corpus.train)} training and {len(corpus.test)} test utterances; "
+                  f"alignments are kept in {kept.folder / 'aligned'}")  # fmt: skip
+        on_chunk = lambda part, done, of: watch.say(f"aligned {part}, {done} of {of} chunks")  # noqa: E731
+        data = prepare(corpus, kept.folder / "aligned", settings.data.held_out, cores(), on_chunk)
+        for what in (data.left_out, data.remarked):
+            for reason, ids in what.items():
+                watch.say(f"{len(ids)} utterances: {reason} (such as {', '.join(ids[:3])})")
+        return SpeechRunner(settings=settings, corpus=corpus, data=data, kept=kept, watch=watch, **shared)
+
+    return make
+
+
+def load(data: Data, folder: Path, watch: Watch) -> Corpus:
+    """The corpus that ``data`` asks for; ``folder`` is where corpora are kept, fetched or made."""
+    if data.corpus == "librispeech":
+        from repro.data import librispeech
+
+        return librispeech.load(folder, data.train_set, data.test_set)
+    if data.folder is not None:
+        here = data.folder if data.folder.exists() or data.folder.is_absolute() else folder / data.folder
+        return kaldi(here)
+    from repro.data import synth
+
+    root = folder / f"synth-{store.key(synth.specification(data.synth))[:8]}"
+    if not synth.about(root):
+        watch.say(f"making synthetic speech in {root}")
+    return kaldi(synth.build(root, data.synth), "synth", synthetic=True)
+
+
+def cores() -> int:
+    """Processor cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -1,0 +1,40 @@
+"""What the figures show besides counts: an utterance with its words, phones and states; what was left out."""
+
+import base64
+from typing import Any
+
+from repro.data.corpus import Corpus, read_audio
+from repro.speech.alignment import Aligner
+from repro.speech.frames import filterbanks
+from repro.speech.prepare import Prepared
+
+FRAMES = 400  # at most so many of the utterance shown
+
+
+def shown(corpus: Corpus, data: Prepared) -> dict[str, Any]:
+    """Plain JSON."""
+    return {
+        "synthetic": data.synthetic, "left_out": data.left_out, "remarked": data.remarked,
+        "frames": {part: len(getattr(data, part)) for part in ("train", "validation", "test")},
+        "speakers": {part: len(getattr(data, part).speakers) for part in ("train", "validation", "test")},
+        "utterance": _utterance(corpus, data),
+    }  # fmt: skip
+
+
+def _utterance(corpus: Corpus, data: Prepared) -> dict[str, Any]:
+    """The first test utterance of three words or more that is no longer than the figure."""
+    usable, aligner = set(data.test.ids), Aligner(corpus.lexicon)
+    candidates = [one for one in corpus.test if one.id in usable]
+    long = [one for one in candidates if len(one.words) >= 3]
+    for one in (*long, *candidates):
+        samples, _ = read_audio(one.audio)
+        found = aligner.align(samples, one.words)
+        if found is not None and len(found.states) <= FRAMES:
+            break
+    banks = filterbanks(samples)
+    scaled = ((banks - banks.min()) / (banks.max() - banks.min()).clamp_min(1e-6) * 255).byte()
+    segments = {kind: [[s.name, s.start, s.frames] for s in getattr(found, kind)] for kind in ("words", "phones")}
+    return {
+        "id": one.id, "text": " ".join(one.words), "frames": len(banks),
+        "banks": base64.b64encode(scaled.numpy().tobytes()).decode(), "states": found.states.tolist(), **segments,
+    }  # fmt: skip

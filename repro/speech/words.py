@@ -1,0 +1,112 @@
+"""Words from a system's scores, and how many are wrong; the acoustic scale is chosen on validation."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from repro.core import store
+from repro.core.compute import Compute
+from repro.core.population import Population
+from repro.data.corpus import Corpus, read_audio
+from repro.speech import language_model, wer
+from repro.speech.decode import Decoder, Search, pronunciations, transcribe
+from repro.speech.frames import Frames
+from repro.speech.measure import mean_of
+from repro.speech.prepare import Prepared
+from repro.speech.training import Inputs, blocks
+
+
+@dataclass(frozen=True)
+class Task:
+    """What is decoded: the pronunciations, the language model's file, and utterances of validation and of test."""
+
+    pronunciations: dict[str, list[tuple[str, ...]]]
+    language_model: Path
+    validation: Int[Tensor, "utterance"]
+    test: Int[Tensor, "utterance"]
+    about: dict[str, Any]
+
+
+def task(corpus: Corpus, data: Prepared, folder: Path, validation: int, test: int) -> Task:
+    """A trigram model of the training transcripts, validation's left out, kept in ``folder``; its vocabulary is
+    their words and the corpus's lexicon. Utterances are taken from each speaker in turn."""
+    sentences = [data.transcripts[id] for id in data.train.ids]
+    model = language_model.estimate(sentences, corpus.lexicon)
+    path = folder / f"{store.key([data.digest, store.code_version(('speech/language_model.py',))])}.arpa"
+    if not path.exists():
+        model.write(path)
+    chosen = {"validation": in_turn(data.validation, validation), "test": in_turn(data.test, test)}
+    perplexity, unknown = model.perplexity(data.transcripts[data.test.ids[n]] for n in chosen["test"].tolist())
+    known = pronunciations(model.vocabulary, corpus.lexicon)
+    about = {"vocabulary": len(known), "perplexity": round(perplexity, 1), "unknown_words": unknown}
+    return Task(known, path, chosen["validation"], chosen["test"], about)
+
+
+def in_turn(frames: Frames, count: int) -> Int[Tensor, "utterance"]:
+    """The first utterance of each speaker, then the second of each, up to so many, in the order of the corpus."""
+    seen: dict[int, int] = {}
+    turn = []
+    for number, speaker in enumerate(frames.speaker.tolist()):
+        seen[speaker] = seen.get(speaker, 0) + 1
+        turn.append((seen[speaker], number))
+    return torch.tensor(sorted(number for _, number in sorted(turn)[:count]))
+
+
+def scores(
+    net: Population, frames: Frames, utterances: Int[Tensor, "utterance"], log_prior: Float[Tensor, "states"],
+    compute: Compute,
+) -> Iterator[Float[np.ndarray, "frame state"]]:  # fmt: skip
+    """Log posterior less log prior of each utterance, one after another: of a net, or of several nets' mean."""
+    inputs = Inputs(frames, compute)
+    for number in utterances.tolist():
+        at = (frames.utterance == number).nonzero()[:, 0]
+        found = [mean_of(logits, "arithmetic") for _, logits in blocks(net, inputs, at)]
+        yield (torch.cat(found).cpu() - log_prior).numpy()
+
+
+def decode(
+    what: Task, data: Prepared, make_scores: Callable[[Frames, Tensor], Iterator[np.ndarray]],
+    scales: tuple[float, ...], most_active: int, threads: int,
+) -> dict[str, Any]:  # fmt: skip
+    """Decode validation at every scale and test at the best; the errors of each test utterance."""
+    rates = {}
+    for scale in scales if len(scales) > 1 else ():
+        search = Search(acoustic_scale=scale, most_active=most_active)
+        heard = _decode(what, make_scores(data.validation, what.validation), search, threads)
+        rates[scale] = wer.count(_references(data, data.validation, what.validation), heard).rate
+    best = min(rates, key=rates.get) if rates else scales[0]
+    search = Search(acoustic_scale=best, most_active=most_active)
+    heard = _decode(what, make_scores(data.test, what.test), search, threads)
+    return _counted(what, data, heard) | {"scale": best, "validation_wer": {f"{s:g}": r for s, r in rates.items()}}
+
+
+def decode_stock(what: Task, data: Prepared, corpus: Corpus, threads: int) -> dict[str, Any]:
+    """The decoder's own acoustic model, with the same words and language model."""
+    audio = {one.id: one.audio for one in corpus.test}
+    sound = (read_audio(audio[data.test.ids[n]])[0].numpy() for n in what.test.tolist())
+    decoders = [Decoder(what.pronunciations, what.language_model) for _ in range(threads)]
+    return _counted(what, data, transcribe([one.stock for one in decoders], sound))
+
+
+def _decode(what: Task, found: Iterator[np.ndarray], search: Search, threads: int) -> list[list[str]]:
+    decoders = [Decoder(what.pronunciations, what.language_model, search) for _ in range(threads)]
+    return transcribe([one.words for one in decoders], found)
+
+
+def _references(data: Prepared, frames: Frames, utterances: Tensor) -> list[tuple[str, ...]]:
+    return [data.transcripts[frames.ids[n]] for n in utterances.tolist()]
+
+
+def _counted(what: Task, data: Prepared, heard: list[list[str]]) -> dict[str, Any]:
+    found = asdict(wer.count(_references(data, data.test, what.test), heard))
+    speakers = [data.test.speakers[int(data.test.speaker[n])] for n in what.test.tolist()]
+    return {f"test_{name}": values.tolist() for name, values in found.items()} | {
+        "test_speakers": speakers,
+        **what.about,
+    }

@@ -1,0 +1,212 @@
+"""Corpora: what is read, what is left out and said, and bad input told in one line."""
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+
+from repro.data import librispeech
+from repro.data.corpus import kaldi, read_audio, words_of
+from repro.errors import UserError
+from repro.speech import prepare as preparing
+from repro.speech.alignment import Aligner, known_phones
+from repro.speech.prepare import prepare
+
+
+def tone(seconds=0.5, rate=16000, channels=1):
+    wave = 0.1 * np.sin(np.arange(int(seconds * rate)) * 440 * 2 * np.pi / rate)
+    return np.stack([wave] * channels, axis=1)
+
+
+@pytest.fixture
+def root(tmp_path):
+    """Two parts of two utterances each, of one speaker each but for train's, who are two."""
+    for part, speakers in (("train", "ab"), ("test", "cc")):
+        (tmp_path / part).mkdir()
+        names = [f"{part}{n}" for n in range(2)]
+        for name in names:
+            soundfile.write(tmp_path / f"{name}.wav", tone(), 16000)
+        (tmp_path / part / "wav.scp").write_text("".join(f"{n} {n}.wav\n" for n in names))
+        (tmp_path / part / "text").write_text("".join(f"{n} CALL Bob's <noise> [laugh] shop\n" for n in names))
+        (tmp_path / part / "utt2spk").write_text("".join(f"{n} {s}\n" for n, s in zip(names, speakers, strict=True)))
+    return tmp_path
+
+
+def test_a_kaldi_directory_as_it_is(root):
+    (root / "lexicon.txt").write_text("SHOP SH AA1 P\nSHOP SH AO1 P\nSHOP SH AA2 P\n\n")
+    found = kaldi(root)
+    assert [one.id for one in found.train] == ["train0", "train1"] and not found.left_out
+    assert found.train[0].words == ("call", "bob's", "shop")
+    assert found.lexicon == {"shop": [("SH", "AA", "P"), ("SH", "AO", "P")]}
+    assert found.digest == kaldi(root).digest
+    (root / "train" / "text").write_text("train0 other\ntrain1 words\n")
+    assert kaldi(root).digest != found.digest
+
+
+def test_words_of_a_transcript():
+    assert words_of("It's  O’CLOCK, well-known e.g. <UNK> (x) 42") == ("it's", "o'clock", "well-known", "e.g.", "x")
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "reason", "who"),
+    [
+        ("train/text", "train0 hello\ntrain1   \n", "no transcript", "train1"),
+        ("train/text", "train0 hello\n", "no transcript", "train1"),
+        ("train/text", "train0 a\ntrain1 a\nghost a\n", "a transcript and no audio in wav.scp", "ghost"),
+        ("train/wav.scp", "train0 train0.wav\ntrain1 nowhere.wav\n", "no audio file", "train1"),
+        ("train/utt2spk", "train0 a\n", "no speaker in utt2spk", "train1"),
+        ("train/utt2spk", "train0 a\ntrain1 c\n", "speaker of test, left out of train", "train1"),
+    ],
+)
+def test_what_cannot_be_used_is_named_and_counted(root, file, content, reason, who):
+    (root / file).write_text(content)
+    found = kaldi(root)
+    assert found.left_out == {reason: [who]} and who not in {one.id for one in found.train}
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "said"),
+    [
+        ("train/wav.scp", "train0 sox x.wav -t wav - |\n", "no command is run"),
+        ("train/wav.scp", "train0 train0.wav\ntrain0 train0.wav\n", "line 2: train0 stands there twice"),
+        ("train/wav.scp", "", "is empty"),
+        ("train/text", "train0\ntrain1\n", "2 with no transcript"),
+        ("lexicon.txt", "WORD\n", "line 1: WORD has no phones"),
+    ],
+)
+def test_a_directory_that_is_wrong_is_told_in_one_line(root, file, content, said):
+    (root / file).write_text(content)
+    with pytest.raises(UserError, match=said) as caught:
+        kaldi(root)
+    assert "\n" not in str(caught.value)
+
+
+def test_missing_files_and_folders(root, tmp_path):
+    with pytest.raises(UserError, match="there is no folder"):
+        kaldi(tmp_path / "nowhere")
+    (root / "test" / "text").unlink()
+    with pytest.raises(UserError, match="test/text: no such file"):
+        kaldi(root)
+    (root / "test" / "text").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(UserError, match="is not text"):
+        kaldi(root)
+
+
+def test_other_rates_and_stereo_are_mended_and_said(tmp_path):
+    soundfile.write(tmp_path / "a.wav", tone(rate=8000, channels=2), 8000)
+    samples, remarks = read_audio(tmp_path / "a.wav")
+    assert len(samples) == 8000 and remarks == ["2 channels, averaged", "8000 samples a second, resampled to 16000"]
+    middle = samples[1000:7000]
+    expected = 0.1 * torch.sin(torch.arange(1000, 7000) * 440 * 2 * torch.pi / 16000)
+    torch.testing.assert_close(middle, expected, atol=2e-3, rtol=0)
+
+
+def test_audio_that_is_none(tmp_path):
+    (tmp_path / "a.wav").write_bytes(b"RIFF....")
+    soundfile.write(tmp_path / "b.wav", np.zeros((0, 1)), 16000)
+    for name, said in (("a.wav", "cannot be read"), ("b.wav", "holds no sound"), ("c.wav", "cannot be read")):
+        with pytest.raises(ValueError, match=said):
+            read_audio(tmp_path / name)
+
+
+class FakeAligner:
+    """Finds everybody's words in the middle, but not those of ``fails``."""
+
+    def unknown(self, words):
+        return [word for word in words if word == "zyzzyva"]
+
+    def align(self, samples, words):
+        frames = len(samples) // 160
+        return None if "fails" in words else type("A", (), {"states": np.arange(frames, dtype=np.int16) % 5})
+
+
+@pytest.fixture
+def here(monkeypatch):
+    """Chunks are made in this process, by the fake aligner."""
+
+    class Pool:
+        def __init__(self, *_):
+            preparing._aligner = FakeAligner()
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *_):
+            return None
+
+        map = staticmethod(map)
+
+    monkeypatch.setattr(preparing, "ProcessPoolExecutor", Pool)
+
+
+def test_utterances_that_do_not_align_are_listed(root, tmp_path, here):
+    names = ["short", "broken", "unknown", "fails", "good"]
+    with open(root / "train" / "wav.scp", "a") as scp, open(root / "train" / "text", "a") as text:
+        for name in names:
+            scp.write(f"{name} {name}.wav\n")
+            text.write(f"{name} {'zyzzyva' if name == 'unknown' else name}\n")
+            soundfile.write(root / f"{name}.wav", tone(0.2 if name == "short" else 0.5), 16000)
+    (root / "broken.wav").write_bytes(b"no sound")
+    with open(root / "train" / "utt2spk", "a") as speakers:
+        speakers.writelines(f"{name} a\n" for name in names)
+    found = prepare(kaldi(root), tmp_path / "kept", 0.1, 1)
+    assert found.left_out == {
+        "audio that cannot be read": ["broken"],
+        "a word outside the lexicon": ["unknown (zyzzyva)"],
+        "no alignment found": ["fails"],
+        "fewer frames than the window of 26": ["short"],
+    }
+    assert {*found.train.ids, *found.validation.ids} == {"train0", "train1", "good"}
+    assert set(found.train.speakers).isdisjoint(found.validation.speakers)
+    assert len(found.test) == 100 and found.transcripts["good"] == ("good",)
+
+
+def test_what_is_kept_is_not_aligned_again_and_a_damaged_chunk_is(root, tmp_path, here, monkeypatch):
+    def all_frames():
+        return prepare(kaldi(root), tmp_path / "kept", 0.1, 1).test
+
+    first = all_frames()
+    made = []
+    monkeypatch.setattr(
+        preparing, "_make", lambda chunk, path, make=preparing._make: made.append(path) or make(chunk, path)
+    )
+    again = all_frames()
+    assert not made and torch.equal(again.banks, first.banks)
+    damaged = sorted((tmp_path / "kept").glob("*.frames"))[0]
+    damaged.write_bytes(damaged.read_bytes()[:-3])
+    assert torch.equal(all_frames().banks, first.banks) and made == [damaged]
+
+
+def test_nothing_usable_is_one_clear_line(root, tmp_path, here):
+    (root / "train" / "text").write_text("train0 fails\ntrain1 fails\n")
+    with pytest.raises(UserError, match=r"nothing of train can be used .*2 with no alignment found"):
+        prepare(kaldi(root), tmp_path / "kept", 0.1, 1)
+    (root / "train" / "text").write_text("train0 fails\ntrain1 good\n")
+    with pytest.raises(UserError, match="two speakers"):
+        prepare(kaldi(root), tmp_path / "kept", 0.1, 1)
+
+
+def test_pocketsphinx_aligns_a_hum_to_silence_or_to_nothing_and_goes_on():
+    aligner = Aligner({"blorp": [("B", "L", "AO", "R", "P")], "odd": [("QQ",)]})
+    assert {"AA", "ZH"} <= known_phones()
+    assert aligner.unknown(["hello", "blorp", "odd", "qqqq"]) == ["qqqq"]
+    hum = torch.from_numpy(tone(1.0)[:, 0]).float()
+    found = [aligner.align(hum, ["hello"]) for _ in range(2)]
+    if found[0] is not None:
+        assert len(found[0].states) == 100 and np.array_equal(found[0].states, found[1].states)
+    assert aligner.align(hum[:100], ["hello", "world", "again"]) is None
+
+
+def test_librispeech_in_its_own_layout(tmp_path):
+    for name, speaker in (("dev-clean", 84), ("test-clean", 61), ("test-other", 84)):
+        folder = tmp_path / "LibriSpeech" / name / str(speaker) / "7"
+        folder.mkdir(parents=True)
+        soundfile.write(folder / f"{speaker}-7-0000.flac", tone(), 16000)
+        (folder / f"{speaker}-7.trans.txt").write_text(f"{speaker}-7-0000 GO DO YOU HEAR\n")
+    found = librispeech.load(tmp_path, "dev-clean", "test-clean")
+    assert found.train[0].words == ("go", "do", "you", "hear") and found.train[0].speaker == "84"
+    assert read_audio(found.train[0].audio)[0].shape == (8000,)
+    assert "speaker of test" in next(iter(librispeech.load(tmp_path, "dev-clean", "test-other").left_out))
+    for sets, said in ((("dev-clean", "dev-clean"), "test_set"), (("dev-clan", "test-clean"), "must be one of")):
+        with pytest.raises(UserError, match=said):
+            librispeech.load(tmp_path, *sets)

@@ -1,0 +1,304 @@
+"""Words from scores: the language model, the decoder, and how errors are counted."""
+
+import math
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pocketsphinx
+import pytest
+
+from repro.errors import UserError
+from repro.speech import decode, language_model, wer
+from repro.speech.alignment import STATES
+from repro.speech.decode import Decoder, Search, pronunciations, transcribe
+
+SENTENCES = [
+    "we call it bear", "we see the cat", "the cat sees a bear", "call the cat", "we call a bear the cat", "it sees we",
+]  # fmt: skip
+SENTENCES = [one.split() for one in SENTENCES]
+EXTRA = ("elephant", "dog")
+
+
+@pytest.fixture(scope="module")
+def model() -> language_model.LanguageModel:
+    return language_model.estimate(SENTENCES, EXTRA)
+
+
+@pytest.fixture(scope="module")
+def arpa(model: language_model.LanguageModel, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("lm") / "lm.arpa"
+    model.write(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def dictionary(model: language_model.LanguageModel) -> dict:
+    return pronunciations(model.vocabulary)
+
+
+@pytest.fixture(scope="module")
+def decoder(arpa: Path, dictionary: dict) -> Decoder:
+    return Decoder(dictionary, arpa)
+
+
+@cache
+def states_of(text: str) -> list[int]:
+    """The tied states that a text goes through, found by laying it over noise with beams that give nothing up."""
+    wide = {name: 1e-300 for name in ("beam", "pbeam", "wbeam")}
+    aligner = pocketsphinx.Decoder(lm=None, bestpath=False, loglevel="FATAL", **wide)
+    noise = np.random.default_rng(0).integers(-3000, 3000, 32_000).astype(np.int16).tobytes()
+    aligner.set_align_text(text)
+    for second in (False, True):
+        if second:
+            aligner.set_alignment()
+        aligner.start_utt()
+        aligner.process_raw(noise, full_utt=True)
+        aligner.end_utt()
+    return [int(state.name) for word in aligner.get_alignment() for phone in word for state in phone]
+
+
+def scores_of(states: list[int], frames: int = 3, clarity: float = 8.0) -> np.ndarray:
+    """Scores in which one state after the other stands out, each for some frames."""
+    scores = np.random.default_rng(0).normal(size=(frames * len(states), STATES)).astype(np.float32)
+    scores[np.arange(len(scores)), np.repeat(states, frames)] += clarity
+    return scores
+
+
+# The language model.
+
+
+@pytest.mark.parametrize(
+    "history", [(), ("<s>",), ("we",), ("<s>", "we"), ("we", "call"), ("the", "cat"), ("elephant",), ("dog", "we")]
+)
+def test_probabilities_of_a_context_sum_to_one(model: language_model.LanguageModel, history: tuple[str, ...]):
+    total = sum(model(word, history) for word in (*model.vocabulary, "</s>"))
+    assert total == pytest.approx(1, abs=1e-12)
+    assert model("<s>", history) == 0
+    assert model("zebra", history) == 0
+
+
+def test_kneser_ney_by_hand():
+    # "a b" twice and "a c": <s> a 3, a b 2, a c 1, b </s> 2, c </s> 1.
+    model = language_model.estimate([["a", "b"], ["a", "b"], ["a", "c"]])
+    # Words before: a 1 (<s>), b 1, c 1, </s> 2 (b and c), so n1 = 3, n2 = 1 and D = 0.6.
+    unigram = {"a": 0.4 / 5, "b": 0.4 / 5, "c": 0.4 / 5, "</s>": 1.4 / 5}
+    unigram = {word: own + 0.6 * 4 / 5 / 4 for word, own in unigram.items()}
+    assert {word: model(word) for word in unigram} == pytest.approx(unigram)
+    # Different words before: a b 1, a c 1, b </s> 1, c </s> 1; at the start counts: <s> a 3. n2 = 0: D = 1/2.
+    assert model("b", ["a"]) == pytest.approx(0.5 / 2 + 0.5 * 2 / 2 * unigram["b"])
+    assert model("a", ["<s>"]) == pytest.approx(2.5 / 3 + 0.5 / 3 * unigram["a"])
+    # Trigrams: <s> a b 2, <s> a c 1, a b </s> 2, a c </s> 1: n1 = 2, n2 = 2 and D = 1/3.
+    assert model("b", ["<s>", "a"]) == pytest.approx((2 - 1 / 3) / 3 + 1 / 3 * 2 / 3 * model("b", ["a"]))
+    assert model("a", ["<s>", "a"]) == pytest.approx(1 / 3 * 2 / 3 * model("a", ["a"]))
+
+
+def test_perplexity_is_lower_on_what_was_seen_and_bounded_by_the_vocabulary(model: language_model.LanguageModel):
+    seen, unknown = model.perplexity(SENTENCES)
+    new, _ = model.perplexity([["the", "dog", "sees", "we"], ["a", "bear"]])
+    assert unknown == 0
+    assert 1 < seen < new < 5 * len(model.vocabulary)
+    assert model.perplexity([["we", "zebra", "call"]])[1] == 1
+
+
+def test_pocketsphinx_reads_the_same_probabilities(model: language_model.LanguageModel, arpa: Path):
+    logarithms = pocketsphinx.LogMath()
+    read = pocketsphinx.NGramModel(pocketsphinx.Config(), logarithms, str(arpa))
+    for history in [(), ("<s>",), ("we",), ("<s>", "we"), ("the", "cat"), ("elephant", "cat"), ("bear", "it")]:
+        for word in (*model.vocabulary, "</s>"):
+            theirs = logarithms.exp(read.prob([word, *history[::-1]]))
+            assert theirs == pytest.approx(model(word, history), rel=2e-3), (history, word)
+
+
+def test_no_transcripts_is_an_error():
+    with pytest.raises(UserError, match="transcripts"):
+        language_model.estimate([[]], ["cat"])
+    with pytest.raises(UserError, match="no sentence"):
+        language_model.estimate(SENTENCES).perplexity([])
+
+
+# The decoder.
+
+
+@pytest.mark.parametrize("text", ["we call it bear", "the cat sees a bear", "elephant", "dog we see"])
+def test_clear_scores_of_a_text_give_the_text(decoder: Decoder, text: str):
+    assert decoder.words(scores_of(states_of(text))) == text.split()
+
+
+def test_the_scale_weighs_sound_against_the_language_model(arpa: Path, dictionary: dict):
+    # Unclear scores of a text that the language model finds unlikely.
+    scores = scores_of(states_of("elephant dog elephant"), clarity=3.0)
+    loud, faint = (Decoder(dictionary, arpa, Search(acoustic_scale=scale)) for scale in (3.0, 0.02))
+    assert loud.words(scores) == ["elephant", "dog", "elephant"]
+    assert faint.words(scores) != ["elephant", "dog", "elephant"]
+
+
+def test_states_that_are_not_allowed_are_not_passed_through(decoder: Decoder):
+    states = states_of("dog")
+    scores = scores_of(states)
+    scores[:, states] = -np.inf
+    assert decoder.words(scores) != ["dog"]
+
+
+@pytest.mark.parametrize("value", [0.0, -1000.0, -np.inf])
+@pytest.mark.parametrize("frames", [0, 1, 2, 100])
+def test_constant_scores_do_no_harm(decoder: Decoder, value: float, frames: int):
+    found = decoder.words(np.full((frames, STATES), value, dtype=np.float32))
+    assert set(found) <= set(decoder.dictionary)
+    if frames < 3:
+        assert found == []
+    assert decoder.words(scores_of(states_of("dog"))) == ["dog"]
+
+
+def test_the_number_of_decoders_changes_nothing(arpa: Path, dictionary: dict):
+    noise = np.random.default_rng(1)
+    items = [noise.normal(size=(n, STATES)).astype(np.float32) * 3 for n in (40, 90, 10, 200, 60, 120, 30)]
+    items.insert(3, scores_of(states_of("we see the cat")))
+    done: list[int] = []
+    found = [
+        transcribe([Decoder(dictionary, arpa).words for _ in range(n)], iter(items), done.append) for n in (1, 2, 3)
+    ]
+    assert found[0] == found[1] == found[2]
+    assert found[0][3] == ["we", "see", "the", "cat"]
+    assert sum(map(len, found[0])) > 4
+    assert done == [*range(1, 9)] * 3
+    one = Decoder(dictionary, arpa)
+    assert [one.words(item) for item in reversed(items)] == found[0][::-1]
+
+
+def test_few_items_are_taken_ahead():
+    taken, heard = 0, 0
+
+    def items():
+        nonlocal taken
+        for n in range(50):
+            taken += 1
+            assert taken - heard <= 4
+            yield n
+
+    def on_done(count: int) -> None:
+        nonlocal heard
+        heard = count
+
+    assert transcribe([lambda n: [str(n)]] * 2, items(), on_done) == [[str(n)] for n in range(50)]
+
+
+def test_stock_hears_sound_and_nothing_in_silence(decoder: Decoder):
+    noise = np.random.default_rng(0).normal(size=16_000).astype(np.float32) * 0.1
+    heard = decoder.stock(noise)
+    assert set(heard) <= set(decoder.dictionary)
+    decoder.stock(noise[::2] * 9)
+    assert decoder.stock(noise) == heard
+    assert decoder.stock(np.zeros(16_000, dtype=np.float32)) == decoder.stock(noise[:0]) == []
+
+
+def test_pronunciations_come_from_the_dictionary_and_the_lexicon():
+    lexicon = {
+        "cat": [("K", "AE", "T"), ("K", "AA", "T"), ("K", "Q", "T")],
+        "zzyzx": [("Z", "AY", "Z", "IH", "K", "S")],
+    }
+    found = pronunciations(["cat", "zzyzx", "qqqq", "a"], lexicon)
+    assert found["cat"] == [("K", "AE", "T"), ("K", "AA", "T")]
+    assert found["zzyzx"] == lexicon["zzyzx"]
+    assert ("EY",) in found["a"] and len(found["a"]) == 2
+    assert "qqqq" not in found
+
+
+def test_costs_count_down_from_the_best_state():
+    scores = np.full((3, STATES), -2.0)
+    scores[0, 7], scores[1, 5], scores[2] = 1.0, -np.inf, -np.inf
+    found = decode.costs(scores, scale=0.5)
+    assert found.dtype == np.int16
+    assert found[0, 7] == 0 and found[0, 6] == round(1.5 / decode.UNIT)
+    assert found[1, 5] == decode.WORST and found[1, 6] == 0
+    assert (found[2] == decode.WORST).all()
+    assert round(decode.UNIT, 4) == 0.1024
+
+
+def test_bad_input_is_named(arpa: Path, dictionary: dict, decoder: Decoder, tmp_path: Path):
+    with pytest.raises(UserError, match=r"5126 states, and are 4 by 3"):
+        decoder.words(np.zeros((4, 3)))
+    for bad in (np.nan, np.inf):
+        with pytest.raises(UserError, match="NaN or an infinity"):
+            decoder.words(np.full((4, STATES), bad))
+    with pytest.raises(UserError, match=r"there is no file .*no\.arpa"):
+        Decoder(dictionary, tmp_path / "no.arpa")
+    with pytest.raises(UserError, match="dog: XX is not one"):
+        Decoder({"dog": [("D", "XX")]}, arpa)
+    with pytest.raises(UserError, match="acoustic_scale should be above 0"):
+        Search(acoustic_scale=0.0)
+    broken = tmp_path / "broken.arpa"
+    broken.write_text("this is no language model\n")
+    with pytest.raises(UserError, match=r"broken\.arpa"):
+        Decoder(dictionary, broken).words(np.zeros((4, STATES)))
+
+
+# Word errors.
+
+
+def test_errors_by_hand():
+    references = ["a b c d", "the cat sat", "one two", "x"]
+    hypotheses = ["a x c d e", "cat sat", "", "x"]
+    found = wer.count([one.split() for one in references], [one.split() for one in hypotheses])
+    assert found.substitutions.tolist() == [1, 0, 0, 0]
+    assert found.deletions.tolist() == [0, 1, 2, 0]
+    assert found.insertions.tolist() == [1, 0, 0, 0]
+    assert found.errors.tolist() == [2, 1, 2, 0]
+    assert found.words.tolist() == [4, 3, 2, 1]
+    assert found.rate == 0.5
+
+
+def simulated(chance: float, words: np.ndarray, seed: int) -> wer.WordErrors:
+    errors = np.random.default_rng(seed).binomial(words, chance)
+    return wer.WordErrors(errors, 0 * errors, 0 * errors, words)
+
+
+def test_the_interval_holds_the_true_rate_nineteen_times_in_twenty():
+    held = 0
+    for seed in range(200):
+        words = np.random.default_rng(seed).integers(1, 20, 150)
+        found = wer.rate(simulated(0.3, words, seed), seed=seed)
+        held += found.low <= 0.3 <= found.high
+    assert 180 <= held <= 199
+
+
+def test_the_paired_interval_holds_a_known_difference_and_is_narrower():
+    words = np.full(400, 10)
+    hard = np.random.default_rng(0).beta(0.5, 1, 400)  # errors come in the same utterances
+    first = np.random.default_rng(1).binomial(10, 0.5 * hard)
+    second = first - np.random.default_rng(2).binomial(first, 0.2)
+    one, other = (wer.WordErrors(errors, 0 * errors, 0 * errors, words) for errors in (first, second))
+    found = wer.difference(one, other)
+    true = 0.2 * 0.5 * (0.5 / 1.5)
+    assert found.low < true < found.high
+    assert found.value == pytest.approx(one.rate - other.rate)
+    alone = wer.rate(one)
+    assert found.high - found.low < alone.high - alone.low
+    assert wer.difference(one, one) == type(found)(0.0, 0.0, 0.0, 400)
+    assert wer.difference(one, other) == found
+
+
+def test_speakers_are_drawn_whole():
+    words = np.full(200, 10)
+    speakers = [f"s{n // 20}" for n in range(200)]
+    errors = np.repeat(np.arange(10), 20)  # speakers differ, their utterances do not
+    found = wer.WordErrors(errors, 0 * errors, 0 * errors, words)
+    plain, whole = wer.rate(found), wer.rate(found, speakers)
+    assert (plain.count, whole.count) == (200, 10)
+    assert whole.high - whole.low > 3 * (plain.high - plain.low)
+    assert wer.rate(found, ["one"] * 200).low is None
+
+
+def test_bad_lists_are_named():
+    one = simulated(0.3, np.array([3, 4]), 0)
+    with pytest.raises(UserError, match="2 references, but 1 hypotheses"):
+        wer.count([["a"], ["b"]], [["a"]])
+    with pytest.raises(UserError, match="reference 1 has no words"):
+        wer.count([["a"], []], [["a"], ["b"]])
+    with pytest.raises(UserError, match="no utterance"):
+        wer.count([], [])
+    with pytest.raises(UserError, match="1 speakers named for 2"):
+        wer.rate(one, ["a"])
+    with pytest.raises(UserError, match="same utterances"):
+        wer.difference(one, simulated(0.3, np.array([3, 5]), 0))
+    assert not math.isnan(one.rate)

@@ -1,0 +1,186 @@
+"""Sections 4 and 6 from frames to table, resuming, and what has no part in training."""
+
+import dataclasses
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from repro import config
+from repro.core import compute, store
+from repro.core.progress import Watch
+from repro.data.corpus import Corpus
+from repro.report import build, records, speech_claims
+from repro.speech import experiment, words
+from repro.speech.alignment import STATES
+from repro.speech.frames import BANKS, lay_out
+from repro.speech.prepare import Prepared
+from repro.speech.runner import SpeechRunner
+from repro.speech.settings import SpeechSettings
+
+USED = 12  # of the model's tied states
+
+
+def recordings(speakers: str, seed: int, frames: int = 60):
+    """Four utterances of each speaker; the filterbanks show the state, under noise."""
+    draw = torch.Generator().manual_seed(seed)
+    found = []
+    for speaker in speakers:
+        for number in range(4):
+            states = torch.randint(USED, (frames // 6,), generator=draw).repeat_interleave(6)
+            banks = torch.randn(frames, BANKS, generator=draw) + 2 * torch.eye(USED, BANKS)[states]
+            found.append((f"{speaker}{number}", speaker, banks, states.short()))
+    return found
+
+
+@pytest.fixture(scope="module")
+def prepared() -> Prepared:
+    train = recordings("abcdefgh", 0)
+    held, test = recordings("ij", 1), recordings("klm", 2)
+    transcripts = {id: ("go", "there") for id, *_ in (*train, *held, *test)}
+    return Prepared("toy", False, lay_out(train), lay_out(held), lay_out(test), "toy", {}, {}, transcripts)
+
+
+@pytest.fixture(scope="module")
+def smoke() -> SpeechSettings:
+    changes = ["recipe.epochs=3", "distilled.recipe.epochs=3", "recipe.batch=64", "distilled.recipe.batch=64"]
+    found = config.load(SpeechSettings, config.profile_path("speech", "smoke"), changes)
+    return found.model_copy(update={"words": found.words.model_copy(update={"scales": (0.5, 1.0)})})
+
+
+@pytest.fixture
+def runner_for(tmp_path, prepared, monkeypatch):
+    """Makes a runner; what a decoder would hear is the number of frames that the net has in the most common state."""
+    monkeypatch.setattr(words, "decode", heard)
+    monkeypatch.setattr(words, "decode_stock", lambda what, data, corpus, threads: counted(data, 2))
+
+    def make(settings, data=prepared, folder="runs") -> SpeechRunner:
+        about = {"experiment": "speech", "profile": "smoke", "overrides": [], "config": "none", "commit": "none"}
+        (tmp_path / folder).mkdir(exist_ok=True)
+        return SpeechRunner(
+            settings=settings, corpus=Corpus("toy", (), (), {}, "toy"), data=data, kept=store.Store(tmp_path / folder),
+            compute=compute.choose("cpu", "fp32"), watch=Watch("t"), about=about,
+        )  # fmt: skip
+
+    return make
+
+
+def heard(what, data, make_scores, scales, most_active, threads):
+    scores = list(make_scores(data.test, torch.arange(3)))
+    assert all(np.isfinite(one).all() and one.shape == (60, STATES) for one in scores)
+    return counted(data, int(np.argmax(scores[0].sum(0)) % 2)) | {"scale": scales[0], "validation_wer": {}}
+
+
+def counted(data, errors):
+    one = {"substitutions": errors, "deletions": 0, "insertions": 0, "words": 2}
+    return {f"test_{name}": [value] * 3 for name, value in one.items()} | {"test_speakers": list("klm")}
+
+
+def test_from_frames_to_table(smoke, runner_for, tmp_path):
+    runner = runner_for(smoke)
+    seen = []
+    experiment.run(smoke, runner, seen.append)
+    assert len(seen) == 2
+    finished = records.complete(list(runner.finished.values()))
+    assert len(finished) == len(runner.finished)
+    out = tmp_path / "out"
+    records.save(out, "speech", "toy", finished)
+    build.report(out)
+    claims = pd.read_csv(out / "results" / "claims.csv").set_index("claim")
+    assert {claim for claim in claims.index if claim.startswith("speech.")} == {
+        f"speech.{name}"
+        for name in (
+            *("baseline_frame_acc", "ensemble_frame_acc", "distilled_frame_acc", "gain_transferred"),
+            *("baseline_wer", "ensemble_wer", "distilled_wer", "best_temperature"),
+            *("full_train_acc", "full_test_acc", "hard3_train_acc", "hard3_test_acc"),
+            *("soft3_train_acc", "soft3_test_acc", "soft3_recovered", "soft3_no_overfit"),
+        )
+    }
+    assert claims.loc["speech.baseline_frame_acc", "seeds"] == smoke.ensemble
+    tables = {path.stem for path in (out / "results" / "speech" / "toy").glob("*.csv")}
+    assert tables == {"table1", "table5", "recovered", "studies"}
+    assert len(list((out / "figures" / "speech" / "toy").glob("*.png"))) == 4
+
+    again = runner_for(smoke)
+    again.train = again.average = again.decode = None  # anything that is made again would call one of them
+    experiment.run(smoke, again, seen.append)
+    assert {r["key"] for r in again.finished.values()} == {r["key"] for r in runner.finished.values()}
+
+
+def test_half_of_it_is_reported_as_far_as_every_seed_is_there(smoke, runner_for):
+    runner = runner_for(smoke)
+    runner.carry_out(experiment.ensemble_nets(smoke))
+    runner.carry_out(experiment.distilled_nets(smoke)[:1])
+    found = records.complete(list(runner.finished.values()))
+    assert {record["role"] for record in found} == {"single net"}
+    runner.finished_only = True
+    assert experiment.best_temperature(smoke, runner) is None
+
+
+def test_nothing_that_trains_or_chooses_a_temperature_sees_the_test_frames(smoke, runner_for, prepared):
+    other = dataclasses.replace(prepared, test=lay_out(recordings("klm", 9)))
+    kept, temperatures = [], []
+    for folder, data in (("one", prepared), ("two", other)):
+        runner = runner_for(smoke, data, folder)
+        runner.carry_out([*experiment.ensemble_nets(smoke), *experiment.distilled_nets(smoke)])
+        temperatures.append(experiment.best_temperature(smoke, runner))
+        kept.append([runner.tensors_of(net) for net in experiment.distilled_nets(smoke)])
+    assert temperatures[0] == temperatures[1]
+    for one, two in zip(*kept, strict=True):
+        assert all(torch.equal(one[name], two[name]) for name in one)
+
+
+def test_the_shares_are_whole_utterances_and_each_seed_has_its_own(smoke, runner_for, prepared):
+    runner = runner_for(smoke)
+    draws = [runner.cases(0.25, draw) for draw in (1, 2)]
+    for cases in draws:
+        chosen = prepared.train.utterance[cases].unique()
+        assert len(chosen) == 8 and torch.equal(cases, prepared.train.of_utterances(chosen))
+    assert not torch.equal(*draws)
+    assert torch.equal(runner.cases(1.0, 0), torch.arange(len(prepared.train)))
+
+
+def test_hard_and_soft_nets_of_few_data_start_alike_and_see_the_same(smoke):
+    hard, soft = experiment.subset_nets(smoke, smoke.subsets.parts[0], 2.0, 1)
+    alike = ("hidden", "recipe", "seed", "share", "draw", "looks", "early_stopping")
+    assert all(getattr(hard, name) == getattr(soft, name) for name in alike)
+    assert hard.teacher is None and hard.hard_weight == 1 and soft.hard_weight == 0 and soft.temperature == 2
+
+
+def test_no_student_has_a_teachers_initial_weights(smoke):
+    teachers = {net.seed for net in experiment.ensemble_nets(smoke)}
+    assert teachers.isdisjoint(net.seed for net in experiment.distilled_nets(smoke))
+
+
+def test_scores_are_the_posterior_less_the_prior(smoke, runner_for, prepared):
+    runner = runner_for(smoke)
+    nets = experiment.ensemble_nets(smoke)
+    runner.carry_out(nets)
+    assert float(runner.log_prior.exp().sum()) == pytest.approx(1, rel=1e-4)
+    net = runner.population(nets)
+    found = next(words.scores(net, prepared.test, torch.tensor([2]), runner.log_prior, runner.compute))
+    at = (prepared.test.utterance == 2).nonzero()[:, 0]
+    from repro.speech.training import Inputs
+
+    posterior = net(Inputs(prepared.test, runner.compute)[at]).softmax(-1).mean(0).detach()
+    np.testing.assert_allclose(found, (posterior.log() - runner.log_prior).numpy(), atol=1e-4)
+
+
+def test_utterances_are_taken_from_each_speaker_in_turn(prepared):
+    assert words.in_turn(prepared.test, 4).tolist() == [0, 1, 4, 8]
+
+
+def test_share_transferred_by_hand():
+    def record(role, right, **settings):
+        metrics = {"test_speaker_right": right, "test_speaker_cases": [100, 100], "test_right": sum(right),
+                   "test_cases": 200, "validation_right": sum(right), "validation_cases": 200, "nets": 2}  # fmt: skip
+        return {"role": role, "seed": 0, "metrics": metrics, "settings": {"mean": "arithmetic", **settings}}
+
+    found = speech_claims.findings(
+        [record("single net", [40, 60]), record("ensemble", [50, 70]), record("distilled", [48, 68], temperature=2.0)]
+    )
+    by_claim = {finding.claim: finding for finding in found}
+    assert by_claim["speech.gain_transferred"].ours.value == pytest.approx(0.8)
+    assert by_claim["speech.ensemble_frame_acc"].direction_holds
+    assert by_claim["speech.best_temperature"].ours.value == 2.0
