@@ -140,10 +140,11 @@ def make_net(hidden: Sequence[int], states: int, seeds: Sequence[int], compute: 
     return Population([INPUTS, *hidden, states], seeds, compute.dtype, precise_logits=False).to(compute.device)
 
 
-@torch.no_grad()
 def blocks(
     net: Population, inputs: Inputs, chosen: Int[Tensor, "case"]
 ) -> Iterator[tuple[Int[Tensor, "block"], Float[Tensor, "models block states"]]]:
     """The logits of the frames ``chosen``, a block at a time."""
     for part in chosen.split(max(1, AT_ONCE // (len(net) * net.sizes[-1]))):
-        yield part, net(inputs[part])
+        with torch.no_grad():
+            logits = net(inputs[part])
+        yield part, logits
