@@ -1,7 +1,5 @@
 """Acoustic models: windows by index, populations, soft targets made on the way, measuring."""
 
-import dataclasses
-
 import pytest
 import torch
 
@@ -14,6 +12,7 @@ from repro.core.train import Member
 from repro.errors import UserError
 from repro.speech import measure
 from repro.speech.frames import AFTER, BANKS, BEFORE, INPUTS, TARGET, WINDOW, lay_out, windows
+from repro.speech.prepare import Prepared
 from repro.speech.settings import SpeechSettings
 from repro.speech.training import FrameTraining, Inputs, Teacher, blocks, make_net
 
@@ -96,7 +95,7 @@ def test_the_net_learns_the_states_and_early_stopping_keeps_the_best(frames):
 
 
 def _data(frames):
-    return dataclasses.make_dataclass("Data", ["train", "validation", "test"])(frames, frames, frames)
+    return Prepared("toy", False, frames, frames, frames, "toy")
 
 
 @pytest.mark.parametrize("kept", [True, False])

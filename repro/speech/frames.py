@@ -74,12 +74,15 @@ def windows(banks: Float[Tensor, "position bank"]) -> Float[Tensor, "start bank 
 
 
 def lay_out(
-    utterances: Sequence[tuple[str, str, Float[Tensor, "frame bank"], Int[Tensor, "frame"]]],
+    utterances: Sequence[tuple[str, str, Tensor, Tensor]],
 ) -> Frames:
-    """Utterances (id, speaker, filterbanks, states) as one tensor, mean and variance of each speaker normalised.
+    """Utterances as one tensor, mean and variance of each speaker normalised.
 
     A speaker's mean and variance come from all of the speaker's own frames, of test speakers too: no transcript
     goes into them.
+
+    Args:
+        utterances: id, speaker, filterbanks (frame, bank), states (frame,).
     """
     speakers = sorted({speaker for _, speaker, _, _ in utterances})
     number = {name: n for n, name in enumerate(speakers)}
