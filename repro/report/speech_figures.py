@@ -45,24 +45,24 @@ def ensemble_size(records: Found) -> Figure:
 def temperature(records: Found) -> Figure:
     """Frame accuracy and word error rate of the students against T."""
     tried = claims.temperatures(records)
-    figure, axes = plt.subplots(1, 2, figsize=(8.4, 3.6))
-    axis = axes[0]
-    points(axis, tried, [stats.mean_interval(claims.accuracy(claims.distilled(records, t))) for t in tried], OURS,
-           "distilled, test")  # fmt: skip
-    level(axis, stats.mean_interval(claims.accuracy(claims.singles(records))), SECOND, "single nets")
-    axis.axhline(claims.accuracy(claims.ensemble(records))[0], color="0.3", linestyle=":", label="ensemble")
-    axis.set_ylabel("test frame accuracy, %")
     decoded = [t for t in tried if claims.words(records, "distilled", temperature=t)]
+    figure, axes = plt.subplots(1, 2 if decoded else 1, figsize=(8.4 if decoded else 4.4, 3.6), squeeze=False)
+    axes = axes[0]
+    points(axes[0], tried, [stats.mean_interval(claims.accuracy(claims.distilled(records, t))) for t in tried], OURS,
+           "distilled")  # fmt: skip
+    level(axes[0], stats.mean_interval(claims.accuracy(claims.singles(records))), SECOND, "single nets")
+    axes[0].axhline(claims.accuracy(claims.ensemble(records))[0], color="0.3", linestyle=":", label="ensemble")
+    axes[0].set_ylabel("test frame accuracy, % (95% over seeds)")
     if decoded:
         whose = claims.speakers(records)
         rates = [percent(wer.rate(claims.mean_words(claims.words(records, "distilled", temperature=t)), whose))
                  for t in decoded]  # fmt: skip
         points(axes[1], decoded, rates, OURS, "distilled")
-        for role, style in (("single net", "-"), ("ensemble", ":")):
+        for role, colour, style in (("single net", SECOND, "-"), ("ensemble", "0.3", ":")):
             heard = claims.mean_words(claims.words(records, role))
             if heard is not None:
-                axes[1].axhline(100 * heard.rate, color=SECOND if style == "-" else "0.3", linestyle=style, label=role)
-    axes[1].set_ylabel("word error rate, %")
+                axes[1].axhline(100 * heard.rate, color=colour, linestyle=style, label=role)
+        axes[1].set_ylabel("word error rate, % (95% over test speakers)")
     for axis in axes:
         axis.axvline(paper.BY_ID["speech.best_temperature"].paper, color=PAPER, linewidth=0.8, label="paper: best T")
         axis.set_xscale("log")

@@ -1,0 +1,132 @@
+"""The embedded corpus: a pure function of its settings, whole or not there, of disjoint speakers and sentences."""
+
+import json
+import os
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from repro.data import synth
+from repro.data.corpus import kaldi
+from repro.data.synth import SynthSettings, about, build, generator, record, speaker, utterance
+from repro.data.synth_language import grammar, in_test, sentence, vocabulary
+from repro.data.synth_voices import ACCENTS, Espeak, manner
+from repro.errors import UserError
+from repro.speech.alignment import dictionary_path
+
+TINY = SynthSettings(train_hours=0.004, test_hours=0.002, train_speakers=3, test_speakers=2)
+SNR = (10.0, 30.0)
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory) -> Path:
+    """A corpus of a few utterances."""
+    return build(tmp_path_factory.mktemp("synth") / "corpus", TINY)
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """Every file of a corpus by its place in it."""
+    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+def test_the_same_settings_and_seed_give_the_same_bytes(tiny, tmp_path):
+    assert contents(build(tmp_path / "again", TINY)) == contents(tiny)
+    assert about(build(tmp_path / "other", TINY, seed=1))["sha256"] != about(tiny)["sha256"]
+
+
+def test_an_utterance_does_not_depend_on_what_was_said_before():
+    people = [speaker("train", number, 0) for number in range(24)]
+    assert {who.voice.accent for who in people} == set(ACCENTS)
+    assert len({who.voice.source for who in people}) == 4
+    with Espeak() as espeak:
+        first = {who.id: utterance(espeak, who, 3, 0, SNR) for who in people}
+        for who in reversed(people):
+            words, sound = utterance(espeak, who, 3, 0, SNR)
+            assert words == first[who.id][0] and np.array_equal(sound, first[who.id][1]), who
+    with Espeak() as espeak:
+        who = people[17]
+        assert np.array_equal(utterance(espeak, who, 3, 0, SNR)[1], first[who.id][1])
+
+
+def test_it_is_a_kaldi_directory_of_disjoint_speakers_and_sentences(tiny):
+    corpus = kaldi(tiny)
+    assert not corpus.left_out
+    assert {one.speaker for one in corpus.train} == {f"train-{number:04d}" for number in range(3)}
+    assert {one.speaker for one in corpus.test} == {f"test-{number:04d}" for number in range(2)}
+    for part in (corpus.train, corpus.test):
+        assert {in_test(" ".join(one.words)) for one in part} == {part is corpus.test}
+    assert (tiny / "test" / "text").read_text().partition(" ")[2].isupper()
+    voices = {speaker(part, number, 0).voice for part in ("train", "test") for number in range(100)}
+    assert len(voices) == 200
+
+
+def test_recordings_are_of_the_right_kind_and_length(tiny):
+    seconds = Counter()
+    for path in tiny.glob("audio/*/*.flac"):
+        info = soundfile.info(path)
+        assert (info.samplerate, info.channels, info.subtype) == (16_000, 1, "PCM_16")
+        assert 0.5 < info.duration < 15
+        sound, _ = soundfile.read(path)
+        assert 0.005 < np.sqrt((sound**2).mean()) < 0.2 and np.abs(sound).max() < 0.96
+        seconds[path.name.partition("-")[0]] += info.duration
+    hours = about(tiny)["hours"]
+    for part, least in (("train", TINY.train_hours), ("test", TINY.test_hours)):
+        assert hours[part] == pytest.approx(seconds[part] / 3600)
+        assert least <= hours[part] < 2 * least
+
+
+def test_noise_is_as_far_below_the_speech_as_drawn():
+    who = speaker("train", 0, 0)
+    with Espeak() as espeak:
+        spoken = espeak.say(who.voice, manner(who.voice, generator(0)), "play some jazz from the sixties")
+    # The same draws: the difference of two recordings is the difference of their noises, the level being equal.
+    quiet, loud, louder = (record(spoken, who, snr, generator(1)).astype(float) for snr in (90, 20, 0))
+    energy = [((noisy - quiet) ** 2).sum() for noisy in (loud, louder)]
+    assert 10 * np.log10(energy[1] / energy[0]) == pytest.approx(20, abs=0.3)
+
+
+def test_every_word_is_in_the_dictionary_and_thousands_are_used():
+    known = {line.split()[0] for line in dictionary_path().read_text(encoding="utf-8").splitlines()}
+    assert vocabulary() <= known
+    draw = generator(0)
+    said = [sentence(draw, False) for _ in range(8000)]
+    assert len({word for text in said for word in text.split()}) > 3000
+    assert len(set(said)) > 0.95 * len(said) and max(Counter(said).values()) < 10
+    assert len(grammar()["query"]) > 150
+
+
+def test_a_second_call_returns_at_once(tiny, monkeypatch):
+    monkeypatch.setattr(synth, "_write", None)
+    assert build(tiny, TINY) == tiny
+
+
+def test_a_build_that_was_killed_leaves_nothing_that_looks_finished(tmp_path, monkeypatch, tiny):
+    folder = tmp_path / "corpus"
+
+    def killed(share: float) -> None:
+        if share > 0.5:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        build(folder, TINY, progress=killed)
+    assert not folder.exists() and not about(tmp_path / "corpus.unfinished")
+    assert contents(build(folder, TINY)) == contents(tiny)
+    assert sorted(os.listdir(tmp_path)) == ["corpus", "corpus.lock"]
+
+
+def test_a_corpus_made_from_other_settings_is_replaced_and_other_files_are_not(tmp_path):
+    folder = build(tmp_path / "corpus", TINY)
+    shares = []
+    build(folder, TINY.model_copy(update={"test_speakers": 1}), progress=shares.append)
+    assert {path.name for path in (folder / "audio").glob("test-*")} == {"test-0000"}
+    assert json.loads((folder / "about.json").read_text())["made_from"]["settings"]["test_speakers"] == 1
+    assert shares == sorted(shares) and shares[-1] == pytest.approx(1)
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.txt").write_text("")
+    with pytest.raises(UserError, match="mine: holds something other"):
+        build(tmp_path / "mine", TINY)
+    with pytest.raises(ValueError, match="lower bound"):
+        SynthSettings(snr=(20, 10))
