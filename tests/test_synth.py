@@ -40,7 +40,7 @@ def test_the_same_settings_and_seed_give_the_same_bytes(tiny, tmp_path):
 def test_an_utterance_does_not_depend_on_what_was_said_before():
     people = [speaker("train", number, 0) for number in range(24)]
     assert {who.voice.accent for who in people} == set(ACCENTS)
-    assert len({who.voice.source for who in people}) == 4
+    assert len({who.voice.source for who in people}) == 2
     with Espeak() as espeak:
         first = {who.id: utterance(espeak, who, 3, 0, SNR) for who in people}
         for who in reversed(people):
@@ -58,7 +58,7 @@ def test_it_is_a_kaldi_directory_of_disjoint_speakers_and_sentences(tiny):
     assert {one.speaker for one in corpus.test} == {f"test-{number:04d}" for number in range(2)}
     for part in (corpus.train, corpus.test):
         assert {in_test(" ".join(one.words)) for one in part} == {part is corpus.test}
-    assert (tiny / "test" / "text").read_text().partition(" ")[2].isupper()
+    assert all(line.partition(" ")[2].isupper() for line in (tiny / "test" / "text").read_text().splitlines())
     voices = {speaker(part, number, 0).voice for part in ("train", "test") for number in range(100)}
     assert len(voices) == 200
 

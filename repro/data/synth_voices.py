@@ -24,9 +24,9 @@ ACCENTS = tuple(
     f"en{name}" for name in ("", "-029", "-GB-scotland", "-GB-x-gbclan", "-GB-x-gbcwmd", "-GB-x-rp", "-US", "-US-nyc")
 )
 DATA = ("phondata", "phonindex", "phontab", "intonations", "en_dict")
-# eSpeak's two synthesisers: sums of harmonics (0), and Klatt's with several sources (two more of them give clicks
-# rather than speech). Shares of the speakers, and volumes, of 100, that keep away from full scale.
-SOURCES = {0: (0.4, 25), 3: (0.2, 20), 5: (0.2, 20), 6: (0.2, 20)}
+# Two synthesisers: sums of harmonics (0), and the cascade of resonators that voice files call "klatt 6". Klatt's own
+# (1 to 5) remember, and some click. Shares of the speakers, and volumes, of 100, that keep away from full scale.
+SOURCES = {0: (0.6, 25), 6: (0.4, 20)}
 # Bands of women, men and children: pitch in Hz, formants relative to the average man's, and their share.
 PEOPLE = {"woman": ((150, 250), (1.06, 1.18), 0.45), "man": ((75, 150), (0.9, 1.06), 0.45),
           "child": ((220, 290), (1.15, 1.25), 0.1)}  # fmt: skip
