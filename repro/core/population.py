@@ -55,6 +55,12 @@ class Population(nn.Module):
             inputs: one batch for all members, or one for each.
             noise: dropout for this step; None at test time.
         """
+        return self.last_layer(self.hidden(inputs, noise)).float()
+
+    def hidden(
+        self, inputs: Float[Tensor, "*models batch unit"], noise: Noise | None = None
+    ) -> Float[Tensor, "nets batch units"]:
+        """What the last hidden layer of all members says."""
         hidden = inputs.to(self.dtype)
         if noise is not None:
             hidden = noise.drop_inputs(hidden)
@@ -62,8 +68,12 @@ class Population(nn.Module):
         for layer, (weight, bias) in enumerate(zip(self.weights[:-1], self.biases[:-1], strict=True)):
             mask, scale = noise.hidden_mask(layer, hidden, weight.shape[-1]) if noise else (None, 1.0)
             hidden = HiddenLayer.apply(hidden, weight, bias, mask, scale)
+        return hidden
+
+    def last_layer(self, hidden: Float[Tensor, "models batch unit"]) -> Float[Tensor, "models batch classes"]:
+        """Logits of what the last hidden layer says, in the type they are multiplied in."""
         last = torch.float32 if self.precise_logits else self.dtype
-        return torch.baddbmm(self.biases[-1].to(last), hidden.to(last), self.weights[-1].to(last)).float()
+        return torch.baddbmm(self.biases[-1].to(last), hidden.to(last), self.weights[-1].to(last))
 
     def member(self, m: int) -> "Population":
         """A population of one with a copy of member m's weights."""

@@ -21,6 +21,8 @@ HOP = RATE // 100  # samples in a frame of 10 ms
 # Faint noise put before and after a recording: without it a word at the very edge is often not found.
 MARGIN = 10  # frames
 LOUDNESS = 8  # of 32768
+# Of the second try, as probabilities below the best path's. pocketsphinx's own are 1e-48, 1e-48 and 7e-29.
+WIDE = {"beam": 1e-100, "pbeam": 1e-100, "wbeam": 1e-80}
 
 Pronunciations = dict[str, list[tuple[str, ...]]]
 
@@ -53,7 +55,15 @@ class Aligner:
     @cached_property
     def decoder(self) -> pocketsphinx.Decoder:
         """Made at its first use, for it is slow to make and does not go to another process."""
-        decoder = pocketsphinx.Decoder(lm=None, bestpath=False, loglevel="FATAL")
+        return self._make()
+
+    @cached_property
+    def thorough(self) -> pocketsphinx.Decoder:
+        """The same with wide beams, for recordings in which the words are not found otherwise."""
+        return self._make(**WIDE)
+
+    def _make(self, **beams: float) -> pocketsphinx.Decoder:
+        decoder = pocketsphinx.Decoder(lm=None, bestpath=False, loglevel="FATAL", **beams)
         for word, spellings in self.lexicon.items():
             if decoder.lookup_word(word) is not None:
                 continue
@@ -76,25 +86,29 @@ class Aligner:
         draw = np.random.default_rng(len(sound))
         noise = draw.integers(-LOUDNESS, LOUDNESS + 1, (2, MARGIN * HOP)).astype(np.int16)
         raw = np.concatenate([noise[0], sound, noise[1]]).tobytes()
-        try:
-            self.decoder.set_align_text(" ".join(words))
-            self._listen(raw)  # to words
-            self.decoder.set_alignment()
-            self._listen(raw)  # to phones and states
-            found = self.decoder.get_alignment()
-        except RuntimeError:
-            return None
-        if found is None:
-            return None
-        return _without_margins(found, round(len(sound) / HOP))
+        text, frames = " ".join(words), round(len(sound) / HOP)
+        return _aligned(self.decoder, raw, text, frames) or _aligned(self.thorough, raw, text, frames)
 
-    def _listen(self, raw: bytes) -> None:
-        self.decoder.reinit_feat()  # or its estimate of the noise depends on the recordings before
-        self.decoder.start_utt()
-        try:
-            self.decoder.process_raw(raw, full_utt=True)
-        finally:
-            self.decoder.end_utt()  # or no further utterance can be started
+
+def _aligned(decoder: pocketsphinx.Decoder, raw: bytes, text: str, frames: int) -> Alignment | None:
+    try:
+        decoder.set_align_text(text)
+        _listen(decoder, raw)  # to words
+        decoder.set_alignment()
+        _listen(decoder, raw)  # to phones and states
+        found = decoder.get_alignment()
+    except RuntimeError:
+        return None
+    return None if found is None else _without_margins(found, frames)
+
+
+def _listen(decoder: pocketsphinx.Decoder, raw: bytes) -> None:
+    decoder.reinit_feat()  # or its estimate of the noise depends on the recordings before
+    decoder.start_utt()
+    try:
+        decoder.process_raw(raw, full_utt=True)
+    finally:
+        decoder.end_utt()  # or no further utterance can be started
 
 
 def _without_margins(found: pocketsphinx.Alignment, frames: int) -> Alignment | None:

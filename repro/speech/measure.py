@@ -1,6 +1,8 @@
 """What the records say of acoustic models: frames right, overall and by speaker. Nothing here chooses anything."""
 
+import math
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -15,7 +17,6 @@ from repro.speech.prepare import Prepared
 from repro.speech.training import Inputs, blocks
 
 Blocks = Iterable[tuple[Int[Tensor, "block"], Float[Tensor, "models block states"]]]
-PARTS = ("train", "validation", "test")
 
 
 def tally(found: Blocks, frames: Frames, models: int) -> list[dict[str, Any]]:
@@ -43,24 +44,49 @@ def tally(found: Blocks, frames: Frames, models: int) -> list[dict[str, Any]]:
     ]  # fmt: skip
 
 
-def nets(net: Population, data: Prepared, cases: Int[Tensor, "case"], compute: Compute, some: int) -> list[dict]:
-    """Of each net: ``tally`` on validation and test, and on some of its own training frames, ``cases``."""
-    chosen = {"train": sample(cases, some)} | {name: None for name in ("validation", "test")}
-    return _merged({name: _of_nets(net, getattr(data, name), at, compute) for name, at in chosen.items()})
+@dataclass(frozen=True)
+class Measure:
+    """Nets looked at on validation, on test, and on ``some`` of their training frames.
 
+    Of validation and test every so manyth frame is counted, in all utterances: frames 10 ms apart say nearly the
+    same, and what an interval's width comes from is speakers.
+    """
 
-def look(net: Population, data: Prepared, cases: Int[Tensor, "case"], compute: Compute, some: int) -> list[list[float]]:
-    """Of each net: the share of some frames of train (its own), validation and test that are right, in percent."""
-    chosen = {"train": sample(cases, some)}
-    chosen |= {name: sample(torch.arange(len(getattr(data, name))), some) for name in ("validation", "test")}
-    found = [_of_nets(net, getattr(data, name), at, compute) for name, at in chosen.items()]
-    return [[round(100 * one["right"] / one["cases"], 3) for one in of_net] for of_net in zip(*found, strict=True)]
+    data: Prepared
+    compute: Compute
+    some: int
+    every: int = 1
 
+    def nets(self, net: Population, cases: Int[Tensor, "case"]) -> list[dict[str, Any]]:
+        """Of each net: ``tally`` on validation and test, and on some of its own training frames, ``cases``."""
+        chosen = {"train": sample(cases, self.some)} | self._held_out()
+        return _merged({part: self._of_nets(net, part, at) for part, at in chosen.items()})
 
-def ensembles(net: Population, data: Prepared, wanted: Sequence[tuple[int, str]], compute: Compute) -> list[dict]:
-    """Of the mean of the first few nets, for each number and kind of mean: ``tally`` on validation and test."""
-    parts = {name: _of_ensembles(net, getattr(data, name), wanted, compute) for name in ("validation", "test")}
-    return [found | {"nets": count} for found, (count, _) in zip(_merged(parts), wanted, strict=True)]
+    def look(self, net: Population, cases: Int[Tensor, "case"]) -> list[list[float]]:
+        """Of each net: the share of some frames of train (its own), validation and test that are right, in percent."""
+        chosen = {"train": cases} | self._held_out()
+        found = [self._of_nets(net, part, sample(at, self.some)) for part, at in chosen.items()]
+        return [[round(100 * one["right"] / one["cases"], 3) for one in of_net] for of_net in zip(*found, strict=True)]
+
+    def ensembles(self, net: Population, wanted: Sequence[tuple[int, str]]) -> list[dict[str, Any]]:
+        """Of the mean of the first few nets, for each number and kind of mean: ``tally`` on validation and test."""
+        parts = {part: self._of_ensembles(net, part, at, wanted) for part, at in self._held_out().items()}
+        return [found | {"nets": count} for found, (count, _) in zip(_merged(parts), wanted, strict=True)]
+
+    def _held_out(self) -> dict[str, Int[Tensor, "case"]]:
+        return {part: torch.arange(0, len(getattr(self.data, part)), self.every) for part in ("validation", "test")}
+
+    def _of_nets(self, net: Population, part: str, at: Int[Tensor, "case"]) -> list[dict[str, Any]]:
+        frames = getattr(self.data, part)
+        found = blocks(net, Inputs(frames, self.compute), at)
+        return tally(((part, logits.log_softmax(-1)) for part, logits in found), frames, len(net))
+
+    def _of_ensembles(
+        self, net: Population, part: str, at: Int[Tensor, "case"], wanted: Sequence[tuple[int, str]]
+    ) -> list[dict[str, Any]]:
+        frames = getattr(self.data, part)
+        found = ((some, means_of(logits, wanted)) for some, logits in blocks(net, Inputs(frames, self.compute), at))
+        return tally(found, frames, len(wanted))
 
 
 def sample(cases: Int[Tensor, "case"], some: int) -> Int[Tensor, "chosen"]:
@@ -70,28 +96,16 @@ def sample(cases: Int[Tensor, "case"], some: int) -> Int[Tensor, "chosen"]:
     return cases[torch.randperm(len(cases), generator=generator("frames looked at"))[:some]].sort().values
 
 
-def _of_nets(net: Population, frames: Frames, at: Tensor | None, compute: Compute) -> list[dict[str, Any]]:
-    chosen = torch.arange(len(frames)) if at is None else at
-    found = blocks(net, Inputs(frames, compute), chosen)
-    return tally(((part, logits.log_softmax(-1)) for part, logits in found), frames, len(net))
-
-
-def _of_ensembles(
-    net: Population, frames: Frames, wanted: Sequence[tuple[int, str]], compute: Compute
-) -> list[dict[str, Any]]:
-    def means() -> Blocks:
-        for part, logits in blocks(net, Inputs(frames, compute), torch.arange(len(frames))):
-            yield part, torch.stack([mean_of(logits[:count], kind) for count, kind in wanted])
-
-    return tally(means(), frames, len(wanted))
-
-
-def mean_of(logits: Float[Tensor, "models block states"], kind: str) -> Float[Tensor, "block states"]:
-    """Log-probabilities of the arithmetic or the geometric mean of the models' probabilities."""
+def means_of(
+    logits: Float[Tensor, "models block states"], wanted: Sequence[tuple[int, str]]
+) -> Float[Tensor, "wanted block states"]:
+    """Log-probabilities of the arithmetic or geometric mean of the first few models, for each number and kind."""
     log_p = logits.log_softmax(-1)
-    if kind == "geometric":
-        return log_p.mean(0).log_softmax(-1)
-    return log_p.logsumexp(0) - torch.tensor(float(len(log_p))).log()
+    summed = log_p.logcumsumexp(0)
+    return torch.stack([
+        log_p[:count].mean(0).log_softmax(-1) if kind == "geometric" else summed[count - 1] - math.log(count)
+        for count, kind in wanted
+    ])  # fmt: skip
 
 
 def _merged(parts: dict[str, list[dict[str, Any]]]) -> list[dict[str, Any]]:

@@ -24,9 +24,10 @@ from repro.core.train import Member
 from repro.data.corpus import Corpus, kaldi
 from repro.data.place import data_folder
 from repro.errors import UserError
-from repro.speech import measure, words
+from repro.speech import words
 from repro.speech.alignment import STATES
 from repro.speech.frames import INPUTS
+from repro.speech.measure import Measure
 from repro.speech.prepare import Prepared, prepare
 from repro.speech.runs import Ensemble, Net, Run, Words
 from repro.speech.settings import Data, SpeechSettings
@@ -35,10 +36,10 @@ from repro.speech.training import FrameTraining, Inputs, Teacher, make_net
 # Counted up by hand when what a record says of the same weights changes: kept records of before are left.
 MEASUREMENT = 1
 # The modules that decide what a run's weights become.
-NUMERICS = ("core/distill.py", "core/loop.py", "core/noise.py", "core/population.py", "core/recipe.py",
-            "speech/training.py")  # fmt: skip
+NUMERICS = ("core/distill.py", "core/loop.py", "core/noise.py", "core/output_layer.py", "core/population.py",
+            "core/recipe.py", "speech/training.py")  # fmt: skip
 # A teacher's logits are kept, in half precision, where they take no more than this.
-KEPT_BYTES = 2 << 30
+KEPT_BYTES = 3 << 30
 
 
 @dataclass(kw_only=True)
@@ -49,6 +50,11 @@ class SpeechRunner(Runner):
     corpus: Corpus
     data: Prepared
 
+    @cached_property
+    def measure(self) -> Measure:
+        """How nets are looked at."""
+        return Measure(self.data, self.compute, self.settings.curve_frames, self.settings.every)
+
     @property
     def data_digest(self) -> str:
         """The digest of the data that the runs are made on."""
@@ -56,8 +62,9 @@ class SpeechRunner(Runner):
 
     def key(self, run: Run) -> str:
         """The name of a run: a hash of its settings, what it learns from, the data and the code."""
-        made_of = [MEASUREMENT, self.data.digest, STATES, self.compute.device.type, self.compute.precision]
-        return store.key([self.settings_of(run), run.role, run.seed, made_of, store.code_version(NUMERICS)])
+        where = [self.compute.device.type, self.compute.precision]
+        made_of = [MEASUREMENT, self.settings.every, self.data.digest, STATES, where, store.code_version(NUMERICS)]
+        return store.key([self.settings_of(run), run.role, run.seed, made_of])
 
     def settings_of(self, run: Run) -> dict[str, Any]:
         """A run's settings as plain JSON, with other runs by their keys."""
@@ -131,21 +138,21 @@ class SpeechRunner(Runner):
         training = FrameTraining(
             one.hidden, members, self.data.train, cases, STATES, one.recipe, self.compute, one.draw,
             self._teacher(nets, cases), self.kept.checkpoint(group),
-            self.data.validation if one.early_stopping else None,
+            self.data.validation if one.early_stopping else None, self.settings.every,
         )  # fmt: skip
-        flops, some, earlier = self.flops(nets) / training.steps, self.settings.curve_frames, training.seconds
+        flops, earlier = self.flops(nets) / training.steps, training.seconds
         self.watch.expect(-flops * training.step)  # done in an earlier sitting
         for snapshot in training.run(one.looks, lambda: self.watch.advance(flops)):
             if not snapshot.loss.isfinite().all():
                 raise UserError(f"{one.role}: training diverged (the loss is not finite); lower its learning_rate")
-            seen = measure.look(snapshot.net, self.data, cases, self.compute, some)
+            seen = self.measure.look(snapshot.net, cases)
             losses = snapshot.loss.tolist()
             training.history.append(
                 [round(snapshot.epoch, 3), [[*of_net, loss] for of_net, loss in zip(seen, losses, strict=True)]]
             )
-        found = measure.nets(training.net, self.data, cases, self.compute, some)
+        found = self.measure.nets(training.net, cases)
         if one.early_stopping:
-            stopped = measure.nets(training.best_net(), self.data, cases, self.compute, some)
+            stopped = self.measure.nets(training.best_net(), cases)
             per_epoch = one.recipe.batch / len(cases)
             for last, best, step in zip(found, stopped, training.best_step.tolist(), strict=True):
                 last |= {f"stopped_{name}": value for name, value in best.items() if "speaker_cases" not in name}
@@ -163,8 +170,7 @@ class SpeechRunner(Runner):
         if one.teacher is None:
             return None
         means = [net.teacher.mean for net in nets]
-        temperatures = torch.tensor([net.temperature for net in nets])
-        teacher = Teacher(self.population(one.teacher.nets), means, temperatures)
+        teacher = Teacher(self.population(one.teacher.nets), means, [net.temperature for net in nets])
         if "arithmetic" not in means and 2 * STATES * len(cases) <= KEPT_BYTES:
             teacher.keep(Inputs(self.data.train, self.compute), cases, len(self.data.train))
         return teacher
@@ -174,7 +180,7 @@ class SpeechRunner(Runner):
         start, largest = time.monotonic(), max(ensembles, key=lambda one: len(one.nets))
         self.watch.now(largest.role)
         wanted = [(len(one.nets), one.mean) for one in ensembles]
-        found = measure.ensembles(self.population(largest.nets), self.data, wanted, self.compute)
+        found = self.measure.ensembles(self.population(largest.nets), wanted)
         seconds = time.monotonic() - start
         for one, about in zip(ensembles, found, strict=True):
             record = self.record(one, self.settings_of(one), about, [], seconds, len(ensembles))

@@ -99,6 +99,7 @@ class SpeechSettings(Settings):
     studies: Studies
     words: Words | None = None
     curve_frames: int = Field(20_000, ge=100, description="of each part, looked at while training")
+    every: int = Field(1, ge=1, le=100, description="of validation's and test's frames, every so manyth is counted")
 
     @model_validator(mode="after")
     def _consistent(self) -> "SpeechSettings":

@@ -62,6 +62,7 @@ class Sphinx:
         return self._found()
 
     def listen_to_sound(self, samples: Int[np.ndarray, "sample"]) -> list[str]:
+        _library().ps_reinit_feat(self.decoder, None)  # or its estimate of the noise depends on the recordings before
         _library().ps_start_utt(self.decoder)
         _library().ps_process_raw(self.decoder, samples.ctypes.data, len(samples), 0, 1)
         _library().ps_end_utt(self.decoder)
@@ -89,6 +90,7 @@ def _library() -> ctypes.CDLL:
         "ps_config_set_float": (pointer, pointer, text, ctypes.c_double),
         "ps_init": (pointer, pointer),
         "ps_free": (number, pointer),
+        "ps_reinit_feat": (number, pointer, pointer),
         "ps_decode_senscr": (number, pointer, pointer),
         "ps_start_utt": (number, pointer),
         "ps_process_raw": (number, pointer, pointer, ctypes.c_size_t, number, number),

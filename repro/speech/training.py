@@ -9,18 +9,20 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from repro.core import output_layer
 from repro.core.compute import Compute
-from repro.core.distill import arithmetic_mean, distillation_loss, geometric_mean, hard_target_loss
+from repro.core.distill import arithmetic_mean, geometric_mean
 from repro.core.loop import Loop
 from repro.core.noise import Order
+from repro.core.output_layer import SoftTargets
 from repro.core.population import Population
 from repro.core.recipe import Recipe
 from repro.core.train import Member
 from repro.speech.frames import BEFORE, INPUTS, Frames, windows
 
 Mean = Literal["arithmetic", "geometric"]
-# Logits looked at together at test time: nets times frames times states.
-AT_ONCE = 1 << 25
+# Logits that are multiplied, and looked at, together at test time: nets times frames times states.
+MULTIPLIED, LOOKED_AT = 1 << 25, 1 << 20
 
 
 class Inputs:
@@ -36,46 +38,66 @@ class Inputs:
 
 
 class Teacher:
-    """An ensemble's soft targets, as logits that give them at T = temperature.
+    """An ensemble's soft targets, as logits: one mean of the nets, or the geometric and the arithmetic one.
 
     Ten nets' soft targets over thousands of states for a million frames are more than a disk would hold: they are
     computed for each batch. Where the frames are few enough, the geometric mean's logits, which serve every
     temperature, are computed once and kept in half precision.
     """
 
-    def __init__(self, ensemble: Population, means: Sequence[Mean], temperatures: Float[Tensor, "models"]):
-        """``means`` and ``temperatures`` of the students."""
-        self.ensemble, self.means, self.temperatures = ensemble.requires_grad_(False), tuple(means), temperatures
+    def __init__(self, ensemble: Population, means: Sequence[Mean], temperatures: Sequence[float]):
+        """``means`` and ``temperatures`` of the students.
+
+        Raises:
+            ValueError: students of the arithmetic mean, which is another at each temperature, differ in theirs.
+        """
+        self.ensemble, self.means = ensemble.requires_grad_(False), tuple(means)
+        arithmetic = {t for mean, t in zip(means, temperatures, strict=True) if mean == "arithmetic"}
+        if len(arithmetic) > 1:
+            raise ValueError("one temperature for all students of the arithmetic mean")
+        self.arithmetic_at = next(iter(arithmetic), None)
+        # The mean of the nets' logits is one matrix product: their hidden units side by side, weights one below
+        # the other.
+        weight, count = ensemble.weights[-1], len(ensemble)
+        self._weight = (weight.flatten(0, 1) / count).to(ensemble.dtype)
+        self._bias = ensemble.biases[-1].mean(0).to(ensemble.dtype)
         self.kept: Tensor | None = None
+
+    @property
+    def of_students(self) -> tuple[int, ...]:
+        """Which of the logits each student learns from."""
+        return tuple(int(mean == "arithmetic") for mean in self.means)
 
     @torch.no_grad()
     def keep(self, inputs: Inputs, cases: Int[Tensor, "case"], frames: int) -> None:
-        """Compute the logits of all cases now."""
+        """Compute the geometric mean's logits of all cases now."""
         number = torch.full((frames,), -1)
         number[cases] = torch.arange(len(cases))
         kept = torch.empty(len(cases), self.ensemble.sizes[-1], dtype=torch.float16)
         for start in range(0, len(cases), 1000):
-            part = cases[start : start + 1000]
-            kept[start : start + 1000] = geometric_mean(self.ensemble(inputs[part])).half()
+            kept[start : start + 1000] = self._geometric(inputs[cases[start : start + 1000]])
         self.kept, self._number = kept, number
 
     @torch.no_grad()
     def logits(
         self, batch: Float[Tensor, "batch input"], picked: Int[Tensor, "batch"]
-    ) -> Float[Tensor, "#models batch states"]:
-        """For each student, or one for all where all want the geometric mean."""
+    ) -> Float[Tensor, "means batch states"]:
+        """Of the geometric mean, and of the arithmetic one where a student wants it."""
         if self.kept is not None:
-            return self.kept[self._number[picked]].to(batch.device).float()[None]
-        each = self.ensemble(batch)
-        one = geometric_mean(each)
-        if "arithmetic" not in self.means:
-            return one[None]
-        return torch.stack(
-            [
-                arithmetic_mean(each, float(t)) if mean == "arithmetic" else one
-                for mean, t in zip(self.means, self.temperatures, strict=True)
-            ]
-        )
+            return self.kept[self._number[picked]].to(batch.device)[None]
+        if self.arithmetic_at is None:
+            return self._geometric(batch)[None]
+        found = torch.empty(2, len(batch), self.ensemble.sizes[-1], device=batch.device)
+        each = self.ensemble.last_layer(self.ensemble.hidden(batch))
+        for rows in torch.arange(len(batch)).split(max(1, LOOKED_AT // each[:, 0].numel())):
+            logits = each[:, rows].float()
+            found[0, rows] = geometric_mean(logits)
+            found[1, rows] = arithmetic_mean(logits, self.arithmetic_at)
+        return found
+
+    def _geometric(self, batch: Float[Tensor, "batch input"]) -> Float[Tensor, "batch states"]:
+        hidden = self.ensemble.hidden(batch).transpose(0, 1).flatten(1)
+        return torch.addmm(self._bias, hidden, self._weight)
 
 
 @dataclass(frozen=True)
@@ -104,35 +126,38 @@ class FrameTraining(Loop):
         teacher: Teacher | None = None,
         checkpoint: Path | None = None,
         validation: Frames | None = None,
+        every: int = 1,
     ):
-        """Trained on ``cases`` of ``frames``, in the order drawn from ``order``."""
+        """Trained on ``cases`` of ``frames``, in the order drawn from ``order``; early stopping watches every so
+        manyth frame of ``validation``."""
         self.inputs, self.states = Inputs(frames, compute), frames.states.to(compute.device)
         self.order = Order(order, cases, recipe.batch)
         self.teacher = teacher
-        self.temperature = torch.tensor([member.temperature for member in members], device=compute.device)
-        self.hard_weight = torch.tensor([member.hard_weight for member in members], device=compute.device)
-        if teacher is None and bool((self.hard_weight != 1).any()):
+        self.temperature = tuple(member.temperature for member in members)
+        self.hard_weight = tuple(member.hard_weight for member in members)
+        if teacher is None and any(weight != 1 for weight in self.hard_weight):
             raise ValueError("soft targets need a teacher")
-        self.watched = None if validation is None else Inputs(validation, compute)
-        watched = None if validation is None else Watched(torch.arange(len(validation)), validation.states)
+        watched = None
+        if validation is not None:
+            self.watched = Inputs(validation, compute)
+            watched = Watched(torch.arange(0, len(validation), every), validation.states[::every])
         net = make_net(hidden, states, [member.seed for member in members], compute)
         super().__init__(net, recipe, len(cases), checkpoint, watched)
 
     def losses(self, step: int) -> Float[Tensor, "models"]:
         """Section 2's objective where there is a teacher, hard targets where there is none."""
         picked = self.order.indices(step)
-        batch, labels = self.inputs[picked], self.states[picked]
-        logits = self.net(batch)
-        if self.teacher is None:
-            return hard_target_loss(logits, labels)
-        teacher = self.teacher.logits(batch, picked)
-        return distillation_loss(logits, teacher, labels, self.temperature, self.hard_weight)
+        batch, soft = self.inputs[picked], None
+        if self.teacher is not None:
+            logits = self.teacher.logits(batch, picked)
+            soft = SoftTargets(logits, self.teacher.of_students, self.temperature, self.hard_weight)
+        weight, bias = self.net.weights[-1], self.net.biases[-1]
+        return output_layer.loss(self.net.hidden(batch), weight, bias, self.states[picked], soft)
 
     def validation_errors(self) -> Int[Tensor, "models"]:
         """How many validation frames each net has wrong, a block at a time."""
-        states = self.validation.labels
         found = blocks(self.net, self.watched, self.validation.images)
-        return sum((logits.argmax(-1).cpu() != states[at]).sum(-1) for at, logits in found)
+        return (torch.cat([logits.argmax(-1).cpu() for _, logits in found], 1) != self.validation.labels).sum(-1)
 
 
 def make_net(hidden: Sequence[int], states: int, seeds: Sequence[int], compute: Compute) -> Population:
@@ -143,8 +168,11 @@ def make_net(hidden: Sequence[int], states: int, seeds: Sequence[int], compute: 
 def blocks(
     net: Population, inputs: Inputs, chosen: Int[Tensor, "case"]
 ) -> Iterator[tuple[Int[Tensor, "block"], Float[Tensor, "models block states"]]]:
-    """The logits of the frames ``chosen``, a block at a time."""
-    for part in chosen.split(max(1, AT_ONCE // (len(net) * net.sizes[-1]))):
+    """The logits of the frames ``chosen``, a block at a time that stays in the processor's cache."""
+    logits_of_frame = len(net) * net.sizes[-1]
+    for part in chosen.split(max(1, MULTIPLIED // logits_of_frame)):
         with torch.no_grad():
-            logits = net(inputs[part])
-        yield part, logits
+            multiplied = net.last_layer(net.hidden(inputs[part]))
+        small = max(1, LOOKED_AT // logits_of_frame)
+        for at, logits in zip(part.split(small), multiplied.split(small, 1), strict=True):
+            yield at, logits.float()

@@ -17,7 +17,7 @@ from repro.data.corpus import Corpus, read_audio
 from repro.speech import language_model, wer
 from repro.speech.decode import Decoder, Search, pronunciations, transcribe
 from repro.speech.frames import Frames
-from repro.speech.measure import mean_of
+from repro.speech.measure import means_of
 from repro.speech.prepare import Prepared
 from repro.speech.training import Inputs, blocks
 
@@ -66,7 +66,7 @@ def scores(
     inputs = Inputs(frames, compute)
     for number in utterances.tolist():
         at = (frames.utterance == number).nonzero()[:, 0]
-        found = [mean_of(logits, "arithmetic") for _, logits in blocks(net, inputs, at)]
+        found = [means_of(logits, [(len(net), "arithmetic")])[0] for _, logits in blocks(net, inputs, at)]
         yield (torch.cat(found).cpu() - log_prior).numpy()
 
 
