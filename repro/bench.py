@@ -5,19 +5,25 @@ import statistics
 from pathlib import Path
 
 from repro import config
-from repro.core.compute import Compute, machine
+from repro.core.compute import Compute, cores, machine
 from repro.core.store import check_writable, write
 from repro.core.timing import Side
 from repro.data import icons
 from repro.data import mnist as mnist_data
+from repro.data.synth import SynthSettings
 from repro.errors import UserError
 from repro.mnist import bench as mnist_bench
 from repro.specialists import bench as specialists_bench
 from repro.specialists.settings import SpecialistsSettings
+from repro.speech import bench as speech_bench
+from repro.speech import corpora
+from repro.speech.prepare import prepare
+from repro.speech.settings import Data, SpeechSettings
 
+SPOKEN = SynthSettings(train_hours=0.25, test_hours=0.05, train_speakers=20, test_speakers=5)
 # A plain loop over ours: both must learn alike. In nats, between mean training losses over the timed batches of
 # 256, whose noise is about 0.01 of ten classes and 0.05 of a thousand.
-PLAIN = {"mnist.vs_dataloader": 0.05, "specialists.conv_vs_plain": 0.15}
+PLAIN = {"mnist.vs_dataloader": 0.05, "specialists.conv_vs_plain": 0.15, "speech.vs_dataloader": 0.15}
 
 
 def measure(data: Path, out: Path, compute: Compute, repeats: int, commit: str) -> str:
@@ -48,10 +54,14 @@ def measure(data: Path, out: Path, compute: Compute, repeats: int, commit: str) 
 
 
 def _sides(data: Path, compute: Compute) -> dict[str, tuple[Side, Side]]:
-    settings = config.load(SpecialistsSettings, config.profile_path("specialists", "paper"))
+    specialists = config.load(SpecialistsSettings, config.profile_path("specialists", "paper"))
+    speech = config.load(SpeechSettings, config.profile_path("speech", "paper"))
+    corpus = corpora.load(Data(synth=SPOKEN), data)
+    aligned = data / "aligned"
     return {
         **mnist_bench.ratios(mnist_data.load(data), data, compute),
-        **specialists_bench.ratios(settings, icons.load(), compute),
+        **specialists_bench.ratios(specialists, icons.load(), compute),
+        **speech_bench.ratios(speech, corpus, prepare(corpus, aligned, 0.1, cores()), aligned, compute),
     }
 
 

@@ -4,12 +4,18 @@ import json
 
 import pytest
 import torch
+from torch.utils.data import DataLoader
 
 from repro import bench, config
 from repro.core import compute
+from repro.core.timing import Steps
 from repro.errors import UserError
 from repro.specialists import bench as specialists_bench
 from repro.specialists.settings import SpecialistsSettings
+from repro.speech import bench as speech_bench
+from repro.speech.frames import BANKS, lay_out
+from repro.speech.prepare import Prepared
+from repro.speech.settings import SpeechSettings
 
 CPU = compute.choose("cpu", "fp32")
 
@@ -34,6 +40,25 @@ def test_equation_5_is_timed_at_equal_objective(stripy, settings):
     assert timed._value(timed._descend(timed.steps)) - least < specialists_bench.EQUAL
     assert timed._value(timed._em(timed.em_steps)) - least < specialists_bench.EQUAL
     assert all(side() > 0 for side in timed.sides())
+
+
+def test_a_plain_loop_over_windows_starts_where_ours_does_and_learns_alike(monkeypatch):
+    monkeypatch.setattr(speech_bench, "STEPS", 6)
+    draw = torch.Generator().manual_seed(0)
+    states = torch.randint(9, (400,), generator=draw)
+    banks = torch.randn(400, BANKS, generator=draw) + 3 * torch.eye(9, BANKS)[states]
+    frames = lay_out(
+        [(f"u{n}", "s", banks[at], states[at].short()) for n, at in enumerate(torch.arange(400).split(80))]
+    )
+    data = Prepared("toy", False, frames, frames, frames, "toy")
+    own = config.load(SpeechSettings, config.profile_path("speech", "smoke"), ["recipe.batch=64"])
+    ours = Steps(speech_bench.training(own, data, CPU, own.recipe, 1), speech_bench.STEPS)
+    plain = speech_bench.plain(frames, ours.training)
+    inputs, _ = next(iter(DataLoader(plain.dataset, batch_size=400)))
+    torch.testing.assert_close(inputs, ours.training.inputs[torch.arange(400)])
+    torch.testing.assert_close(plain.net(inputs), ours.training.net(inputs)[0])
+    assert plain() > 0 and ours() > 0
+    assert plain.losses[0] == pytest.approx(ours.losses[0], rel=0.03)
 
 
 def test_loops_that_do_not_learn_alike_give_no_ratio(tmp_path, monkeypatch):

@@ -68,7 +68,7 @@ def machine(compute: Compute) -> dict[str, str | int]:
     """What a record says of the machine it was made on."""
     return {
         "processor": processor_name(compute.device),
-        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
+        "cores": cores(),
         "threads": torch.get_num_threads(),
         "device": compute.device.type,
         "precision": compute.precision,
@@ -76,6 +76,11 @@ def machine(compute: Compute) -> dict[str, str | int]:
         "torch": torch.__version__.split("+")[0],
         "python": platform.python_version(),
     }
+
+
+def cores() -> int:
+    """Processor cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def bf16_units(device: torch.device) -> str:

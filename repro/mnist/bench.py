@@ -4,14 +4,13 @@ from pathlib import Path
 
 import torch
 from torch import Tensor, nn
-from torch.utils.data import DataLoader
 from torchvision import transforms
 from torchvision.datasets import MNIST
 
 from repro.core.compute import Compute
 from repro.core.noise import Order
 from repro.core.recipe import Recipe
-from repro.core.timing import Side, Steps, clock
+from repro.core.timing import PlainSteps, Side, Steps, clock, linear, matmuls
 from repro.core.train import Member, Training, TransferSet
 from repro.data.mnist import Mnist
 
@@ -27,74 +26,23 @@ def ratios(data: Mnist, folder: Path, compute: Compute) -> dict[str, tuple[Side,
     step = Steps(Training(TEACHER, [Member(0)], transfer, CONSTRAINED, compute), 20)
     loader = Steps(Training(TEACHER, [Member(0)], transfer, RECIPE, compute), LOADER_STEPS)
     return {
-        "mnist.teacher_step_matmul_share": (lambda: matmuls(compute, 20), step),
-        "mnist.vs_dataloader": (PlainLoop(folder, loader.training), loader),
+        "mnist.teacher_step_matmul_share": (lambda: matmuls(TEACHER, RECIPE.batch, 1, compute, 20), step),
+        "mnist.vs_dataloader": (plain(folder, loader.training), loader),
         "mnist.population_gain": (lambda: students(transfer, compute, 1), lambda: students(transfer, compute, 10)),
     }
 
 
-def matmuls(compute: Compute, count: int) -> float:
-    """Seconds for the matrix products of ``count`` teacher steps and nothing else, at the same shapes,
-    layouts and precision: three layers forward and backward, but for the gradient of the pixels."""
-    draw = {"device": compute.device, "dtype": compute.dtype}
-    sizes, batch = TEACHER, RECIPE.batch
-    layers = list(zip(sizes[:-1], sizes[1:], strict=True))
-    operands = []
-    for number, (a, b) in enumerate(layers):
-        options = draw if number < len(layers) - 1 else draw | {"dtype": torch.float32}
-        operands.append([torch.randn(1, *shape, **options) for shape in ((batch, a), (a, b), (1, b), (batch, b))])
-    start = clock(compute.device)
-    for _ in range(count):
-        for inputs, weight, bias, _ in operands:
-            torch.baddbmm(bias, inputs, weight)
-        for number, (inputs, weight, _, gradient) in reversed(list(enumerate(operands))):
-            torch.bmm(inputs.transpose(1, 2), gradient)
-            if number:
-                torch.bmm(gradient, weight.transpose(1, 2))
-    return clock(compute.device) - start
-
-
-class PlainLoop:
-    """What one writes first: DataLoader, PIL, torchvision transforms, nn.Dropout, fp32.
-
-    It starts from the same weights as ours and sees the same cases in the same order; the jitter and the
-    dropout are its own draws.
-    """
-
-    def __init__(self, folder: Path, ours: Training):
-        self.order = ours.orders[0]
-        jitter = transforms.RandomCrop(28, padding=RECIPE.jitter)
-        self.dataset = MNIST(str(folder), transform=transforms.Compose([jitter, transforms.ToTensor()]))
-        layers: list[nn.Module] = [nn.Flatten(), nn.Dropout(RECIPE.drop_input)]
-        for weight, bias in zip(ours.net.weights, ours.net.biases, strict=True):
-            layer = nn.Linear(*weight.shape[1:])
-            layer.weight.data, layer.bias.data = weight[0].detach().t().clone(), bias[0, 0].detach().clone()
-            layers += [layer, nn.ReLU(), nn.Dropout(RECIPE.drop_hidden)]
-        self.net = nn.Sequential(*layers[:-2]).to(ours.labels.device)
-        self.optimiser = torch.optim.AdamW(self.net.parameters(), lr=RECIPE.learning_rate, weight_decay=0.0)
-        self.step, self.losses = 0, []
-
-    def __call__(self) -> float:
-        """Seconds for the next steps."""
-        steps = range(self.step, self.step + LOADER_STEPS)
-        batches = [self.order_indices(step) for step in steps]
-        loader = DataLoader(self.dataset, batch_sampler=batches)
-        device, total = next(self.net.parameters()).device, 0.0
-        start = clock(device)
-        for images, labels in loader:
-            loss = nn.functional.cross_entropy(self.net(images.to(device)), labels.to(device))
-            self.optimiser.zero_grad()
-            loss.backward()
-            self.optimiser.step()
-            total += loss.item()
-        took = clock(device) - start
-        self.step += LOADER_STEPS
-        self.losses.append(total / LOADER_STEPS)
-        return took
-
-    def order_indices(self, step: int) -> list[int]:
-        """The same cases as ours in this step."""
-        return Order(self.order.seed, self.order.cases, RECIPE.batch).indices(step).tolist()
+def plain(folder: Path, ours: Training) -> PlainSteps:
+    """What one writes first: PIL images, torchvision's transforms, nn.Dropout."""
+    jitter = transforms.RandomCrop(28, padding=RECIPE.jitter)
+    dataset = MNIST(str(folder), transform=transforms.Compose([jitter, transforms.ToTensor()]))
+    layers: list[nn.Module] = [nn.Flatten(), nn.Dropout(RECIPE.drop_input)]
+    for weight, bias in zip(ours.net.weights, ours.net.biases, strict=True):
+        layers += [linear(weight, bias), nn.ReLU(), nn.Dropout(RECIPE.drop_hidden)]
+    net = nn.Sequential(*layers[:-2]).to(ours.labels.device)
+    optimiser = torch.optim.AdamW(net.parameters(), lr=RECIPE.learning_rate, weight_decay=0.0)
+    order = Order(ours.orders[0].seed, ours.orders[0].cases, RECIPE.batch)
+    return PlainSteps(dataset, order, LOADER_STEPS, net, optimiser)
 
 
 def students(transfer: TransferSet, compute: Compute, together: int, count: int = 10, steps: int = 150) -> float:

@@ -5,15 +5,14 @@ from collections.abc import Callable
 import numpy as np
 import torch
 from PIL import Image
-from torch import nn
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 from torchvision import transforms
 
 from repro.core.compute import Compute
 from repro.core.conv import ConvNet, ImageTraining
 from repro.core.noise import Order, generator
 from repro.core.recipe import Recipe
-from repro.core.timing import Side, Steps, clock
+from repro.core.timing import PlainSteps, Side, Steps, clock
 from repro.data.images import ImageData, ImageSet
 from repro.errors import UserError
 from repro.specialists import clustering, inference, nets
@@ -36,7 +35,7 @@ def ratios(settings: SpecialistsSettings, data: ImageData, compute: Compute) -> 
     return {
         "specialists.em_vs_gd": Equation5(data, settings, compute).sides(),
         "specialists.parallel_cost": (_specialists(settings, data, compute), whole),
-        "specialists.conv_vs_plain": (PlainLoop(train, ours.training), ours),
+        "specialists.conv_vs_plain": (plain(train, ours.training), ours),
     }
 
 
@@ -131,45 +130,17 @@ class Equation5:
         return timed(lambda: self._descend(self.steps)), timed(lambda: self._em(self.em_steps))
 
 
-class PlainLoop:
-    """What one writes first: a Dataset of PIL images, a DataLoader, torchvision transforms, fp32.
-
-    It starts from the same weights as ours and sees the same cases in the same order; the shifts are its
-    own draws.
-    """
-
-    def __init__(self, train: ImageSet, ours: ImageTraining):
-        self.order, recipe = ours.orders[0], ours.recipe
-        side = train.images.shape[-1]
-        shift = transforms.RandomCrop(side, padding=recipe.jitter, padding_mode="edge")
-        self.dataset = PilImages(train, transforms.Compose([shift, transforms.PILToTensor()]))
-        self.net = ConvNet(ours.net.channels, ours.net.width, ours.net.classes, ours.net.seed).to(ours.labels.device)
-        self.net.load_state_dict(ours.net.state_dict())
-        self.optimiser = torch.optim.SGD(
-            self.net.parameters(),
-            recipe.learning_rate,
-            recipe.momentum,
-            weight_decay=recipe.weight_decay,
-            nesterov=True,
-        )
-        self.recipe, self.step, self.losses = recipe, 0, []
-
-    def __call__(self) -> float:
-        """Seconds for the next steps."""
-        steps = range(self.step, self.step + STEPS)
-        orders = [Order(self.order.seed, self.order.cases, self.recipe.batch).indices(s).tolist() for s in steps]
-        device, total = next(self.net.parameters()).device, 0.0
-        start = clock(device)
-        for images, labels in DataLoader(self.dataset, batch_sampler=orders):
-            loss = nn.functional.cross_entropy(self.net(images.to(device))[0], labels.to(device))
-            self.optimiser.zero_grad()
-            loss.backward()
-            self.optimiser.step()
-            total += loss.item()
-        took = clock(device) - start
-        self.step += STEPS
-        self.losses.append(total / STEPS)
-        return took
+def plain(train: ImageSet, ours: ImageTraining) -> PlainSteps:
+    """What one writes first: PIL images and torchvision's transforms."""
+    order, recipe = ours.orders[0], ours.recipe
+    shift = transforms.RandomCrop(train.images.shape[-1], padding=recipe.jitter, padding_mode="edge")
+    dataset = PilImages(train, transforms.Compose([shift, transforms.PILToTensor()]))
+    net = ConvNet(ours.net.channels, ours.net.width, ours.net.classes, ours.net.seed).to(ours.labels.device)
+    net.load_state_dict(ours.net.state_dict())
+    rates = {"lr": recipe.learning_rate, "momentum": recipe.momentum, "weight_decay": recipe.weight_decay}
+    optimiser = torch.optim.SGD(net.parameters(), nesterov=True, **rates)
+    same = Order(order.seed, order.cases, recipe.batch)
+    return PlainSteps(dataset, same, STEPS, net, optimiser, lambda images: net(images)[0])
 
 
 class PilImages(Dataset):

@@ -38,15 +38,16 @@ class Search:
     model's log probability, plus ``word_insertion`` for each word and ``silence`` for each silence. Paths that lie
     ``beam`` below the best are given up, words that end ``word_beam`` below it too, and where more than ``most_active``
     HMMs are left in a frame, as with scores that hardly differ, those that lie lowest. Only the ratio of the first two
-    matters, as long as the others are of the same size beside them: they were left as pocketsphinx has them.
+    matters, as long as the others are of the same size beside them. The weights are pocketsphinx's own; the beams are
+    half of its: on held-out speakers of speechocean762 wider ones found no better words in ten times the time.
     """
 
     acoustic_scale: float = 1.0
     language_weight: float = 6.5
     word_insertion: float = math.log(0.65)
     silence: float = math.log(0.005)
-    beam: float = 110.0
-    word_beam: float = 65.0
+    beam: float = 60.0
+    word_beam: float = 40.0
     most_active: int = 5000
 
     def __post_init__(self):

@@ -1,6 +1,5 @@
 """How the runs of the speech experiment are made: trained, averaged or decoded."""
 
-import os
 import time
 from collections import defaultdict
 from collections.abc import Callable
@@ -14,6 +13,7 @@ from jaxtyping import Int
 from torch import Tensor
 
 from repro.core import store
+from repro.core.compute import cores
 from repro.core.executor import Job
 from repro.core.noise import generator
 from repro.core.population import Population, count_weights, step_flops
@@ -21,16 +21,17 @@ from repro.core.progress import Watch
 from repro.core.recipe import Recipe
 from repro.core.runner import Runner
 from repro.core.train import Member
-from repro.data.corpus import Corpus, kaldi
+from repro.data.corpus import Corpus
 from repro.data.place import data_folder
 from repro.errors import UserError
 from repro.speech import words
 from repro.speech.alignment import STATES
+from repro.speech.corpora import load
 from repro.speech.frames import INPUTS
 from repro.speech.measure import Measure
 from repro.speech.prepare import Prepared, prepare
 from repro.speech.runs import Ensemble, Net, Run, Words
-from repro.speech.settings import Data, SpeechSettings
+from repro.speech.settings import SpeechSettings
 from repro.speech.training import FrameTraining, Inputs, Teacher, make_net
 
 # Counted up by hand when what a record says of the same weights changes: kept records of before are left.
@@ -194,7 +195,8 @@ class SpeechRunner(Runner):
             found = words.decode_stock(what, self.data, self.corpus, cores())
         else:
             net = self.population(run.system.nets if isinstance(run.system, Ensemble) else [run.system])
-            make = lambda frames, some: words.scores(net, frames, some, self.log_prior, self.compute)  # noqa: E731
+            prior = words.log_prior(self.data.train)
+            make = lambda frames, some: words.scores(net, frames, some, prior, self.compute)  # noqa: E731
             found = words.decode(what, self.data, make, own.scales, own.most_active, cores())
         record = self.record(run, self.settings_of(run), found, [], time.monotonic() - start)
         self.kept.add(self.key(run), [record], {})
@@ -207,18 +209,12 @@ class SpeechRunner(Runner):
             self.corpus, self.data, self.kept.folder / "aligned", own.validation_utterances, own.utterances
         )
 
-    @cached_property
-    def log_prior(self) -> Tensor:
-        """The log share of each state among train's frames; states never seen count as half a frame."""
-        counts = torch.bincount(self.data.train.states, minlength=STATES).double().clamp_min(0.5)
-        return (counts / counts.sum()).log().float()
-
 
 def make_runner(folder_setting: Path | None) -> Callable[..., SpeechRunner]:
     """What reads a corpus, aligns it, and gives a runner, once the settings are known."""
 
     def make(settings: SpeechSettings, *, kept: store.Store, watch: Watch, **shared: Any) -> SpeechRunner:
-        corpus = load(settings.data, data_folder(folder_setting), watch)
+        corpus = load(settings.data, data_folder(folder_setting), watch.say)
         watch.say(f"{corpus.name}: {len(corpus.train)} training and {len(corpus.test)} test utterances; "
                   f"alignments are kept in {kept.folder / 'aligned'}")  # fmt: skip
         on_chunk = lambda part, done, of: watch.say(f"aligned {part}, {done} of {of} chunks")  # noqa: E731
@@ -229,25 +225,3 @@ def make_runner(folder_setting: Path | None) -> Callable[..., SpeechRunner]:
         return SpeechRunner(settings=settings, corpus=corpus, data=data, kept=kept, watch=watch, **shared)
 
     return make
-
-
-def load(data: Data, folder: Path, watch: Watch) -> Corpus:
-    """The corpus that ``data`` asks for; ``folder`` is where corpora are kept, fetched or made."""
-    if data.corpus == "librispeech":
-        from repro.data import librispeech
-
-        return librispeech.load(folder, data.train_set, data.test_set)
-    if data.folder is not None:
-        here = data.folder if data.folder.exists() or data.folder.is_absolute() else folder / data.folder
-        return kaldi(here)
-    from repro.data import synth
-
-    root = folder / f"synth-{store.key(synth.specification(data.synth))[:8]}"
-    if not synth.about(root):
-        watch.say(f"making synthetic speech in {root}")
-    return kaldi(synth.build(root, data.synth), "synth", synthetic=True)
-
-
-def cores() -> int:
-    """Processor cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

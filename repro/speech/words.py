@@ -15,6 +15,7 @@ from repro.core.compute import Compute
 from repro.core.population import Population
 from repro.data.corpus import Corpus, read_audio
 from repro.speech import language_model, wer
+from repro.speech.alignment import STATES
 from repro.speech.decode import Decoder, Search, pronunciations, transcribe
 from repro.speech.frames import Frames
 from repro.speech.measure import means_of
@@ -58,8 +59,14 @@ def in_turn(frames: Frames, count: int) -> Int[Tensor, "utterance"]:
     return torch.tensor(sorted(number for _, number in sorted(turn)[:count]))
 
 
+def log_prior(train: Frames) -> Float[Tensor, "states"]:
+    """The log share of each state among train's frames; states never seen count as half a frame."""
+    counts = torch.bincount(train.states, minlength=STATES).double().clamp_min(0.5)
+    return (counts / counts.sum()).log().float()
+
+
 def scores(
-    net: Population, frames: Frames, utterances: Int[Tensor, "utterance"], log_prior: Float[Tensor, "states"],
+    net: Population, frames: Frames, utterances: Int[Tensor, "utterance"], prior: Float[Tensor, "states"],
     compute: Compute,
 ) -> Iterator[Float[np.ndarray, "frame state"]]:  # fmt: skip
     """Log posterior less log prior of each utterance, one after another: of a net, or of several nets' mean."""
@@ -67,7 +74,7 @@ def scores(
     for number in utterances.tolist():
         at = (frames.utterance == number).nonzero()[:, 0]
         found = [means_of(logits, [(len(net), "arithmetic")])[0] for _, logits in blocks(net, inputs, at)]
-        yield (torch.cat(found).cpu() - log_prior).numpy()
+        yield (torch.cat(found).cpu() - prior).numpy()
 
 
 def decode(
