@@ -22,6 +22,8 @@ DEVIATIONS = """\
   and thousands of states ten nets' targets do not fit on a disk. A test bounds what half precision changes.
 - **Precision.** All matrix products are bf16 where the processor has units for it, at test time as in training; weights,
   updates, logits and losses are fp32. Every record says which it was.
+- **Not every frame of validation and test is counted** (setting `every`), in all utterances: frames 10 ms apart say
+  nearly the same. Decoding takes all of them.
 - **Word error rates** are of some utterances of every test speaker, decoded by pocketsphinx's search with the nets'
   scores, one n-gram model of the training transcripts, and the acoustic scale that is best on validation utterances."""
 
