@@ -53,6 +53,7 @@ class ConvNet(nn.Module):
             for stage, (a, b) in enumerate(zip(sizes[:-1], sizes[1:], strict=True))
         )
         self.keep = nn.ModuleList(Convolution(size, size, 1, draw) for size in sizes[1:])
+        self.stages = nn.ModuleList(nn.Identity() for _ in sizes[1:])  # names for what a stage puts out
         self.head = nn.Linear(4 * width, classes)
         self.head.weight.data = torch.randn(classes, 4 * width, generator=draw) * (1 / (4 * width)) ** 0.5
         self.head.bias.data.zero_()
@@ -66,9 +67,9 @@ class ConvNet(nn.Module):
         hidden = F.pad((images.float() - 128) / 64, (0, columns % 2, 0, rows % 2))
         hidden = F.pixel_unshuffle(hidden, 2)
         hidden = hidden.to(self.dtype).contiguous(memory_format=torch.channels_last)
-        for down, keep in zip(self.down, self.keep, strict=True):
+        for down, keep, stage in zip(self.down, self.keep, self.stages, strict=True):
             hidden = down(hidden)
-            hidden = hidden + keep(hidden)
+            hidden = stage(hidden + keep(hidden))
         return self.head(hidden.float().mean((2, 3)))[None]
 
     @torch.no_grad()
@@ -146,14 +147,22 @@ class ImageTraining(Loop):
 
     def batch(self, step: int) -> tuple[Tensor, Tensor, Tensor | None]:
         """Images, labels and teacher's logits of a step, all taken by the same indices."""
-        picked = torch.cat([order.indices(step) for order in self.orders])
-        seed, jitter = self.orders[0].seed, self.recipe.jitter
-        rows, columns = jitter_offsets(seed, step, len(picked), jitter)
+        picked = self.picked(step)
+        images = self.views(picked, step, self.orders[0].seed)
+        return images, self.labels[picked], None if self.teacher is None else self.teacher[picked]
+
+    def picked(self, step: int) -> Int[Tensor, "batch"]:
+        """The numbers of a step's cases."""
+        return torch.cat([order.indices(step) for order in self.orders])
+
+    def views(self, picked: Int[Tensor, "batch"], step: int, seed: int) -> UInt8[Tensor, "batch channel row column"]:
+        """Images shifted and mirrored by the draw of a seed and a step."""
+        rows, columns = jitter_offsets(seed, step, len(picked), self.recipe.jitter)
         images = self.images[picked, :, rows, columns]
         if self.mirrored:
             mirror = torch.rand(len(picked), 1, 1, 1, generator=generator("mirror", seed, step)) < 0.5
             images = torch.where(mirror.to(images.device), images.flip(-1), images)
-        return images, self.labels[picked], None if self.teacher is None else self.teacher[picked]
+        return images
 
 
 def shifted_views(

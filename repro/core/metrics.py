@@ -19,6 +19,16 @@ def evaluate(logits: Float[Tensor, "case classes"], labels: Int[Tensor, "case"])
     }
 
 
+def of_part(name: str, logits: Float[Tensor, "case classes"], labels: Int[Tensor, "case"]) -> dict[str, float | int]:
+    """``evaluate`` on a part of the data, its name before each entry's; of test also which cases are wrong."""
+    found = {f"{name}_cases": len(labels)} | {
+        f"{name}_{what}": value for what, value in evaluate(logits, labels).items()
+    }
+    if name == "test":
+        found["test_wrong"] = pack(logits.argmax(-1) != labels)
+    return found
+
+
 def calibration_error(logits: Float[Tensor, "case classes"], labels: Int[Tensor, "case"], bins: int = 15) -> float:
     """Expected calibration error in 0 .. 1, over ``bins`` equal intervals of confidence (Guo et al. 2017)."""
     confidence, guess = torch.softmax(logits.double(), dim=-1).max(-1)

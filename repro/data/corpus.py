@@ -14,6 +14,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
 import soundfile
 import torch
 import torchaudio
@@ -26,6 +27,7 @@ RATE = 16_000  # samples a second
 PARTS = ("train", "test")
 # A word is letters with apostrophes, dots or hyphens inside; anything else in a transcript is left out of it.
 WORD = re.compile(r"[^\W\d_]+(?:['’.\-][^\W\d_]+)*['’.]?")
+NUMBER = re.compile(r"\d")
 # Marks of noises and of speech that was not understood, as Kaldi's recipes write them.
 MARK = re.compile(r"<[^>]*>|\[[^\]]*\]")
 
@@ -45,7 +47,7 @@ class Corpus:
     """Utterances to train on and to test on, of different speakers.
 
     ``lexicon`` holds the corpus's own pronunciations, phones without stress; ``left_out`` the utterances that
-    cannot be used, by reason, and ``remarked`` those that are used all the same, by what was done to them.
+    cannot be used, by reason. ``digest`` is of transcripts, lexicon and the content of the audio files.
     """
 
     name: str
@@ -69,6 +71,9 @@ def kaldi(root: Path, name: str | None = None, synthetic: bool = False) -> Corpu
     digest, left_out = hashlib.sha256(), defaultdict(list)
     parts = {part: _utterances(root, part, left_out, digest) for part in PARTS}
     lexicon = _lexicon(root / "lexicon.txt", digest)
+    both = {one.id for one in parts["train"]} & {one.id for one in parts["test"]}
+    if both:
+        raise UserError(f"data.corpus: {root}: an utterance of train and one of test are both called {min(both)}")
     heard_in_test = {one.speaker for one in parts["test"]}
     for one in parts["train"]:
         if one.speaker in heard_in_test:
@@ -79,8 +84,8 @@ def kaldi(root: Path, name: str | None = None, synthetic: bool = False) -> Corpu
             why = "; ".join(f"{len(ids)} with {reason}" for reason, ids in left_out.items())
             raise UserError(f"data.corpus: {root / part} holds no usable utterance{f' ({why})' if why else ''}")
     return Corpus(
-        name or root.name, tuple(parts["train"]), tuple(parts["test"]), lexicon, digest.hexdigest()[:16], synthetic,
-        dict(left_out),
+        name or root.resolve().name, tuple(parts["train"]), tuple(parts["test"]), lexicon, digest.hexdigest()[:16],
+        synthetic, dict(left_out),
     )  # fmt: skip
 
 
@@ -92,10 +97,12 @@ def read_audio(path: Path) -> tuple[Float[Tensor, "sample"], list[str]]:
     """
     try:
         samples, rate = soundfile.read(path, dtype="float32", always_2d=True)
-    except (OSError, soundfile.LibsndfileError) as error:
+    except (OSError, TypeError, soundfile.LibsndfileError) as error:  # TypeError: headerless audio
         raise ValueError(f"{path} cannot be read as audio") from error
     if not len(samples):
         raise ValueError(f"{path} holds no sound")
+    if not np.isfinite(samples).all():
+        raise ValueError(f"{path} holds samples that are no numbers")
     remarks = []
     if samples.shape[1] > 1:
         remarks.append(f"{samples.shape[1]} channels, averaged")
@@ -120,18 +127,20 @@ def _utterances(root: Path, part: str, left_out: dict[str, list[str]], digest: "
     for id, where in sorted(audio.items()):
         if where.rstrip().endswith("|"):
             raise UserError(f"{folder / 'wav.scp'}: {id}: is a command; only audio files are read, no command is run")
-        path = root / where.strip()
+        path, said = root / where.strip(), MARK.sub(" ", text.get(id, ""))
         reason = (
             "no speaker in utt2spk" if id not in speakers
             else "no audio file" if not path.is_file()
-            else "no transcript" if not (words := words_of(text.get(id, "")))
+            else "digits in the transcript, which may be read in many ways" if NUMBER.search(said)
+            else "no transcript" if not (words := words_of(said))
             else ""
         )  # fmt: skip
         if reason:
             left_out[reason].append(id)
             continue
         found.append(Utterance(id, speakers[id].strip(), words, path))
-        digest.update(f"{id} {path.stat().st_size}\n".encode())
+        with path.open("rb") as file:
+            digest.update(id.encode() + hashlib.file_digest(file, "sha256").digest())
     for id in sorted(text.keys() - audio.keys()):
         left_out["a transcript and no audio in wav.scp"].append(id)
     return found

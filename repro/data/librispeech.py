@@ -8,14 +8,23 @@ from repro.core.store import key
 from repro.data.corpus import Corpus, Utterance, words_of
 from repro.errors import UserError
 
-SETS = ("dev-clean", "dev-other", "test-clean", "test-other", "train-clean-100", "train-clean-360", "train-other-500")
+# Utterances in each set, as published.
+SETS = {
+    "dev-clean": 2703,
+    "dev-other": 2864,
+    "test-clean": 2620,
+    "test-other": 2939,
+    "train-clean-100": 28_539,
+    "train-clean-360": 104_014,
+    "train-other-500": 148_688,
+}
 
 
 def load(folder: Path, train_set: str, test_set: str) -> Corpus:
     """Two sets of LibriSpeech; one that is not in ``folder`` is fetched.
 
     Raises:
-        UserError: there is no such set, both are the same, or one cannot be fetched.
+        UserError: there is no such set, both are the same, one cannot be fetched, or is not whole.
     """
     if train_set == test_set:
         raise UserError(f"data.test_set: should not be data.train_set, {train_set}, too")
@@ -25,7 +34,7 @@ def load(folder: Path, train_set: str, test_set: str) -> Corpus:
     if both:
         left_out["speaker of test, left out of train"] = [one.id for one in train if one.speaker in both]
         train = [one for one in train if one.speaker not in both]
-    digest = key([[one.id, list(one.words)] for one in (*train, *test)])
+    digest = key([[one.id, list(one.words), one.audio.stat().st_size] for one in (*train, *test)])
     return Corpus("librispeech", tuple(train), tuple(test), {}, digest, left_out=left_out)
 
 
@@ -38,6 +47,11 @@ def _utterances(folder: Path, setting: str, name: str) -> list[Utterance]:
         found = torchaudio.datasets.LIBRISPEECH(folder, name, download=not there)
     except (OSError, RuntimeError) as error:
         raise UserError(f"data.{setting}_set: {name} cannot be fetched into {folder} ({error})") from error
+    if len(found) < SETS[name]:
+        raise UserError(
+            f"data.{setting}_set: {folder / 'LibriSpeech' / name} holds {len(found)} of {SETS[name]} utterances; "
+            "remove it, and it is fetched again"
+        )
     utterances = []
     for number in range(len(found)):
         path, _, transcript, speaker, chapter, utterance = found.get_metadata(number)

@@ -18,7 +18,7 @@ def net(logits: Logits, data: ImageData) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name in ("train", "validation", "test"):
         cases: ImageSet = getattr(data, name)
-        found |= _on(name, logits(cases.images)[0], cases)
+        found |= metrics.of_part(name, logits(cases.images)[0], cases.labels)
     return found
 
 
@@ -27,15 +27,7 @@ def ensemble(run: Ensemble, logits: Callable[[ImageSet], Tensor], data: ImageDat
     found: dict[str, Any] = {"nets": len(run.nets)}
     for name in ("validation", "test"):
         cases: ImageSet = getattr(data, name)
-        found |= _on(name, logits(cases), cases)
-    return found
-
-
-def _on(name: str, logits: Tensor, cases: ImageSet) -> dict[str, Any]:
-    measured = metrics.evaluate(logits, cases.labels)
-    found = {f"{name}_cases": len(cases)} | {f"{name}_{what}": value for what, value in measured.items()}
-    if name == "test":
-        found["test_wrong"] = metrics.pack(logits.argmax(-1) != cases.labels)
+        found |= metrics.of_part(name, logits(cases), cases.labels)
     return found
 
 

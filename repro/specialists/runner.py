@@ -13,15 +13,15 @@ from repro.core import store
 from repro.core.conv import ConvNet, ImageTraining, Objective, count_conv_multiply_adds
 from repro.core.distill import arithmetic_mean, distillation_loss
 from repro.core.executor import Job
-from repro.core.noise import Order, generator
+from repro.core.noise import Order
 from repro.core.recipe import Recipe
 from repro.core.runner import Runner
 from repro.data.images import ImageData, ImageSet
-from repro.data.place import data_folder
+from repro.data.sources import fewer, load
 from repro.errors import UserError
 from repro.specialists import clustering, inference, measure, nets
 from repro.specialists.runs import Combined, Ensemble, Net, Run, Specialist
-from repro.specialists.settings import Data, SpecialistsSettings
+from repro.specialists.settings import SpecialistsSettings
 
 # Counted up by hand when what a record says of the same weights changes: kept records of before are left.
 MEASUREMENT = 1
@@ -271,20 +271,3 @@ def check(settings: SpecialistsSettings, classes: int) -> None:
     for size in settings.studies.sizes:
         if not 2 <= size < classes:
             raise UserError(f"setting studies.sizes: should be 2 to {classes - 1} with {classes} classes, not {size}")
-
-
-def load(data: Data, folder_setting: Path | None) -> ImageData:
-    """The images that ``data`` asks for."""
-    from repro.data import cifar100, folder, icons
-
-    if data.source == "icons":
-        return icons.load()
-    if data.source == "cifar100":
-        return cifar100.load(data_folder(folder_setting))
-    return folder.load(data.folder, data.resize, data.mirrored)
-
-
-def fewer(data: ImageData, count: int) -> ImageData:
-    """The same with so many training images, drawn once and for all."""
-    drawn = torch.randperm(len(data.train), generator=generator("fewer images"))[:count].sort().values
-    return ImageData(data.name, data.classes, data.train[drawn], data.validation, data.test, data.mirrored, data.digest)

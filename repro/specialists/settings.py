@@ -1,12 +1,12 @@
 """The settings of the specialists experiment; ``paper_configs/specialists/*.toml`` hold their values."""
 
-from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
 from repro.config import Settings
 from repro.core.recipe import Recipe
+from repro.data.sources import ImageSource
 
 Method = Literal["k-means", "spectral", "random"]
 Positive = Annotated[int, Field(ge=1, le=100_000)]
@@ -21,23 +21,6 @@ class ConvRecipe(Recipe):
         for name in ("max_norm", "drop_input", "drop_hidden", "patience"):
             if getattr(self, name):
                 raise ValueError(f"{name} should be left out for convolutional nets")
-        return self
-
-
-class Data(Settings):
-    """Which images."""
-
-    source: Literal["icons", "cifar100", "folder"] = "icons"
-    folder: Path | None = Field(None, description="for folder: holds train/<class>/ and test/<class>/")
-    resize: int | None = Field(None, ge=8, le=256, description="for folder: make all images squares of so many pixels")
-    mirrored: bool = Field(True, description="for folder: an image and its mirror image are of one class")
-
-    @model_validator(mode="after")
-    def _named(self) -> "Data":
-        if (self.source == "folder") != (self.folder is not None):
-            raise ValueError("data.folder should be given when data.source is folder, and only then")
-        if self.source != "folder" and (self.resize is not None or not self.mirrored):
-            raise ValueError("data.resize and data.mirrored should be given only when data.source is folder")
         return self
 
 
@@ -95,7 +78,7 @@ class SpecialistsSettings(Settings):
     """Sections 5 and 6.1."""
 
     seeds: int = Field(ge=1, le=100)
-    data: Data = Data()
+    data: ImageSource = ImageSource()
     train_cases: int | None = Field(None, ge=100, description="fewer training images, for a quick look only")
     curve_points: int = Field(10, ge=1, le=1000)
     generalist: Generalist

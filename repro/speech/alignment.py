@@ -67,9 +67,9 @@ class Aligner:
         for word, spellings in self.lexicon.items():
             if decoder.lookup_word(word) is not None:
                 continue
-            for number, phones in enumerate(spellings):
-                if known_phones().issuperset(phones):
-                    decoder.add_word(f"{word}({number + 1})" if number else word, " ".join(phones), True)
+            usable = [phones for phones in spellings if known_phones().issuperset(phones)]
+            for number, phones in enumerate(usable):
+                decoder.add_word(f"{word}({number + 1})" if number else word, " ".join(phones), True)
         return decoder
 
     def unknown(self, words: Iterable[str]) -> list[str]:

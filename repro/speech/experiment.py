@@ -107,16 +107,18 @@ def few_data(settings: SpeechSettings, temperature: float) -> list[Net]:
 
 
 def subset_nets(settings: SpeechSettings, part: Part, temperature: float, seed: int) -> list[Net]:
-    """One share and draw of utterances: hard targets and soft ones, for equally long and from the same weights.
+    """One share and draw of utterances: hard targets and soft ones, for equally long and from the same weights,
+    which are no teacher's.
 
     Both are watched on validation, so that either can be reported as early stopping would have left it.
     """
     own = settings.subsets
     shared = {"share": part.share, "draw": 1 + seed, "early_stopping": True, "looks": own.looks,
               "seeds": own.seeds}  # fmt: skip
-    hard = Net("few data, hard targets", settings.hidden, part.recipe, seed, **shared)
+    first = settings.ensemble + seed
+    hard = Net("few data, hard targets", settings.hidden, part.recipe, first, **shared)
     soft = student(
-        settings, "few data, soft targets", temperature, seed,
+        settings, "few data, soft targets", temperature, first,
         recipe=part.recipe, hard_weight=own.hard_weight, **shared,
     )  # fmt: skip
     return [hard, soft]
@@ -135,7 +137,7 @@ def widths(settings: SpeechSettings, temperature: float) -> list[Net]:
     nets = []
     for share in settings.studies.widths:
         hidden = tuple(max(1, round(share * units)) for units in settings.hidden)
-        for seed in range(settings.distilled.seeds):
+        for seed in range(settings.ensemble, settings.ensemble + settings.distilled.seeds):
             hard = Net("narrower, hard targets", hidden, settings.recipe, seed, seeds=settings.distilled.seeds)
             nets.append(hard)
             nets.append(student(settings, "narrower, distilled", temperature, seed, hidden=hidden))

@@ -4,6 +4,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
+from importlib.metadata import version
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -57,7 +58,7 @@ def prepare(
         UserError: nothing usable is left of a part.
     """
     left_out, remarked = defaultdict(list, corpus.left_out), defaultdict(list)
-    digest = store.key([corpus.digest, held_out, store.code_version(NUMERICS)])
+    digest = store.key([corpus.digest, held_out, *_made_by()])
     parts = {}
     for part in ("train", "test"):
         found = []
@@ -89,7 +90,7 @@ def _chunks(
     """What each chunk of a part became, in order; made where it is not kept or is damaged."""
     utterances: Sequence[Utterance] = getattr(corpus, part)
     chunks = [utterances[start : start + CHUNK] for start in range(0, len(utterances), CHUNK)]
-    named = [corpus.digest, part, store.code_version(NUMERICS)]
+    named = [corpus.digest, part, *_made_by()]
     paths = [folder / f"{store.key([*named, [one.id for one in chunk]])}.frames" for chunk in chunks]
     missing = [n for n, path in enumerate(paths) if not _is_whole(path)]
     if missing:
@@ -106,6 +107,10 @@ def _chunks(
         by_id = {one.id: one for one in chunk}
         usable = [(id, by_id[id].speaker, b, s) for id, b, s in zip(about["ids"], banks, states, strict=True)]
         yield usable, about["left_out"], about["remarked"]
+
+
+def _made_by() -> list[str]:
+    return [store.code_version(NUMERICS), version("pocketsphinx")]
 
 
 def _is_whole(path: Path) -> bool:

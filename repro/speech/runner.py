@@ -15,7 +15,6 @@ from torch import Tensor
 from repro.core import store
 from repro.core.compute import cores
 from repro.core.executor import Job
-from repro.core.noise import generator
 from repro.core.population import Population, count_weights, step_flops
 from repro.core.progress import Watch
 from repro.core.recipe import Recipe
@@ -32,15 +31,13 @@ from repro.speech.measure import Measure
 from repro.speech.prepare import Prepared, prepare
 from repro.speech.runs import Ensemble, Net, Run, Words
 from repro.speech.settings import SpeechSettings
-from repro.speech.training import FrameTraining, Inputs, Teacher, make_net
+from repro.speech.training import FrameTraining, Inputs, Teacher, make_net, share_of
 
 # Counted up by hand when what a record says of the same weights changes: kept records of before are left.
 MEASUREMENT = 1
 # The modules that decide what a run's weights become.
 NUMERICS = ("core/distill.py", "core/loop.py", "core/noise.py", "core/output_layer.py", "core/population.py",
             "core/recipe.py", "speech/training.py")  # fmt: skip
-# A teacher's logits are kept, in half precision, where they take no more than this.
-KEPT_BYTES = 3 << 30
 
 
 @dataclass(kw_only=True)
@@ -63,8 +60,11 @@ class SpeechRunner(Runner):
 
     def key(self, run: Run) -> str:
         """The name of a run: a hash of its settings, what it learns from, the data and the code."""
-        where = [self.compute.device.type, self.compute.precision]
-        made_of = [MEASUREMENT, self.settings.every, self.data.digest, STATES, where, store.code_version(NUMERICS)]
+        where, looked = (
+            [self.compute.device.type, self.compute.precision],
+            [self.settings.every, self.settings.curve_frames],
+        )
+        made_of = [MEASUREMENT, looked, self.data.digest, STATES, where, store.code_version(NUMERICS)]
         return store.key([self.settings_of(run), run.role, run.seed, made_of])
 
     def settings_of(self, run: Run) -> dict[str, Any]:
@@ -95,11 +95,7 @@ class SpeechRunner(Runner):
 
     def cases(self, share: float, draw: int) -> Int[Tensor, "frame"]:
         """The frames of a share of train's utterances, drawn from ``draw``."""
-        if share == 1:
-            return torch.arange(len(self.data.train))
-        count = len(self.data.train.ids)
-        shuffled = torch.randperm(count, generator=generator("share of the utterances", draw))
-        return self.data.train.of_utterances(shuffled[: max(1, round(share * count))])
+        return share_of(self.data.train, share, draw)
 
     def jobs(self, runs: list[Run]) -> list[Job]:
         """Nets that take their steps together as one job; means of the first nets of one ensemble, too."""
@@ -158,7 +154,7 @@ class SpeechRunner(Runner):
             for last, best, step in zip(found, stopped, training.best_step.tolist(), strict=True):
                 last |= {f"stopped_{name}": value for name, value in best.items() if "speaker_cases" not in name}
                 last["stopped_epoch"] = round(step * per_epoch, 3)
-        seconds = earlier + time.monotonic() - start
+        seconds = (earlier + time.monotonic() - start) / len(nets)
         records = [
             self.record(net, self.settings_of(net), about | {"train_frames": len(cases)},
                         [[epoch, *of_nets[m]] for epoch, of_nets in training.history], seconds, len(nets))
@@ -172,7 +168,7 @@ class SpeechRunner(Runner):
             return None
         means = [net.teacher.mean for net in nets]
         teacher = Teacher(self.population(one.teacher.nets), means, [net.temperature for net in nets])
-        if "arithmetic" not in means and 2 * STATES * len(cases) <= KEPT_BYTES:
+        if teacher.can_keep(len(cases)):
             teacher.keep(Inputs(self.data.train, self.compute), cases, len(self.data.train))
         return teacher
 
@@ -182,7 +178,7 @@ class SpeechRunner(Runner):
         self.watch.now(largest.role)
         wanted = [(len(one.nets), one.mean) for one in ensembles]
         found = self.measure.ensembles(self.population(largest.nets), wanted)
-        seconds = time.monotonic() - start
+        seconds = (time.monotonic() - start) / len(ensembles)
         for one, about in zip(ensembles, found, strict=True):
             record = self.record(one, self.settings_of(one), about, [], seconds, len(ensembles))
             self.kept.add(self.key(one), [record], {})

@@ -14,6 +14,17 @@ Temperature = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Layers = Annotated[tuple[Annotated[int, Field(ge=1, le=20_000)], ...], Field(min_length=1, max_length=20)]
 
 
+class FrameRecipe(Recipe):
+    """A recipe for acoustic models, which have no dropout, and whose windows are not shifted."""
+
+    @model_validator(mode="after")
+    def _known(self) -> "FrameRecipe":
+        for name in ("drop_input", "drop_hidden", "jitter"):
+            if getattr(self, name):
+                raise ValueError(f"{name} should be left out for acoustic models")
+        return self
+
+
 class Data(Settings):
     """Which speech."""
 
@@ -42,14 +53,14 @@ class Distilled(Settings):
     temperatures: tuple[Temperature, ...] = Field(min_length=1, max_length=20)
     hard_weight: float = Field(ge=0, le=1)
     seeds: int = Field(ge=1, le=100)
-    recipe: Recipe
+    recipe: FrameRecipe
 
 
 class Part(Settings):
     """A share of the transcribed utterances, and how nets are trained on it, by hard targets and by soft ones."""
 
     share: Share
-    recipe: Recipe
+    recipe: FrameRecipe
 
 
 class Subsets(Settings):
@@ -92,8 +103,8 @@ class SpeechSettings(Settings):
 
     data: Data = Data()
     hidden: Layers
-    ensemble: int = Field(ge=1, le=100)
-    recipe: Recipe = Field(description="of the nets of the ensemble")
+    ensemble: int = Field(ge=2, le=100)
+    recipe: FrameRecipe = Field(description="of the nets of the ensemble")
     distilled: Distilled
     subsets: Subsets
     studies: Studies
@@ -103,6 +114,8 @@ class SpeechSettings(Settings):
 
     @model_validator(mode="after")
     def _consistent(self) -> "SpeechSettings":
+        if self.words is not None and self.words.nets > self.ensemble:
+            raise ValueError("words.nets should be at most ensemble")
         if any(size > self.ensemble for size in self.studies.sizes):
             raise ValueError("studies.sizes should be at most ensemble")
         return self

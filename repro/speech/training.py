@@ -11,9 +11,9 @@ from torch import Tensor
 
 from repro.core import output_layer
 from repro.core.compute import Compute
-from repro.core.distill import arithmetic_mean, geometric_mean
+from repro.core.distill import arithmetic_mean
 from repro.core.loop import Loop
-from repro.core.noise import Order
+from repro.core.noise import Order, generator
 from repro.core.output_layer import SoftTargets
 from repro.core.population import Population
 from repro.core.recipe import Recipe
@@ -23,6 +23,8 @@ from repro.speech.frames import BEFORE, INPUTS, Frames, windows
 Mean = Literal["arithmetic", "geometric"]
 # Logits that are multiplied, and looked at, together at test time: nets times frames times states.
 MULTIPLIED, LOOKED_AT = 1 << 25, 1 << 20
+# A teacher's logits are kept, in half precision, where they take no more than this.
+KEPT_BYTES = 3 << 30
 
 
 class Inputs:
@@ -68,6 +70,10 @@ class Teacher:
         """Which of the logits each student learns from."""
         return tuple(int(mean == "arithmetic") for mean in self.means)
 
+    def can_keep(self, cases: int) -> bool:
+        """Whether so many cases' logits are to be kept: they are few enough, and no student wants another mean."""
+        return self.arithmetic_at is None and 2 * self.ensemble.sizes[-1] * cases <= KEPT_BYTES
+
     @torch.no_grad()
     def keep(self, inputs: Inputs, cases: Int[Tensor, "case"], frames: int) -> None:
         """Compute the geometric mean's logits of all cases now."""
@@ -75,7 +81,7 @@ class Teacher:
         number[cases] = torch.arange(len(cases))
         kept = torch.empty(len(cases), self.ensemble.sizes[-1], dtype=torch.float16)
         for start in range(0, len(cases), 1000):
-            kept[start : start + 1000] = self._geometric(inputs[cases[start : start + 1000]])
+            kept[start : start + 1000] = self._geometric(self.ensemble.hidden(inputs[cases[start : start + 1000]]))
         self.kept, self._number = kept, number
 
     @torch.no_grad()
@@ -85,19 +91,18 @@ class Teacher:
         """Of the geometric mean, and of the arithmetic one where a student wants it."""
         if self.kept is not None:
             return self.kept[self._number[picked]].to(batch.device)[None]
+        hidden = self.ensemble.hidden(batch)
+        geometric = self._geometric(hidden)[None]
         if self.arithmetic_at is None:
-            return self._geometric(batch)[None]
-        found = torch.empty(2, len(batch), self.ensemble.sizes[-1], device=batch.device)
-        each = self.ensemble.last_layer(self.ensemble.hidden(batch))
+            return geometric
+        arithmetic = torch.empty(geometric.shape, device=batch.device)
+        each = self.ensemble.last_layer(hidden)
         for rows in torch.arange(len(batch)).split(max(1, LOOKED_AT // each[:, 0].numel())):
-            logits = each[:, rows].float()
-            found[0, rows] = geometric_mean(logits)
-            found[1, rows] = arithmetic_mean(logits, self.arithmetic_at)
-        return found
+            arithmetic[0, rows] = arithmetic_mean(each[:, rows].float(), self.arithmetic_at)
+        return torch.cat([geometric, arithmetic.to(geometric.dtype)])
 
-    def _geometric(self, batch: Float[Tensor, "batch input"]) -> Float[Tensor, "batch states"]:
-        hidden = self.ensemble.hidden(batch).transpose(0, 1).flatten(1)
-        return torch.addmm(self._bias, hidden, self._weight)
+    def _geometric(self, hidden: Float[Tensor, "nets batch unit"]) -> Float[Tensor, "batch states"]:
+        return torch.addmm(self._bias, hidden.transpose(0, 1).flatten(1), self._weight)
 
 
 @dataclass(frozen=True)
@@ -158,6 +163,14 @@ class FrameTraining(Loop):
         """How many validation frames each net has wrong, a block at a time."""
         found = blocks(self.net, self.watched, self.validation.images)
         return (torch.cat([logits.argmax(-1).cpu() for _, logits in found], 1) != self.validation.labels).sum(-1)
+
+
+def share_of(train: Frames, share: float, draw: int) -> Int[Tensor, "case"]:
+    """The frames of a share of the utterances, which are drawn from ``draw``."""
+    if share == 1:
+        return torch.arange(len(train))
+    shuffled = torch.randperm(len(train.ids), generator=generator("share of the utterances", draw))
+    return train.of_utterances(shuffled[: max(1, round(share * len(train.ids)))])
 
 
 def make_net(hidden: Sequence[int], states: int, seeds: Sequence[int], compute: Compute) -> Population:

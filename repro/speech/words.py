@@ -36,10 +36,12 @@ class Task:
 
 def task(corpus: Corpus, data: Prepared, folder: Path, validation: int, test: int) -> Task:
     """A trigram model of the training transcripts, validation's left out, kept in ``folder``; its vocabulary is
-    their words and the corpus's lexicon. Utterances are taken from each speaker in turn."""
-    sentences = [data.transcripts[id] for id in data.train.ids]
-    model = language_model.estimate(sentences, corpus.lexicon)
-    path = folder / f"{store.key([data.digest, store.code_version(('speech/language_model.py',))])}.arpa"
+    their words: a corpus's lexicon, which may list the words of test, gives pronunciations alone. Utterances are taken
+    from each speaker in turn."""
+    model = language_model.estimate(data.transcripts[id] for id in data.train.ids)
+    path = (
+        folder / f"{store.key([data.digest, store.code_version(('speech/language_model.py', 'speech/words.py'))])}.arpa"
+    )
     if not path.exists():
         model.write(path)
     chosen = {"validation": in_turn(data.validation, validation), "test": in_turn(data.test, test)}

@@ -1,0 +1,60 @@
+"""Which images an experiment is made on, as a setting, and where they come from."""
+
+from pathlib import Path
+from typing import Literal
+
+import torch
+from pydantic import Field, model_validator
+
+from repro.config import Settings
+from repro.core.noise import generator
+from repro.data.images import ImageData, ImageSet
+from repro.data.place import data_folder
+
+
+class ImageSource(Settings):
+    """Which images."""
+
+    source: Literal["icons", "cifar100", "mnist", "folder"] = "icons"
+    folder: Path | None = Field(None, description="for folder: holds train/<class>/ and test/<class>/")
+    resize: int | None = Field(None, ge=8, le=256, description="for folder: make all images squares of so many pixels")
+    mirrored: bool = Field(True, description="for folder: an image and its mirror image are of one class")
+
+    @model_validator(mode="after")
+    def _named(self) -> "ImageSource":
+        if (self.source == "folder") != (self.folder is not None):
+            raise ValueError("data.folder should be given when data.source is folder, and only then")
+        if self.source != "folder" and (self.resize is not None or not self.mirrored):
+            raise ValueError("data.resize and data.mirrored should be given only when data.source is folder")
+        return self
+
+
+def load(source: ImageSource, folder_setting: Path | None) -> ImageData:
+    """The images that ``source`` asks for; ``folder_setting`` is the data directory, or None for the default."""
+    from repro.data import cifar100, folder, icons
+
+    if source.source == "icons":
+        return icons.load()
+    if source.source == "cifar100":
+        return cifar100.load(data_folder(folder_setting))
+    if source.source == "mnist":
+        return digits(data_folder(folder_setting))
+    return folder.load(source.folder, source.resize, source.mirrored)
+
+
+def digits(folder: Path) -> ImageData:
+    """MNIST as images, the last 10,000 of its training cases set apart for validation."""
+    from repro.data import mnist
+
+    found = mnist.load(folder)
+    parts = [
+        ImageSet((one.images * 255).round().byte().view(-1, 1, 28, 28), one.labels)
+        for one in (found.split("train"), found.split("validation"), found.test)
+    ]
+    return ImageData("mnist", tuple("0123456789"), *parts, mirrored=False, digest=found.digest)
+
+
+def fewer(data: ImageData, count: int) -> ImageData:
+    """The same with so many training images, drawn once and for all."""
+    drawn = torch.randperm(len(data.train), generator=generator("fewer images"))[:count].sort().values
+    return ImageData(data.name, data.classes, data.train[drawn], data.validation, data.test, data.mirrored, data.digest)
