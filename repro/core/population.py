@@ -15,7 +15,7 @@ class Population(nn.Module):
     Member m is the net that a population of one with the same seed would be. The hidden layers multiply
     in ``dtype``; the last layer and its logits stay fp32, for at T = 20 the signal in a logit is smaller
     than the rounding of bf16. With thousands of classes, where the last layer is most of the arithmetic
-    and T is low, it may multiply in ``dtype`` too (``precise_logits`` false); its logits are fp32 all the same.
+    and T is low, it may multiply in ``dtype`` too (``precise_logits`` false), and so precise its logits are then.
     """
 
     def __init__(

@@ -10,9 +10,11 @@ RULES = """\
 Verdicts are computed by `repro/paper.py`, each claim's direction by the report. *reproduced*: the effect that the
 row is about is there, with intervals clear of each other, and the 95% interval of the mean over seeds holds the
 paper's figure or lies wholly on its better side (fewer errors than the paper's is no failure); for a range or a
-statement, ours lies in it. *direction holds*: the effect is there and the figure is not met. *not reproduced*:
-the effect is not there, or not clear of the noise. *shown*: not judged. `mnist.wide_flat` is judged by the absence
-of a spread that these seeds could tell from noise; its remark says how large a spread that would have been."""
+statement, ours lies in it. *direction holds*: the effect is there and the figure is not met; of word error rates, the
+effect is there in the mean and not clear of the noise. *not reproduced*: the effect is not there, or not clear of the
+noise. *shown*: not judged. Speech's intervals are over test speakers where the row says so. `mnist.wide_flat` is judged
+by the absence of a spread that these seeds could tell from noise; its remark says how large a spread that would have
+been."""
 
 
 def page(claims: pd.DataFrame, sections: list[Section]) -> str:

@@ -95,7 +95,11 @@ def trend(found: Gain) -> Estimate | None:
                 if c.images[seed] >= FEWEST_IMAGES and c.before[seed]]  # fmt: skip
         if len(rows) > 2 and len({value for _, value in rows}) > 1:
             values.append(float(spearmanr(*zip(*rows, strict=True)).statistic))
-    return stats.mean_interval(values) if len(values) == len(found.covering) else None
+    if len(values) != len(found.covering):
+        return None
+    mean = stats.mean_interval(values)
+    ends = [None if end is None else min(max(end, -1.0), 1.0) for end in (mean.low, mean.high)]
+    return Estimate(mean.value, *ends, mean.count)
 
 
 def findings(records: list[Record]) -> list[Finding]:

@@ -128,51 +128,57 @@ def changed(shown: dict[str, Any]) -> Figure:
 
 
 def gain_by_setting(records: list[Record]) -> Figure:
-    """Gain against the number of specialists, their size, the generalist's width, and how subsets were chosen."""
-    figure, axes = plt.subplots(1, 4, figsize=(13, 3.6), sharey=True)
-    count, main = claims.studied(records), claims.baseline(records)
-    few = "" if count is None else f" ({count} specialists)"
-    nets = {name: select(records, name) for name in ("generalist", "specialist")}
-    size = len(nets["specialist"][0]["settings"]["subset"]) if nets["specialist"] else 0
-    width = nets["generalist"][0]["settings"]["width"] if nets["generalist"] else 0
-    for axis, name, own, label in (
-        (axes[1], "size", size, f"classes of a specialist{few}"),
-        (axes[2], "width", width, f"width of the nets{few}"),
-    ):
-        prefix = f"{MAIN}, {name}: "
-        found = {int(r["role"].removeprefix(prefix)): r["role"] for r in records if r["role"].startswith(prefix)}
-        at = {value: claims.gain(records, role) for value, role in found.items()}
-        _gains(axis, at | ({own: main} if main else {}), label)
-    counts = {r["metrics"]["count"]: claims.of_count(records, r["metrics"]["count"])
-              for r in select(records, f"{MAIN}, count")}  # fmt: skip
-    everyone = {select(records, MAIN)[0]["metrics"]["count"]: claims.gain(records)} if select(records, MAIN) else {}
-    _gains(
-        axes[0], {n: claims.gain(of, f"{MAIN}, count") for n, of in counts.items()} | everyone, "number of specialists"
-    )
-    prefix = f"{MAIN}, method: "
-    methods = {r["role"].removeprefix(prefix): r["role"] for r in records if r["role"].startswith(prefix)}
-    own = nets["specialist"][0]["settings"]["method"] if nets["specialist"] else ""
-    bars = {own: main} | {name: claims.gain(records, role) for name, role in methods.items()}
-    bars = {name: found for name, found in bars.items() if found is not None}
-    estimates = [stats.mean_interval(found.relative()) for found in bars.values()]
-    points(axes[3], list(range(len(bars))), estimates, SECOND, "subsets by", style="none")
-    axes[3].set_xticks(range(len(bars)), list(bars))
-    axes[3].set_xlabel(f"how subsets are chosen{few}")
-    axes[0].axhline(paper.BY_ID["specialists.relative_gain"].paper, color=PAPER, linestyle="--", linewidth=1)
-    axes[0].annotate("paper, 61 specialists", (0.02, paper.BY_ID["specialists.relative_gain"].paper), fontsize=7,
-                     xycoords=("axes fraction", "data"), va="bottom", color=PAPER)  # fmt: skip
-    for axis in axes:
+    """Relative gain against number of specialists, size, width of the nets, and the choice of subsets: a panel for
+    each that was varied."""
+    panels = [panel for panel in _studies(records) if len(panel[1]) > 1]
+    figure, axes = plt.subplots(1, len(panels), figsize=(1 + 2.9 * len(panels), 3.6), sharey=True, squeeze=False)
+    for axis, (label, found, colour, style) in zip(axes[0], panels, strict=True):
+        named = isinstance(next(iter(found)), str)
+        where = list(range(len(found))) if named else sorted(found)
+        values = list(found.values()) if named else [found[value] for value in where]
+        points(axis, where, [stats.mean_interval(value.relative()) for value in values], colour, "ours", style=style)
+        if named:
+            axis.set_xticks(where, list(found))
+            axis.set_xlim(-0.5, len(found) - 0.5)
+        axis.set_xlabel(label)
         axis.axhline(0, color="black", linewidth=0.6)
-    axes[0].set_ylabel("relative gain of accuracy, %")
+    axes[0, 0].axhline(paper.BY_ID["specialists.relative_gain"].paper, color=PAPER, linestyle="--", linewidth=1)
+    axes[0, 0].annotate("paper, 61 specialists", (0.02, paper.BY_ID["specialists.relative_gain"].paper), fontsize=7,
+                        xycoords=("axes fraction", "data"), va="bottom", color=PAPER)  # fmt: skip
+    axes[0, 0].set_ylabel("relative gain of accuracy, %")
     figure.suptitle("What the gain depends on: mean over seeds, 95% intervals, test images", fontsize=10)
     figure.tight_layout()
     return figure
 
 
-def _gains(axis, at: dict[int, Any], label: str) -> None:
-    where = sorted(value for value, found in at.items() if found is not None)
-    points(axis, where, [stats.mean_interval(at[value].relative()) for value in where], OURS, "ours")
-    axis.set_xlabel(label)
+def _studies(records: list[Record]) -> list[tuple[str, dict[Any, Any], str, str]]:
+    """Of each study: a label, the gain at each of its values, a colour and a line."""
+    count, main = claims.studied(records), claims.baseline(records)
+    of = "" if count is None else f" ({count} specialists)"
+    nets = {name: select(records, name) for name in ("generalist", "specialist")}
+    own = {
+        "size": len(nets["specialist"][0]["settings"]["subset"]) if nets["specialist"] else 0,
+        "width": nets["generalist"][0]["settings"]["width"] if nets["generalist"] else 0,
+        "method": nets["specialist"][0]["settings"]["method"] if nets["specialist"] else "",
+    }
+
+    def varied(name: str) -> dict[Any, Any]:
+        prefix = f"{MAIN}, {name}: "
+        there = {r["role"].removeprefix(prefix): r["role"] for r in records if r["role"].startswith(prefix)}
+        found = {own[name]: main} | {
+            value if name == "method" else int(value): claims.gain(records, role) for value, role in there.items()
+        }
+        return {value: gain for value, gain in found.items() if gain is not None}
+
+    counts = {r["metrics"]["count"] for r in select(records, f"{MAIN}, count")}
+    number = {count: claims.gain(claims.of_count(records, count), f"{MAIN}, count") for count in counts}
+    number |= {r["metrics"]["count"]: claims.gain(records) for r in select(records, MAIN)[:1]}
+    return [
+        ("number of specialists", {n: gain for n, gain in number.items() if gain is not None}, OURS, "-"),
+        (f"classes of a specialist{of}", varied("size"), OURS, "-"),
+        (f"width of the nets{of}", varied("width"), OURS, "-"),
+        (f"how subsets are chosen{of}", varied("method"), SECOND, "none"),
+    ]
 
 
 def equal_cost(records: list[Record]) -> Figure:

@@ -143,16 +143,16 @@ def _frames(records: list[Record]) -> list[Finding]:
     if student is None:
         return results
     ahead, tried = difference(student, single), temperatures(records)
-    kept = over_speakers(lambda s, m, d: (d - s) / (m - s), single, mean, student)
+    kept = over_speakers(lambda s, m, d: (d - s) / (m - s), single, mean, student)  # of a gain that is there
     best = best_temperature(records)
-    ends = [difference(student, right(distilled(records, t))) for t in (tried[0], tried[-1]) if t != best]
+    ends = [difference(student, right(distilled(records, t))) for t in (tried[0], tried[-1])]
+    inside = tried[0] < best < tried[-1] and all(positive(end) for end in ends)
     results += [
         Finding("speech.distilled_frame_acc", stats.mean_interval(accuracy(distilled(records))), positive(ahead),
                 f"T = {best:g}, chosen on validation; minus single nets: {signed(ahead)} points over test speakers"),
-        Finding("speech.gain_transferred", of_nets(kept, distilled(records)), positive(kept) and kept.value >= 0.8,
-                f"T = {best:g}; interval over {kept.count} test speakers"),
-        Finding("speech.best_temperature", Estimate(best, None, None, len(distilled(records))),
-                all(positive(end) for end in ends),
+        *([Finding("speech.gain_transferred", of_nets(kept, distilled(records)), positive(kept) and kept.value >= 0.8,
+                   f"T = {best:g}; interval over {kept.count} test speakers")] if positive(gain) else []),
+        Finding("speech.best_temperature", Estimate(best, None, None, len(distilled(records))), inside,
                 "; ".join(f"minus T = {t:g}: {signed(difference(student, right(distilled(records, t))))} points"
                           for t in tried if t != best)),
     ]  # fmt: skip
@@ -173,7 +173,8 @@ def _words(records: list[Record]) -> list[Finding]:
         if system is not None:
             more = percent(wer.difference(system, single, whose))
             note = f"minus single nets: {signed(more)} points, the same utterances"
-            results.append(Finding(f"speech.{claim}_wer", rate(system, nets), more.value <= 0, note))
+            clear = more.high is not None and more.high < 0
+            results.append(Finding(f"speech.{claim}_wer", rate(system, nets), more.value <= 0, note, clear))
     return results
 
 
@@ -182,6 +183,7 @@ def _few(records: list[Record]) -> list[Finding]:
     if not (full and hard and soft):
         return []
     recovered = over_speakers(lambda f, h, s: (s - h) / (f - h), right(full), right(hard, "stopped_test"), right(soft))
+    lacking = difference(right(full), right(hard, "stopped_test"))
     lost = [np.array([lost_at_end(record) for record in found]) for found in (hard, soft)]
     overfit = stats.paired_difference(*lost)
     shown = [("full_train_acc", full, "train"), ("full_test_acc", full, "test"),
@@ -194,8 +196,8 @@ def _few(records: list[Record]) -> list[Finding]:
     )
     return [
         *results,
-        Finding("speech.soft3_recovered", of_nets(recovered, soft), positive(recovered),
-                f"{note}; interval over test speakers"),
+        *([Finding("speech.soft3_recovered", of_nets(recovered, soft), positive(recovered),
+                   f"{note}; interval over test speakers")] if positive(lacking) else []),
         Finding("speech.soft3_no_overfit", overfit, positive(overfit) and float(lost[1].mean()) < STILL,
                 f"hard targets lose {lost[0].mean():.2f}, soft ones {lost[1].mean():.2f} points"),
     ]  # fmt: skip

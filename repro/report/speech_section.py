@@ -20,12 +20,13 @@ DEVIATIONS = """\
   the arithmetic mean, as the paper's.
 - **Soft targets are computed on the way**, or kept in half precision where the frames are few: for a million frames
   and thousands of states ten nets' targets do not fit on a disk. A test bounds what half precision changes.
-- **Precision.** All matrix products are bf16 where the processor has units for it, at test time as in training; weights,
-  updates, logits and losses are fp32. Every record says which it was.
+- **Precision.** All matrix products are bf16 where the processor has units for it, at test time as in training, and so
+  are the logits and their gradient; weights, updates, exponentials and sums are fp32. Every record says which it was.
 - **Not every frame of validation and test is counted** (setting `every`), in all utterances: frames 10 ms apart say
   nearly the same. Decoding takes all of them.
-- **Word error rates** are of some utterances of every test speaker, decoded by pocketsphinx's search with the nets'
-  scores, one n-gram model of the training transcripts, and the acoustic scale that is best on validation utterances."""
+- **Word error rates** are of some utterances of every test speaker that could be aligned, decoded by pocketsphinx's
+  search with the nets' scores, one trigram model and the words of the training transcripts (a test word that is not
+  among them is an error), and the acoustic scale that is best on validation utterances."""
 
 SYNTHETIC = """\
 The speech of this setting is **made by a formant synthesiser** (eSpeak NG) from a small grammar, with many voices,

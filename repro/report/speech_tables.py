@@ -58,7 +58,8 @@ def _row(records: Found, name: str, found: Found, heard: list[wer.WordErrors], c
         "paper: WER": printed[1],
         "WER": "–" if words is None else _percent(percent(wer.rate(words, whose))),
         "WER minus single net's, points": more,
-        "nets": len(found) or "–",
+        "nets": sum(record["metrics"].get("nets", 1) for record in found) or "–",
+        "decoded": len(heard) or "–",
     }
 
 
@@ -128,7 +129,7 @@ def studies(records: Found) -> pd.DataFrame:
             rows.append({"varied": what, "net": name,
                          "frame accuracy": _percent(claims.over_speakers(lambda a: a, this)),
                          "minus single net, points": signed(claims.difference(this, single)),
-                         "nets": len(found)})  # fmt: skip
+                         "nets": sum(record["metrics"].get("nets", 1) for record in found)})  # fmt: skip
 
     for count in sorted({record["metrics"]["nets"] for record in select(records, "ensemble")}):
         add("ensemble", f"mean of {count}", claims.ensemble(records, count))
