@@ -32,7 +32,8 @@ Out = Annotated[
     Path | None,
     typer.Option(
         help="Where results/ and figures/ go. Default: here for an unchanged profile whose results are committed "
-        "(paper, choice, cifar100, speechocean762), else runs/<profile>, runs/<profile>-changed for those with --set."
+        "(paper, choice, mnist, icons, cifar100, speechocean762), else runs/<profile>, with --set "
+        "runs/<profile>-changed."
     ),
 ]
 Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
@@ -143,6 +144,40 @@ def _speech(options: "Options") -> None:
         records.save(folder, "speech", runner.data.name, finished, shown(runner.corpus, runner.data))
         build.report(folder)
     Console().print(screen.closing(folder, "speech", runner.data.name))
+
+
+# Profiles that stand for one of each test bench.
+BENCHES = {
+    "paper": ("mnist", "icons"),
+    "quick": ("quick_mnist", "quick_icons"),
+    "smoke": ("smoke_mnist", "smoke_icons"),
+}
+
+
+@_trains("variants")
+def _variants(options: "Options") -> None:
+    """What became of the idea, on equal terms; paper: the profiles mnist and icons, one after the other."""
+    from dataclasses import replace
+
+    from rich.console import Console
+
+    from repro.command import opened
+    from repro.report import build, records, screen, variants_section
+    from repro.variants import experiment
+    from repro.variants.runner import make_runner
+    from repro.variants.settings import VariantsSettings
+
+    for profile in BENCHES.get(options.profile, (options.profile,)):
+        own = replace(options, profile=profile)
+        folder = own.folder(("mnist", "icons", "cifar100"))
+        with opened("variants", own, folder, VariantsSettings, make_runner(own.data)) as (settings, runner):
+            headline = lambda found, say=runner.watch.say: say(variants_section.headline(found))  # noqa: E731
+            experiment.run(settings, runner, headline)
+            finished = records.complete(list(runner.finished.values()))
+            records.save(folder, "variants", runner.data.name, finished)
+            build.report(folder)
+        Console().print(variants_section.headline(finished))
+        Console().print(screen.closing(folder, "variants", runner.data.name))
 
 
 @app.command()

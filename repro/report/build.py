@@ -9,7 +9,15 @@ import pandas as pd
 from repro import paper
 from repro.core.store import write
 from repro.errors import UserError
-from repro.report import figures, mnist_section, records, reproduce, specialists_section, speech_section
+from repro.report import (
+    figures,
+    mnist_section,
+    records,
+    reproduce,
+    specialists_section,
+    speech_section,
+    variants_section,
+)
 from repro.report.records import Record
 from repro.report.section import Finding, Section
 
@@ -19,7 +27,7 @@ CLAIM_COLUMNS = (
 )  # fmt: skip
 
 # What each experiment reports, in the order of the page.
-SECTIONS = (mnist_section.sections, speech_section.sections, specialists_section.sections)
+SECTIONS = (mnist_section.sections, speech_section.sections, specialists_section.sections, variants_section.sections)
 
 
 def report(folder: Path) -> None:
@@ -56,7 +64,7 @@ def claim_table(sections: list[Section]) -> pd.DataFrame:
 
 def _row(claim: paper.Claim, finding: Finding, section: Section) -> tuple:
     ours, first = finding.ours, section.records[0]
-    verdict = paper.judge(claim, ours.value, ours.low, ours.high, finding.direction_holds, ours.count)
+    verdict = paper.judge(claim, ours.value, ours.low, ours.high, finding.direction_holds, ours.count, finding.clear)
     return (
         claim.id, section.setting, claim.section, claim.quantity, claim.unit, claim.paper, _plain(ours.value),
         _plain(ours.low), _plain(ours.high), ours.count, verdict, first["config"], command(first), finding.note,

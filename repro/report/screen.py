@@ -34,4 +34,5 @@ def closing(folder: Path, experiment: str, setting: str) -> Group:
         "figures": folder / "figures" / experiment / setting,
         "all on one page": folder / "REPRODUCE.md",
     }
-    return Group(table("Claims", short), *(f"{what}: {place}" for what, place in places.items()))
+    verdicts = [table("Claims", short)] if len(short) else []
+    return Group(*verdicts, *(f"{what}: {place}" for what, place in places.items()))

@@ -1,0 +1,153 @@
+"""The figures of the variants, drawn from the records alone."""
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
+
+from repro.core import stats
+from repro.report import variants_claims as claims
+from repro.report.figures import OURS, PAPER, SECOND, THIRD, points
+from repro.report.records import Record
+from repro.report.section import select
+from repro.report.variants_tables import gap_rows
+
+Found = list[Record]
+
+
+def methods(records: Found) -> Figure:
+    """Each method's difference from plain distillation, paired by seed."""
+    found = {role: claims.ahead(records, role) for role in claims.rows(records) if role != claims.plain(records)}
+    found = {role: ahead for role, ahead in found.items() if ahead is not None}
+    ordered = sorted(found, key=lambda role: found[role].value)
+    figure, axis = plt.subplots(figsize=(7.2, 0.32 * len(ordered) + 1.3))
+    for where, role in enumerate(ordered):
+        one = found[role]
+        clear = one.low is not None and (one.low > 0 or one.high < 0)
+        spread = [[0], [0]] if one.low is None else [[one.value - one.low], [one.high - one.value]]
+        axis.errorbar([one.value], [where], xerr=spread, fmt="o", color=OURS if clear else "0.55", capsize=2)
+    axis.axvline(0, color=PAPER, linewidth=0.8)
+    axis.set_yticks(range(len(ordered)), ordered, fontsize=8)
+    taught = claims.teacher(records)
+    level = claims.mean_accuracy(select(records, claims.plain(records)))
+    beside = "" if taught is None else f"; its teacher {claims.accuracy([taught])[0]:.2f}%"
+    axis.set_xlabel(
+        "points of test accuracy over plain distillation (95% over seeds, paired; grey: holds zero)", fontsize=8
+    )
+    axis.set_title(f"Plain distillation (red line): {level:.2f}%{beside}", fontsize=9)
+    figure.tight_layout()
+    return figure
+
+
+def cost(records: Found) -> Figure:
+    """Difference from plain distillation against time and memory of a step."""
+    figure, axes = plt.subplots(1, 2, figsize=(9, 4.2), sharey=True)
+    for role in claims.rows(records):
+        one, ahead = claims.cost(records, role), claims.ahead(records, role)
+        if one is None or ahead is None:
+            continue
+        for axis, what in zip(axes, ("time_over_plain", "memory_over_plain"), strict=True):
+            axis.plot(one["metrics"][what], ahead.value, "o", color=OURS, markersize=4)
+            axis.annotate(
+                role, (one["metrics"][what], ahead.value), fontsize=6, xytext=(3, 2), textcoords="offset points"
+            )
+    for axis, what in zip(axes, ("time", "memory"), strict=True):
+        axis.axhline(0, color="0.7", linewidth=0.8)
+        axis.axvline(1, color="0.7", linewidth=0.8)
+        axis.set_xlabel(f"{what} of a step over plain distillation's")
+    axes[0].set_ylabel("points of test accuracy over plain distillation")
+    figure.tight_layout()
+    return figure
+
+
+def gap(records: Found) -> Figure:
+    """Heat map: what every teacher brings every student, over the same student without a teacher."""
+    (_, _, alone), *taught = gap_rows(records)
+    shapes = list(alone)
+    table = np.array([[cells[s][0] - alone[s][0] if s in cells else np.nan for s in shapes] for _, _, cells in taught])
+    figure, axis = plt.subplots(figsize=(1.3 * len(shapes) + 3.6, 0.5 * len(taught) + 1.6))
+    most = float(np.nanmax(np.abs(table))) or 1.0
+    image = axis.imshow(table, cmap="RdBu", vmin=-most, vmax=most, aspect="auto")
+    for row, column in np.argwhere(~np.isnan(table)):
+        dark = abs(table[row, column]) > 0.6 * most
+        axis.text(column, row, f"{table[row, column]:+.2f}", ha="center", va="center", fontsize=8,
+                  color="white" if dark else "black")  # fmt: skip
+    axis.set_xticks(range(len(shapes)), [f"{shape}\n({alone[shape][0]:.1f}% alone)" for shape in shapes], fontsize=8)
+    axis.set_yticks(range(len(taught)), [f"{name} ({level:.1f}%)" for name, level, _ in taught], fontsize=8)
+    axis.set_xlabel("student")
+    axis.set_ylabel("teacher")
+    figure.colorbar(image, label="points over no teacher")
+    figure.tight_layout()
+    return figure
+
+
+def fidelity(records: Found) -> Figure:
+    """Test accuracy against how often student and teacher name the same class."""
+    figure, axis = plt.subplots(figsize=(6.4, 4.6))
+    for role in claims.rows(records):
+        found = select(records, role)
+        agree = claims.agreement(found)
+        if agree is None:
+            continue
+        axis.plot(agree.value, claims.mean_accuracy(found), "o", color=OURS, markersize=4)
+        axis.annotate(role, (agree.value, claims.mean_accuracy(found)), fontsize=6, xytext=(3, 2),
+                      textcoords="offset points")  # fmt: skip
+    axis.set_xlabel("test images on which student and its teacher agree, %")
+    axis.set_ylabel("test accuracy, %")
+    figure.tight_layout()
+    return figure
+
+
+def temperature(records: Found) -> Figure:
+    """Test accuracy against T, by the student's size and by the weight of the labels."""
+    studies = {"temperature and size": "shape", "temperature and weight": "hard_weight"}
+    studies = {role: what for role, what in studies.items() if select(records, role)}
+    figure, axes = plt.subplots(1, len(studies), figsize=(4.6 * len(studies), 3.7), squeeze=False)
+    for axis, (role, what) in zip(axes[0], studies.items(), strict=True):
+        found = select(records, role)
+        value_of = lambda r, what=what: r["settings"].get(what, r["settings"]["options"].get(what))  # noqa: E731
+        groups = sorted({(r["metrics"]["weights"] if what == "shape" else 0, value_of(r)) for r in found})
+        tried = sorted({r["settings"]["options"]["temperature"] for r in found})
+        for colour, (_, group) in zip(plt.cm.viridis(np.linspace(0, 0.85, len(groups))), groups, strict=True):
+            mine = [[r for r in found if value_of(r) == group and r["settings"]["options"]["temperature"] == t]
+                    for t in tried]  # fmt: skip
+            means = [stats.mean_interval(claims.accuracy(nets)) for nets in mine]
+            best = max(means, key=lambda mean: mean.value).value
+            relative = [stats.Estimate(*(None if v is None else v - best for v in (m.value, m.low, m.high)), m.count)
+                        for m in means]  # fmt: skip
+            name = f"student {group}" if what == "shape" else f"hard weight {group:g}"
+            points(axis, tried, relative, colour, f"{name} (best {best:.1f}%)")
+        axis.set_xscale("log")
+        axis.xaxis.set_major_locator(FixedLocator(tried))
+        axis.xaxis.set_major_formatter(FuncFormatter(lambda t, _: f"{t:g}"))
+        axis.xaxis.set_minor_locator(NullLocator())
+        axis.set_xlabel("temperature T")
+        axis.set_ylabel("points of test accuracy below the line's best")
+        axis.legend(fontsize=7)
+    figure.tight_layout()
+    return figure
+
+
+def view(records: Found) -> Figure:
+    """Test accuracy against the length of training, by what the teacher is shown."""
+    figure, axis = plt.subplots(figsize=(6, 3.9))
+    taught = select(records, "view")
+    kinds = {
+        "the student's own view": (OURS, [r for r in taught if r["settings"]["view"] == "same"]),
+        "another draw": (SECOND, [r for r in taught if r["settings"]["view"] == "different"]),
+        "the image as it is": (THIRD, [r for r in taught if r["settings"]["view"] == "fixed"
+                                       and r["settings"]["recipe"]["jitter"]]),
+        "the image as it is, and so is the student": ("0.5", [r for r in taught if r["settings"]["view"] == "fixed"
+                                                              and not r["settings"]["recipe"]["jitter"]]),
+        "no teacher": (PAPER, select(records, "view, no teacher")),
+    }  # fmt: skip
+    for name, (colour, found) in kinds.items():
+        lengths = sorted({r["settings"]["recipe"]["epochs"] for r in found})
+        means = [stats.mean_interval(claims.accuracy([r for r in found if r["settings"]["recipe"]["epochs"] == e]))
+                 for e in lengths]  # fmt: skip
+        points(axis, lengths, means, colour, name)
+    axis.set_xlabel("passes over the training images")
+    axis.set_ylabel("test accuracy, %")
+    axis.legend(fontsize=7, title="the teacher is shown", title_fontsize=7)
+    figure.tight_layout()
+    return figure

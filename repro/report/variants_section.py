@@ -1,0 +1,63 @@
+"""The variants as they are reported, and what is to be said beside them."""
+
+from functools import partial
+from pathlib import Path
+
+from rich.table import Table
+
+from repro.report import records, screen, variants_claims, variants_figures, variants_tables
+from repro.report.records import Record
+from repro.report.section import Section, select
+
+TERMS = """\
+- **The same for all rows of a bench**: student, order of cases, shifts, number of steps, optimiser and rate; the loss
+  alone differs. A method's own settings were chosen on validation images, from as many candidates for each, with a seed
+  that no row has. Rows say what was chosen.
+- **One teacher** taught all rows: intervals are over students' seeds, and say nothing of other teachers.
+- **Time and memory** are those of a training step, teacher included, over plain distillation's, timed in turn in one
+  process; memory is weights, optimiser's state, and what is kept for the backward pass.
+- **Gradient attention** stands for attention transfer where the nets are fully connected and have no maps.
+- **Born again**: each generation has the student's own shape, is taught by the one before at T = 1 with labels, and
+  starts from new weights. **By way of assistants**: nets of sizes between teacher's and student's, each taught by the one
+  above it with the settings chosen for soft targets.
+- These are small nets, short runs and few candidates: that a method does not help here does not say that it helps
+  nowhere. Its own paper's figures, on other nets and data, stand in *sources*."""
+
+
+def headline(found: list[Record]) -> Table | str:
+    """The methods for the screen."""
+    if not variants_claims.plain(found):
+        return "nothing is finished yet"
+    title, make = variants_tables.TABLES["summary"]
+    return screen.table(title, make(found).drop(columns=["time", "memory"]))
+
+
+def sections(folder: Path) -> list[Section]:
+    """One for each bench that there are records of."""
+    settings = sorted(path.parent.name for path in (folder / "results" / "variants").glob("*/records.jsonl"))
+    settings.sort(key=lambda name: ("mnist", "icons").index(name) if name in ("mnist", "icons") else 2)
+    return [part for name in settings if (part := _section(folder, name)) is not None]
+
+
+def _section(folder: Path, setting: str) -> Section | None:
+    found = records.load(folder, "variants", setting)
+    if not found:
+        return None
+    tables = {name: (title, make(found)) for name, (title, make) in variants_tables.TABLES.items()}
+    drawn = {
+        "methods": ("Each method over plain distillation, paired by seed.", bool(variants_claims.plain(found))),
+        "cost": (
+            "What a method gains against what a step of it costs.",
+            any(r["role"].startswith("cost") for r in found),
+        ),
+        "fidelity": ("Accuracy against agreement with the teacher.", bool(variants_claims.plain(found))),
+        "gap": ("Capacity gap: every teacher with every student.", bool(select(found, "gap"))),
+        "temperature": (
+            "Temperature against size and weight of the labels.",
+            bool(select(found, "temperature and size")),
+        ),
+        "view": ("What the teacher is shown.", bool(select(found, "view"))),
+    }
+    figures = {name: (caption, partial(getattr(variants_figures, name), found))
+               for name, (caption, there) in drawn.items() if there}  # fmt: skip
+    return Section("variants", setting, f"Variants: {setting}", found, tables, figures, [], {"On equal terms": TERMS})

@@ -1,0 +1,176 @@
+"""The tables of the variants, from the records alone."""
+
+from collections.abc import Callable
+
+import pandas as pd
+
+from repro import paper
+from repro.core import stats
+from repro.core.stats import Estimate
+from repro.report import variants_claims as claims
+from repro.report.records import Record
+from repro.report.section import interval, select, signed
+from repro.variants import methods as known
+
+Found = list[Record]
+
+
+def methods(records: Found) -> pd.DataFrame:
+    """Every row of the bench: accuracy, difference from plain distillation, cost; the format that others read."""
+    rows = []
+    for role in claims.rows(records):
+        found, ahead, cost = select(records, role), claims.ahead(records, role), claims.cost(records, role)
+        mine = stats.mean_interval(claims.accuracy(found))
+        difference = ahead or Estimate(float("nan"), None, None, 0)
+        rows.append({
+            "method": role, "metric": "test accuracy, %", "ours": _plain(mine.value), "ci_low": _plain(mine.low),
+            "ci_high": _plain(mine.high), "seeds": mine.count, "diff_from_kd": _plain(difference.value),
+            "diff_ci_low": _plain(difference.low), "diff_ci_high": _plain(difference.high),
+            "time_over_kd": "" if cost is None else _plain(cost["metrics"]["time_over_plain"]),
+            "memory_over_kd": "" if cost is None else _plain(cost["metrics"]["memory_over_plain"]),
+            "source": source(found),
+        })  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def source(found: Found) -> str:
+    """Where a row's method comes from."""
+    role, method = found[0]["role"], found[0]["settings"].get("method")
+    if role.startswith("born again"):
+        return "Furlanello et al. 2018"
+    if role.startswith("by way of"):
+        return "Mirzadeh et al. 2020"
+    return known.find(method).source if method in known.names() else "–"
+
+
+def summary(records: Found) -> pd.DataFrame:
+    """The same to be read: with what validation chose, and how often student and teacher agree."""
+    rows, taught = [], claims.teacher(records)
+    if taught is not None:
+        none = dict.fromkeys(
+            ("minus soft targets", "agrees with its teacher", "time", "memory", "chosen on validation"), "–"
+        )
+        name = f"teacher ({taught['settings']['shape']})"
+        rows.append({"method": name, "test accuracy": f"{claims.accuracy([taught])[0]:.2f}"} | none)
+    for role in claims.rows(records):
+        found, ahead, cost = select(records, role), claims.ahead(records, role), claims.cost(records, role)
+        mine, agree = stats.mean_interval(claims.accuracy(found)), claims.agreement(found)
+        rows.append({
+            "method": role, "test accuracy": f"{mine.value:.2f} {interval(mine, '.2f')}",
+            "minus soft targets": "–" if ahead is None or role == claims.plain(records) else signed(ahead),
+            "agrees with its teacher": "–" if agree is None else f"{agree.value:.1f}%",
+            "time": "–" if cost is None else f"{cost['metrics']['time_over_plain']:.2f}",
+            "memory": "–" if cost is None else f"{cost['metrics']['memory_over_plain']:.2f}",
+            "chosen on validation": chosen(records, role),
+        })  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def chosen(records: Found, role: str) -> str:
+    """The settings that validation chose, of those that differ among the candidates."""
+    tried = [record["settings"]["options"] for record in select(records, f"candidate: {role}")]
+    if not tried:
+        return "–"
+    own = select(records, role)[0]["settings"]["options"]
+    varied = [name for name in own if len({str(options[name]) for options in tried}) > 1]
+    return ", ".join(f"{name} {own[name]:g}" for name in varied)
+
+
+def gap(records: Found) -> pd.DataFrame:
+    """Capacity gap: accuracy of every student from every teacher."""
+    return pd.DataFrame([
+        {"teacher": name, "teacher's accuracy": "–" if level is None else f"{level:.2f}",
+         **{f"student {shape}": f"{value:.2f} {form}" for shape, (value, form) in cells.items()}}
+        for name, level, cells in gap_rows(records)
+    ])  # fmt: skip
+
+
+def gap_rows(records: Found) -> list[tuple[str, float | None, dict[str, tuple[float, str]]]]:
+    """Of each teacher (none, by size, stopped early): its accuracy, and its students' means with intervals."""
+
+    def cells(found: Found) -> dict[str, tuple[float, str]]:
+        by_shape: dict[str, Found] = {}
+        for record in found:
+            by_shape.setdefault(record["settings"]["shape"], []).append(record)
+        ordered = sorted(by_shape.items(), key=lambda one: one[1][0]["metrics"]["weights"])
+        means = {shape: stats.mean_interval(claims.accuracy(nets)) for shape, nets in ordered}
+        return {shape: (mean.value, interval(mean, ".2f")) for shape, mean in means.items()}
+
+    alone = select(records, "gap, no teacher")
+    if not alone:
+        return []
+    rows: list[tuple[str, float | None, dict[str, tuple[float, str]]]] = [("none", None, cells(alone))]
+    for role, name in (("gap", "{shape}"), ("gap, early-stopped teacher", "{shape}, {epochs:g} passes")):
+        for one in sorted(
+            select(records, "teacher"), key=lambda r: (r["metrics"]["weights"], r["settings"]["recipe"]["epochs"])
+        ):
+            shape, epochs = one["settings"]["shape"], one["settings"]["recipe"]["epochs"]
+            found = select(records, role, teacher_shape=shape, teacher_epochs=epochs)
+            if found:
+                rows.append((name.format(shape=shape, epochs=epochs), claims.accuracy([one])[0], cells(found)))
+    return rows
+
+
+def temperatures(records: Found) -> pd.DataFrame:
+    """Temperature against the student's size and against the weight of the labels."""
+    rows = []
+    for role, what in (("temperature and size", "shape"), ("temperature and weight", "hard_weight")):
+        found = select(records, role)
+        for value in sorted({record["settings"]["options"]["temperature"] for record in found}):
+            at = [record for record in found if record["settings"]["options"]["temperature"] == value]
+            groups: dict[str, Found] = {}
+            for record in at:
+                own = record["settings"]
+                name = f"student {own['shape']}" if what == "shape" else f"hard weight {own['options'][what]:g}"
+                groups.setdefault(name, []).append(record)
+            rows += [{"varied": role, "net": name, "T": f"{value:g}",
+                      "test accuracy": f"{claims.mean_accuracy(nets):.2f}", "seeds": len(nets)}
+                     for name, nets in groups.items()]  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def views(records: Found) -> pd.DataFrame:
+    """What the teacher is shown, over short and long training."""
+    rows = []
+    for record in (*select(records, "view"), *select(records, "view, no teacher")):
+        own = record["settings"]
+        shown = "no teacher" if own["teacher"] is None else VIEWS[own["view"]]
+        still = own["teacher"] is not None and not own["recipe"]["jitter"]
+        rows.append((own["recipe"]["epochs"], NEVER if still else shown, claims.accuracy([record])[0]))
+    table = pd.DataFrame(rows, columns=["passes", "the teacher is shown", "accuracy"])
+    if table.empty:
+        return table
+    order = [*VIEWS.values(), NEVER, "no teacher"]
+    grouped = table.groupby(["passes", "the teacher is shown"])["accuracy"].apply(list).reset_index()
+    grouped = grouped.sort_values(["passes", "the teacher is shown"], key=lambda column: column.map(
+        lambda value: order.index(value) if value in order else value))  # fmt: skip
+    means = [stats.mean_interval(values) for values in grouped["accuracy"]]
+    grouped["test accuracy"] = [f"{mean.value:.2f} {interval(mean, '.2f')}" for mean in means]
+    return grouped.drop(columns="accuracy").assign(seeds=[mean.count for mean in means])
+
+
+VIEWS = {
+    "same": "the student's own view",
+    "different": "another draw of shift and mirror",
+    "fixed": "the image as it is, once",
+}
+NEVER = "the image as it is, and so is the student"
+
+
+def sources(records: Found) -> pd.DataFrame:
+    """What the methods' own papers print, on other nets and data: to be set beside, not to be met."""
+    return pd.DataFrame([vars(one) for one in paper.VARIANTS])
+
+
+def _plain(value: float | None) -> str:
+    return "" if value is None or value != value else f"{value:.5g}"
+
+
+TABLES: dict[str, tuple[str, Callable[[Found], pd.DataFrame]]] = {
+    "methods": ("All methods: test accuracy, and cost of a step over plain distillation's", methods),
+    "summary": ("Methods, what validation chose, agreement with the teacher", summary),
+    "gap": ("Capacity gap: test accuracy in percent of every student from every teacher", gap),
+    "temperatures": ("Temperature against size and against the weight of the labels", temperatures),
+    "views": ("What the teacher is shown", views),
+    "sources": ("What the methods' own papers print, on other nets and data", sources),
+}

@@ -1,0 +1,80 @@
+"""Attention transfer: where the teacher looks, the student is to look."""
+
+from typing import Literal
+
+import torch
+from jaxtyping import Float, Int
+from pydantic import model_validator
+from torch import Tensor
+from torch.nn import functional as F
+
+from repro.core.distill import distillation_loss
+from repro.variants.methods import base
+from repro.variants.methods.base import Pair, Seen, Share, Temperature, Weight, hard_loss, same_places
+
+
+class Method(base.Method):
+    """Soft targets + weight x distance of attention maps.
+
+    ``activation``: a map is the mean over channels of squared features, normalised to length 1; the distance is the
+    mean squared difference, as in the authors' code. ``gradient``: a map is the gradient of the labels' cross-entropy
+    by the pixels, which fully connected nets have too; the distance is half the squared length of the difference.
+    """
+
+    source = "Zagoruyko & Komodakis 2017, equations 2 and 4"
+
+    class Options(base.Settings):
+        """``pairs`` of modules with maps, for ``activation``."""
+
+        kind: Literal["activation", "gradient"] = "activation"
+        pairs: tuple[Pair, ...] = ()
+        weight: Weight = 1000.0
+        temperature: Temperature = 4.0
+        hard_weight: Share = 0.1
+
+        @model_validator(mode="after")
+        def _consistent(self) -> "Method.Options":
+            if (self.kind == "activation") != bool(self.pairs):
+                raise ValueError("pairs should be given for activation, and for it alone")
+            return self
+
+    def __init__(self, options: "Method.Options", student: Seen, teacher: Seen | None):
+        super().__init__(options, student, teacher)
+        for pair in options.pairs:
+            for seen, name in zip((student, teacher), pair, strict=True):
+                if seen.features[name].dim() != 4:
+                    raise ValueError(f"{name} has no maps; kind = 'gradient' serves nets without")
+
+    @property
+    def looks_at_pixels(self) -> bool:
+        """Where maps are gradients by the pixels."""
+        return self.options.kind == "gradient"
+
+    def forward(
+        self, student: Seen, teacher: Seen | None, labels: Int[Tensor, "batch"], progress: float
+    ) -> Float[Tensor, ""]:
+        """The sum of both."""
+        own = self.options
+        soft = distillation_loss(student.logits, teacher.logits, labels, own.temperature, own.hard_weight)
+        if own.kind == "gradient":
+            mine = by_pixels(student, labels, learn=True)
+            theirs = by_pixels(teacher, labels, learn=False)
+            return soft + own.weight * 0.5 * (mine - theirs).square().sum() / len(labels)
+        apart = [
+            F.mse_loss(attention_map(same_places(student.features[mine], teacher.features[theirs])),
+                       attention_map(teacher.features[theirs]))
+            for mine, theirs in own.pairs
+        ]  # fmt: skip
+        return soft + own.weight * sum(apart)
+
+
+def attention_map(features: Float[Tensor, "batch channel row column"]) -> Float[Tensor, "batch place"]:
+    """The mean over channels of squared features, of length 1."""
+    return F.normalize(features.square().mean(1).flatten(1))
+
+
+def by_pixels(seen: Seen, labels: Int[Tensor, "batch"], learn: bool) -> Float[Tensor, "batch *image"]:
+    """The gradient of each image's cross-entropy by its pixels; ``learn`` where it is differentiated in turn."""
+    loss = hard_loss(seen, labels) * len(labels)
+    (found,) = torch.autograd.grad(loss, seen.images, create_graph=learn, retain_graph=True)
+    return found if learn else found.detach()

@@ -1,0 +1,57 @@
+"""Decoupled distillation: how sure the teacher is of the label, and what it says of the others, weigh apart."""
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+from torch.nn import functional as F
+
+from repro.variants.methods import base
+from repro.variants.methods.base import Seen, Share, Temperature, Weight, hard_loss
+
+
+class Method(base.Method):
+    """CE + T^2 (a TCKD + b NCKD).
+
+    TCKD is the KL divergence of (label, not label); NCKD that of the classes that are not the label, renormalised.
+    Plain distillation is TCKD + (1 - the teacher's probability of the label) NCKD.
+    """
+
+    source = "Zhao et al. 2022, equation 7"
+
+    class Options(base.Settings):
+        """``target_weight`` is a, ``other_weight`` b; both rise linearly over the first ``warmup`` of training."""
+
+        temperature: Temperature = 4.0
+        target_weight: Weight = 1.0
+        other_weight: Weight = 8.0
+        warmup: Share = 0.1
+
+    def forward(
+        self, student: Seen, teacher: Seen | None, labels: Int[Tensor, "batch"], progress: float
+    ) -> Float[Tensor, ""]:
+        """The sum of all three."""
+        own = self.options
+        target, other = parts(student.logits, teacher.logits, labels, own.temperature)
+        risen = min(1.0, progress / own.warmup) if own.warmup else 1.0
+        soft = own.temperature**2 * (own.target_weight * target + own.other_weight * other)
+        return hard_loss(student, labels) + risen * soft
+
+
+def parts(
+    student: Float[Tensor, "batch classes"],
+    teacher: Float[Tensor, "batch classes"],
+    labels: Int[Tensor, "batch"],
+    temperature: float,
+) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
+    """TCKD and NCKD in nats, means over the batch."""
+    is_label = F.one_hot(labels, student.shape[1]).bool()
+    both = []
+    for logits in (teacher / temperature, student / temperature):
+        whole = logits.logsumexp(1)
+        others = logits.masked_fill(is_label, -torch.inf).logsumexp(1)
+        own = logits[is_label]
+        both.append((torch.stack([own - whole, others - whole], 1), logits - others[:, None]))
+    (binary_p, others_p), (binary_q, others_q) = both
+    target = (binary_p.exp() * (binary_p - binary_q)).sum(1).mean()
+    apart = (others_p.exp() * (others_p - others_q)).masked_fill(is_label, 0.0)
+    return target, apart.sum(1).mean()

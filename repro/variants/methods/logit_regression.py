@@ -1,0 +1,26 @@
+"""Logit regression: the student's logits are to be the teacher's."""
+
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from repro.core.distill import logit_regression_loss
+from repro.variants.methods import base
+from repro.variants.methods.base import Seen, Share, hard_loss
+
+
+class Method(base.Method):
+    """(1 - w) half the mean squared difference of zero-mean logits + w CE(label)."""
+
+    source = "Ba & Caruana 2014; the limit of section 2.1"
+
+    class Options(base.Settings):
+        """``hard_weight`` is w."""
+
+        hard_weight: Share = 0.0
+
+    def forward(
+        self, student: Seen, teacher: Seen | None, labels: Int[Tensor, "batch"], progress: float
+    ) -> Float[Tensor, ""]:
+        """The weighted average of both."""
+        soft = logit_regression_loss(student.logits, teacher.logits)
+        return (1 - self.options.hard_weight) * soft + self.options.hard_weight * hard_loss(student, labels)

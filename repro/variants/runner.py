@@ -1,0 +1,209 @@
+"""How the runs of the variants are made: trained, averaged, or timed."""
+
+import json
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, fields, is_dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import BaseModel
+from torch import Tensor
+
+from repro.core import metrics, store
+from repro.core.distill import arithmetic_mean
+from repro.core.executor import Job
+from repro.core.runner import Runner
+from repro.core.timing import clock
+from repro.data.images import ImageData, ImageSet
+from repro.data.sources import fewer, load
+from repro.errors import UserError
+from repro.variants import methods, nets
+from repro.variants.runs import Cost, Ensemble, Net, Run
+from repro.variants.settings import VariantsSettings
+from repro.variants.training import VariantTraining
+
+# Counted up by hand when what a record says of the same weights changes: kept records of before are left.
+MEASUREMENT = 1
+# The modules that decide what a run's weights become; with the method's own file.
+NUMERICS = ("core/conv.py", "core/distill.py", "core/loop.py", "core/noise.py", "core/recipe.py",
+            "variants/features.py", "variants/methods/base.py", "variants/nets.py", "variants/training.py")  # fmt: skip
+TIMINGS = 5
+
+
+@dataclass(kw_only=True)
+class VariantsRunner(Runner):
+    """Runs on one test bench; each is a job of its own."""
+
+    settings: VariantsSettings
+    data: ImageData
+    _keys: dict[Run, str] = field(default_factory=dict)
+
+    @property
+    def data_digest(self) -> str:
+        """The digest of the data that the runs are made on."""
+        return self.data.digest
+
+    def key(self, run: Run) -> str:
+        """The name of a run: a hash of its settings, what it learns from, the data and the code."""
+        if run not in self._keys:
+            where = [self.data.digest, len(self.data.train), self.compute.device.type, self.compute.precision]
+            code = NUMERICS + ((f"variants/methods/{run.method}.py",) if isinstance(run, Net) else ())
+            made_of = [MEASUREMENT, self.settings.cost_steps if isinstance(run, Cost) else None, where]
+            self._keys[run] = store.key([self.settings_of(run), run.role, run.seed, made_of, store.code_version(code)])
+        return self._keys[run]
+
+    def settings_of(self, run: Run) -> dict[str, Any]:
+        """A run's settings as plain JSON, with other runs by their keys."""
+
+        def plain(value: Any) -> Any:
+            if isinstance(value, BaseModel):
+                return value.model_dump(mode="json")
+            if is_dataclass(value):
+                return self.key(value)
+            return [plain(one) for one in value] if isinstance(value, tuple) else value
+
+        left = ("role", "seed", "seeds", "options")
+        found = {one.name: plain(getattr(run, one.name)) for one in fields(run) if one.name not in left}
+        if isinstance(run, Net):
+            found["options"] = methods.find(run.method).Options(**json.loads(run.options)).model_dump(mode="json")
+            found["shape"] = str(run.shape)
+            if run.teacher is not None:
+                found |= {"teacher_shape": str(run.teacher.shape), "teacher_epochs": run.teacher.recipe.epochs}
+        return found | {"run": type(run).__name__}
+
+    def asked(self, run: Run) -> dict[str, Any]:
+        """As for every run; and how many of its kind there are."""
+        return super().asked(run) | {"seeds": run.seeds}
+
+    def jobs(self, runs: list[Run]) -> list[Job]:
+        """A job for each run, a teacher's before its students'."""
+        return [Job(run.role, self.make, (run,), self.flops(run), memory_bytes=3 << 30) for run in runs]
+
+    def flops(self, run: Run) -> float:
+        """The arithmetic of training, roughly: six times the weights for each image, and for a convolutional net as
+        many times more as its maps have places on average."""
+        if not isinstance(run, Net):
+            return 1.0
+        each = 6.0 * nets.count(run.shape, self.data) * (40 if run.shape.width else 1)
+        taught = 0.0 if run.teacher is None else nets.count(run.teacher.shape, self.data) * 2.0
+        taught *= 40 if run.teacher is not None and run.teacher.shape.width else 1
+        return (each + taught) * run.recipe.batch * run.recipe.steps(len(self.data.train))
+
+    def make(self, run: Run) -> None:
+        """Train, average or time, measure, and keep the record."""
+        start, earlier, curve, tensors = time.monotonic(), 0.0, [], {}
+        self.watch.now(f"{run.role}, seed {run.seed}")
+        if isinstance(run, Net):
+            training = self.training(run, self.kept.checkpoint(self.key(run)))
+            earlier = training.seconds
+            self.train(run, training)
+            curve = training.history
+            tensors = {name: value[None] for name, value in training.net.student.state_dict().items()}
+            found = self.measured(run, lambda cases: training.net.logits(cases.images)[0])
+        elif isinstance(run, Ensemble):
+            found = self.measured(run, lambda cases: self.mean(run, cases))
+        else:
+            found = self.timed(run)
+        seconds = earlier + time.monotonic() - start
+        self.kept.add(self.key(run), [self.record(run, self.settings_of(run), found, curve, seconds)], tensors)
+
+    def training(self, run: Net, checkpoint: Path | None) -> VariantTraining:
+        """A student at its start or at its checkpoint."""
+        method = methods.find(run.method)
+        student = nets.make(run.shape, self.data, run.seed)
+        taught = self.net_of(run.teacher) if run.teacher is not None else None
+        options = method.Options(**json.loads(run.options))
+        return VariantTraining(
+            student, method, options, self.data, run.recipe, self.compute, run.seed, taught, run.view, checkpoint
+        )
+
+    def train(self, run: Net, training: VariantTraining) -> None:
+        """Train to the end; the history becomes the curve of (epoch, training loss)."""
+        flops = self.flops(run) / training.steps
+        self.watch.expect(-flops * training.step)  # done in an earlier sitting
+        for snapshot in training.run(10, lambda: self.watch.advance(flops)):
+            if not snapshot.loss.isfinite().all():
+                raise UserError(
+                    f"{run.role}, {run.options}: training diverged (the loss is not finite); "
+                    "lower its learning_rate or the method's weight"
+                )
+            training.history.append([round(snapshot.epoch, 3), float(f"{float(snapshot.loss):.4g}")])
+
+    def net_of(self, run: Net) -> nets.Net:
+        """A finished net."""
+        net = nets.make(run.shape, self.data, run.seed)
+        net.load_state_dict({name: value[0] for name, value in self.tensors_of(run).items()})
+        return net.to(self.compute.device)
+
+    def mean(self, run: Ensemble, cases: ImageSet) -> Tensor:
+        """Logits of the mean of the nets' probabilities."""
+        return arithmetic_mean(torch.stack([self.net_of(net).logits(cases.images)[0] for net in run.nets]))
+
+    def measured(self, run: Net | Ensemble, logits: Callable[[ImageSet], Tensor]) -> dict[str, Any]:
+        """Errors, likelihood and calibration on all parts; on test how often student and teacher agree."""
+        found: dict[str, Any] = {}
+        for part in ("train", "validation", "test"):
+            cases: ImageSet = getattr(self.data, part)
+            said = logits(cases)
+            found |= metrics.of_part(part, said, cases.labels)
+        if isinstance(run, Net):
+            found["weights"] = nets.count(run.shape, self.data)
+            if run.teacher is not None:
+                taught = self.net_of(run.teacher).logits(cases.images)[0]
+                found["test_agreement"] = metrics.agreement(said, taught)
+        return found
+
+    def timed(self, run: Cost) -> dict[str, Any]:
+        """Seconds of some steps of a method and of plain distillation, in turn; bytes that a step of each keeps."""
+        both = [self.training(net, None) for net in (run.net, run.plain)]
+        took: list[list[float]] = [[], []]
+        for number in range(TIMINGS + 1):
+            for seconds, training in zip(took, both, strict=True):
+                start = clock(self.compute.device)
+                for _ in range(self.settings.cost_steps):
+                    training._train_step()
+                if number:  # the first of each pays for memory and thread pools
+                    seconds.append(clock(self.compute.device) - start)
+        ratios = [mine / theirs for mine, theirs in zip(*took, strict=True)]
+        memory = [step_bytes(training) for training in both]
+        return {
+            "time_over_plain": statistics.median(ratios), "time_low": min(ratios), "time_high": max(ratios),
+            "step_seconds": statistics.median(took[0]) / self.settings.cost_steps,
+            "memory_over_plain": memory[0] / memory[1], "step_bytes": memory[0],
+        }  # fmt: skip
+
+
+def step_bytes(training: VariantTraining) -> int:
+    """Bytes that a step needs: weights of student, teacher and the method's own, the optimiser's state, and what is
+    kept for the backward pass."""
+    held: dict[int, int] = {}
+
+    def keep(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        held[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        loss = training.losses(training.step)
+    del loss
+    state = [value for one in training.optimiser.state.values() for value in one.values()]
+    teacher = [] if training.teacher_net is None else list(training.teacher_net.parameters())
+    for tensor in (*training.parameters, *state, *teacher):
+        keep(tensor.detach())
+    data = {one.untyped_storage().data_ptr() for one in (training.images, training.labels)}
+    return sum(size for where, size in held.items() if where not in data)
+
+
+def make_runner(folder_setting: Path | None) -> Callable[..., VariantsRunner]:
+    """What reads the images and gives a runner, once the settings are known."""
+
+    def make(settings: VariantsSettings, **shared: Any) -> VariantsRunner:
+        data = load(settings.data, folder_setting)
+        if settings.train_cases and settings.train_cases < len(data.train):
+            data = fewer(data, settings.train_cases)
+        return VariantsRunner(settings=settings, data=data, **shared)
+
+    return make

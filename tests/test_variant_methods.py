@@ -1,0 +1,228 @@
+"""Each method's loss against its formula, written out case by case in float64."""
+
+import numpy as np
+import pytest
+import torch
+from pydantic import ValidationError
+
+from repro.errors import UserError
+from repro.variants import methods
+from repro.variants.methods import base
+from repro.variants.methods.base import Seen
+
+BATCH, CLASSES = 6, 5
+
+
+def softmax(z, t=1.0):
+    e = np.exp(np.asarray(z) / t - np.max(np.asarray(z) / t))
+    return e / e.sum()
+
+
+def kl(p, q):
+    return float((p * np.log(p / q)).sum())
+
+
+@pytest.fixture
+def given():
+    draw = torch.Generator().manual_seed(0)
+    make = lambda *shape: torch.randn(*shape, generator=draw, dtype=torch.float64)  # noqa: E731
+    student = Seen(2 * make(BATCH, CLASSES), {"maps": make(BATCH, 3, 4, 4), "units": make(BATCH, 7)})
+    teacher = Seen(3 * make(BATCH, CLASSES), {"maps": make(BATCH, 8, 4, 4), "units": make(BATCH, 9)})
+    return student, teacher, torch.randint(CLASSES, (BATCH,), generator=draw)
+
+
+def method(name, student, teacher, **options):
+    kind = methods.find(name)
+    return kind(kind.Options(**options), student, teacher).double()
+
+
+def loss(name, given, progress=0.5, **options):
+    student, teacher, labels = given
+    return float(method(name, student, teacher, **options)(student, teacher, labels, progress))
+
+
+def rows(given):
+    student, teacher, labels = given
+    return list(zip(student.logits.numpy(), teacher.logits.numpy(), labels.tolist(), strict=True))
+
+
+def hard(given):
+    return np.mean([-np.log(softmax(z)[y]) for z, _, y in rows(given)])
+
+
+def soft(given, t):
+    return np.mean([t * t * kl(softmax(v, t), softmax(z, t)) for z, v, _ in rows(given)])
+
+
+def test_no_distillation(given):
+    assert loss("none", given) == pytest.approx(hard(given))
+
+
+def test_label_smoothing(given):
+    expected = np.mean([-(0.8 * np.log(softmax(z)[y]) + 0.2 * np.log(softmax(z)).mean()) for z, _, y in rows(given)])
+    assert loss("label_smoothing", given, smoothing=0.2) == pytest.approx(expected)
+
+
+def test_soft_targets(given):
+    expected = 0.7 * soft(given, 3.0) + 0.3 * hard(given)
+    assert loss("soft_targets", given, temperature=3, hard_weight=0.3) == pytest.approx(expected)
+
+
+def test_logit_regression(given):
+    apart = [np.square((z - z.mean()) - (v - v.mean())).mean() / 2 for z, v, _ in rows(given)]
+    expected = 0.75 * np.mean(apart) + 0.25 * hard(given)
+    assert loss("logit_regression", given, hard_weight=0.25) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("name", ["maps", "units"])
+def test_hints_first_then_soft_targets(given, name):
+    student, teacher, labels = given
+    own = method("hints", student, teacher, pairs=[(name, name)], first=0.4, temperature=2, hard_weight=0.5)
+    weight, bias = own.regressor.weight.detach().flatten(1), own.regressor.bias.detach()
+    guess = torch.einsum("bi...,oi->bo...", student.features[name], weight)
+    guess = guess + bias.view(1, -1, *[1] * (guess.dim() - 2))
+    expected = 0.5 * np.square(guess.numpy() - teacher.features[name].numpy()).mean()
+    assert float(own(student, teacher, labels, 0.39)) == pytest.approx(expected)
+    assert float(own(student, teacher, labels, 0.4)) == pytest.approx(0.5 * soft(given, 2.0) + 0.5 * hard(given))
+
+
+def test_feature_maps(given):
+    student, teacher, labels = given
+    pairs = [("maps", "maps"), ("units", "units")]
+    own = method("feature_maps", student, teacher, pairs=pairs, weight=3, temperature=2, hard_weight=0.1)
+    apart = []
+    for (mine, theirs), regress in zip(pairs, own.regressors, strict=True):
+        guess, wanted = regress(student.features[mine]).detach().numpy(), teacher.features[theirs].numpy()
+        apart.append(np.square(guess - wanted).mean() / np.square(wanted).mean())
+    expected = 0.9 * soft(given, 2.0) + 0.1 * hard(given) + 3 * np.mean(apart)
+    assert float(own(student, teacher, labels, 0.0)) == pytest.approx(expected)
+
+
+def test_attention_of_activations(given):
+    student, teacher, _ = given
+
+    def maps(features):
+        found = np.square(features.numpy()).mean(1).reshape(BATCH, -1)
+        return found / np.linalg.norm(found, axis=1, keepdims=True)
+
+    apart = np.square(maps(student.features["maps"]) - maps(teacher.features["maps"])).mean()
+    options = {"pairs": [("maps", "maps")], "weight": 50, "temperature": 2, "hard_weight": 0.1}
+    expected = 0.9 * soft(given, 2.0) + 0.1 * hard(given) + 50 * apart
+    assert loss("attention", given, **options) == pytest.approx(expected)
+
+
+def test_attention_of_gradients_and_that_the_student_learns_from_it(given):
+    _, _, labels = given
+    draw = torch.Generator().manual_seed(1)
+    images = torch.rand(BATCH, 4, generator=draw, dtype=torch.float64).requires_grad_()
+    weights = [torch.randn(4, CLASSES, generator=draw, dtype=torch.float64) for _ in range(2)]
+    mine = weights[0].clone().requires_grad_()
+    student, teacher = Seen(images @ mine, images=images), Seen(images @ weights[1], images=images)
+    own = method("attention", student, teacher, kind="gradient", weight=7, temperature=1, hard_weight=1.0)
+    found = own(student, teacher, labels, 0.0)
+    apart, cross = [], []
+    for x, y in zip(images.detach().numpy(), labels.tolist(), strict=True):
+        by_pixels = [w.numpy() @ (softmax(x @ w.numpy()) - np.eye(CLASSES)[y]) for w in weights]
+        apart.append(np.square(by_pixels[0] - by_pixels[1]).sum() / 2)
+        cross.append(-np.log(softmax(x @ weights[0].numpy())[y]))
+    assert float(found) == pytest.approx(np.mean(cross) + 7 * np.mean(apart))
+    found.backward()
+    assert bool(mine.grad.isfinite().all()) and float(mine.grad.norm()) > 0
+
+
+def test_self_distillation_and_that_the_deepest_learns_from_the_labels_alone(given):
+    student, _, labels = given
+    logits = student.logits.clone().requires_grad_()
+    student = Seen(logits, student.features)
+    own = method("self_distillation", student, None, exits=["maps", "units"], temperature=2, soft_weight=0.4)
+    expected = hard(given)
+    for name, head in zip(("maps", "units"), own.heads, strict=True):
+        features = student.features[name]
+        exit_logits = head(features.mean((2, 3)) if features.dim() == 4 else features).detach().numpy()
+        pairs = list(zip(exit_logits, *zip(*rows(given), strict=True), strict=True))
+        cross = np.mean([-np.log(softmax(e)[y]) for e, _, _, y in pairs])
+        apart = np.mean([4 * kl(softmax(z, 2), softmax(e, 2)) for e, z, _, _ in pairs])
+        expected += (0.6 * cross + 0.4 * apart) / 2
+    found = own(student, None, labels, 0.0)
+    assert float(found) == pytest.approx(expected)
+    found.backward()
+    by_hand = np.stack([(softmax(z) - np.eye(CLASSES)[y]) / BATCH for z, _, y in rows(given)])
+    np.testing.assert_allclose(logits.grad.numpy(), by_hand, atol=1e-12)
+
+
+def test_adversarial_reverses_the_gradient_for_the_student_alone(given):
+    student, teacher, labels = given
+    logits = student.logits.clone().requires_grad_()
+    own = method("adversarial", student, teacher, weight=0.5, units=8, temperature=2, hard_weight=0.0)
+    found = own(Seen(logits), teacher, labels, 0.0)
+    found.backward()
+    reversed_part = logits.grad.clone()
+    plain = logits.detach().clone().requires_grad_()
+    centred = torch.cat([plain, teacher.logits])
+    centred = centred - centred.mean(1, keepdim=True)
+    said = own.verdict(own.of_logits(centred) + own.of_class(labels.repeat(2)))[:, 0]
+    guess = -(torch.sigmoid(-said[:BATCH]).log().sum() + torch.sigmoid(said[BATCH:]).log().sum()) / (2 * BATCH)
+    guess.backward()
+    assert float(found) == pytest.approx(soft(given, 2.0) + float(guess))
+    by_soft = np.stack([2 * (softmax(z, 2) - softmax(v, 2)) / BATCH for z, v, _ in rows(given)])
+    np.testing.assert_allclose(reversed_part.numpy(), by_soft - 0.5 * plain.grad.numpy(), atol=1e-12)
+
+
+def test_decoupled(given):
+    t, expected = 2.0, []
+    for z, v, y in rows(given):
+        q, p = softmax(z, t), softmax(v, t)
+        others = [k for k in range(CLASSES) if k != y]
+        target = kl(np.array([p[y], 1 - p[y]]), np.array([q[y], 1 - q[y]]))
+        other = kl(p[others] / p[others].sum(), q[others] / q[others].sum())
+        assert t * t * (target + (1 - p[y]) * other) == pytest.approx(t * t * kl(p, q))  # equation 6
+        expected.append(-np.log(softmax(z)[y]) + t * t * (1.5 * target + 4 * other))
+    options = {"temperature": t, "target_weight": 1.5, "other_weight": 4, "warmup": 0.5}
+    assert loss("decoupled", given, progress=0.7, **options) == pytest.approx(np.mean(expected))
+    half = hard(given) + 0.5 * (np.mean(expected) - hard(given))
+    assert loss("decoupled", given, progress=0.25, **options) == pytest.approx(half)
+
+
+def test_standardised(given):
+    apart = []
+    for z, v, _ in rows(given):
+        z, v = ((one - one.mean()) / (one.std(ddof=1) + 1e-7) for one in (z, v))
+        apart.append(4 * kl(softmax(v, 2), softmax(z, 2)))
+    expected = 0.1 * hard(given) + 9 * np.mean(apart)
+    assert loss("standardised", given, temperature=2, soft_weight=9, hard_weight=0.1) == pytest.approx(expected)
+
+
+def test_correlation(given):
+    t = 2.0
+    q, p = (np.stack([softmax(one, t) for one in side]) for side in list(zip(*rows(given), strict=True))[:2])
+    by_row = np.mean([1 - np.corrcoef(a, b)[0, 1] for a, b in zip(q, p, strict=True)])
+    by_column = np.mean([1 - np.corrcoef(a, b)[0, 1] for a, b in zip(q.T, p.T, strict=True)])
+    options = {"temperature": t, "row_weight": 2, "column_weight": 3}
+    expected = hard(given) + t * t * (2 * by_row + 3 * by_column)
+    assert loss("correlation", given, **options) == pytest.approx(expected)
+
+
+def test_every_method_has_a_source_and_leaves_the_teacher_alone(given):
+    options = {
+        "hints": {"pairs": [("maps", "maps")]}, "feature_maps": {"pairs": [("maps", "maps")]},
+        "attention": {"pairs": [("maps", "maps")]}, "self_distillation": {"exits": ["maps"]},
+    }  # fmt: skip
+    for name in methods.names():
+        student, teacher, labels = given
+        learns = Seen(student.logits.clone().requires_grad_(), student.features)
+        taught = Seen(teacher.logits.clone(), teacher.features)
+        own = method(name, learns, taught, **options.get(name, {}))
+        own(learns, taught if own.has_teacher else None, labels, 0.9).backward()
+        assert own.source and learns.logits.grad is not None and taught.logits.grad is None
+
+
+def test_bad_options_are_named(given):
+    student, teacher, _ = given
+    with pytest.raises(UserError, match="must be one of adversarial, attention"):
+        methods.find("hint")
+    with pytest.raises(ValidationError, match="pairs should be given"):
+        methods.find("attention").Options()
+    with pytest.raises(ValueError, match="units has no maps"):
+        method("attention", student, teacher, pairs=[("units", "units")])
+    with pytest.raises(ValueError, match="maps with maps"):
+        base.regressor(student.features["maps"], teacher.features["units"])
