@@ -4,13 +4,14 @@ VENV ?= .venv
 REPRO = $(VENV)/bin/python -m repro
 ARGS ?=
 
-.PHONY: help mnist mnist-choice speech specialists report bench test lint clean
+.PHONY: help mnist mnist-choice speech specialists variants report bench test lint clean
 
 help:
 	@echo 'make mnist         section 3 on MNIST, the paper profile (an hour to two on 2 cores, by the processor)'
 	@echo 'make mnist ARGS="--profile quick"    the same in a few minutes; --profile smoke in seconds'
 	@echo 'make speech        sections 4 and 6 on synthetic speech; --profile speechocean762, quick, smoke as above'
 	@echo 'make specialists   sections 5 and 6.1 on the embedded icons; --profile cifar100, quick, smoke as above'
+	@echo 'make variants      what became of the idea, on MNIST and icons; --profile cifar100, quick, smoke as above'
 	@echo 'make mnist-choice  the recipes that the paper profile was chosen from, on the validation split'
 	@echo 'make report        all tables, figures and verdicts anew from the records; trains nothing'
 	@echo 'make bench         the speed ratios of results/bench.json'
@@ -18,7 +19,7 @@ help:
 	@echo 'make lint          ruff'
 	@echo 'make clean         remove the virtual environment; runs/ and data/ stay'
 
-mnist mnist-choice speech specialists report bench: $(VENV)/installed
+mnist mnist-choice speech specialists variants report bench: $(VENV)/installed
 	$(REPRO) $@ $(ARGS)
 
 test: $(VENV)/installed-test

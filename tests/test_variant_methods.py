@@ -38,7 +38,7 @@ def method(name, student, teacher, **options):
 
 def loss(name, given, progress=0.5, **options):
     student, teacher, labels = given
-    return float(method(name, student, teacher, **options)(student, teacher, labels, progress))
+    return method(name, student, teacher, **options)(student, teacher, labels, progress).item()
 
 
 def rows(given):
@@ -82,8 +82,8 @@ def test_hints_first_then_soft_targets(given, name):
     guess = torch.einsum("bi...,oi->bo...", student.features[name], weight)
     guess = guess + bias.view(1, -1, *[1] * (guess.dim() - 2))
     expected = 0.5 * np.square(guess.numpy() - teacher.features[name].numpy()).mean()
-    assert float(own(student, teacher, labels, 0.39)) == pytest.approx(expected)
-    assert float(own(student, teacher, labels, 0.4)) == pytest.approx(0.5 * soft(given, 2.0) + 0.5 * hard(given))
+    assert own(student, teacher, labels, 0.39).item() == pytest.approx(expected)
+    assert own(student, teacher, labels, 0.4).item() == pytest.approx(0.5 * soft(given, 2.0) + 0.5 * hard(given))
 
 
 def test_feature_maps(given):
@@ -95,7 +95,7 @@ def test_feature_maps(given):
         guess, wanted = regress(student.features[mine]).detach().numpy(), teacher.features[theirs].numpy()
         apart.append(np.square(guess - wanted).mean() / np.square(wanted).mean())
     expected = 0.9 * soft(given, 2.0) + 0.1 * hard(given) + 3 * np.mean(apart)
-    assert float(own(student, teacher, labels, 0.0)) == pytest.approx(expected)
+    assert own(student, teacher, labels, 0.0).item() == pytest.approx(expected)
 
 
 def test_attention_of_activations(given):
@@ -125,7 +125,7 @@ def test_attention_of_gradients_and_that_the_student_learns_from_it(given):
         by_pixels = [w.numpy() @ (softmax(x @ w.numpy()) - np.eye(CLASSES)[y]) for w in weights]
         apart.append(np.square(by_pixels[0] - by_pixels[1]).sum() / 2)
         cross.append(-np.log(softmax(x @ weights[0].numpy())[y]))
-    assert float(found) == pytest.approx(np.mean(cross) + 7 * np.mean(apart))
+    assert found.item() == pytest.approx(np.mean(cross) + 7 * np.mean(apart))
     found.backward()
     assert bool(mine.grad.isfinite().all()) and float(mine.grad.norm()) > 0
 
@@ -144,7 +144,7 @@ def test_self_distillation_and_that_the_deepest_learns_from_the_labels_alone(giv
         apart = np.mean([4 * kl(softmax(z, 2), softmax(e, 2)) for e, z, _, _ in pairs])
         expected += (0.6 * cross + 0.4 * apart) / 2
     found = own(student, None, labels, 0.0)
-    assert float(found) == pytest.approx(expected)
+    assert found.item() == pytest.approx(expected)
     found.backward()
     by_hand = np.stack([(softmax(z) - np.eye(CLASSES)[y]) / BATCH for z, _, y in rows(given)])
     np.testing.assert_allclose(logits.grad.numpy(), by_hand, atol=1e-12)
@@ -163,7 +163,7 @@ def test_adversarial_reverses_the_gradient_for_the_student_alone(given):
     said = own.verdict(own.of_logits(centred) + own.of_class(labels.repeat(2)))[:, 0]
     guess = -(torch.sigmoid(-said[:BATCH]).log().sum() + torch.sigmoid(said[BATCH:]).log().sum()) / (2 * BATCH)
     guess.backward()
-    assert float(found) == pytest.approx(soft(given, 2.0) + float(guess))
+    assert found.item() == pytest.approx(soft(given, 2.0) + guess.item())
     by_soft = np.stack([2 * (softmax(z, 2) - softmax(v, 2)) / BATCH for z, v, _ in rows(given)])
     np.testing.assert_allclose(reversed_part.numpy(), by_soft - 0.5 * plain.grad.numpy(), atol=1e-12)
 

@@ -107,17 +107,18 @@ def count_conv_multiply_adds(channels: int, width: int, classes: int, side: int)
 
 
 class ImageTraining(Loop):
-    """One convolutional net on its way through one recipe; images are shifted and mirrored by indexing."""
+    """One net on its way through one recipe; images are shifted and mirrored by indexing.
 
-    net: ConvNet
+    ``net`` is a ``ConvNet``, or has what it has: a length, a ``dtype`` to multiply in, ``logits(images)``.
+    """
 
     def __init__(
         self,
-        net: ConvNet,
+        net: nn.Module,
         orders: Sequence[Order],
         images: UInt8[Tensor, "case channel row column"],
         labels: Int[Tensor, "case"],
-        objective: Objective,
+        objective: Objective | None,
         recipe: Recipe,
         compute: Compute,
         cases: int,
@@ -129,7 +130,8 @@ class ImageTraining(Loop):
         """A batch is what ``orders`` give together; ``cases`` make a pass.
 
         Args:
-            objective: logits (1, batch, classes), labels (batch,), teacher's logits -> losses (1,).
+            objective: logits (1, batch, classes), labels (batch,), teacher's logits -> losses (1,); None where a
+                subclass has losses of its own.
             mirrored: half of the images of a batch are mirrored, left to right.
             teacher: logits that the objective is handed along with the labels.
         """
