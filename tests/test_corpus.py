@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+import torchaudio
 
-from repro.data import librispeech
+from repro.data import librispeech, synth_voices
 from repro.data.corpus import kaldi, read_audio, words_of
 from repro.errors import UserError
 from repro.speech import prepare as preparing
@@ -195,6 +196,54 @@ def test_pocketsphinx_aligns_a_hum_to_silence_or_to_nothing_and_goes_on():
     if found[0] is not None:
         assert len(found[0].states) == 100 and np.array_equal(found[0].states, found[1].states)
     assert aligner.align(hum[:100], ["hello", "world", "again"]) is None
+
+
+def test_words_are_aligned_to_where_they_are_said():
+    """The same sound half a second later is aligned half a second later; only pauses come before it."""
+    draw = np.random.default_rng(0)
+    voice = synth_voices.voice(draw)
+    with synth_voices.Espeak() as espeak:
+        spoken = espeak.say(voice, synth_voices.manner(voice, draw), "hello good morning")
+    sound = torch.from_numpy(spoken.astype(np.float32) / 32768)
+    sound = torchaudio.functional.resample(sound, 22_050, 16_000)
+    noise = torch.from_numpy(draw.normal(0, 1e-3, 8000).astype(np.float32))
+    aligner, starts = Aligner(), []
+    for before in (noise[:1600], torch.cat([noise, noise[:1600]])):
+        found = aligner.align(torch.cat([before, sound, noise[:3200]]), ["hello", "good", "morning"])
+        said = [one for one in found.words if not one.name.startswith("<")]
+        assert [one.name.split("(")[0] for one in said] == ["hello", "good", "morning"]
+        assert len(found.states) == round((len(before) + len(sound) + 3200) / 160)
+        starts.append([one.start for one in said])
+    assert all(abs(late - early - 50) <= 8 for early, late in zip(*starts, strict=True))
+    assert 0 <= starts[0][0] <= 25
+
+
+def test_an_utterance_id_in_both_parts_and_digits_are_named(root):
+    (root / "train" / "text").write_text("train0 go 2 there\ntrain1 good\n")
+    left = kaldi(root).left_out
+    assert left == {"digits in the transcript, which may be read in many ways": ["train0"]}
+    for name in ("wav.scp", "text", "utt2spk"):
+        there = root / "test" / name
+        there.write_text(there.read_text().replace("test0", "train1"))
+    with pytest.raises(UserError, match="both called train1"):
+        kaldi(root)
+
+
+def test_the_digest_is_of_the_sound_itself(root):
+    before = kaldi(root).digest
+    path = kaldi(root).test[0].audio
+    samples, rate = soundfile.read(path, dtype="int16", always_2d=True)
+    soundfile.write(path, samples // 2, rate, "PCM_16")
+    assert kaldi(root).digest != before
+
+
+def test_samples_that_are_no_numbers_are_left_out(tmp_path):
+    soundfile.write(tmp_path / "a.wav", np.array([0.1, np.nan, 0.2], np.float32), 16_000, "FLOAT")
+    with pytest.raises(ValueError, match="no numbers"):
+        read_audio(tmp_path / "a.wav")
+    (tmp_path / "a.raw").write_bytes(b"1234")
+    with pytest.raises(ValueError, match="cannot be read as audio"):
+        read_audio(tmp_path / "a.raw")
 
 
 def test_librispeech_in_its_own_layout(tmp_path, monkeypatch):

@@ -168,6 +168,33 @@ def test_scores_are_the_posterior_less_the_prior(smoke, runner_for, prepared):
     np.testing.assert_allclose(found, (posterior.log() - prior).numpy(), atol=1e-4)
 
 
+def test_the_acoustic_scale_is_chosen_on_validation(prepared, monkeypatch):
+    """On validation the second scale hears every word, on test the first does: test has no say."""
+    what = words.Task({}, None, torch.arange(3), torch.arange(3), {})
+    asked = []
+
+    def hear(what, found, search, threads):
+        part = next(iter(found))
+        asked.append((part, search.acoustic_scale))
+        right = (search.acoustic_scale == 0.5) == (part == "validation")
+        return [["go", "there"] if right else ["no"]] * 3
+
+    names = {id(prepared.validation): "validation", id(prepared.test): "test"}
+    monkeypatch.setattr(words, "_decode", hear)
+    found = words.decode(what, prepared, lambda frames, _: iter([names[id(frames)]]), (0.3, 0.5, 0.8), 500, 1)
+    assert found["scale"] == 0.5 and asked == [("validation", s) for s in (0.3, 0.5, 0.8)] + [("test", 0.5)]
+    assert sum(found["test_substitutions"]) + sum(found["test_deletions"]) > 0
+
+
+def test_the_language_model_knows_the_words_of_training_alone(prepared, tmp_path):
+    said = prepared.transcripts | {id: ("hello", "world") for id in (*prepared.test.ids, *prepared.validation.ids)}
+    lexicon = {"world": [("W", "ER", "L", "D")]}
+    corpus, data = Corpus("toy", (), (), lexicon, "toy"), dataclasses.replace(prepared, transcripts=said)
+    what = words.task(corpus, data, tmp_path, 2, 3)
+    assert set(what.pronunciations) == {"go", "there"} and what.about["unknown_words"] == 6
+    assert not {"hello", "world"} & set(what.language_model.read_text().split())
+
+
 def test_utterances_are_taken_from_each_speaker_in_turn(prepared):
     assert words.in_turn(prepared.test, 4).tolist() == [0, 1, 4, 8]
 

@@ -157,12 +157,17 @@ def test_a_killed_training_ends_bit_identical(frames, tmp_path, monkeypatch):
     monkeypatch.setattr(FrameTraining, "_checkpoint_due", lambda training: training.step % 3 == 0)
 
     def whole(checkpoint, stop=None):
+        teacher = Teacher(make_net((8,), STATES, [7, 8], CPU), ["geometric"], [2.0])
         training = FrameTraining(
-            (8,), [Member(0)], frames, torch.arange(len(frames)), STATES, RECIPE, CPU, 5, None, checkpoint, frames
-        )
-        for _ in training.run(4, on_step=lambda: maybe_kill(training.step == stop)):
-            pass
-        return training.net.state_dict()
+            (8,), [Member(0, 2.0, 0.5)], frames, torch.arange(len(frames)), STATES, RECIPE, CPU, 5, teacher,
+            checkpoint, frames,
+        )  # fmt: skip
+        started = training.step
+        for snapshot in training.run(4, on_step=lambda: maybe_kill(training.step == stop)):
+            training.history.append(float(snapshot.loss))
+        best = {f"best.{name}": value for name, value in training.best.items()}
+        best |= {"best_step": training.best_step, "history": torch.tensor(training.history)}
+        return started, training.net.state_dict() | best
 
     def maybe_kill(now):
         if now:
@@ -170,8 +175,8 @@ def test_a_killed_training_ends_bit_identical(frames, tmp_path, monkeypatch):
 
     with pytest.raises(Killed):
         whole(tmp_path / "a", stop=7)
-    resumed, uninterrupted = whole(tmp_path / "a"), whole(tmp_path / "b")
-    assert all(torch.equal(resumed[name], uninterrupted[name]) for name in resumed)
+    (started, resumed), (_, uninterrupted) = whole(tmp_path / "a"), whole(tmp_path / "b")
+    assert started == 6 and all(torch.equal(resumed[name], uninterrupted[name]) for name in resumed)
 
 
 def test_tally_by_hand(frames):
