@@ -99,7 +99,7 @@ def test_from_frames_to_table(smoke, runner_for, tmp_path):
     }
     assert claims.loc["speech.baseline_frame_acc", "seeds"] == smoke.ensemble
     tables = {path.stem for path in (out / "results" / "speech" / "toy").glob("*.csv")}
-    assert tables == {"table1", "table5", "recovered", "studies"}
+    assert tables == {"table1", "table5", "recovered", "rounding", "studies"}
     assert len(list((out / "figures" / "speech" / "toy").glob("*.png"))) == 4
 
     again = runner_for(smoke)

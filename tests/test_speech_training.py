@@ -10,7 +10,7 @@ from repro.core.population import count_weights
 from repro.core.recipe import Recipe
 from repro.core.train import Member
 from repro.errors import UserError
-from repro.speech import measure
+from repro.speech import measure, rounding
 from repro.speech.frames import AFTER, BANKS, BEFORE, INPUTS, TARGET, WINDOW, lay_out, windows
 from repro.speech.prepare import Prepared
 from repro.speech.settings import SpeechSettings
@@ -123,6 +123,22 @@ def test_what_keeping_logits_in_half_precision_changes_in_loss_and_gradient(fram
     (loss, gradient), (kept_loss, kept_gradient) = results
     assert abs(float(loss - kept_loss)) < 1e-3 * float(loss)
     assert float((gradient - kept_gradient).norm() / gradient.norm()) < 1e-3
+
+
+def test_what_is_lost_where_soft_targets_are_not_held_exactly(frames, monkeypatch):
+    monkeypatch.setattr(rounding, "TOP", (2, 4))
+    ensemble, student = make_net((8,), STATES, [0, 1, 2], CPU), make_net((8,), STATES, [5], CPU)
+    found = rounding.errors(ensemble, student, Inputs(frames, CPU)[torch.arange(50)], 2.0)
+    by_way = {row["way"]: row for row in found}
+    assert by_way["computed on the way"]["gradient_error"] < 1e-5  # fp32 here
+    half = by_way["kept in half precision"]
+    assert 0 < half["gradient_error"] < 1e-2 and half["bytes"] == 2 * STATES
+    two, four = (by_way[f"top {k} kept, the rest alike"] for k in (2, 4))
+    assert two["gradient_error"] > four["gradient_error"] > half["gradient_error"] and two["bytes"] < four["bytes"]
+    logits = torch.tensor([[3.0, 2.0, 1.0, 0.0]])
+    p, exact = rounding.top(logits, 2).softmax(1)[0], logits.softmax(1)[0]
+    torch.testing.assert_close(p[:2], exact[:2])
+    torch.testing.assert_close(p[2:], exact[2:].mean().expand(2))
 
 
 def test_students_of_both_means_in_one_population(frames):

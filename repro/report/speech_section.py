@@ -19,7 +19,7 @@ DEVIATIONS = """\
   means): its logits serve every temperature. A student of the arithmetic mean stands beside them. The ensemble itself is
   the arithmetic mean, as the paper's.
 - **Soft targets are computed on the way**, or kept in half precision where the frames are few: for a million frames
-  and thousands of states ten nets' targets do not fit on a disk. A test bounds what half precision changes.
+  and thousands of states ten nets' targets do not fit on a disk. *Soft targets not held exactly* says what that changes.
 - **Precision.** All matrix products are bf16 where the processor has units for it, at test time as in training, and so
   are the logits and their gradient; weights, updates, exponentials and sums are fp32. Every record says which it was.
 - **Not every frame of validation and test is counted** (setting `every`), in all utterances: frames 10 ms apart say

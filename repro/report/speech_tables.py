@@ -151,6 +151,16 @@ def distilled_from(records: Found, count: int) -> Found:
     return claims.distilled(records) if count == whole else select(records, "distilled from fewer nets", teachers=count)
 
 
+def rounding(records: Found) -> pd.DataFrame:
+    """What is lost where soft targets are not held exactly."""
+    rows = [row for record in select(records, "soft targets, rounding") for row in record["metrics"]["rows"]]
+    return pd.DataFrame([
+        {"soft targets": row["way"], "bytes for a frame": row["bytes"] or "–", "T": f"{row['temperature']:g}",
+         "error of the loss": f"{row['loss_error']:.1e}", "error of the gradient": f"{row['gradient_error']:.1e}"}
+        for row in sorted(rows, key=lambda row: row["temperature"])
+    ])  # fmt: skip
+
+
 def left_out(shown: dict) -> pd.DataFrame:
     """Utterances that could not be used, and those that were changed, by reason."""
     rows = [{"utterances": len(ids), "what": reason, "such as": ", ".join(ids[:3])}
@@ -174,5 +184,9 @@ TABLES: dict[str, tuple[str, Callable[[Found], pd.DataFrame]]] = {
     "table1": ("Table 1: frame accuracy and word error rate in percent, test", table1),
     "table5": ("Table 5: few data, frame accuracy in percent; intervals over seeds", table5),
     "recovered": ("Section 6: what soft targets recover", recovered),
+    "rounding": (
+        "Soft targets not held exactly: relative errors, some validation frames, a student of T = 1",
+        rounding,
+    ),
     "studies": ("Beyond the paper: test frame accuracy in percent", studies),
 }

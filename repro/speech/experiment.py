@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from repro.speech.runner import SpeechRunner
-from repro.speech.runs import Ensemble, Net, Words
+from repro.speech.runs import Ensemble, Net, Rounding, Words
 from repro.speech.settings import Part, SpeechSettings
 
 Records = list[dict[str, Any]]
@@ -27,6 +27,8 @@ def run(settings: SpeechSettings, runner: SpeechRunner, headline: Callable[[Reco
     temperature = best_temperature(settings, runner)
     if temperature is None:
         return
+    geometric = replace(everyone(settings), mean="geometric")
+    runner.carry_out([Rounding("soft targets, rounding", geometric, distilled_nets(settings)[0])])
     if settings.words is not None:
         runner.carry_out(decodings(settings, temperature))
         headline(list(runner.finished.values()))

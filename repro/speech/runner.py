@@ -27,9 +27,10 @@ from repro.speech import words
 from repro.speech.alignment import STATES
 from repro.speech.corpora import load
 from repro.speech.frames import INPUTS
-from repro.speech.measure import Measure
+from repro.speech.measure import Measure, sample
 from repro.speech.prepare import Prepared, prepare
-from repro.speech.runs import Ensemble, Net, Run, Words
+from repro.speech.rounding import errors
+from repro.speech.runs import Ensemble, Net, Rounding, Run, Words
 from repro.speech.settings import SpeechSettings
 from repro.speech.training import FrameTraining, Inputs, Teacher, make_net, share_of
 
@@ -38,6 +39,8 @@ MEASUREMENT = 1
 # The modules that decide what a run's weights become.
 NUMERICS = ("core/distill.py", "core/loop.py", "core/noise.py", "core/output_layer.py", "core/population.py",
             "core/recipe.py", "speech/training.py")  # fmt: skip
+# Frames on which rounding is measured.
+ROUNDED = 1000
 
 
 @dataclass(kw_only=True)
@@ -106,7 +109,8 @@ class SpeechRunner(Runner):
             elif isinstance(run, Ensemble):
                 ensembles[run.nets[0]].append(run)
             else:
-                jobs.append(Job(run.role, self.decode, (run,), 1.0))
+                make = self.decode if isinstance(run, Words) else self.round
+                jobs.append(Job(run.role, make, (run,), 1.0))
         jobs = [Job(one[0].role, self.average, (one,), 1.0) for one in ensembles.values()] + jobs
         return [Job(one[0].role, self.train, (one,), self.flops(one)) for one in nets.values()] + jobs
 
@@ -195,6 +199,17 @@ class SpeechRunner(Runner):
             make = lambda frames, some: words.scores(net, frames, some, prior, self.compute)  # noqa: E731
             found = words.decode(what, self.data, make, own.scales, own.most_active, cores())
         record = self.record(run, self.settings_of(run), found, [], time.monotonic() - start)
+        self.kept.add(self.key(run), [record], {})
+
+    def round(self, run: Rounding) -> None:
+        """Measure what is lost where soft targets are not held exactly, on some validation frames."""
+        self.watch.now(run.role)
+        start, some = time.monotonic(), sample(torch.arange(len(self.data.validation)), ROUNDED)
+        batch = Inputs(self.data.validation, self.compute)[some]
+        ensemble, student = self.population(run.ensemble.nets), self.population([run.student])
+        found = [row for t in self.settings.distilled.temperatures for row in errors(ensemble, student, batch, t)]
+        record = self.record(run, self.settings_of(run), {"rows": found, "frames": len(some)}, [],
+                             time.monotonic() - start)  # fmt: skip
         self.kept.add(self.key(run), [record], {})
 
     @cached_property

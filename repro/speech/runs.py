@@ -60,4 +60,15 @@ class Words:
     seeds: int = field(default=1, compare=False)
 
 
-Run = Net | Ensemble | Words
+@dataclass(frozen=True)
+class Rounding:
+    """What a student of an ensemble loses where the soft targets are not held exactly; nothing is trained."""
+
+    role: str
+    ensemble: Ensemble
+    student: Net
+    seed: int = 0
+    seeds: int = field(default=1, compare=False)
+
+
+Run = Net | Ensemble | Words | Rounding
