@@ -16,7 +16,7 @@ from repro.core import metrics, store
 from repro.core.distill import arithmetic_mean
 from repro.core.executor import Job
 from repro.core.runner import Runner
-from repro.core.timing import clock
+from repro.core.timing import Steps
 from repro.data.images import ImageData, ImageSet
 from repro.data.sources import fewer, load
 from repro.errors import UserError
@@ -158,17 +158,15 @@ class VariantsRunner(Runner):
 
     def timed(self, run: Cost) -> dict[str, Any]:
         """Seconds of some steps of a method and of plain distillation, in turn; bytes that a step of each keeps."""
-        both = [self.training(net, None) for net in (run.net, run.plain)]
+        both = [Steps(self.training(net, None), self.settings.cost_steps) for net in (run.net, run.plain)]
         took: list[list[float]] = [[], []]
         for number in range(TIMINGS + 1):
-            for seconds, training in zip(took, both, strict=True):
-                start = clock(self.compute.device)
-                for _ in range(self.settings.cost_steps):
-                    training._train_step()
+            for seconds, side in zip(took, both, strict=True):
+                found = side()
                 if number:  # the first of each pays for memory and thread pools
-                    seconds.append(clock(self.compute.device) - start)
+                    seconds.append(found)
         ratios = [mine / theirs for mine, theirs in zip(*took, strict=True)]
-        memory = [step_bytes(training) for training in both]
+        memory = [step_bytes(side.training) for side in both]
         return {
             "time_over_plain": statistics.median(ratios), "time_low": min(ratios), "time_high": max(ratios),
             "step_seconds": statistics.median(took[0]) / self.settings.cost_steps,
