@@ -1,6 +1,5 @@
 """What the records say of acoustic models: frames right, overall and by speaker. Nothing here chooses anything."""
 
-import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +15,7 @@ from repro.speech.frames import Frames
 from repro.speech.prepare import Prepared
 from repro.speech.training import Inputs, blocks
 
+TINY = 1e-38  # what a probability of zero counts as where its logarithm is needed
 Blocks = Iterable[tuple[Int[Tensor, "block"], Float[Tensor, "models block states"]]]
 
 
@@ -101,11 +101,14 @@ def means_of(
 ) -> Float[Tensor, "wanted block states"]:
     """Log-probabilities of the arithmetic or geometric mean of the first few models, for each number and kind."""
     log_p = logits.log_softmax(-1)
-    summed = log_p.logcumsumexp(0)
-    return torch.stack([
-        log_p[:count].mean(0).log_softmax(-1) if kind == "geometric" else summed[count - 1] - math.log(count)
-        for count, kind in wanted
-    ])  # fmt: skip
+    summed, arithmetic = torch.zeros_like(log_p[0]), {}
+    for count, p in enumerate(log_p.exp(), 1):
+        summed += p
+        if (count, "arithmetic") in wanted:
+            arithmetic[count] = (summed / count).clamp_min(TINY).log()
+    return torch.stack(
+        [log_p[:count].mean(0).log_softmax(-1) if kind == "geometric" else arithmetic[count] for count, kind in wanted]
+    )
 
 
 def _merged(parts: dict[str, list[dict[str, Any]]]) -> list[dict[str, Any]]:
