@@ -142,6 +142,7 @@ def utterance(shown: dict[str, Any]) -> Figure:
             axes[1].text((start + frames / 2) / 100, row + 0.5, label, ha="center", va="center", fontsize=6)
     states = np.array(one["states"])
     axes[1].plot(np.arange(len(states)) / 100, 2 + states / max(1, states.max()), ",-", color=OURS, linewidth=0.6)
+    axes[1].set_xlim(0, one["frames"] / 100)
     axes[1].set_ylim(0, 3)
     axes[1].set_yticks([0.5, 1.5, 2.5], ["phones", "words", "state"])
     axes[1].set_xlabel("seconds")
