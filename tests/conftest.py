@@ -18,6 +18,7 @@ install_import_hook(
 
 from repro.core import compute, store  # noqa: E402
 from repro.core.progress import Watch  # noqa: E402
+from repro.core.runner import Runner  # noqa: E402
 from repro.data.images import ImageData, ImageSet  # noqa: E402
 from repro.data.mnist import LabelledSet, Mnist, load  # noqa: E402
 from repro.data.place import data_folder  # noqa: E402
@@ -72,17 +73,10 @@ def real_folder() -> Path:
 def runner_for(tmp_path: Path):
     """Makes a runner on the CPU in fp32 for given settings and data."""
 
-    def make(settings, data: Mnist, folder: str = "runs") -> MnistRunner:
-        about = {"experiment": "mnist", "profile": "test", "overrides": [], "config": "none", "commit": "none"}
-        chosen = compute.choose("cpu", "fp32")
+    def make(settings, data, folder: str = "runs", kind: type[Runner] = MnistRunner, **more) -> Runner:
+        about = {"experiment": "any", "profile": "test", "overrides": [], "config": "none", "commit": "none"}
         (tmp_path / folder).mkdir(exist_ok=True)
-        return MnistRunner(
-            settings=settings,
-            data=data,
-            kept=store.Store(tmp_path / folder),
-            compute=chosen,
-            watch=Watch("test"),
-            about=about,
-        )
+        kept, cpu = store.Store(tmp_path / folder), compute.choose("cpu", "fp32")
+        return kind(settings=settings, data=data, kept=kept, compute=cpu, watch=Watch("test"), about=about, **more)
 
     return make

@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+from functools import partial
 
 import pandas as pd
 import pytest
@@ -10,11 +11,10 @@ from conftest import CLASSES, stripes
 from scipy.stats import spearmanr
 
 from repro import config, paper
-from repro.core import compute, store
+from repro.core import compute
 from repro.core.conv import ConvNet, ImageTraining, count_conv_multiply_adds, count_conv_weights, shifted_views
 from repro.core.distill import hard_target_loss
 from repro.core.noise import Order
-from repro.core.progress import Watch
 from repro.core.recipe import Recipe
 from repro.data.images import ImageSet
 from repro.errors import UserError
@@ -35,20 +35,8 @@ def smoke() -> SpecialistsSettings:
 
 
 @pytest.fixture
-def runner_for(tmp_path):
-    def make(settings, data, folder="runs") -> SpecialistsRunner:
-        about = {"experiment": "specialists", "profile": "smoke", "overrides": [], "config": "none", "commit": "none"}
-        (tmp_path / folder).mkdir(exist_ok=True)
-        return SpecialistsRunner(
-            settings=settings,
-            data=data,
-            kept=store.Store(tmp_path / folder),
-            compute=CPU,
-            watch=Watch("t"),
-            about=about,
-        )
-
-    return make
+def runner_for(runner_for):
+    return partial(runner_for, kind=SpecialistsRunner)
 
 
 def test_weights_and_multiply_adds_are_counted_right():

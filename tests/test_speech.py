@@ -8,8 +8,6 @@ import pytest
 import torch
 
 from repro import config
-from repro.core import compute, store
-from repro.core.progress import Watch
 from repro.data.corpus import Corpus
 from repro.report import build, records, speech_claims
 from repro.speech import experiment, words
@@ -50,18 +48,13 @@ def smoke() -> SpeechSettings:
 
 
 @pytest.fixture
-def runner_for(tmp_path, prepared, monkeypatch):
+def runner_for(runner_for, prepared, monkeypatch):
     """Makes a runner; what a decoder would hear is the number of frames that the net has in the most common state."""
     monkeypatch.setattr(words, "decode", heard)
     monkeypatch.setattr(words, "decode_stock", lambda what, data, corpus, threads: counted(data, 2))
 
     def make(settings, data=prepared, folder="runs") -> SpeechRunner:
-        about = {"experiment": "speech", "profile": "smoke", "overrides": [], "config": "none", "commit": "none"}
-        (tmp_path / folder).mkdir(exist_ok=True)
-        return SpeechRunner(
-            settings=settings, corpus=Corpus("toy", (), (), {}, "toy"), data=data, kept=store.Store(tmp_path / folder),
-            compute=compute.choose("cpu", "fp32"), watch=Watch("t"), about=about,
-        )  # fmt: skip
+        return runner_for(settings, data, folder, SpeechRunner, corpus=Corpus("toy", (), (), {}, "toy"))
 
     return make
 

@@ -1,6 +1,7 @@
 """Variants: equal terms, features by name, no leaks, resume, and a tiny full run from data to table."""
 
 import json
+from functools import partial
 
 import pandas as pd
 import pytest
@@ -8,8 +9,7 @@ import torch
 from conftest import CLASSES, stripes
 
 from repro import config
-from repro.core import compute, store
-from repro.core.progress import Watch
+from repro.core import compute
 from repro.core.recipe import Recipe
 from repro.data.images import ImageSet
 from repro.errors import UserError
@@ -151,14 +151,8 @@ def smoke() -> VariantsSettings:
 
 
 @pytest.fixture
-def runner_for(tmp_path):
-    def make(settings, data, folder="runs") -> VariantsRunner:
-        about = {"experiment": "variants", "profile": "smoke", "overrides": [], "config": "none", "commit": "none"}
-        (tmp_path / folder).mkdir(exist_ok=True)
-        kept = store.Store(tmp_path / folder)
-        return VariantsRunner(settings=settings, data=data, kept=kept, compute=CPU, watch=Watch("t"), about=about)
-
-    return make
+def runner_for(runner_for):
+    return partial(runner_for, kind=VariantsRunner)
 
 
 def test_from_data_to_table(smoke, runner_for, stripy, tmp_path):

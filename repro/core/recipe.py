@@ -2,17 +2,20 @@
 
 import math
 from collections.abc import Iterable
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import nn
 
 from repro.config import Settings
 
 
 class Recipe(Settings):
-    """How a net is trained."""
+    """How a net is trained; a kind of nets that does without some of it names that in ``unused``."""
+
+    unused: ClassVar[tuple[str, ...]] = ()
+    nets: ClassVar[str] = "nets"
 
     epochs: float = Field(gt=0, le=10_000, description="passes over the transfer set")
     batch: int = Field(256, ge=1, le=65_536)
@@ -29,6 +32,13 @@ class Recipe(Settings):
         None, ge=1, description="stop when no member got better in so many snapshots; needs a validation set"
     )
     jitter: int = Field(0, ge=0, le=8, description="largest translation in pixels, each way")
+
+    @model_validator(mode="after")
+    def _used(self) -> "Recipe":
+        for name in self.unused:
+            if getattr(self, name):
+                raise ValueError(f"{name} should be left out for {self.nets}")
+        return self
 
     def rate(self, step: int, steps: int) -> float:
         """The learning rate of step 0 .. steps - 1."""

@@ -4,8 +4,10 @@ An experiment's own runner says what a run is made of and how it is trained; the
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any
+
+from pydantic import BaseModel
 
 from repro.core import store
 from repro.core.compute import Compute, machine
@@ -25,10 +27,35 @@ class Runner:
     executor: Executor = one_after_another
     finished_only: bool = False
     finished: dict[str, dict[str, Any]] = field(default_factory=dict)
+    _keys: dict[Any, str] = field(default_factory=dict)
 
     def key(self, run: Any) -> str:
         """The name of a run: a hash of its settings, what it learns from, the data and the code."""
+        if run not in self._keys:
+            where = [self.data_digest, self.compute.device.type, self.compute.precision]
+            self._keys[run] = store.key([self.settings_of(run), run.role, run.seed, self.made_of(run), where])
+        return self._keys[run]
+
+    def made_of(self, run: Any) -> list[Any]:
+        """What decides a run, and its record, besides its own settings and the data: the code, for one."""
         raise NotImplementedError
+
+    def settings_of(self, run: Any) -> dict[str, Any]:
+        """A run's settings as plain JSON, with other runs by their keys; without what says nothing of the run."""
+
+        def plain(value: Any) -> Any:
+            if isinstance(value, BaseModel):
+                return value.model_dump(mode="json")
+            if is_dataclass(value):
+                return self.key(value)
+            return [plain(one) for one in value] if isinstance(value, tuple) else value
+
+        named = [one.name for one in fields(run) if one.compare and one.name not in ("role", "seed")]
+        return {name: plain(getattr(run, name)) for name in named} | {"run": type(run).__name__}
+
+    def is_finished(self, run: Any) -> bool:
+        """Whether there is a record of it."""
+        return self.kept.record(self.key(run)) is not None
 
     def jobs(self, runs: list[Any]) -> list[Job]:
         """The work that makes these runs, none of which is finished."""
@@ -38,8 +65,7 @@ class Runner:
         """The work that is still to be done for ``runs``; none when only what is finished counts."""
         if self.finished_only:
             return []
-        missing = {self.key(run): run for run in runs}
-        return self.jobs([run for key, run in missing.items() if self.kept.record(key) is None])
+        return self.jobs([run for run in {self.key(run): run for run in runs}.values() if not self.is_finished(run)])
 
     def expect(self, runs: Iterable[Any]) -> None:
         """Tell the watch how much work ``runs`` are."""
@@ -55,8 +81,9 @@ class Runner:
         return records
 
     def asked(self, run: Any) -> dict[str, Any]:
-        """What asked for a run, which goes with it; when and on what it was trained stays as it was."""
-        return {name: self.about[name] for name in ("profile", "overrides", "config")}
+        """What asked for a run, and of how many of its kind; when and on what it was trained stays as it was."""
+        several = {"seeds": run.seeds} if hasattr(run, "seeds") else {}
+        return {name: self.about[name] for name in ("profile", "overrides", "config")} | several
 
     def tensors_of(self, run: Any) -> dict[str, Any]:
         """What a finished run kept; it is carried out again where that is damaged.
@@ -78,7 +105,6 @@ class Runner:
     def record(
         self,
         run: Any,
-        settings: dict[str, Any],
         metrics: dict[str, Any],
         curve: list[Any],
         seconds: float,
@@ -91,8 +117,8 @@ class Runner:
             together: how many runs shared the population that it was trained in.
         """
         return {
-            "key": self.key(run), "role": run.role, "seed": run.seed, "settings": settings, "metrics": metrics,
-            "curve": curve, "wall_seconds": round(seconds, 2), "trained_together": together,
+            "key": self.key(run), "role": run.role, "seed": run.seed, "settings": self.settings_of(run),
+            "metrics": metrics, "curve": curve, "wall_seconds": round(seconds, 2), "trained_together": together,
             **self.about, "machine": machine(self.compute), "data_digest": self.data_digest,
         }  # fmt: skip
 

@@ -3,7 +3,7 @@
 import math
 from collections import defaultdict
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -75,12 +75,14 @@ class MnistRunner(Runner):
         """The digest of the data that the runs are made on."""
         return self.data.digest
 
-    def key(self, run: Run) -> str:
-        """The name of a run: a hash of its settings, its teacher, the data and the code."""
-        facts = asdict(replace(run, teacher=None, recipe=None)) | {"recipe": run.recipe.model_dump()}
-        facts["teacher"] = self.key(run.teacher) if run.teacher else None
-        made_of = [MEASUREMENT, self.data.digest, self.settings.train_cases, self.compute.device.type]
-        return store.key([facts, made_of, store.code_version(NUMERICS), self.compute.precision])
+    def made_of(self, run: Run) -> list[Any]:
+        """The code, and how many training cases there are."""
+        return [MEASUREMENT, self.settings.train_cases, store.code_version(NUMERICS)]
+
+    def settings_of(self, run: Run) -> dict[str, Any]:
+        """As of every run; an infinite temperature, which JSON has not, as a string."""
+        found = super().settings_of(run)
+        return found | {"temperature": "inf" if math.isinf(run.temperature) else run.temperature}
 
     def jobs(self, runs: list[Run]) -> list[Job]:
         """Runs that can be trained together as one job each."""
@@ -164,7 +166,6 @@ class MnistRunner(Runner):
         records = [
             self.record(
                 run,
-                self._settings_of(run),
                 found,
                 [[e, errors[m], float(f"{loss[m]:.4g}")] for e, errors, loss in training.history],
                 training.seconds / len(runs),
@@ -210,13 +211,6 @@ class MnistRunner(Runner):
                 found["cases_of_classes"] = int(torch.isin(where.labels, torch.tensor(classes)).sum())
             measured.append(found)
         return measured
-
-    def _settings_of(self, run: Run) -> dict[str, Any]:
-        """The settings in a record, as plain JSON (an infinite temperature as a string)."""
-        plain = asdict(replace(run, recipe=None, teacher=None)) | {"recipe": run.recipe.model_dump()}
-        plain["teacher"] = self.key(run.teacher) if run.teacher else None
-        plain["temperature"] = "inf" if math.isinf(run.temperature) else run.temperature
-        return {name: value for name, value in plain.items() if name not in ("role", "seed")}
 
 
 def make_runner(data: Path | None) -> Callable[..., MnistRunner]:

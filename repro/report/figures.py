@@ -9,6 +9,7 @@ matplotlib.use("Agg")
 
 import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
+from matplotlib.ticker import FixedFormatter, FixedLocator, NullFormatter, NullLocator
 
 from repro.core.store import write
 
@@ -29,6 +30,16 @@ def level(axis, estimate, colour: str, label: str) -> None:
     axis.axhline(estimate.value, color=colour, label=label)
     if estimate.low is not None:
         axis.axhspan(estimate.low, estimate.high, color=colour, alpha=0.15, linewidth=0)
+
+
+def ticks(axis, values: list[float], form: str = "{:g}", minor: bool = False) -> None:
+    """Ticks at these values of ``axes.xaxis`` or ``axes.yaxis``, which may be logarithmic; ``minor`` leaves small ones
+    between them."""
+    axis.set_major_locator(FixedLocator(values))
+    axis.set_major_formatter(FixedFormatter([form.format(value) for value in values]))
+    if not minor:
+        axis.set_minor_locator(NullLocator())
+    axis.set_minor_formatter(NullFormatter())
 
 
 def save(figure: Figure, path: Path) -> None:

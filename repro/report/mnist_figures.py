@@ -6,12 +6,11 @@ import matplotlib.pyplot as plt
 import numpy as np
 import torch
 from matplotlib.figure import Figure
-from matplotlib.ticker import FixedFormatter, FixedLocator, NullFormatter, NullLocator
 
 from repro import paper
 from repro.core import distill, stats
 from repro.report import mnist_claims as claims
-from repro.report.figures import OURS, PAPER, SECOND, THIRD, level, points
+from repro.report.figures import OURS, PAPER, SECOND, THIRD, level, points, ticks
 from repro.report.records import Record
 from repro.report.section import select
 
@@ -57,11 +56,7 @@ def temperature_by_width(records: list[Record]) -> Figure:
             axis.axvspan(paper.WIDE_SIMILAR_ABOVE, max(temperatures) * 1.1, color=PAPER, alpha=0.1,
                          label="paper: all similar")  # fmt: skip
         axis.set_xscale("log")
-        ticks = [t for t in (1, 2, 4, 8, 20, 40, 100) if t <= max(temperatures)]
-        axis.xaxis.set_major_locator(FixedLocator(ticks))
-        axis.xaxis.set_major_formatter(FixedFormatter([str(tick) for tick in ticks]))
-        axis.xaxis.set_minor_locator(NullLocator())
-        axis.xaxis.set_minor_formatter(NullFormatter())
+        ticks(axis.xaxis, [t for t in (1, 2, 4, 8, 20, 40, 100) if t <= max(temperatures)])
         axis.set_title(f"{units} units in each layer", fontsize=10)
         axis.set_xlabel("temperature T")
         axis.legend(fontsize=7)
@@ -91,10 +86,7 @@ def bias_shift(records: list[Record]) -> Figure:
             axis.plot(tuned, found.at(found.tuned), "^", color=SECOND, label="chosen on test, as in the paper")
         axis.plot(*zip(*printed, strict=True), "*", color=PAPER, markersize=12, label="paper", linestyle="none")
         axis.set_yscale("log")
-        axis.yaxis.set_minor_formatter(NullFormatter())
-        ticks = [100, 200, 500, 1000, 2000, 5000]
-        axis.yaxis.set_major_locator(FixedLocator(ticks))
-        axis.yaxis.set_major_formatter(FixedFormatter([f"{tick:,}" for tick in ticks]))
+        ticks(axis.yaxis, [100, 200, 500, 1000, 2000, 5000], "{:,}", minor=True)
         axis.set_title(title, fontsize=10)
         axis.set_xlabel(label)
         axis.legend(fontsize=8)
@@ -128,13 +120,8 @@ def size_of_transfer_set(records: list[Record]) -> Figure:
         )
     axis.set_xscale("log")
     axis.set_yscale("log")
-    axis.xaxis.set_major_locator(FixedLocator([100 * share for share in shares]))
-    axis.xaxis.set_major_formatter(FixedFormatter([f"{100 * share:g}%" for share in shares]))
-    axis.xaxis.set_minor_locator(NullLocator())
-    ticks = [50, 100, 200, 500, 1000, 2000]
-    axis.yaxis.set_major_locator(FixedLocator(ticks))
-    axis.yaxis.set_major_formatter(FixedFormatter([str(tick) for tick in ticks]))
-    axis.yaxis.set_minor_formatter(NullFormatter())
+    ticks(axis.xaxis, [100 * share for share in shares], "{:g}%")
+    ticks(axis.yaxis, [50, 100, 200, 500, 1000, 2000], minor=True)
     axis.set_xlabel("share of the training split (50,000 cases)")
     axis.set_ylabel("test errors of 10,000")
     axis.set_title("The small net on less data: mean over seeds, 95% intervals", fontsize=10)
@@ -171,9 +158,6 @@ def training_curves(records: list[Record]) -> Figure:
         axis.set_xlabel("epoch")
         axis.set_ylabel(label)
         axis.legend(fontsize=8)
-    ticks = [50, 70, 100, 150, 200, 300, 500, 1000]
-    axes[0].yaxis.set_major_locator(FixedLocator(ticks))
-    axes[0].yaxis.set_major_formatter(FixedFormatter([str(tick) for tick in ticks]))
-    axes[0].yaxis.set_minor_formatter(NullFormatter())
+    ticks(axes[0].yaxis, [50, 70, 100, 150, 200, 300, 500, 1000], minor=True)
     figure.tight_layout()
     return figure

@@ -20,6 +20,11 @@ def path(folder: Path, experiment: str, setting: str, name: str = "records.jsonl
     return folder / "results" / experiment / setting / name
 
 
+def settings(folder: Path, experiment: str) -> list[str]:
+    """The settings that an experiment has records of."""
+    return sorted(file.parent.name for file in (folder / "results" / experiment).glob("*/records.jsonl"))
+
+
 def save(
     folder: Path, experiment: str, setting: str, records: list[Record], shown: dict[str, Any] | None = None
 ) -> None:

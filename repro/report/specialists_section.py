@@ -70,9 +70,7 @@ def headline(found: list[Record]) -> Table | str:
 
 def sections(folder: Path) -> list[Section]:
     """One for each data set that there are records of."""
-    base = folder / "results" / "specialists"
-    settings = sorted(path.parent.name for path in base.glob("*/records.jsonl"))
-    settings.sort(key=lambda name: name != "icons")
+    settings = sorted(records.settings(folder, "specialists"), key=lambda name: name != "icons")
     return [part for name in settings if (part := _section(folder, name)) is not None]
 
 

@@ -6,12 +6,11 @@ from typing import Any
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from repro import paper
 from repro.core import stats
 from repro.report import speech_claims as claims
-from repro.report.figures import OURS, PAPER, SECOND, level, points
+from repro.report.figures import OURS, PAPER, SECOND, level, points, ticks
 from repro.report.records import Record
 from repro.report.section import percent, select
 from repro.report.speech_tables import distilled_from
@@ -66,9 +65,7 @@ def temperature(records: Found) -> Figure:
     for axis in axes:
         axis.axvline(paper.BY_ID["speech.best_temperature"].paper, color=PAPER, linewidth=0.8, label="paper: best T")
         axis.set_xscale("log")
-        axis.xaxis.set_major_locator(FixedLocator(tried))
-        axis.xaxis.set_major_formatter(FuncFormatter(lambda t, _: f"{t:g}"))
-        axis.xaxis.set_minor_locator(NullLocator())
+        ticks(axis.xaxis, tried)
         axis.set_xlabel("temperature T")
         axis.legend(fontsize=7)
     figure.suptitle(
@@ -118,9 +115,7 @@ def share_of_data(records: Found) -> Figure:
         axis.plot(3, full.value - below, "*", color=PAPER, markeredgecolor=colour, markersize=10,
                   label=f"paper: {name} targets, as far below all data")  # fmt: skip
     axis.set_xscale("log")
-    axis.xaxis.set_major_locator(FixedLocator([100 * share for share in tried] + [100]))
-    axis.xaxis.set_major_formatter(FuncFormatter(lambda share, _: f"{share:g}"))
-    axis.xaxis.set_minor_locator(NullLocator())
+    ticks(axis.xaxis, [100 * share for share in tried] + [100])
     axis.set_xlabel("share of the training utterances, %")
     axis.set_ylabel("test frame accuracy, %")
     axis.legend(fontsize=7)

@@ -73,8 +73,7 @@ def headline(found: list[Record]) -> Table | str:
 
 def sections(folder: Path) -> list[Section]:
     """One for each corpus that there are records of."""
-    settings = sorted(path.parent.name for path in (folder / "results" / "speech").glob("*/records.jsonl"))
-    return [part for name in settings if (part := _section(folder, name)) is not None]
+    return [part for name in records.settings(folder, "speech") if (part := _section(folder, name)) is not None]
 
 
 def _section(folder: Path, setting: str) -> Section | None:

@@ -3,11 +3,10 @@
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from repro.core import stats
 from repro.report import variants_claims as claims
-from repro.report.figures import OURS, PAPER, SECOND, THIRD, points
+from repro.report.figures import OURS, PAPER, SECOND, THIRD, points, ticks
 from repro.report.records import Record
 from repro.report.section import select
 from repro.report.variants_tables import gap_rows
@@ -118,9 +117,7 @@ def temperature(records: Found) -> Figure:
             name = f"student {group}" if what == "shape" else f"hard weight {group:g}"
             points(axis, tried, relative, colour, f"{name} (best {best:.1f}%)")
         axis.set_xscale("log")
-        axis.xaxis.set_major_locator(FixedLocator(tried))
-        axis.xaxis.set_major_formatter(FuncFormatter(lambda t, _: f"{t:g}"))
-        axis.xaxis.set_minor_locator(NullLocator())
+        ticks(axis.xaxis, tried)
         axis.set_xlabel("temperature T")
         axis.set_ylabel("points of test accuracy below the line's best")
         axis.legend(fontsize=7)

@@ -34,8 +34,8 @@ def headline(found: list[Record]) -> Table | str:
 
 def sections(folder: Path) -> list[Section]:
     """One for each bench that there are records of."""
-    settings = sorted(path.parent.name for path in (folder / "results" / "variants").glob("*/records.jsonl"))
-    settings.sort(key=lambda name: ("mnist", "icons").index(name) if name in ("mnist", "icons") else 2)
+    order = ("mnist", "icons")
+    settings = sorted(records.settings(folder, "variants"), key=lambda name: (*order, name).index(name))
     return [part for name in settings if (part := _section(folder, name)) is not None]
 
 

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field, fields, is_dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,6 @@ from repro.core.conv import ConvNet, ImageTraining, Objective, count_conv_multip
 from repro.core.distill import arithmetic_mean, distillation_loss
 from repro.core.executor import Job
 from repro.core.noise import Order
-from repro.core.recipe import Recipe
 from repro.core.runner import Runner
 from repro.data.images import ImageData, ImageSet
 from repro.data.sources import fewer, load
@@ -40,7 +39,6 @@ class SpecialistsRunner(Runner):
 
     settings: SpecialistsSettings
     data: ImageData
-    _keys: dict[Run, str] = field(default_factory=dict)
     _subsets: dict[tuple, list[tuple[int, ...]]] = field(default_factory=dict)
     _counted: set[str] = field(default_factory=set)
     # The net last asked about whole parts of the data, and what it said: many ask the same in a row.
@@ -52,29 +50,9 @@ class SpecialistsRunner(Runner):
         """The digest of the data that the runs are made on."""
         return self.data.digest
 
-    def key(self, run: Run) -> str:
-        """The name of a run: a hash of its settings, what it learns from, the data and the code."""
-        if run not in self._keys:
-            made_of = [MEASUREMENT, self.data.digest, len(self.data.train), self.compute.device.type]
-            self._keys[run] = store.key(
-                [self.settings_of(run), run.role, run.seed, made_of, store.code_version(NUMERICS),
-                 self.compute.precision]
-            )  # fmt: skip
-        return self._keys[run]
-
-    def settings_of(self, run: Run) -> dict[str, Any]:
-        """A run's settings as plain JSON, with other runs by their keys."""
-
-        def plain(value: Any) -> Any:
-            if isinstance(value, Recipe):
-                return value.model_dump()
-            if is_dataclass(value):
-                return self.key(value)
-            return [plain(one) for one in value] if isinstance(value, tuple) else value
-
-        return {one.name: plain(getattr(run, one.name)) for one in fields(run) if one.name not in ("role", "seed")} | {
-            "run": type(run).__name__
-        }
+    def made_of(self, run: Run) -> list[Any]:
+        """The code, and how many training images there are."""
+        return [MEASUREMENT, len(self.data.train), store.code_version(NUMERICS)]
 
     def jobs(self, runs: list[Run]) -> list[Job]:
         """A job for each run."""
@@ -86,10 +64,6 @@ class SpecialistsRunner(Runner):
         self._counted |= {self.key(run) for run in new}
         self.watch.expect(-sum(self.flops(run) for run in new if self.is_finished(run)))
         return super().carry_out(runs)
-
-    def is_finished(self, run: Run) -> bool:
-        """Whether there is a record of it."""
-        return self.kept.record(self.key(run)) is not None
 
     def subsets(self, generalist: Net, method: str, count: int, size: int) -> list[tuple[int, ...]]:
         """Class subsets from the generalist's predictions on training images, labels unseen (section 5.3)."""
@@ -136,7 +110,7 @@ class SpecialistsRunner(Runner):
         else:
             found = measure.ensemble(run, lambda cases: self.log_probabilities(run, cases), self.data)
         seconds = earlier + time.monotonic() - start
-        self.kept.add(self.key(run), [self.record(run, self.settings_of(run), found, curve, seconds)], tensors)
+        self.kept.add(self.key(run), [self.record(run, found, curve, seconds)], tensors)
 
     def train(self, run: Net | Specialist, training: ImageTraining) -> None:
         """Train to the end; the history becomes the curve of (epoch, training loss)."""

@@ -16,12 +16,8 @@ Few = Annotated[int, Field(ge=1, le=10)]
 class ConvRecipe(Recipe):
     """A recipe for convolutional nets, which have neither dropout nor a bound on norms, and train to the end."""
 
-    @model_validator(mode="after")
-    def _known(self) -> "ConvRecipe":
-        for name in ("max_norm", "drop_input", "drop_hidden", "patience"):
-            if getattr(self, name):
-                raise ValueError(f"{name} should be left out for convolutional nets")
-        return self
+    unused = ("max_norm", "drop_input", "drop_hidden", "patience")
+    nets = "convolutional nets"
 
 
 class Generalist(Settings):

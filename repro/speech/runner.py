@@ -3,7 +3,7 @@
 import time
 from collections import defaultdict
 from collections.abc import Callable
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,6 @@ from repro.core.compute import cores
 from repro.core.executor import Job
 from repro.core.population import Population, count_weights, step_flops
 from repro.core.progress import Watch
-from repro.core.recipe import Recipe
 from repro.core.runner import Runner
 from repro.core.train import Member
 from repro.data.corpus import Corpus
@@ -61,40 +60,18 @@ class SpeechRunner(Runner):
         """The digest of the data that the runs are made on."""
         return self.data.digest
 
-    def key(self, run: Run) -> str:
-        """The name of a run: a hash of its settings, what it learns from, the data and the code."""
-        where, looked = (
-            [self.compute.device.type, self.compute.precision],
-            [self.settings.every, self.settings.curve_frames],
-        )
-        made_of = [MEASUREMENT, looked, self.data.digest, STATES, where, store.code_version(NUMERICS)]
-        return store.key([self.settings_of(run), run.role, run.seed, made_of])
+    def made_of(self, run: Run) -> list[Any]:
+        """The code, the states, and which frames a run is measured on."""
+        return [MEASUREMENT, self.settings.every, self.settings.curve_frames, STATES, store.code_version(NUMERICS)]
 
     def settings_of(self, run: Run) -> dict[str, Any]:
-        """A run's settings as plain JSON, with other runs by their keys."""
-
-        def plain(value: Any) -> Any:
-            if isinstance(value, Recipe):
-                return value.model_dump()
-            if is_dataclass(value):
-                return self.key(value)
-            return [plain(one) for one in value] if isinstance(value, tuple) else value
-
-        left = ("role", "seed", "seeds")
-        found = {one.name: plain(getattr(run, one.name)) for one in fields(run) if one.name not in left}
+        """As of every run; with the number of a student's teachers, and how words are decoded."""
+        found = super().settings_of(run)
         if isinstance(run, Net):
             found["teachers"] = len(run.teacher.nets) if run.teacher else 0
         if isinstance(run, Words):
             found["decoding"] = self.settings.words.model_dump(mode="json", exclude={"nets"})
-        return found | {"run": type(run).__name__}
-
-    def asked(self, run: Run) -> dict[str, Any]:
-        """As for every run; and how many of its kind there are."""
-        return super().asked(run) | {"seeds": run.seeds}
-
-    def is_finished(self, run: Run) -> bool:
-        """Whether there is a record of it."""
-        return self.kept.record(self.key(run)) is not None
+        return found
 
     def cases(self, share: float, draw: int) -> Int[Tensor, "frame"]:
         """The frames of a share of train's utterances, drawn from ``draw``."""
@@ -160,7 +137,7 @@ class SpeechRunner(Runner):
                 last["stopped_epoch"] = round(step * per_epoch, 3)
         seconds = (earlier + time.monotonic() - start) / len(nets)
         records = [
-            self.record(net, self.settings_of(net), about | {"train_frames": len(cases)},
+            self.record(net, about | {"train_frames": len(cases)},
                         [[epoch, *of_nets[m]] for epoch, of_nets in training.history], seconds, len(nets))
             for m, (net, about) in enumerate(zip(nets, found, strict=True))
         ]  # fmt: skip
@@ -184,7 +161,7 @@ class SpeechRunner(Runner):
         found = self.measure.ensembles(self.population(largest.nets), wanted)
         seconds = (time.monotonic() - start) / len(ensembles)
         for one, about in zip(ensembles, found, strict=True):
-            record = self.record(one, self.settings_of(one), about, [], seconds, len(ensembles))
+            record = self.record(one, about, [], seconds, len(ensembles))
             self.kept.add(self.key(one), [record], {})
 
     def decode(self, run: Words) -> None:
@@ -198,7 +175,7 @@ class SpeechRunner(Runner):
             prior = words.log_prior(self.data.train)
             make = lambda frames, some: words.scores(net, frames, some, prior, self.compute)  # noqa: E731
             found = words.decode(what, self.data, make, own.scales, own.most_active, cores())
-        record = self.record(run, self.settings_of(run), found, [], time.monotonic() - start)
+        record = self.record(run, found, [], time.monotonic() - start)
         self.kept.add(self.key(run), [record], {})
 
     def round(self, run: Rounding) -> None:
@@ -208,7 +185,7 @@ class SpeechRunner(Runner):
         batch = Inputs(self.data.validation, self.compute)[some]
         ensemble, student = self.population(run.ensemble.nets), self.population([run.student])
         found = [row for t in self.settings.distilled.temperatures for row in errors(ensemble, student, batch, t)]
-        record = self.record(run, self.settings_of(run), {"rows": found, "frames": len(some)}, [],
+        record = self.record(run, {"rows": found, "frames": len(some)}, [],
                              time.monotonic() - start)  # fmt: skip
         self.kept.add(self.key(run), [record], {})
 

@@ -17,12 +17,8 @@ Layers = Annotated[tuple[Annotated[int, Field(ge=1, le=20_000)], ...], Field(min
 class FrameRecipe(Recipe):
     """A recipe for acoustic models, which have no dropout, and whose windows are not shifted."""
 
-    @model_validator(mode="after")
-    def _known(self) -> "FrameRecipe":
-        for name in ("drop_input", "drop_hidden", "jitter"):
-            if getattr(self, name):
-                raise ValueError(f"{name} should be left out for acoustic models")
-        return self
+    unused = ("drop_input", "drop_hidden", "jitter")
+    nets = "acoustic models"
 
 
 class Data(Settings):

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from repro.config import Settings
-from repro.core.conv import ConvNet, count_conv_weights
+from repro.core.conv import ConvNet, count_conv_multiply_adds, count_conv_weights
 from repro.core.noise import Noise, generator
 from repro.core.population import count_weights
 from repro.data.images import ImageData
@@ -110,3 +110,11 @@ def count(shape: Shape, data: ImageData) -> int:
     if shape.kind == "convolutional":
         return count_conv_weights(channels, shape.width, len(data.classes))
     return count_weights([channels * side[0] * side[1], *shape.hidden, len(data.classes)])
+
+
+def multiply_adds(shape: Shape, data: ImageData) -> int:
+    """Multiply-adds of the net for one image, biases of a fully connected one included."""
+    channels, side, _ = data.train.images.shape[1:]
+    if shape.kind == "convolutional":
+        return count_conv_multiply_adds(channels, shape.width, len(data.classes), side)
+    return count(shape, data)

@@ -4,12 +4,11 @@ import json
 import statistics
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field, fields, is_dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from pydantic import BaseModel
 from torch import Tensor
 
 from repro.core import metrics, store
@@ -39,58 +38,40 @@ class VariantsRunner(Runner):
 
     settings: VariantsSettings
     data: ImageData
-    _keys: dict[Run, str] = field(default_factory=dict)
 
     @property
     def data_digest(self) -> str:
         """The digest of the data that the runs are made on."""
         return self.data.digest
 
-    def key(self, run: Run) -> str:
-        """The name of a run: a hash of its settings, what it learns from, the data and the code."""
-        if run not in self._keys:
-            where = [self.data.digest, len(self.data.train), self.compute.device.type, self.compute.precision]
-            code = NUMERICS + ((f"variants/methods/{run.method}.py",) if isinstance(run, Net) else ())
-            made_of = [MEASUREMENT, self.settings.cost_steps if isinstance(run, Cost) else None, where]
-            self._keys[run] = store.key([self.settings_of(run), run.role, run.seed, made_of, store.code_version(code)])
-        return self._keys[run]
+    def made_of(self, run: Run) -> list[Any]:
+        """The code, with the method's own; how many training images there are; how long a cost is timed."""
+        code = NUMERICS + ((f"variants/methods/{run.method}.py",) if isinstance(run, Net) else ())
+        timed = self.settings.cost_steps if isinstance(run, Cost) else None
+        return [MEASUREMENT, len(self.data.train), timed, store.code_version(code)]
 
     def settings_of(self, run: Run) -> dict[str, Any]:
-        """A run's settings as plain JSON, with other runs by their keys."""
-
-        def plain(value: Any) -> Any:
-            if isinstance(value, BaseModel):
-                return value.model_dump(mode="json")
-            if is_dataclass(value):
-                return self.key(value)
-            return [plain(one) for one in value] if isinstance(value, tuple) else value
-
-        left = ("role", "seed", "seeds", "options")
-        found = {one.name: plain(getattr(run, one.name)) for one in fields(run) if one.name not in left}
+        """As of every run; a method's options in full, shapes by their names."""
+        found = super().settings_of(run)
         if isinstance(run, Net):
             found["options"] = methods.find(run.method).Options(**json.loads(run.options)).model_dump(mode="json")
             found["shape"] = str(run.shape)
             if run.teacher is not None:
                 found |= {"teacher_shape": str(run.teacher.shape), "teacher_epochs": run.teacher.recipe.epochs}
-        return found | {"run": type(run).__name__}
-
-    def asked(self, run: Run) -> dict[str, Any]:
-        """As for every run; and how many of its kind there are."""
-        return super().asked(run) | {"seeds": run.seeds}
+        return found
 
     def jobs(self, runs: list[Run]) -> list[Job]:
         """A job for each run, a teacher's before its students'."""
         return [Job(run.role, self.make, (run,), self.flops(run), memory_bytes=3 << 30) for run in runs]
 
     def flops(self, run: Run) -> float:
-        """The arithmetic of training, roughly: six times the weights for each image, and for a convolutional net as
-        many times more as its maps have places on average."""
+        """The arithmetic of training: forward and twice as much backward, and the teacher's forward."""
         if not isinstance(run, Net):
             return 1.0
-        each = 6.0 * nets.count(run.shape, self.data) * (40 if run.shape.width else 1)
-        taught = 0.0 if run.teacher is None else nets.count(run.teacher.shape, self.data) * 2.0
-        taught *= 40 if run.teacher is not None and run.teacher.shape.width else 1
-        return (each + taught) * run.recipe.batch * run.recipe.steps(len(self.data.train))
+        each = 6.0 * nets.multiply_adds(run.shape, self.data)
+        if run.teacher is not None:
+            each += 2.0 * nets.multiply_adds(run.teacher.shape, self.data)
+        return each * run.recipe.batch * run.recipe.steps(len(self.data.train))
 
     def make(self, run: Run) -> None:
         """Train, average or time, measure, and keep the record."""
@@ -108,7 +89,7 @@ class VariantsRunner(Runner):
         else:
             found = self.timed(run)
         seconds = earlier + time.monotonic() - start
-        self.kept.add(self.key(run), [self.record(run, self.settings_of(run), found, curve, seconds)], tensors)
+        self.kept.add(self.key(run), [self.record(run, found, curve, seconds)], tensors)
 
     def training(self, run: Net, checkpoint: Path | None) -> VariantTraining:
         """A student at its start or at its checkpoint."""
