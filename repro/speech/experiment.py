@@ -104,7 +104,7 @@ def decodings(settings: SpeechSettings, temperature: float) -> list[Words]:
 
 def few_data(settings: SpeechSettings, temperature: float) -> list[Net]:
     """Section 6, Table 5: on shares of the utterances, hard targets beside soft ones."""
-    return [net for part in settings.subsets.parts for seed in range(settings.subsets.seeds)
+    return [net for part in settings.subsets.parts for seed in range(part.seeds)
             for net in subset_nets(settings, part, temperature, seed)]  # fmt: skip
 
 
@@ -116,7 +116,7 @@ def subset_nets(settings: SpeechSettings, part: Part, temperature: float, seed: 
     """
     own = settings.subsets
     shared = {"share": part.share, "draw": 1 + seed, "early_stopping": True, "looks": own.looks,
-              "seeds": own.seeds}  # fmt: skip
+              "seeds": part.seeds}  # fmt: skip
     first = settings.ensemble + seed
     hard = Net("few data, hard targets", settings.hidden, part.recipe, first, **shared)
     soft = student(

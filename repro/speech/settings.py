@@ -56,13 +56,13 @@ class Part(Settings):
     """A share of the transcribed utterances, and how nets are trained on it, by hard targets and by soft ones."""
 
     share: Share
+    seeds: int = Field(ge=1, le=100, description="each has utterances of its own")
     recipe: FrameRecipe
 
 
 class Subsets(Settings):
     """Section 6: few data."""
 
-    seeds: int = Field(ge=1, le=100, description="each has utterances of its own")
     hard_weight: float = Field(0.0, ge=0, le=1)
     looks: int = Field(10, ge=1, le=1000, description="how often a run is looked at, on its way")
     parts: tuple[Part, ...]
