@@ -1,7 +1,10 @@
 """Variants: equal terms, features by name, no leaks, resume, and a tiny full run from data to table."""
 
 import json
+from dataclasses import replace
 from functools import partial
+from pathlib import Path
+from typing import get_args
 
 import pandas as pd
 import pytest
@@ -13,12 +16,13 @@ from repro.core import compute
 from repro.core.recipe import Recipe
 from repro.data.images import ImageSet
 from repro.errors import UserError
-from repro.report import build, records, variants_claims
+from repro.report import build, records, variants_claims, variants_tables
 from repro.variants import experiment, methods, nets
 from repro.variants.nets import Shape
-from repro.variants.runner import VariantsRunner, step_bytes
-from repro.variants.settings import VariantsSettings
-from repro.variants.training import VariantTraining
+from repro.variants.runner import Diverged, VariantsRunner, spread_steps, step_bytes
+from repro.variants.runs import teacher
+from repro.variants.settings import MethodPlan, VariantsSettings
+from repro.variants.training import VariantTraining, View
 
 CPU = compute.choose("cpu", "fp32")
 WIDE, NARROW = (Shape(kind="convolutional", width=width) for width in (4, 2))
@@ -97,8 +101,9 @@ def test_fully_connected_nets_go_through_the_same_methods(stripy):
 
 
 def test_views_of_the_teacher(stripy):
-    for view in ("same", "different", "fixed"):
-        one = training(stripy, view=view)
+    mirrored = replace(stripy, mirrored=True)
+    for view in get_args(View):
+        one = training(mirrored, view=view)
         seen = []
         hook = one.teacher_net.register_forward_pre_hook(lambda _, inputs, seen=seen: seen.append(inputs[0].clone()))
         one.losses(2)
@@ -108,9 +113,27 @@ def test_views_of_the_teacher(stripy):
             assert torch.equal(seen[0], mine)
         if view == "different":
             assert not torch.equal(seen[0], mine) and seen[0].shape == mine.shape
-        if view == "fixed":
+        if view in ("fixed", "still"):
             assert not seen
             torch.testing.assert_close(fixed, one.teacher_net.logits(stripy.train.images[one.picked(2)])[0])
+        assert torch.equal(mine, stripy.train.images[one.picked(2)]) == (view == "still")
+
+
+def test_what_the_teacher_says_of_images_that_never_change_is_worked_out_once(stripy):
+    still = RECIPE.model_copy(update={"jitter": 0})
+    kept, asked = training(stripy, recipe=still), training(stripy, "feature_maps", recipe=still)
+    assert kept.teacher.shape == (800, CLASSES) and asked.teacher is None
+    torch.testing.assert_close(kept.teacher, kept.teacher_net.logits(stripy.train.images)[0])
+    assert training(replace(stripy, mirrored=True), recipe=still).teacher is None
+
+
+def test_gradient_attention_is_felt(stripy):
+    """Pixels come as bytes; gradients by them would be next to nothing beside the soft targets'."""
+    taught = nets.make(Shape(kind="fully connected", hidden=(20, 15)), stripy, 1)
+    options = {"kind": "gradient", "weight": 1.0}
+    with_it = training(stripy, "attention", DEEP, options=options, teacher=taught).losses(0)
+    without = training(stripy, "soft_targets", DEEP, options={"temperature": 4.0}, teacher=taught).losses(0)
+    assert (with_it - without).item() > 0.05 * without.item()
 
 
 class Killed(Exception):
@@ -137,6 +160,15 @@ def test_a_killed_training_ends_bit_identical(stripy, tmp_path, monkeypatch, nam
         whole(tmp_path / "a", stop=8)
     (resumed_at, resumed), (_, uninterrupted) = whole(tmp_path / "a"), whole(tmp_path / "b")
     assert resumed_at == 6 and all(torch.equal(resumed[key], uninterrupted[key]) for key in resumed)
+
+
+def test_time_and_memory_are_of_all_stages(stripy):
+    one, steps = training(stripy, "hints"), []
+    one.losses = lambda step, losses=one.losses: steps.append(step) or losses(step)
+    assert spread_steps(one, 4) > 0
+    assert steps == [0, one.whole // 4, 2 * one.whole // 4, 3 * one.whole // 4]
+    late = training(stripy, "hints", options={"pairs": [("stages.1", "stages.1")], "first": 0.0})
+    assert step_bytes(one) >= step_bytes(late)
 
 
 def test_memory_counts_what_a_method_keeps(stripy):
@@ -172,30 +204,85 @@ def test_from_data_to_table(smoke, runner_for, stripy, tmp_path):
     assert set(table["method"]) == named | chained and set(table["seeds"]) == {smoke.seeds}
     own = table.set_index("method").loc["soft targets"]
     assert own["diff_from_kd"] == 0 and table["source"].notna().all()
-    assert table.set_index("method").loc[sorted(named), "time_over_kd"].gt(0).all()
+    assert table["time_over_kd"].gt(0).all() and table["memory_over_kd"].gt(0).all()
+    assert pd.read_csv(tmp_path / "results/variants/all/benches.csv")["method"].tolist() == table["method"].tolist()
+    tried = [one["metrics"] for one in found if one["role"].startswith("candidate: ")]
+    assert tried and not any("test" in name for one in tried for name in one)
+    alike = [one for one in found if one["role"] in ("no distillation", "gap, no teacher")]
+    assert len({one["key"] for one in alike}) < len(alike)  # the same net under two names is trained once
     names = {"methods", "cost", "fidelity", "gap", "temperature", "view"}
     assert {path.stem for path in (tmp_path / "figures/variants/stripy").glob("*.png")} == names
+
+
+def test_what_is_finished_is_not_trained_again_and_is_all_that_is_told(smoke, runner_for, stripy, tmp_path):
+    runner = runner_for(smoke, stripy)
+    experiment.run(smoke, runner, lambda _: None)
+    found = list(runner.finished.values())
     again = runner_for(smoke, stripy)
     again.train = None  # nothing is left to train
     experiment.run(smoke, again, lambda _: None)
     assert {r["key"] for r in again.finished.values()} == {r["key"] for r in found}
+    lost = next(one for one in found if one["role"] == "adversarial")
+    (tmp_path / "runs" / f"{lost['key']}.json").unlink()
+    partly = runner_for(smoke, stripy)
+    partly.finished_only, partly.train = True, None
+    experiment.run(smoke, partly, lambda _: None)
+    finished = records.complete(list(partly.finished.values()))
+    assert {one["role"] for one in found} - {one["role"] for one in finished} == {"adversarial"}
+    records.save(tmp_path / "partly", "variants", "stripy", finished)
+    build.report(tmp_path / "partly")
+    assert "adversarial" not in set(pd.read_csv(tmp_path / "partly/results/variants/stripy/methods.csv")["method"])
+
+
+def test_a_candidate_that_diverges_is_not_chosen_and_ends_nothing(smoke, runner_for, stripy, monkeypatch):
+    runner, plan = runner_for(smoke, stripy), next(one for one in smoke.methods if one.method == "label_smoothing")
+    train = runner.train
+
+    def diverge(run, training):
+        if json.loads(run.options)["smoothing"] != plan.candidates[-1]["smoothing"]:
+            raise Diverged("the loss is not finite")
+        train(run, training)
+
+    runner.train = diverge
+    assert json.loads(experiment.choose(smoke, runner, plan, None)) == plan.candidates[-1]
+    with pytest.raises(UserError, match="not finite"):
+        runner.carry_out(experiment.students(smoke, plan, experiment.plain(plan.candidates[0])))
+    runner.train = lambda run, training: diverge(replace(run, options='{"smoothing": 9}'), training)
+    other = plan.model_copy(update={"candidates": ({"smoothing": 0.3}, {"smoothing": 0.4})})
+    with pytest.raises(UserError, match="every candidate diverged"):
+        experiment.choose(smoke, runner, other, None)
+
+
+def test_what_a_method_shares_with_plain_distillation_is_what_was_chosen_there(smoke):
+    soft = experiment.plain({"temperature": 7.0, "hard_weight": 0.2})
+    by_name = {plan.method: [json.loads(one) for one in experiment.tried(plan, soft)] for plan in smoke.methods}
+    for method in ("hints", "feature_maps", "attention", "adversarial"):
+        assert {(one["temperature"], one["hard_weight"]) for one in by_name[method]} == {(7.0, 0.2)}
+    assert {one["temperature"] for one in by_name["decoupled"]} == {7.0}
+    assert all("temperature" not in one for one in by_name["standardised"])
+    assert {one["temperature"] for one in by_name["soft_targets"]} != {7.0}
 
 
 def test_the_test_images_change_nothing_but_what_is_said_of_them(smoke, runner_for, stripy):
     small = smoke.model_copy(update={"methods": smoke.methods[:3]})
-    chosen = []
+    chosen, kept = [], []
     for folder, labels in (("a", stripy.test.labels), ("b", (stripy.test.labels + 1) % CLASSES)):
         data = type(stripy)(**vars(stripy) | {"test": ImageSet(stripes(300, 9).images, labels)})
         runner = runner_for(small, data, folder)
-        runner.carry_out([experiment.teacher(small)])
-        chosen.append([experiment.choose(small, runner, plan) for plan in small.methods])
+        runner.carry_out([teacher(small)])
+        chosen.append([experiment.choose(small, runner, plan, None) for plan in small.methods])
+        students = [net for plan in small.methods for net in experiment.candidates(small, plan, None)]
+        kept.append([runner.tensors_of(net) for net in students])
+    for one, other in zip(*kept, strict=True):
+        torch.testing.assert_close(one, other, rtol=0, atol=0)
     assert chosen[0] == chosen[1] and json.loads(chosen[0][2])["temperature"] in (2.0, 4.0, 8.0)
 
 
 def test_a_row_is_compared_with_plain_distillation_seed_by_seed():
     def record(role, method, seed, errors):
         metrics = {"test_errors": errors, "test_cases": 100}
-        return {"role": role, "seed": seed, "settings": {"method": method}, "metrics": metrics}
+        settings = {"method": method}
+        return {"role": role, "seed": seed, "settings": settings, "metrics": metrics, "baseline": "soft targets"}
 
     found = [record("soft targets", "soft_targets", seed, 20 + 10 * seed) for seed in (0, 1)]
     found += [record("hints", "hints", seed, 18 + 10 * seed) for seed in (0, 1)]
@@ -211,7 +298,6 @@ def test_a_row_is_compared_with_plain_distillation_seed_by_seed():
 def test_every_profile_has_every_method_on_equal_terms(profile):
     own = config.load(VariantsSettings, config.profile_path("variants", profile))
     assert {plan.method for plan in own.methods} == set(methods.names())
-    assert len({len(plan.candidates) for plan in own.methods if plan.method != "none"}) == 1
     if profile in ("mnist", "icons", "cifar100"):
         assert own.seeds >= (5 if profile == "mnist" else 3) and own.chains.generations == 3
         assert sorted(len(way) for way in own.chains.assistants) == [1, 2]
@@ -225,12 +311,40 @@ def test_every_profile_has_every_method_on_equal_terms(profile):
         ('methods=[{name="x", method="none"}]', "soft_targets should be among them"),
         ('methods=[{name="x", method="soft_targets"}, {name="x", method="none"}]', "same name"),
         ('student.shape={kind="convolutional"}', "width for a convolutional"),
+        ('methods=[{name="temperature-free", method="soft_targets"}]', "no row may begin with"),
+        ("student.recipe.max_norm=2", "recipe.max_norm should be left out for convolutional"),
+        ("student.recipe.patience=2", "recipe.patience should be left out"),
         ("seeds=0", "seeds"),
     ],
 )
 def test_bad_settings_are_named(change, said):
     with pytest.raises(UserError, match=said):
         config.load(VariantsSettings, config.profile_path("variants", "smoke_icons"), [change])
+
+
+def test_the_method_of_the_readme_goes_through_and_its_choice_is_told(smoke, runner_for, stripy, monkeypatch, tmp_path):
+    text = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+    (tmp_path / "mine.py").write_text(text.split("methods/mine.py`:\n\n```python\n")[1].split("```")[0])
+    monkeypatch.setattr(methods, "__path__", [*methods.__path__, str(tmp_path)])
+    pairs = [[["stages.2", "stages.2"]], [["stages.1", "stages.1"]]]
+    plan = MethodPlan(name="mine", method="mine", candidates=[{"pairs": one} for one in pairs])
+    runner = runner_for(smoke.model_copy(update={"methods": (smoke.methods[2], plan)}), stripy)
+    runner.check()
+    monkeypatch.setattr("repro.variants.runner.store.code_version", lambda modules: "-")
+    runner.carry_out([teacher(smoke)])
+    chosen = experiment.choose(smoke, runner, plan, None)
+    runner.carry_out(experiment.students(smoke, plan, chosen))
+    assert variants_tables.chosen(list(runner.finished.values()), "mine").startswith('pairs [["stages.')
+
+
+def test_a_module_that_is_not_there_is_named_before_anything_is_trained(smoke, runner_for, stripy):
+    wrong = smoke.methods[-1].model_copy(
+        update={"name": "x", "method": "hints", "candidates": ({"pairs": [("a", "b")]},)}
+    )
+    runner = runner_for(smoke.model_copy(update={"methods": (*smoke.methods, wrong)}), stripy)
+    runner.train = None
+    with pytest.raises(UserError, match="a is no module of this net"):
+        experiment.run(runner.settings, runner, lambda _: None)
 
 
 def test_a_module_that_is_not_there_is_named_with_those_that_are(stripy):

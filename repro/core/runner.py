@@ -26,14 +26,15 @@ class Runner:
     about: dict[str, Any]
     executor: Executor = one_after_another
     finished_only: bool = False
-    finished: dict[str, dict[str, Any]] = field(default_factory=dict)
+    # By role and key: what is asked for twice, under two names, is trained once.
+    finished: dict[tuple[str, str], dict[str, Any]] = field(default_factory=dict)
     _keys: dict[Any, str] = field(default_factory=dict)
 
     def key(self, run: Any) -> str:
-        """The name of a run: a hash of its settings, what it learns from, the data and the code."""
+        """The name of a run: a hash of its settings, what it learns from, the data and the code; not of its role."""
         if run not in self._keys:
             where = [self.data_digest, self.compute.device.type, self.compute.precision]
-            self._keys[run] = store.key([self.settings_of(run), run.role, run.seed, self.made_of(run), where])
+            self._keys[run] = store.key([self.settings_of(run), run.seed, self.made_of(run), where])
         return self._keys[run]
 
     def made_of(self, run: Any) -> list[Any]:
@@ -77,13 +78,13 @@ class Runner:
             pass
         found = [(run, self.kept.record(self.key(run))) for run in runs]
         records = [record | self.asked(run) for run, record in found if record is not None]
-        self.finished |= {record["key"]: record for record in records}
+        self.finished |= {(record["role"], record["key"]): record for record in records}
         return records
 
     def asked(self, run: Any) -> dict[str, Any]:
-        """What asked for a run, and of how many of its kind; when and on what it was trained stays as it was."""
+        """What asked for a run, as what, and for how many; when and on what it was trained stays as it was."""
         several = {"seeds": run.seeds} if hasattr(run, "seeds") else {}
-        return {name: self.about[name] for name in ("profile", "overrides", "config")} | several
+        return {name: self.about[name] for name in ("profile", "overrides", "config")} | {"role": run.role} | several
 
     def tensors_of(self, run: Any) -> dict[str, Any]:
         """What a finished run kept; it is carried out again where that is damaged.

@@ -37,6 +37,15 @@ def paired_difference(first: Sequence[float], second: Sequence[float]) -> Estima
     return mean_interval(np.asarray(first, dtype=float) - np.asarray(second, dtype=float))
 
 
+def p_of_zero(mean: Estimate) -> float:
+    """Student's two-sided p value that the mean with this interval is zero (see ``mean_interval``)."""
+    half, freedom = (mean.high - mean.low) / 2, mean.count - 1
+    if half == 0:
+        return float(mean.value == 0)
+    error = half / stats.t.ppf(0.5 + LEVEL / 2, freedom)
+    return float(2 * stats.t.sf(abs(mean.value) / error, freedom))
+
+
 def ratio_interval(numerator: Sequence[float], denominator: Sequence[float]) -> Estimate:
     """The ratio of two means paired by seed, with Fieller's interval.
 

@@ -12,7 +12,7 @@ NEEDED = ("experiment", "role", "seed", "settings", "metrics", "curve", "wall_se
           "profile", "overrides", "config")  # fmt: skip
 
 # Settings that name other runs, or were derived from them: they differ from seed to seed.
-OF_A_SEED = ("teacher", "start", "generalist", "subset", "specialists", "nets", "system", "draw")
+OF_A_SEED = ("teacher", "start", "generalist", "subset", "specialists", "nets", "system", "draw", "order")
 
 
 def path(folder: Path, experiment: str, setting: str, name: str = "records.jsonl") -> Path:

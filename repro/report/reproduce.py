@@ -35,15 +35,17 @@ def page(claims: pd.DataFrame, sections: list[Section]) -> str:
 def _section(section: Section) -> list[str]:
     """Tables, figures, cost and remarks of one experiment at one setting."""
     place, found = f"{section.experiment}/{section.setting}", section.records
-    seeds = len({record["seed"] for record in found})
-    parts = [f"## {section.title}", f"{len(found)} runs, {seeds} {'seed' if seeds == 1 else 'seeds'}."]
+    seeds, parts = len({record["seed"] for record in found}), [f"## {section.title}"]
+    if found:
+        parts.append(f"{len(found)} runs, {seeds} {'seed' if seeds == 1 else 'seeds'}.")
     for name, (title, table) in section.tables.items():
         if not table.empty:
             parts += [f"### {title}", markdown(table), f"`results/{place}/{name}.csv`"]
     if section.figures:
         parts.append("### Figures")
     parts += [f"![{text}](figures/{place}/{name}.png)\n\n{text}" for name, (text, _) in section.figures.items()]
-    parts += ["### Cost", markdown(cost(found))]
+    if found:
+        parts += ["### Cost", markdown(cost(found))]
     for heading, text in section.remarks.items():
         parts += [f"### {heading}", text]
     return parts
@@ -56,7 +58,8 @@ def cost(found: list[Record]) -> pd.DataFrame:
         of_role = [record for record in found if record["role"] == role]
         seconds = sum(record["wall_seconds"] for record in of_role)
         rows.append(_cost_row(role, of_role, seconds))
-    rows.append(_cost_row("all", found, sum(record["wall_seconds"] for record in found)))
+    once = list({record["key"]: record for record in found}.values())  # one may serve as two kinds
+    rows.append(_cost_row("all", once, sum(record["wall_seconds"] for record in once)))
     return pd.DataFrame(rows)
 
 

@@ -21,7 +21,7 @@ def table(title: str, content: pd.DataFrame) -> Table:
 def closing(folder: Path, experiment: str, setting: str) -> Group:
     """What the experiment's command ends with."""
     claims = pd.read_csv(folder / "results" / "claims.csv", keep_default_na=False, dtype=str)
-    claims = claims[claims["setting"] == setting]
+    claims = claims[(claims["setting"] == setting) & claims["claim"].str.startswith(f"{experiment}.")]
     short = claims[["claim", "paper"]].copy()
     claims = claims.assign(**{name: [f"{float(v):.4g}" if v else "" for v in claims[name]]
                               for name in ("ours", "ci_low", "ci_high")})  # fmt: skip

@@ -27,7 +27,8 @@ class Section:
     """What the records of one experiment at one setting come to.
 
     ``tables`` are (title, table) by file name, ``figures`` (caption, how to draw it) by file name;
-    ``remarks`` are headings and Markdown that stand below.
+    ``remarks`` are headings and Markdown that stand below. A section that brings others together has no records of its
+    own.
     """
 
     experiment: str

@@ -2,29 +2,28 @@
 the paper's; paper.py lists the figures of the methods' own papers."""
 
 import numpy as np
+from statsmodels.stats.multitest import multipletests
 
 from repro.core import stats
 from repro.core.stats import Estimate
 from repro.report.records import Record
 from repro.report.section import select
+from repro.variants.settings import RESERVED
 
 Found = list[Record]
-# Roles that are no rows of the methods' table.
-STUDIES = ("teacher", "assistant", "gap", "temperature", "view", "candidate", "cost")
+CHAINS = ("born again", "by way of")
 
 
 def rows(records: Found) -> list[str]:
-    """The methods there are students of: plain distillation's peers first, as the profile has them."""
-    roles = dict.fromkeys(record["role"] for record in records)
-    found = [role for role in roles if not role.startswith(STUDIES)]
-    return sorted(found, key=lambda role: (role.startswith(("by way", "born again")), role != plain(records), role))
+    """The rows of the methods' table: plain distillation first, then its peers, then what chains several nets."""
+    studies = tuple(name for name in RESERVED if name not in CHAINS)
+    found = {record["role"] for record in records if not record["role"].startswith(studies)}
+    return sorted(found, key=lambda role: (role.startswith(CHAINS), role != plain(records), role))
 
 
 def plain(records: Found) -> str:
-    """The row of plain distillation, which the others are compared with."""
-    apart = (*STUDIES, "by way", "born again")
-    taught = [record["role"] for record in records if record["settings"].get("method") == "soft_targets"]
-    return next((role for role in taught if not role.startswith(apart)), "")
+    """The row of plain distillation, which the others are compared with; empty where it has no students yet."""
+    return next((record["role"] for record in records if record["role"] == record["baseline"]), "")
 
 
 def accuracy(found: Found, part: str = "test") -> list[float]:
@@ -46,9 +45,18 @@ def cost(records: Found, role: str) -> Record | None:
 
 
 def agreement(found: Found) -> Estimate | None:
-    """Percent of test images on which student and teacher agree."""
-    said = [100 * record["metrics"]["test_agreement"] for record in found if "test_agreement" in record["metrics"]]
+    """Percent of test images of which a net names the same class as the bench's teacher."""
+    name = "test_agreement_bench"
+    said = [100 * record["metrics"][name] for record in found if name in record["metrics"]]
     return stats.mean_interval(said) if said else None
+
+
+def clear(aheads: list[Estimate]) -> list[bool]:
+    """Which of several differences are clear of zero, all of them looked at together (Holm 1979)."""
+    judged = [one.low is not None for one in aheads]
+    p_values = [stats.p_of_zero(one) for one, is_judged in zip(aheads, judged, strict=True) if is_judged]
+    found = iter(multipletests(p_values, method="holm")[0] if p_values else ())
+    return [bool(next(found)) if is_judged else False for is_judged in judged]
 
 
 def teacher(records: Found) -> Record | None:

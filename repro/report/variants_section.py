@@ -12,13 +12,21 @@ from repro.report.section import Section, select
 TERMS = """\
 - **The same for all rows of a bench**: student, order of cases, shifts, number of steps, optimiser and rate; the loss
   alone differs. A method's own settings were chosen on validation images, from as many candidates for each, with a seed
-  that no row has. Rows say what was chosen.
+  that no row has. Rows say what was chosen. Plain distillation's temperature and weight are chosen first, and are those
+  of every method that adds a term to it.
 - **One teacher** taught all rows: intervals are over students' seeds, and say nothing of other teachers.
-- **Time and memory** are those of a training step, teacher included, over plain distillation's, timed in turn in one
-  process; memory is weights, optimiser's state, and what is kept for the backward pass.
+- **Time and memory** are those of training, the teacher's forward passes included and its training not, over plain
+  distillation's: steps spread over the whole of training, timed in turn in one process; memory is weights, optimiser's
+  state, and what is kept for the backward pass, where it is most. Of nets that are trained one after the other, times
+  are added up. Where the images never change and the teacher is asked for nothing but logits, these are worked out once.
+- **A difference is clear of zero** where it is at the 5% level with all rows of the bench looked at together (Holm
+  1979); intervals are each row's own.
+- **Agreement** is with the bench's teacher for all rows, those that it did not teach included.
+- **The images of MNIST's student are not shifted** (as section 3's), so what the teacher is shown is studied on the
+  convolutional benches alone.
 - **Gradient attention** stands for attention transfer where the nets are fully connected and have no maps.
 - **Born again**: each generation has the student's own shape, is taught by the one before at T = 1 with labels, and
-  starts from new weights. **By way of assistants**: nets of sizes between teacher's and student's, each taught by the one
+  starts from new weights; it sees the cases and views that the other rows of its seed see. **By way of assistants**: nets of sizes between teacher's and student's, each taught by the one
   above it with the settings chosen for soft targets.
 - These are small nets, short runs and few candidates: that a method does not help here does not say that it helps
   nowhere. Its own paper's figures, on other nets and data, stand in *sources*."""
@@ -36,7 +44,13 @@ def sections(folder: Path) -> list[Section]:
     """One for each bench that there are records of."""
     order = ("mnist", "icons")
     settings = sorted(records.settings(folder, "variants"), key=lambda name: (*order, name).index(name))
-    return [part for name in settings if (part := _section(folder, name)) is not None]
+    parts = [part for name in settings if (part := _section(folder, name)) is not None]
+    benches = {part.setting: part.records for part in parts if variants_claims.plain(part.records)}
+    tables = {"benches": ("Methods on every bench: test accuracy in percent, minus plain distillation's",
+                          variants_tables.benches(benches)),
+              "sources": ("What the methods' own papers print, on other nets and data", variants_tables.sources())}  # fmt: skip
+    whole = Section("variants", "all", "Variants: all benches", [], tables, {}, [], {"On equal terms": TERMS})
+    return [whole, *parts] if benches else parts
 
 
 def _section(folder: Path, setting: str) -> Section | None:
@@ -60,4 +74,4 @@ def _section(folder: Path, setting: str) -> Section | None:
     }
     figures = {name: (caption, partial(getattr(variants_figures, name), found))
                for name, (caption, there) in drawn.items() if there}  # fmt: skip
-    return Section("variants", setting, f"Variants: {setting}", found, tables, figures, [], {"On equal terms": TERMS})
+    return Section("variants", setting, f"Variants: {setting}", found, tables, figures, [], {})

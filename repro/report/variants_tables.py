@@ -1,5 +1,6 @@
 """The tables of the variants, from the records alone."""
 
+import json
 from collections.abc import Callable
 
 import pandas as pd
@@ -48,7 +49,7 @@ def summary(records: Found) -> pd.DataFrame:
     rows, taught = [], claims.teacher(records)
     if taught is not None:
         none = dict.fromkeys(
-            ("minus soft targets", "agrees with its teacher", "time", "memory", "chosen on validation"), "–"
+            ("minus soft targets", "agrees with the teacher", "time", "memory", "chosen on validation"), "–"
         )
         name = f"teacher ({taught['settings']['shape']})"
         rows.append({"method": name, "test accuracy": f"{claims.accuracy([taught])[0]:.2f}"} | none)
@@ -58,7 +59,7 @@ def summary(records: Found) -> pd.DataFrame:
         rows.append({
             "method": role, "test accuracy": f"{mine.value:.2f} {interval(mine, '.2f')}",
             "minus soft targets": "–" if ahead is None or role == claims.plain(records) else signed(ahead),
-            "agrees with its teacher": "–" if agree is None else f"{agree.value:.1f}%",
+            "agrees with the teacher": "–" if agree is None else f"{agree.value:.1f}%",
             "time": "–" if cost is None else f"{cost['metrics']['time_over_plain']:.2f}",
             "memory": "–" if cost is None else f"{cost['metrics']['memory_over_plain']:.2f}",
             "chosen on validation": chosen(records, role),
@@ -73,7 +74,7 @@ def chosen(records: Found, role: str) -> str:
         return "–"
     own = select(records, role)[0]["settings"]["options"]
     varied = [name for name in own if len({str(options[name]) for options in tried}) > 1]
-    return ", ".join(f"{name} {own[name]:g}" for name in varied)
+    return ", ".join(f"{name} {own[name] if isinstance(own[name], str) else json.dumps(own[name])}" for name in varied)
 
 
 def gap(records: Found) -> pd.DataFrame:
@@ -134,13 +135,12 @@ def views(records: Found) -> pd.DataFrame:
     rows = []
     for record in (*select(records, "view"), *select(records, "view, no teacher")):
         own = record["settings"]
-        shown = "no teacher" if own["teacher"] is None else VIEWS[own["view"]]
-        still = own["teacher"] is not None and not own["recipe"]["jitter"]
-        rows.append((own["recipe"]["epochs"], NEVER if still else shown, claims.accuracy([record])[0]))
+        shown = NO_TEACHER if own["teacher"] is None else VIEWS[own["view"]]
+        rows.append((own["recipe"]["epochs"], shown, claims.accuracy([record])[0]))
     table = pd.DataFrame(rows, columns=["passes", "the teacher is shown", "accuracy"])
     if table.empty:
         return table
-    order = [*VIEWS.values(), NEVER, "no teacher"]
+    order = [*VIEWS.values(), NO_TEACHER]
     grouped = table.groupby(["passes", "the teacher is shown"])["accuracy"].apply(list).reset_index()
     grouped = grouped.sort_values(["passes", "the teacher is shown"], key=lambda column: column.map(
         lambda value: order.index(value) if value in order else value))  # fmt: skip
@@ -153,11 +153,26 @@ VIEWS = {
     "same": "the student's own view",
     "different": "another draw of shift and mirror",
     "fixed": "the image as it is, once",
+    "still": "the image as it is, and so is the student",
 }
-NEVER = "the image as it is, and so is the student"
+NO_TEACHER = "no teacher"
 
 
-def sources(records: Found) -> pd.DataFrame:
+def benches(by_bench: dict[str, Found]) -> pd.DataFrame:
+    """A row for each method, a column for each bench: accuracy, and the paired difference with its interval."""
+    order = dict.fromkeys(role for found in by_bench.values() for role in claims.rows(found))
+    rows = []
+    for role in order:
+        row = {"method": role}
+        for bench, found in by_bench.items():
+            nets, ahead = select(found, role), claims.ahead(found, role)
+            mine = f"{claims.mean_accuracy(nets):.2f}" if nets else "–"
+            row[bench] = mine if ahead is None or role == claims.plain(found) else f"{mine} ({signed(ahead)})"
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def sources() -> pd.DataFrame:
     """What the methods' own papers print, on other nets and data: to be set beside, not to be met."""
     return pd.DataFrame([vars(one) for one in paper.VARIANTS])
 
@@ -172,5 +187,4 @@ TABLES: dict[str, tuple[str, Callable[[Found], pd.DataFrame]]] = {
     "gap": ("Capacity gap: test accuracy in percent of every student from every teacher", gap),
     "temperatures": ("Temperature against size and against the weight of the labels", temperatures),
     "views": ("What the teacher is shown", views),
-    "sources": ("What the methods' own papers print, on other nets and data", sources),
 }

@@ -1,1 +1,1 @@
-"""Section 5: a generalist, and specialists on the classes that it confuses."""
+"""What the field added to distillation since: methods on equal terms, and what decides whether it works."""

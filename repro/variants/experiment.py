@@ -1,19 +1,24 @@
 """The variants, top to bottom: what is trained, in which order.
 
-A teacher; for every method its candidates, judged on validation; the students of the chosen ones, seed by seed;
+A teacher; for every method its candidates, plain distillation's first, judged on validation; the students of the
+chosen ones, seed by seed;
 soft targets passed on; what the methods cost; and the studies. All students of a bench have the same shape, the same
 order of cases, the same views and the same number of steps.
 """
 
 import json
+import math
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from typing import Any, get_args
 
+from repro.errors import UserError
+from repro.variants import methods
 from repro.variants.nets import Shape
 from repro.variants.runner import VariantsRunner
-from repro.variants.runs import Cost, Ensemble, Net
+from repro.variants.runs import Cost, Ensemble, Net, teacher
 from repro.variants.settings import MethodPlan, VariantsSettings
+from repro.variants.training import View
 
 Records = list[dict[str, Any]]
 # Candidates are judged on a seed that no student has.
@@ -24,32 +29,34 @@ BORN_AGAIN = json.dumps({"hard_weight": 0.5, "temperature": 1.0})
 
 def run(settings: VariantsSettings, runner: VariantsRunner, headline: Callable[[Records], None]) -> None:
     """All of it. ``headline`` is called with the records so far once every method's students stand."""
-    one = teacher(settings)
-    runner.expect([one, *(net for plan in settings.methods for net in candidates(settings, plan))])
-    runner.carry_out([one])
-    options = {plan.name: choose(settings, runner, plan) for plan in settings.methods}
-    rows = [net for plan in settings.methods if options[plan.name] is not None
-            for net in students(settings, plan, options[plan.name])]  # fmt: skip
-    runner.expect(rows)
-    runner.carry_out(rows)
-    headline(list(runner.finished.values()))
-    soft = next(options[plan.name] for plan in settings.methods if plan.method == "soft_targets")
+    runner.check()
+    base = baseline(settings)
+    runner.expect([teacher(settings), *candidates(settings, base, None)])
+    runner.carry_out([teacher(settings)])
+    soft = choose(settings, runner, base, None)
     if soft is None:
         return
+    others = [plan for plan in settings.methods if plan != base]
+    to_choose = [net for plan in others for net in candidates(settings, plan, soft)]
+    likely = {plan.name: soft if plan == base else tried(plan, soft)[0] for plan in settings.methods}
+    rows = [net for plan in settings.methods for net in students(settings, plan, likely[plan.name])]
+    runner.expect([*to_choose, *rows])
+    options = {base.name: soft} | {plan.name: choose(settings, runner, plan, soft) for plan in others}
+    plans = [plan for plan in settings.methods if options[plan.name] is not None]
+    for plan in plans:
+        runner.carry_out(students(settings, plan, options[plan.name]))
+    headline(list(runner.finished.values()))
     stages = [chains(settings, soft), gap(settings, soft), temperatures(settings, soft), views(settings, soft)]
     runner.expect([net for stage in stages for net in stage])
     for stage in stages:
         runner.carry_out(stage)
     runner.carry_out(ensembles(settings))
-    runner.carry_out(costs(settings, options))
+    runner.carry_out(costs(settings, [students(settings, plan, options[plan.name])[0] for plan in plans], soft))
 
 
-def teacher(settings: VariantsSettings, shape: Shape | None = None, share: float = 1.0) -> Net:
-    """The teacher, or one of another shape, or one that is trained for a share of the epochs."""
-    recipe = settings.teacher.recipe
-    if share != 1:
-        recipe = recipe.model_copy(update={"epochs": share * recipe.epochs})
-    return Net("teacher", shape or settings.teacher.shape, recipe, 0)
+def baseline(settings: VariantsSettings) -> MethodPlan:
+    """Plain distillation, which all rows are compared with: the first row of soft targets."""
+    return next(plan for plan in settings.methods if plan.method == "soft_targets")
 
 
 def student(settings: VariantsSettings, role: str, seed: int, **changed: Any) -> Net:
@@ -60,30 +67,44 @@ def student(settings: VariantsSettings, role: str, seed: int, **changed: Any) ->
 
 def by_method(settings: VariantsSettings, plan: MethodPlan, options: str) -> dict[str, Any]:
     """What a method changes of a student."""
-    from repro.variants import methods
-
     taught = teacher(settings) if methods.find(plan.method).has_teacher else None
     return {"method": plan.method, "options": options, "teacher": taught}
 
 
-def candidates(settings: VariantsSettings, plan: MethodPlan) -> list[Net]:
+def tried(plan: MethodPlan, soft: str | None) -> list[str]:
+    """The settings of a method that are tried; what it shares with plain distillation, and does not name, is what was
+    chosen there, so that rows differ in the method alone."""
+    shared = json.loads(soft) if soft else {}
+    shared = {name: shared[name] for name in methods.find(plan.method).inherits if name in shared}
+    return [plain(shared | candidate) for candidate in plan.candidates]
+
+
+def candidates(settings: VariantsSettings, plan: MethodPlan, soft: str | None) -> list[Net]:
     """A student for each setting of a method's that is tried; none where there is nothing to choose."""
-    if len(plan.candidates) == 1:
+    options = tried(plan, soft)
+    if len(options) == 1:
         return []
     role = f"candidate: {plan.name}"
-    return [student(settings, role, CHOICE_SEED, seeds=1, **by_method(settings, plan, plain(candidate)))
-            for candidate in plan.candidates]  # fmt: skip
+    return [student(settings, role, CHOICE_SEED, seeds=1, **by_method(settings, plan, one)) for one in options]
 
 
-def choose(settings: VariantsSettings, runner: VariantsRunner, plan: MethodPlan) -> str | None:
-    """The candidate with fewest validation errors; None while they are not finished."""
-    if len(plan.candidates) == 1:
-        return plain(plan.candidates[0])
-    nets = candidates(settings, plan)
+def choose(settings: VariantsSettings, runner: VariantsRunner, plan: MethodPlan, soft: str | None) -> str | None:
+    """The candidate with fewest validation errors; None while they are not finished.
+
+    Raises:
+        UserError: none of them was trained to its end.
+    """
+    nets = candidates(settings, plan, soft)
+    if not nets:
+        return tried(plan, soft)[0]
     records = runner.carry_out(nets)
     if len(records) < len(nets):
         return None
-    errors = [(record["metrics"]["validation_errors"], record["metrics"]["validation_nll"]) for record in records]
+    found = [record["metrics"] for record in records]
+    if all("diverged" in one for one in found):
+        raise UserError(f"methods: {plan.name}: every candidate diverged; lower student.recipe.learning_rate")
+    errors = [(one["validation_errors"], one["validation_nll"]) if "diverged" not in one else (math.inf,)
+              for one in found]  # fmt: skip
     return nets[errors.index(min(errors))].options
 
 
@@ -100,27 +121,33 @@ def students(settings: VariantsSettings, plan: MethodPlan, options: str) -> list
 
 def chains(settings: VariantsSettings, soft: str) -> list[Net]:
     """Born-again generations, and students by way of assistants; each net after its teacher."""
-    nets: list[Net] = []
-    for seed in range(settings.seeds):
-        nets += generations(settings, seed)
+    nets = [net for seed in range(settings.seeds) for net in generations(settings, seed)]
     for assistants in settings.chains.assistants:
-        taught = teacher(settings)
-        for shape in assistants:
-            taught = Net("assistant", shape, settings.student.recipe, 0, "soft_targets", soft, taught)
-            nets.append(taught)
-        role = f"by way of {len(assistants)} assistant{'s' if len(assistants) > 1 else ''}"
-        by = {"method": "soft_targets", "options": soft, "teacher": taught, "seeds": settings.seeds}
-        nets += [student(settings, role, seed, **by) for seed in range(settings.seeds)]
+        ways = [by_way_of(settings, assistants, soft, seed) for seed in range(settings.seeds)]
+        nets += [*ways[0][:-1], *(way[-1] for way in ways)]
     return nets
 
 
+def by_way_of(settings: VariantsSettings, assistants: tuple[Shape, ...], soft: str, seed: int) -> list[Net]:
+    """Assistants, each taught by the one before, and the student that the last of them teaches."""
+    taught, nets = teacher(settings), []
+    for shape in assistants:
+        taught = Net("assistant", shape, settings.student.recipe, 0, "soft_targets", soft, taught)
+        nets.append(taught)
+    role = f"by way of {len(assistants)} assistant{'s' if len(assistants) > 1 else ''}"
+    by = {"method": "soft_targets", "options": soft, "teacher": taught, "seeds": settings.seeds}
+    return [*nets, student(settings, role, seed, **by)]
+
+
 def generations(settings: VariantsSettings, seed: int) -> list[Net]:
-    """A student without distillation, and its born-again successors, of other initial weights each."""
-    first = next((plan.name for plan in settings.methods if plan.method == "none"), "generation 0")
+    """A student without distillation, and its born-again successors, of other initial weights each; they see what the
+    other rows of the seed see."""
+    first = next((plan.name for plan in settings.methods if plan.method == "none"), "born again, generation 0")
     nets = [student(settings, first, seed, seeds=settings.seeds)]
     for number in range(1, settings.chains.generations + 1):
         by = {"method": "soft_targets", "options": BORN_AGAIN, "teacher": nets[-1], "seeds": settings.seeds}
-        nets.append(student(settings, f"born again, generation {number}", seed + 100 * number, **by))
+        name = f"born again, generation {number}"
+        nets.append(student(settings, name, seed + 1000 * number, order=nets[0].seed, **by))
     return nets
 
 
@@ -172,18 +199,23 @@ def views(settings: VariantsSettings, soft: str) -> list[Net]:
     by = {"method": "soft_targets", "options": soft, "teacher": teacher(settings)}
     for epochs in settings.views.epochs:
         recipe = settings.student.recipe.model_copy(update={"epochs": epochs})
-        still = recipe.model_copy(update={"jitter": 0})
         for seed in range(settings.study_seeds):
-            nets += [student(settings, "view", seed, recipe=recipe, view=view, **by)
-                     for view in ("same", "different", "fixed")]  # fmt: skip
-            nets.append(student(settings, "view", seed, recipe=still, view="fixed", **by))
+            nets += [student(settings, "view", seed, recipe=recipe, view=view, **by) for view in get_args(View)]
             nets.append(student(settings, "view, no teacher", seed, recipe=recipe))
     return nets
 
 
-def costs(settings: VariantsSettings, options: dict[str, str | None]) -> list[Cost]:
-    """Each method's steps beside those of plain distillation."""
-    plans = [plan for plan in settings.methods if options[plan.name] is not None]
-    first = {plan.name: students(settings, plan, options[plan.name])[0] for plan in plans}
-    soft = next(plan.name for plan in plans if plan.method == "soft_targets")
-    return [Cost(f"cost: {name}", net, first[soft]) for name, net in first.items()]
+def costs(settings: VariantsSettings, rows: list[Net], soft: str) -> list[Cost]:
+    """A step of each row's, or of all nets that were trained one after the other for it, beside one of plain
+    distillation's; the teacher's own training is nobody's."""
+    plain_net = next(net for net in rows if net.role == baseline(settings).name)
+    found = [Cost(f"cost: {net.role}", (net,), plain_net) for net in rows]
+    born = generations(settings, 0)
+    found += [
+        Cost(f"cost: {net.role}", tuple(born[: number + 1]), plain_net) for number, net in enumerate(born) if number
+    ]
+    found += [Cost(f"cost: {one.role}", tuple(born), plain_net) for one in ensembles(settings)[:1]]
+    for assistants in settings.chains.assistants:
+        way = by_way_of(settings, assistants, soft, 0)
+        found.append(Cost(f"cost: {way[-1].role}", tuple(way), plain_net))
+    return found

@@ -29,10 +29,10 @@ class Watching:
             modules[name].register_forward_hook(lambda _, __, output, name=name: self._keep(name, output))
 
     def _keep(self, name: str, output: Tensor) -> None:
-        self._outputs[name] = output.float()
+        self._outputs[name] = output
 
     def __call__(self, images: Tensor, *further: object) -> Seen:
-        """Logits (batch, classes) and features, in fp32."""
+        """Logits (batch, classes) in fp32; features in the type they multiply in."""
         self._outputs = {}
         logits = self.net(images, *further)[0]
         return Seen(logits, self._outputs, images)

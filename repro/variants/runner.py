@@ -4,7 +4,7 @@ import json
 import statistics
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +15,14 @@ from repro.core import metrics, store
 from repro.core.distill import arithmetic_mean
 from repro.core.executor import Job
 from repro.core.runner import Runner
-from repro.core.timing import Steps
+from repro.core.timing import clock
 from repro.data.images import ImageData, ImageSet
 from repro.data.sources import fewer, load
 from repro.errors import UserError
 from repro.variants import methods, nets
-from repro.variants.runs import Cost, Ensemble, Net, Run
+from repro.variants.runs import Cost, Ensemble, Net, Run, teacher
 from repro.variants.settings import VariantsSettings
-from repro.variants.training import VariantTraining
+from repro.variants.training import VariantTraining, assemble
 
 # Counted up by hand when what a record says of the same weights changes: kept records of before are left.
 MEASUREMENT = 1
@@ -38,6 +38,7 @@ class VariantsRunner(Runner):
 
     settings: VariantsSettings
     data: ImageData
+    _on_test: dict[str, Tensor] = field(default_factory=dict)
 
     @property
     def data_digest(self) -> str:
@@ -45,10 +46,12 @@ class VariantsRunner(Runner):
         return self.data.digest
 
     def made_of(self, run: Run) -> list[Any]:
-        """The code, with the method's own; how many training images there are; how long a cost is timed."""
+        """The code, with the method's own; how many training images there are; how long a cost is timed, or whose
+        predictions a net's are compared with."""
         code = NUMERICS + ((f"variants/methods/{run.method}.py",) if isinstance(run, Net) else ())
-        timed = self.settings.cost_steps if isinstance(run, Cost) else None
-        return [MEASUREMENT, len(self.data.train), timed, store.code_version(code)]
+        taught = teacher(self.settings)
+        measured_by = self.settings.cost_steps if isinstance(run, Cost) else self.key(taught) if run != taught else None
+        return [MEASUREMENT, len(self.data.train), measured_by, store.code_version(code)]
 
     def settings_of(self, run: Run) -> dict[str, Any]:
         """As of every run; a method's options in full, shapes by their names."""
@@ -59,6 +62,27 @@ class VariantsRunner(Runner):
             if run.teacher is not None:
                 found |= {"teacher_shape": str(run.teacher.shape), "teacher_epochs": run.teacher.recipe.epochs}
         return found
+
+    def asked(self, run: Run) -> dict[str, Any]:
+        """As of every run; and which row the others are compared with."""
+        base = next(plan.name for plan in self.settings.methods if plan.method == "soft_targets")
+        return super().asked(run) | {"baseline": base}
+
+    def check(self) -> None:
+        """Refuse what the nets do not bear, such as a module that is not there, before anything is trained.
+
+        Raises:
+            UserError: it is named.
+        """
+        for plan in self.settings.methods:
+            method = methods.find(plan.method)
+            for candidate in plan.candidates:
+                student, taught = (
+                    nets.make(one.shape, self.data, 0) for one in (self.settings.student, self.settings.teacher)
+                )
+                assemble(
+                    student, taught if method.has_teacher else None, method, method.Options(**candidate), self.data, 0
+                )
 
     def jobs(self, runs: list[Run]) -> list[Job]:
         """A job for each run, a teacher's before its students'."""
@@ -80,10 +104,15 @@ class VariantsRunner(Runner):
         if isinstance(run, Net):
             training = self.training(run, self.kept.checkpoint(self.key(run)))
             earlier = training.seconds
-            self.train(run, training)
+            try:
+                self.train(run, training)
+                found = self.measured(run, lambda cases: training.net.logits(cases.images)[0])
+            except Diverged:
+                if not is_candidate(run):
+                    raise
+                found = {"diverged": True}  # it is not chosen, and the others go on
             curve = training.history
             tensors = {name: value[None] for name, value in training.net.student.state_dict().items()}
-            found = self.measured(run, lambda cases: training.net.logits(cases.images)[0])
         elif isinstance(run, Ensemble):
             found = self.measured(run, lambda cases: self.mean(run, cases))
         else:
@@ -98,8 +127,9 @@ class VariantsRunner(Runner):
         taught = self.net_of(run.teacher) if run.teacher is not None else None
         options = method.Options(**json.loads(run.options))
         return VariantTraining(
-            student, method, options, self.data, run.recipe, self.compute, run.seed, taught, run.view, checkpoint
-        )
+            student, method, options, self.data, run.recipe, self.compute, run.seed, taught, run.view, checkpoint,
+            run.order,
+        )  # fmt: skip
 
     def train(self, run: Net, training: VariantTraining) -> None:
         """Train to the end; the history becomes the curve of (epoch, training loss)."""
@@ -107,7 +137,7 @@ class VariantsRunner(Runner):
         self.watch.expect(-flops * training.step)  # done in an earlier sitting
         for snapshot in training.run(10, lambda: self.watch.advance(flops)):
             if not snapshot.loss.isfinite().all():
-                raise UserError(
+                raise Diverged(
                     f"{run.role}, {run.options}: training diverged (the loss is not finite); "
                     "lower its learning_rate or the method's weight"
                 )
@@ -124,40 +154,75 @@ class VariantsRunner(Runner):
         return arithmetic_mean(torch.stack([self.net_of(net).logits(cases.images)[0] for net in run.nets]))
 
     def measured(self, run: Net | Ensemble, logits: Callable[[ImageSet], Tensor]) -> dict[str, Any]:
-        """Errors, likelihood and calibration on all parts; on test how often student and teacher agree."""
-        found: dict[str, Any] = {}
-        for part in ("train", "validation", "test"):
-            cases: ImageSet = getattr(self.data, part)
-            said = logits(cases)
-            found |= metrics.of_part(part, said, cases.labels)
+        """Errors, likelihood and calibration; how often a net names the same class on test as the bench's teacher, and
+        as its own. Of a candidate on validation alone."""
+        said = logits(self.data.validation)
+        found = metrics.of_part("validation", said, self.data.validation.labels)
+        if is_candidate(run):
+            return found
+        said = logits(self.data.test)
+        found |= metrics.of_part("test", said, self.data.test.labels)
         if isinstance(run, Net):
             found["weights"] = nets.count(run.shape, self.data)
-            if run.teacher is not None:
-                taught = self.net_of(run.teacher).logits(cases.images)[0]
-                found["test_agreement"] = metrics.agreement(said, taught)
+        for name, taught in (("bench", teacher(self.settings)), ("own", getattr(run, "teacher", None))):
+            if taught is not None and taught != run:
+                found[f"test_agreement_{name}"] = metrics.agreement(said, self.on_test(taught))
         return found
 
+    def on_test(self, run: Net) -> Tensor:
+        """A finished net's logits on test; the last few are kept, for many runs in a row ask for the same."""
+        key = self.key(run)
+        if key not in self._on_test:
+            self._on_test = dict(list(self._on_test.items())[-3:]) | {
+                key: self.net_of(run).logits(self.data.test.images)[0]
+            }
+        return self._on_test[key]
+
     def timed(self, run: Cost) -> dict[str, Any]:
-        """Seconds of some steps of a method and of plain distillation, in turn; bytes that a step of each keeps."""
-        both = [Steps(self.training(net, None), self.settings.cost_steps) for net in (run.net, run.plain)]
-        took: list[list[float]] = [[], []]
+        """Seconds of some steps of each net and of plain distillation, in turn, and bytes that a step of each keeps."""
+        sides = [self.training(net, None) for net in (*run.nets, run.plain)]
+        ratios, plain = [], []
         for number in range(TIMINGS + 1):
-            for seconds, side in zip(took, both, strict=True):
-                found = side()
-                if number:  # the first of each pays for memory and thread pools
-                    seconds.append(found)
-        ratios = [mine / theirs for mine, theirs in zip(*took, strict=True)]
-        memory = [step_bytes(side.training) for side in both]
+            *mine, theirs = (spread_steps(side, self.settings.cost_steps) for side in sides)
+            if number:  # the first of each pays for memory and thread pools
+                ratios.append(sum(mine) / theirs)
+                plain.append(theirs / self.settings.cost_steps)
+        *memory, plain_memory = (step_bytes(side) for side in sides)
         return {
             "time_over_plain": statistics.median(ratios), "time_low": min(ratios), "time_high": max(ratios),
-            "step_seconds": statistics.median(took[0]) / self.settings.cost_steps,
-            "memory_over_plain": memory[0] / memory[1], "step_bytes": memory[0],
+            "plain_step_seconds": statistics.median(plain),
+            "memory_over_plain": max(memory) / plain_memory, "step_bytes": max(memory),
         }  # fmt: skip
 
 
+class Diverged(UserError):
+    """The loss of a net that was trained is not finite."""
+
+
+def is_candidate(run: Run) -> bool:
+    """Whether a run is there to be chosen from, and says nothing of test."""
+    return run.role.startswith("candidate: ")
+
+
+def spread_steps(training: VariantTraining, count: int) -> float:
+    """Seconds of so many steps at equal distances over the whole of a training, whose stages may cost differently."""
+    device = training.parameters[0].device
+    start = clock(device)
+    for number in range(count):
+        training.step = number * training.whole // count
+        training.steps = training.step + 1
+        for _ in training.run():
+            pass
+    return clock(device) - start
+
+
 def step_bytes(training: VariantTraining) -> int:
-    """Bytes that a step needs: weights of student, teacher and the method's own, the optimiser's state, and what is
-    kept for the backward pass."""
+    """Bytes that a step needs, where it needs most: weights of student, teacher and the method's own, the optimiser's
+    state, and what is kept for the backward pass."""
+    return max(_bytes_at(training, step) for step in (0, training.whole - 1))
+
+
+def _bytes_at(training: VariantTraining, step: int) -> int:
     held: dict[int, int] = {}
 
     def keep(tensor: Tensor) -> Tensor:
@@ -166,13 +231,14 @@ def step_bytes(training: VariantTraining) -> int:
         return tensor
 
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        loss = training.losses(training.step)
+        loss = training.losses(step)
     del loss
     state = [value for one in training.optimiser.state.values() for value in one.values()]
     teacher = [] if training.teacher_net is None else list(training.teacher_net.parameters())
     for tensor in (*training.parameters, *state, *teacher):
         keep(tensor.detach())
-    data = {one.untyped_storage().data_ptr() for one in (training.images, training.labels)}
+    kept = [one for one in (training.images, training.labels, training.teacher) if one is not None]
+    data = {one.untyped_storage().data_ptr() for one in kept}
     return sum(size for where, size in held.items() if where not in data)
 
 

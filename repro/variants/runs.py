@@ -4,12 +4,15 @@ from dataclasses import dataclass, field
 
 from repro.core.recipe import Recipe
 from repro.variants.nets import Shape
+from repro.variants.settings import VariantsSettings
 from repro.variants.training import View
 
 
 @dataclass(frozen=True)
 class Net:
     """A net trained by a method; ``options`` are the method's settings as JSON. ``role`` is the row it belongs to.
+
+    ``seed`` draws its initial weights, and the order of cases and their views too where there is no ``order``.
 
     ``seeds`` is how many nets of its kind there are, which says nothing of the net.
     """
@@ -22,6 +25,7 @@ class Net:
     options: str = "{}"
     teacher: "Net | None" = None
     view: View = "same"
+    order: int | None = None
     seeds: int = field(default=1, compare=False)
 
 
@@ -41,17 +45,25 @@ class Ensemble:
 
 @dataclass(frozen=True)
 class Cost:
-    """How long a method's steps take, and how much they keep in memory, beside those of plain distillation."""
+    """What a step of nets that are trained one after the other costs, beside one of plain distillation."""
 
     role: str
-    net: Net
+    nets: tuple[Net, ...]
     plain: Net
     seeds: int = field(default=1, compare=False)
 
     @property
     def seed(self) -> int:
-        """The net's."""
-        return self.net.seed
+        """The last net's."""
+        return self.nets[-1].seed
+
+
+def teacher(settings: VariantsSettings, shape: Shape | None = None, share: float = 1.0) -> Net:
+    """The teacher of a bench, or one of another shape, or one that is trained for a share of the epochs."""
+    recipe = settings.teacher.recipe
+    if share != 1:
+        recipe = recipe.model_copy(update={"epochs": share * recipe.epochs})
+    return Net("teacher", shape or settings.teacher.shape, recipe, 0)
 
 
 Run = Net | Ensemble | Cost

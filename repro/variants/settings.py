@@ -14,11 +14,23 @@ from repro.variants.nets import Shape
 Share = Annotated[float, Field(gt=0, le=1)]
 
 
+# What no method's row may be called: studies and rows that are no method's begin so.
+RESERVED = ("teacher", "assistant", "gap", "temperature", "view", "candidate", "cost", "born again", "by way of")
+
+
 class Plan(Settings):
-    """A net, and how it is trained."""
+    """A net, and how it is trained, to the end."""
 
     shape: Shape
     recipe: Recipe
+
+    @model_validator(mode="after")
+    def _used(self) -> "Plan":
+        unused = ("patience", "max_norm", "drop_input", "drop_hidden") if self.shape.width else ("patience",)
+        for name in unused:
+            if getattr(self.recipe, name):
+                raise ValueError(f"recipe.{name} should be left out for {self.shape.kind} nets of the variants")
+        return self
 
 
 class MethodPlan(Settings):
@@ -62,7 +74,7 @@ class Temperatures(Settings):
 
 
 class Views(Settings):
-    """What the teacher is shown: the student's view, another, the image as it is; and no shifts at all."""
+    """What the teacher is shown: the student's view, another, the image as it is; and no shifts for either."""
 
     epochs: tuple[Annotated[float, Field(gt=0, le=10_000)], ...] = Field((), description="of students; none: left out")
 
@@ -80,12 +92,15 @@ class VariantsSettings(Settings):
     gap: Gap = Gap()
     temperatures: Temperatures = Temperatures()
     views: Views = Views()
-    study_seeds: int = Field(1, ge=1, le=100, description="of the studies' cells")
+    study_seeds: int = Field(3, ge=1, le=100, description="of the studies' cells")
     cost_steps: int = Field(20, ge=1, le=10_000, description="steps that a method's cost is timed over")
 
     @model_validator(mode="after")
     def _consistent(self) -> "VariantsSettings":
         names = [plan.name for plan in self.methods]
+        for name in names:
+            if name.startswith(RESERVED):
+                raise ValueError(f"methods: name: no row may begin with {', '.join(RESERVED)}; not {name!r}")
         if len(set(names)) != len(names):
             raise ValueError("methods: no two should have the same name")
         budgets = {len(plan.candidates) for plan in self.methods if plan.method != "none"}

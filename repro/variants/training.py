@@ -17,8 +17,9 @@ from repro.variants.features import Watching
 from repro.variants.methods.base import Method, Seen
 from repro.variants.nets import Net
 
-# What the teacher is shown of an image: the student's own view of it, another draw, or the image as it is, once.
-View = Literal["same", "different", "fixed"]
+# What the teacher is shown of an image: the student's own view of it, another draw, or the image as it is, once; the
+# last is also all that a student sees that is shown no shifts and no mirror images ("still").
+View = Literal["same", "different", "fixed", "still"]
 
 
 class Learning(nn.Module):
@@ -66,34 +67,32 @@ class VariantTraining(ImageTraining):
         teacher: Net | None = None,
         view: View = "same",
         checkpoint: Path | None = None,
+        order: int | None = None,
     ):
-        """``seed`` draws the order of cases, their views, and the first weights of the method's own modules.
+        """``order`` draws the order of cases and their views, ``seed`` (which is the order where none is given) the
+        first weights of the method's own modules.
 
         Raises:
             UserError: a module that the method looks at is not there, or does not go with the teacher's.
         """
         self.teacher_net, self.view, self.seed = teacher, view, seed
-        if method.has_teacher and teacher is None:
-            raise ValueError("the method needs a teacher")
-        self.student = Watching(student, method.student_modules(options), "methods: candidates: the student")
-        some, shown = data.train.images[:2], None
         if teacher is not None:
             teacher.to(compute.device).eval().requires_grad_(False)
             teacher.dtype = compute.dtype
-            self.taught = Watching(teacher, method.teacher_modules(options), "methods: candidates: the teacher")
-            shown = self.taught.sample(some.to(compute.device))
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(generator("the method's own weights", seed).initial_seed() % 2**63)
-            try:
-                own = method(options, self.student.sample(some), shown)
-            except ValueError as error:
-                raise UserError(f"methods: candidates: {error}") from error
-        fixed = teacher.logits(data.train.images)[0] if teacher is not None and view == "fixed" else None
-        order = Order(seed, torch.arange(len(data.train)), recipe.batch)
+        self.student, self.taught, own = assemble(student, teacher, method, options, data, seed)
+        moves = view != "still" and (recipe.jitter > 0 or data.mirrored)
+        if not moves:
+            recipe = recipe.model_copy(update={"jitter": 0})
+        looked_into = own.looks_at_pixels or method.teacher_modules(options)
+        # What the teacher says of images that never change is worked out once, where that is all that is asked of it.
+        kept = teacher is not None and (view in ("fixed", "still") or not moves) and not looked_into
+        first = seed if order is None else order
         super().__init__(
-            Learning(student, own), [order], data.train.images, data.train.labels, None, recipe, compute,
-            len(data.train), data.mirrored, fixed, checkpoint,
+            Learning(student, own), [Order(first, torch.arange(len(data.train)), recipe.batch)], data.train.images,
+            data.train.labels, None, recipe, compute, len(data.train), data.mirrored and moves,
+            said_of(teacher, data.train.images, compute) if kept else None, checkpoint,
         )  # fmt: skip
+        self.whole = self.steps
 
     def losses(self, step: int) -> Float[Tensor, "1"]:
         """The method's loss on a step's batch."""
@@ -112,7 +111,36 @@ class VariantTraining(ImageTraining):
         elif self.teacher_net is not None:
             shown = images
             if self.view == "different":
-                shown = self.views(self.picked(step), step, -1 - self.seed)
+                shown = self.views(self.picked(step), step, -1 - self.orders[0].seed)
             with torch.set_grad_enabled(method.looks_at_pixels):
                 said = self.taught(shown)
-        return method(seen, said, labels, step / self.steps)[None]
+        return method(seen, said, labels, step / self.whole)[None]
+
+
+def assemble(
+    student: Net, teacher: Net | None, method: type[Method], options: object, data: ImageData, seed: int
+) -> tuple[Watching, Watching | None, Method]:
+    """Student and teacher with the modules that the method looks at, and the method with modules of its own.
+
+    Raises:
+        UserError: a module is not there, or does not go with the teacher's.
+    """
+    if method.has_teacher and teacher is None:
+        raise ValueError("the method needs a teacher")
+    some, taught, shown = data.train.images[:2], None, None
+    watched = Watching(student, method.student_modules(options), "methods: candidates: the student")
+    if teacher is not None:
+        taught = Watching(teacher, method.teacher_modules(options), "methods: candidates: the teacher")
+        shown = taught.sample(some.to(next(teacher.parameters()).device))
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(generator("the method's own weights", seed).initial_seed() % 2**63)
+        try:
+            return watched, taught, method(options, watched.sample(some), shown)
+        except ValueError as error:
+            raise UserError(f"methods: candidates: {error}") from error
+
+
+@torch.no_grad()
+def said_of(teacher: Net, images: Tensor, compute: Compute, batch: int = 1000) -> Float[Tensor, "case classes"]:
+    """A teacher's logits of images as they are, multiplied in the type of training."""
+    return torch.cat([teacher(part.to(compute.device))[0] for part in images.split(batch)])

@@ -6,12 +6,11 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from repro.core.distill import distillation_loss
 from repro.variants.methods import base
-from repro.variants.methods.base import Seen, Share, Temperature, Weight
+from repro.variants.methods.base import Seen, Weight
 
 
-class Method(base.Method):
+class Method(base.Adding):
     """Soft targets + the discriminator's cross-entropy, whose gradient is reversed on its way into the student.
 
     The discriminator is told the class, besides the logits. One step serves both sides: it goes down its loss, the
@@ -20,13 +19,11 @@ class Method(base.Method):
 
     source = "Xu, Hsu & Huang 2018; reversal as in Ganin & Lempitsky 2015"
 
-    class Options(base.Settings):
+    class Options(base.Adding.Options):
         """``units`` of the discriminator's two hidden layers."""
 
         weight: Weight = 0.1
         units: int = Field(128, ge=1, le=10_000)
-        temperature: Temperature = 4.0
-        hard_weight: Share = 0.1
 
     def __init__(self, options: "Method.Options", student: Seen, teacher: Seen | None):
         super().__init__(options, student, teacher)
@@ -39,9 +36,8 @@ class Method(base.Method):
         self, student: Seen, teacher: Seen | None, labels: Int[Tensor, "batch"], progress: float
     ) -> Float[Tensor, ""]:
         """The sum of both."""
-        own = self.options
-        soft = distillation_loss(student.logits, teacher.logits, labels, own.temperature, own.hard_weight)
-        logits = torch.cat([_Reversed.apply(student.logits, own.weight), teacher.logits])
+        soft = self.soft_loss(student, teacher, labels)
+        logits = torch.cat([_Reversed.apply(student.logits, self.options.weight), teacher.logits])
         centred = logits - logits.mean(1, keepdim=True)
         said = self.verdict(self.of_logits(centred) + self.of_class(labels.repeat(2)))[:, 0]
         whose = torch.cat([torch.zeros_like(said[: len(labels)]), torch.ones_like(said[len(labels) :])])

@@ -8,29 +8,29 @@ from pydantic import model_validator
 from torch import Tensor
 from torch.nn import functional as F
 
-from repro.core.distill import distillation_loss
 from repro.variants.methods import base
-from repro.variants.methods.base import Pair, Seen, Share, Temperature, Weight, hard_loss, same_places
+from repro.variants.methods.base import Pair, Seen, Weight, hard_loss, same_places
+
+BRIGHT = 255  # a white pixel
 
 
-class Method(base.Method):
+class Method(base.Adding):
     """Soft targets + weight x distance of attention maps.
 
     ``activation``: a map is the mean over channels of squared features, normalised to length 1; the distance is the
     mean squared difference, as in the authors' code. ``gradient``: a map is the gradient of the labels' cross-entropy
-    by the pixels, which fully connected nets have too; the distance is half the squared length of the difference.
+    by the pixels, of brightness 0 to 1, which fully connected nets have too; the distance is half the squared length of
+    the difference (equation 4 has the length itself).
     """
 
     source = "Zagoruyko & Komodakis 2017, equations 2 and 4"
 
-    class Options(base.Settings):
+    class Options(base.Adding.Options):
         """``pairs`` of modules with maps, for ``activation``."""
 
         kind: Literal["activation", "gradient"] = "activation"
         pairs: tuple[Pair, ...] = ()
         weight: Weight = 1000.0
-        temperature: Temperature = 4.0
-        hard_weight: Share = 0.1
 
         @model_validator(mode="after")
         def _consistent(self) -> "Method.Options":
@@ -55,7 +55,7 @@ class Method(base.Method):
     ) -> Float[Tensor, ""]:
         """The sum of both."""
         own = self.options
-        soft = distillation_loss(student.logits, teacher.logits, labels, own.temperature, own.hard_weight)
+        soft = self.soft_loss(student, teacher, labels)
         if own.kind == "gradient":
             mine = by_pixels(student, labels, learn=True)
             theirs = by_pixels(teacher, labels, learn=False)
@@ -70,11 +70,12 @@ class Method(base.Method):
 
 def attention_map(features: Float[Tensor, "batch channel row column"]) -> Float[Tensor, "batch place"]:
     """The mean over channels of squared features, of length 1."""
-    return F.normalize(features.square().mean(1).flatten(1))
+    wide = features.to(torch.promote_types(features.dtype, torch.float32))
+    return F.normalize(wide.square().mean(1).flatten(1))
 
 
 def by_pixels(seen: Seen, labels: Int[Tensor, "batch"], learn: bool) -> Float[Tensor, "batch *image"]:
-    """The gradient of each image's cross-entropy by its pixels; ``learn`` where it is differentiated in turn."""
+    """The gradient of each image's cross-entropy by its brightness; ``learn`` where it is differentiated in turn."""
     loss = hard_loss(seen, labels) * len(labels)
     (found,) = torch.autograd.grad(loss, seen.images, create_graph=learn, retain_graph=True)
-    return found if learn else found.detach()
+    return BRIGHT * (found if learn else found.detach())

@@ -4,12 +4,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, ClassVar
 
+import torch
 from jaxtyping import Float, Int
 from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from repro.config import Settings
+from repro.core.distill import distillation_loss
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Weight = Annotated[float, Field(ge=0, le=1e6)]
@@ -20,7 +22,8 @@ Pair = tuple[str, str]
 
 @dataclass(frozen=True)
 class Seen:
-    """What a net says of a batch, and what some of its modules put out on the way."""
+    """What a net says of a batch, in fp32; what some of its modules put out on the way, in the type they multiply
+    in; and the images, of 0 .. 255."""
 
     logits: Float[Tensor, "batch classes"]
     features: Mapping[str, Tensor] = field(default_factory=dict)
@@ -32,6 +35,8 @@ class Method(nn.Module):
 
     source: ClassVar[str]
     has_teacher: ClassVar[bool] = True
+    # Settings that plain distillation has too: a candidate that does not name them takes what was chosen there.
+    inherits: ClassVar[tuple[str, ...]] = ()
 
     class Options(Settings):
         """The method's settings."""
@@ -63,22 +68,51 @@ class Method(nn.Module):
         raise NotImplementedError
 
 
+class Adding(Method):
+    """A method that adds a term to plain distillation."""
+
+    inherits = ("temperature", "hard_weight")
+
+    class Options(Settings):
+        """``hard_weight`` is w of section 2's weighted average."""
+
+        temperature: Temperature = 4.0
+        hard_weight: Share = 0.1
+
+    def soft_loss(self, student: Seen, teacher: Seen, labels: Int[Tensor, "batch"]) -> Float[Tensor, ""]:
+        """Section 2's weighted average."""
+        own = self.options
+        return distillation_loss(student.logits, teacher.logits, labels, own.temperature, own.hard_weight)
+
+
 def hard_loss(student: Seen, labels: Int[Tensor, "batch"]) -> Float[Tensor, ""]:
     """Cross-entropy with the labels."""
     return F.cross_entropy(student.logits, labels)
 
 
-def regressor(student: Tensor, teacher: Tensor) -> nn.Module:
-    """A linear map from the student's features to the teacher's: of units, or of channels at each place.
+class Regressor(nn.Module):
+    """A linear map from the student's features to the teacher's, of units or of channels at each place; it multiplies
+    in the features' type."""
 
-    Raises:
-        ValueError: the one are maps and the other are not.
-    """
-    if student.dim() != teacher.dim():
-        raise ValueError("should pair maps with maps, or units with units")
-    if student.dim() == 2:
-        return nn.Linear(student.shape[1], teacher.shape[1])
-    return nn.Conv2d(student.shape[1], teacher.shape[1], 1)
+    def __init__(self, student: Tensor, teacher: Tensor):
+        """Features of both, for their shapes.
+
+        Raises:
+            ValueError: the one are maps and the other are not.
+        """
+        super().__init__()
+        if student.dim() != teacher.dim():
+            raise ValueError("should pair maps with maps, or units with units")
+        self.linear = nn.Linear(student.shape[1], teacher.shape[1])
+
+    def forward(self, features: Float[Tensor, "batch channel *places"]) -> Float[Tensor, "batch channels *places"]:
+        """The guess at the teacher's features, in fp32 or finer."""
+        weight, bias = (one.to(features.dtype) for one in (self.linear.weight, self.linear.bias))
+        if features.dim() == 2:
+            guess = F.linear(features, weight, bias)
+        else:
+            guess = F.conv2d(features, weight[:, :, None, None], bias)
+        return guess.to(torch.promote_types(guess.dtype, torch.float32))
 
 
 def same_places(features: Float[Tensor, "batch *rest"], like: Tensor) -> Float[Tensor, "batch *rest"]:

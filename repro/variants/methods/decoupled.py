@@ -16,6 +16,7 @@ class Method(base.Method):
     Plain distillation is TCKD + (1 - the teacher's probability of the label) NCKD.
     """
 
+    inherits = ("temperature",)
     source = "Zhao et al. 2022, equation 7"
 
     class Options(base.Settings):
@@ -50,8 +51,9 @@ def parts(
         whole = logits.logsumexp(1)
         others = logits.masked_fill(is_label, -torch.inf).logsumexp(1)
         own = logits[is_label]
-        both.append((torch.stack([own - whole, others - whole], 1), logits - others[:, None]))
+        # The label's own column is no part of the second; zeroed before the exponential, for 0 x infinity is no number.
+        among_others = (logits - others[:, None]).masked_fill(is_label, 0.0)
+        both.append((torch.stack([own - whole, others - whole], 1), among_others))
     (binary_p, others_p), (binary_q, others_q) = both
     target = (binary_p.exp() * (binary_p - binary_q)).sum(1).mean()
-    apart = (others_p.exp() * (others_p - others_q)).masked_fill(is_label, 0.0)
-    return target, apart.sum(1).mean()
+    return target, (others_p.exp() * (others_p - others_q)).sum(1).mean()

@@ -5,12 +5,11 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from repro.core.distill import distillation_loss
 from repro.variants.methods import base
-from repro.variants.methods.base import Pair, Seen, Share, Temperature, Weight, regressor, same_places
+from repro.variants.methods.base import Pair, Regressor, Seen, Weight, same_places
 
 
-class Method(base.Method):
+class Method(base.Adding):
     """Soft targets + weight x the mean over pairs of the mean squared difference of normalised features.
 
     Both sides are first divided by the root mean square of the teacher's features, so that one weight serves nets
@@ -19,18 +18,16 @@ class Method(base.Method):
 
     source = "after Romero et al. 2015; Tian et al. 2020 compare it as FitNet"
 
-    class Options(base.Settings):
+    class Options(base.Adding.Options):
         """``pairs``: a module of the student and the one of the teacher that it is to be like."""
 
         pairs: tuple[Pair, ...] = Field(min_length=1)
         weight: Weight = 1.0
-        temperature: Temperature = 4.0
-        hard_weight: Share = 0.1
 
     def __init__(self, options: "Method.Options", student: Seen, teacher: Seen | None):
         super().__init__(options, student, teacher)
         self.regressors = nn.ModuleList(
-            regressor(student.features[mine], teacher.features[theirs]) for mine, theirs in options.pairs
+            Regressor(student.features[mine], teacher.features[theirs]) for mine, theirs in options.pairs
         )
 
     def forward(
@@ -39,8 +36,8 @@ class Method(base.Method):
         """The sum of both."""
         own, apart = self.options, 0.0
         for (mine, theirs), regress in zip(own.pairs, self.regressors, strict=True):
-            wanted = teacher.features[theirs]
+            guess = regress(student.features[mine])
+            wanted = teacher.features[theirs].to(guess.dtype)
             size = wanted.square().mean().clamp_min(1e-12)
-            apart = apart + F.mse_loss(same_places(regress(student.features[mine]), wanted), wanted) / size
-        soft = distillation_loss(student.logits, teacher.logits, labels, own.temperature, own.hard_weight)
-        return soft + own.weight * apart / len(own.pairs)
+            apart = apart + F.mse_loss(same_places(guess, wanted), wanted) / size
+        return self.soft_loss(student, teacher, labels) + own.weight * apart / len(own.pairs)

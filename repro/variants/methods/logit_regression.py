@@ -9,9 +9,9 @@ from repro.variants.methods.base import Seen, Share, hard_loss
 
 
 class Method(base.Method):
-    """(1 - w) half the mean squared difference of zero-mean logits + w CE(label)."""
+    """(1 - w) half the squared distance of zero-mean logits, summed over classes, + w CE(label)."""
 
-    source = "Ba & Caruana 2014; the limit of section 2.1"
+    source = "Ba & Caruana 2014, equation 2"
 
     class Options(base.Settings):
         """``hard_weight`` is w."""
@@ -22,5 +22,6 @@ class Method(base.Method):
         self, student: Seen, teacher: Seen | None, labels: Int[Tensor, "batch"], progress: float
     ) -> Float[Tensor, ""]:
         """The weighted average of both."""
-        soft = logit_regression_loss(student.logits, teacher.logits)
+        # Section 2.1's limit is the mean over classes; theirs is the sum.
+        soft = student.logits.shape[1] * logit_regression_loss(student.logits, teacher.logits)
         return (1 - self.options.hard_weight) * soft + self.options.hard_weight * hard_loss(student, labels)

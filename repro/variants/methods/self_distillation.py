@@ -11,13 +11,13 @@ from repro.variants.methods.base import Seen, Share, Temperature, hard_loss
 
 
 class Method(base.Method):
-    """CE of the deepest + the mean over exits of (1 - a) CE + a T^2 KL(deepest || exit).
+    """CE of the deepest + the sum over exits of (1 - a) CE + a T^2 KL(deepest || exit).
 
-    Zhang et al. add a term on features, with a weight of 1e-6 in public code; it is left out. The exits, a linear
-    layer on the mean over places, are left out after training.
+    Zhang et al. add a term on features, with a weight of 1e-6 in public code; it is left out. Theirs have
+    convolutions of their own; here an exit is a linear layer on the mean over places. All are left out after training.
     """
 
-    source = "Zhang et al. 2019, equations 2 and 3"
+    source = "after Zhang et al. 2019, equations 2 and 3"
     has_teacher = False
 
     class Options(base.Settings):
@@ -44,7 +44,8 @@ class Method(base.Method):
         own, loss = self.options, 0.0
         for name, head in zip(own.exits, self.heads, strict=True):
             features = student.features[name]
-            logits = head(features.flatten(2).mean(2) if features.dim() > 2 else features)
+            pooled = features.flatten(2).mean(2) if features.dim() > 2 else features
+            logits = head(pooled.to(head.weight.dtype))
             soft = soft_target_loss(logits, student.logits.detach(), own.temperature)
             loss = loss + (1 - own.soft_weight) * F.cross_entropy(logits, labels) + own.soft_weight * soft
-        return hard_loss(student, labels) + loss / len(own.exits)
+        return hard_loss(student, labels) + loss
