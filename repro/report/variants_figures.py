@@ -63,18 +63,26 @@ def gap(records: Found) -> Figure:
     """Heat map: what every teacher brings every student, over the same student without a teacher."""
     (_, _, alone), *taught = gap_rows(records)
     shapes = list(alone)
-    table = np.array([[cells[s][0] - alone[s][0] if s in cells else np.nan for s in shapes] for _, _, cells in taught])
-    figure, axis = plt.subplots(figsize=(1.3 * len(shapes) + 3.6, 0.5 * len(taught) + 1.6))
+    brought = {
+        (row, column): stats.paired_difference(claims.accuracy(cells[shape]), claims.accuracy(alone[shape]))
+        for row, (_, _, cells) in enumerate(taught) for column, shape in enumerate(shapes) if shape in cells
+    }  # fmt: skip
+    table = np.full((len(taught), len(shapes)), np.nan)
+    for where, one in brought.items():
+        table[where] = one.value
+    figure, axis = plt.subplots(figsize=(1.3 * len(shapes) + 3.6, 0.5 * len(taught) + 1.9))
     most = float(np.nanmax(np.abs(table))) or 1.0
     image = axis.imshow(table, cmap="RdBu", vmin=-most, vmax=most, aspect="auto")
-    for row, column in np.argwhere(~np.isnan(table)):
-        dark = abs(table[row, column]) > 0.6 * most
-        axis.text(column, row, f"{table[row, column]:+.2f}", ha="center", va="center", fontsize=8,
-                  color="white" if dark else "black")  # fmt: skip
-    axis.set_xticks(range(len(shapes)), [f"{shape}\n({alone[shape][0]:.1f}% alone)" for shape in shapes], fontsize=8)
+    for (row, column), one in brought.items():
+        clear = one.low is not None and (one.low > 0 or one.high < 0)
+        axis.text(column, row, f"{one.value:+.2f}" if clear else f"({one.value:+.2f})", ha="center", va="center",
+                  fontsize=8, color="white" if abs(one.value) > 0.6 * most else "black")  # fmt: skip
+    names = [f"{shape}\n({claims.mean_accuracy(alone[shape]):.1f}% alone)" for shape in shapes]
+    axis.set_xticks(range(len(shapes)), names, fontsize=8)
     axis.set_yticks(range(len(taught)), [f"{name} ({level:.1f}%)" for name, level, _ in taught], fontsize=8)
     axis.set_xlabel("student")
     axis.set_ylabel("teacher")
+    axis.set_title("in brackets: the 95% interval over seeds holds zero", fontsize=8)
     figure.colorbar(image, label="points over no teacher")
     figure.tight_layout()
     return figure

@@ -79,28 +79,29 @@ def chosen(records: Found, role: str) -> str:
 
 def gap(records: Found) -> pd.DataFrame:
     """Capacity gap: accuracy of every student from every teacher."""
-    return pd.DataFrame([
-        {"teacher": name, "teacher's accuracy": "–" if level is None else f"{level:.2f}",
-         **{f"student {shape}": f"{value:.2f} {form}" for shape, (value, form) in cells.items()}}
-        for name, level, cells in gap_rows(records)
-    ])  # fmt: skip
+    rows = []
+    for name, level, cells in gap_rows(records):
+        row = {"teacher": name, "teacher's accuracy": "–" if level is None else f"{level:.2f}"}
+        for shape, nets in cells.items():
+            mean = stats.mean_interval(claims.accuracy(nets))
+            row[f"student {shape}"] = f"{mean.value:.2f} {interval(mean, '.2f')}"
+        rows.append(row)
+    return pd.DataFrame(rows)
 
 
-def gap_rows(records: Found) -> list[tuple[str, float | None, dict[str, tuple[float, str]]]]:
-    """Of each teacher (none, by size, stopped early): its accuracy, and its students' means with intervals."""
+def gap_rows(records: Found) -> list[tuple[str, float | None, dict[str, Found]]]:
+    """Of each teacher (none, by size, stopped early): its accuracy, and its students by shape, small ones first."""
 
-    def cells(found: Found) -> dict[str, tuple[float, str]]:
+    def cells(found: Found) -> dict[str, Found]:
         by_shape: dict[str, Found] = {}
-        for record in found:
+        for record in sorted(found, key=lambda record: record["metrics"]["weights"]):
             by_shape.setdefault(record["settings"]["shape"], []).append(record)
-        ordered = sorted(by_shape.items(), key=lambda one: one[1][0]["metrics"]["weights"])
-        means = {shape: stats.mean_interval(claims.accuracy(nets)) for shape, nets in ordered}
-        return {shape: (mean.value, interval(mean, ".2f")) for shape, mean in means.items()}
+        return by_shape
 
     alone = select(records, "gap, no teacher")
     if not alone:
         return []
-    rows: list[tuple[str, float | None, dict[str, tuple[float, str]]]] = [("none", None, cells(alone))]
+    rows: list[tuple[str, float | None, dict[str, Found]]] = [("none", None, cells(alone))]
     for role, name in (("gap", "{shape}"), ("gap, early-stopped teacher", "{shape}, {epochs:g} passes")):
         for one in sorted(
             select(records, "teacher"), key=lambda r: (r["metrics"]["weights"], r["settings"]["recipe"]["epochs"])
