@@ -11,6 +11,7 @@ from repro.core.store import write
 from repro.errors import UserError
 from repro.report import (
     figures,
+    html,
     mnist_section,
     records,
     reproduce,
@@ -49,6 +50,7 @@ def report(folder: Path) -> None:
     claims = claim_table(sections)
     write(folder / "results" / "claims.csv", claims.to_csv(index=False, lineterminator="\n").encode())
     write(folder / "REPRODUCE.md", reproduce.page(claims, sections).encode())
+    write(folder / "results" / "index.html", html.page(claims, sections, {}).encode())
 
 
 def claim_table(sections: list[Section]) -> pd.DataFrame:

@@ -24,16 +24,16 @@ def page(claims: pd.DataFrame, sections: list[Section]) -> str:
         f"{paper.TITLE}.\n\nMade by `repro report` from the records in `results/`; no figure here is typed by hand. "
         "Means over seeds, with 95% intervals.",
         "## Claims",
-        markdown(_short(claims)),
+        markdown(short(claims)),
         RULES,
     ]
-    for section in sections:
-        parts += _section(section)
+    for one in sections:
+        parts += section(one)
     return "\n\n".join(parts) + "\n"
 
 
-def _section(section: Section) -> list[str]:
-    """Tables, figures, cost and remarks of one experiment at one setting."""
+def section(section: Section) -> list[str]:
+    """Heading, tables, figures, cost and remarks of one experiment at one setting, as Markdown."""
     place, found = f"{section.experiment}/{section.setting}", section.records
     seeds, parts = len({record["seed"] for record in found}), [f"## {section.title}"]
     if found:
@@ -79,7 +79,8 @@ def _cost_row(name: str, of_role: list[Record], seconds: float) -> dict[str, str
     }
 
 
-def _short(claims: pd.DataFrame) -> pd.DataFrame:
+def short(claims: pd.DataFrame) -> pd.DataFrame:
+    """Claims to be read, a row each, cells as Markdown."""
     rows = []
     for row in claims.itertuples(index=False):
         interval = f"[{_number(row.ci_low)}, {_number(row.ci_high)}]" if row.ci_low != "" else "–"
