@@ -13,10 +13,12 @@ from repro.report import (
     figures,
     html,
     mnist_section,
+    planned,
     records,
     reproduce,
     specialists_section,
     speech_section,
+    speed,
     variants_section,
 )
 from repro.report.records import Record
@@ -49,8 +51,19 @@ def report(folder: Path) -> None:
             figures.save(draw(), folder / "figures" / section.experiment / section.setting / name)
     claims = claim_table(sections)
     write(folder / "results" / "claims.csv", claims.to_csv(index=False, lineterminator="\n").encode())
-    write(folder / "REPRODUCE.md", reproduce.page(claims, sections).encode())
-    write(folder / "results" / "index.html", html.page(claims, sections, {}).encode())
+    further = _further(folder, sections)
+    write(folder / "REPRODUCE.md", reproduce.page(claims, sections, further).encode())
+    write(folder / "results" / "index.html", html.page(claims, sections, further).encode())
+
+
+def _further(folder: Path, sections: list[Section]) -> dict[str, str]:
+    """What belongs to no experiment, as Markdown by heading."""
+    found = {f"{one.experiment}/{one.setting}": one.records for one in sections}
+    of_speech = found.get("speech/synth") or found.get("speech/speechocean762", [])
+    days = reproduce.markdown(planned.table(of_speech, found.get("specialists/icons", [])))
+    further = {"What the paper's own scales would cost": f"{days}\n\n{planned.ASSUMPTIONS}"}
+    ratios = speed.text(folder)
+    return ({} if ratios is None else {"Speed": ratios}) | further
 
 
 def claim_table(sections: list[Section]) -> pd.DataFrame:

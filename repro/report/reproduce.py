@@ -17,8 +17,8 @@ by the absence of a spread that these seeds could tell from noise; its remark sa
 been."""
 
 
-def page(claims: pd.DataFrame, sections: list[Section]) -> str:
-    """The whole page, as Markdown."""
+def page(claims: pd.DataFrame, sections: list[Section], further: dict[str, str]) -> str:
+    """The whole page, as Markdown; ``further`` is Markdown by heading, of what belongs to no experiment."""
     parts = [
         "# Reproduction report",
         f"{paper.TITLE}.\n\nMade by `repro report` from the records in `results/`; no figure here is typed by hand. "
@@ -29,6 +29,8 @@ def page(claims: pd.DataFrame, sections: list[Section]) -> str:
     ]
     for one in sections:
         parts += section(one)
+    for heading, text in further.items():
+        parts += [f"## {heading}", text]
     return "\n\n".join(parts) + "\n"
 
 

@@ -1,0 +1,38 @@
+"""What would be planned past this machine, and the page of the speed ratios."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from repro.report import planned, speed
+
+ROOT = Path(__file__).parents[1]
+
+
+def record(role, **metrics):
+    about = {"processor": "X", "cores": 2, "precision": "bf16", "bf16_units": "amx"}
+    settings = {"hidden": [8, 8], "width": 2, "recipe": {"epochs": 2.0}}
+    return {"role": role, "seed": 0, "setting": "toy", "machine": about, "settings": settings, "metrics": metrics,
+            "wall_seconds": 4.0}  # fmt: skip
+
+
+def test_the_papers_net_and_its_cost_by_hand():
+    weights = 1041 * 2560 + 7 * 2561 * 2560 + 2561 * 14_000
+    table = planned.table([record("single net", train_frames=1000)], []).set_index("what")
+    first = table.iloc[0]
+    assert float(first["operations"]) == pytest.approx(10 * 6 * weights * 700e6 * 3, rel=0.05)
+    assert float(first["days on one H100"]) == pytest.approx(
+        10 * 6 * weights * 2100e6 / (989e12 * 0.4 * 86400), rel=0.05
+    )
+    ours = 6 * (1041 * 8 + 9 * 8 + 9 * 5126) * 2 * 1000 / 4.0
+    days = 10 * 6 * weights * 2100e6 / ours / 86400
+    assert float(first["days on this machine"].replace(",", "")) == pytest.approx(days, rel=0.01)
+    assert table["days on this machine"].iloc[-1] == "–"  # no record tells the rate on images
+
+
+def test_every_ratio_that_is_measured_is_told_and_explained(tmp_path):
+    assert speed.text(tmp_path) is None
+    names = json.loads((ROOT / "results" / "bench.json").read_text())["ratios"]
+    assert set(names) == set(speed.MEANING)
+    assert all(f"`{name}`" in speed.text(ROOT) for name in names)
