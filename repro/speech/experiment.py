@@ -38,6 +38,8 @@ def run(settings: SpeechSettings, runner: SpeechRunner, headline: Callable[[Reco
     for stage in stages:
         runner.carry_out(stage)
     untranscribed(settings, runner, temperature)
+    runner.expect([arithmetic(settings, temperature)])
+    runner.carry_out([arithmetic(settings, temperature)])
 
 
 def ensemble_nets(settings: SpeechSettings) -> list[Net]:
@@ -65,20 +67,15 @@ def student(settings: SpeechSettings, role: str, temperature: float, seed: int, 
 
 
 def distilled_nets(settings: SpeechSettings) -> list[Net]:
-    """Table 1: every temperature, every seed; and the arithmetic mean as the teacher. Seeds are no teacher's."""
+    """Table 1: every temperature, every seed. Seeds are no teacher's."""
     own = settings.distilled
     seeds = range(settings.ensemble, settings.ensemble + own.seeds)
-    nets = [student(settings, "distilled", t, seed) for t in own.temperatures for seed in seeds]
-    middle = own.temperatures[min(1, len(own.temperatures) - 1)]
-    return [
-        *nets,
-        student(settings, "distilled, arithmetic mean", middle, seeds[0], teacher=everyone(settings), seeds=1),
-    ]
+    return [student(settings, "distilled", t, seed) for t in own.temperatures for seed in seeds]
 
 
 def best_temperature(settings: SpeechSettings, runner: SpeechRunner) -> float | None:
     """The temperature whose students have most validation frames right; None while they are not finished."""
-    nets = [net for net in distilled_nets(settings) if net.role == "distilled"]
+    nets = distilled_nets(settings)
     if not all(runner.is_finished(net) for net in nets):
         return None
     right = {t: [] for t in settings.distilled.temperatures}
@@ -89,7 +86,7 @@ def best_temperature(settings: SpeechSettings, runner: SpeechRunner) -> float | 
 
 def decodings(settings: SpeechSettings, temperature: float) -> list[Words]:
     """Words from single nets, the ensemble, students of every temperature, and the decoder's own model."""
-    students = [net for net in distilled_nets(settings) if net.role == "distilled"]
+    students = distilled_nets(settings)
     first = min(net.seed for net in students)
     chosen = [net for net in students if net.temperature == temperature or net.seed == first]
     several = {temperature: len({net.seed for net in students})}
@@ -144,6 +141,12 @@ def widths(settings: SpeechSettings, temperature: float) -> list[Net]:
             nets.append(hard)
             nets.append(student(settings, "narrower, distilled", temperature, seed, hidden=hidden))
     return nets
+
+
+def arithmetic(settings: SpeechSettings, temperature: float) -> Net:
+    """A student of the arithmetic mean, which is the dearest to learn from: all nets' probabilities, at each step."""
+    role, seed = "distilled, arithmetic mean", settings.ensemble
+    return student(settings, role, temperature, seed, teacher=everyone(settings), seeds=1)
 
 
 def untranscribed(settings: SpeechSettings, runner: SpeechRunner, temperature: float) -> None:
