@@ -13,9 +13,8 @@ from repro.core.noise import generator
 from repro.core.population import Population
 from repro.speech.frames import Frames
 from repro.speech.prepare import Prepared
-from repro.speech.training import Inputs, blocks
+from repro.speech.training import TINY, Inputs, blocks
 
-TINY = 1e-38  # what a probability of zero counts as where its logarithm is needed
 Blocks = Iterable[tuple[Int[Tensor, "block"], Float[Tensor, "models block states"]]]
 
 

@@ -11,7 +11,6 @@ from torch import Tensor
 
 from repro.core import output_layer
 from repro.core.compute import Compute
-from repro.core.distill import arithmetic_mean
 from repro.core.loop import Loop
 from repro.core.noise import Order, generator
 from repro.core.output_layer import SoftTargets
@@ -23,6 +22,8 @@ from repro.speech.frames import BEFORE, INPUTS, Frames, windows
 Mean = Literal["arithmetic", "geometric"]
 # Logits that are multiplied, and looked at, together at test time: nets times frames times states.
 MULTIPLIED, LOOKED_AT = 1 << 25, 1 << 20
+# Frames whose probabilities are averaged together; what a probability of zero counts as where its log is needed.
+AVERAGED, TINY = 64, 1e-38
 # A teacher's logits are kept, in half precision, where they take no more than this.
 KEPT_BYTES = 3 << 30
 
@@ -97,8 +98,11 @@ class Teacher:
             return geometric
         arithmetic = torch.empty(geometric.shape, device=batch.device)
         each = self.ensemble.last_layer(hidden)
-        for rows in torch.arange(len(batch)).split(max(1, LOOKED_AT // each[:, 0].numel())):
-            arithmetic[0, rows] = arithmetic_mean(each[:, rows].float(), self.arithmetic_at)
+        # Sums of probabilities in blocks that stay in the processor's cache: logarithms of each would take far longer.
+        for rows in torch.arange(len(batch)).split(AVERAGED):
+            block = slice(int(rows[0]), int(rows[-1]) + 1)
+            summed = sum(torch.softmax(one[block].float() / self.arithmetic_at, -1) for one in each)
+            arithmetic[0, block] = self.arithmetic_at * (summed / len(each)).clamp_min(TINY).log()
         return torch.cat([geometric, arithmetic.to(geometric.dtype)])
 
     def _geometric(self, hidden: Float[Tensor, "nets batch unit"]) -> Float[Tensor, "batch states"]:
