@@ -10,6 +10,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from repro.errors import UserError
 
 CONFIGS = Path("paper_configs")
+# What the parser raises: a TOMLDecodeError, which is a ValueError, and plain ones for endless numbers and brackets.
+NOT_TOML = (ValueError, RecursionError)
 
 
 class Settings(BaseModel):
@@ -51,7 +53,7 @@ def load(model: type[SettingsType], path: Path, overrides: list[str] | None = No
         values = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"profile {path}: cannot be read ({_one_line(error)})") from error
-    except tomllib.TOMLDecodeError as error:
+    except NOT_TOML as error:
         raise UserError(f"profile {path}: not valid TOML ({_one_line(error)})") from error
     for override in overrides or []:
         _apply(values, override)
@@ -67,7 +69,7 @@ def _apply(values: dict[str, Any], override: str) -> None:
         raise UserError(f"--set {override!r}: must look like section.name=value")
     try:
         value = tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+    except NOT_TOML:
         value = text.strip()
     *path, last = name.strip().split(".")
     for step in path:
