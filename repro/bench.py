@@ -7,7 +7,7 @@ from pathlib import Path
 from repro import config
 from repro.core.compute import Compute, cores, machine
 from repro.core.store import check_writable, write
-from repro.core.timing import Side
+from repro.core.timing import Learning, Side
 from repro.data import icons
 from repro.data import mnist as mnist_data
 from repro.data.synth import SynthSettings
@@ -45,6 +45,7 @@ def measure(data: Path, out: Path, compute: Compute, repeats: int, commit: str) 
         ratios[name] = {"value": statistics.median(found), "low": min(found), "high": max(found), "runs": repeats}
         lines.append(f"{name:36} {ratios[name]['value']:6.2f}  [{min(found):.2f}, {max(found):.2f}]")
         if name in PLAIN:
+            assert isinstance(numerator, Learning) and isinstance(denominator, Learning), "both sides train"
             losses[name] = {"plain": numerator.losses[-1], "ours": denominator.losses[-1]}
             lines.append(_alike(name, **losses[name]))
     ratios = {name: {k: round(v, 4) for k, v in ratio.items()} for name, ratio in ratios.items()}

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int, Shaped, UInt8
@@ -10,10 +11,12 @@ from torch.nn import functional as F
 
 from repro.core.compute import Compute
 from repro.core.loop import Labelled, Loop
+from repro.core.nets import Nets, NetsType
 from repro.core.noise import Order, generator, jitter_offsets
 from repro.core.recipe import Recipe
 
-Objective = Callable[[Tensor, Tensor, Tensor | None], Tensor]
+# Logits, labels, and the teacher's logits or None -> losses.
+Objective = Callable[[Tensor, Tensor, Any], Tensor]
 
 
 class Convolution(nn.Module):
@@ -32,7 +35,7 @@ class Convolution(nn.Module):
         return F.relu(self.norm(F.conv2d(inputs, self.weight.to(inputs.dtype), stride=self.stride, padding=1)))
 
 
-class ConvNet(nn.Module):
+class ConvNet(Nets):
     """Three stages of 16x16, 8x8 and 4x4 pixels (of 32x32 images); the mean over what is left; one linear layer.
 
     Two by two pixels are first made channels of one, so that nothing is computed at full resolution, where
@@ -106,15 +109,12 @@ def count_conv_multiply_adds(channels: int, width: int, classes: int, side: int)
     return sum(9 * a * b * (side >> halvings) ** 2 for a, b, halvings in convolutions) + 4 * width * classes
 
 
-class ImageTraining(Loop):
-    """One net on its way through one recipe; images are shifted and mirrored by indexing.
-
-    ``net`` is a ``ConvNet``, or has what it has: a length, a ``dtype`` to multiply in, ``logits(images)``.
-    """
+class ImageTraining(Loop[NetsType]):
+    """One net on its way through one recipe; images are shifted and mirrored by indexing."""
 
     def __init__(
         self,
-        net: nn.Module,
+        net: NetsType,
         orders: Sequence[Order],
         images: UInt8[Tensor, "case channel row column"],
         labels: Int[Tensor, "case"],
@@ -144,6 +144,8 @@ class ImageTraining(Loop):
 
     def losses(self, step: int) -> Float[Tensor, "1"]:
         """The objective on a step's batch."""
+        if self.objective is None:
+            raise NotImplementedError
         images, labels, teacher = self.batch(step)
         return self.objective(self.net(images), labels, teacher)
 

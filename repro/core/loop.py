@@ -10,13 +10,14 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import Any, Generic, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float, Int
-from torch import Tensor, nn
+from torch import Tensor
 
 from repro.core import store
+from repro.core.nets import NetsType
 from repro.core.recipe import Recipe
 
 CHECKPOINT_SECONDS = 5.0
@@ -26,30 +27,34 @@ CHECKPOINT_SECONDS = 5.0
 class Labelled(Protocol):
     """Cases with labels: what early stopping watches."""
 
-    images: Tensor
-    labels: Int[Tensor, "case"]
+    @property
+    def images(self) -> Tensor:
+        """What the nets are shown."""
+
+    @property
+    def labels(self) -> Int[Tensor, "case"]:
+        """What they should say."""
 
 
 @dataclass(frozen=True)
-class Snapshot:
+class Snapshot(Generic[NetsType]):
     """Nets during training, to look at; ``loss`` is the mean since the last snapshot."""
 
     step: int
     epoch: float
-    net: nn.Module
+    net: NetsType
     loss: Float[Tensor, "models"]
 
 
-class Loop:
+class Loop(Generic[NetsType]):
     """One net, or one population, on its way through one recipe; goes on from ``checkpoint`` where there is one.
 
     What is trained on what is for the subclass to say: ``losses`` gives the loss of each net at a step.
-    ``net`` has a length, its number of nets, and ``logits(images)`` of shape (models, case, classes).
     """
 
     def __init__(
         self,
-        net: nn.Module,
+        net: NetsType,
         recipe: Recipe,
         cases: int,
         checkpoint: Path | None = None,
@@ -61,7 +66,8 @@ class Loop:
         self.steps = recipe.steps(cases)
         self.parameters = list(net.parameters())
         self.optimiser = recipe.make_optimiser(self.parameters)
-        self.step, self.history = 0, []
+        self.step = 0
+        self.history: list[Any] = []
         self.validation = validation
         if validation is not None:
             self.best = {name: value.clone() for name, value in net.state_dict().items()}
@@ -77,7 +83,7 @@ class Loop:
         """The loss of each net on the batch of a step."""
         raise NotImplementedError
 
-    def run(self, snapshots: int = 1, on_step: Callable[[], None] | None = None) -> Iterator[Snapshot]:
+    def run(self, snapshots: int = 1, on_step: Callable[[], None] | None = None) -> Iterator[Snapshot[NetsType]]:
         """Train to the end, pausing ``snapshots`` times at equal distances, the last time at the end.
 
         The caller may add to ``history`` at each snapshot: it is kept in checkpoints.
@@ -119,7 +125,7 @@ class Loop:
         self._losses_over += 1
         self.step += 1
 
-    def _snapshot(self) -> Snapshot:
+    def _snapshot(self) -> Snapshot[NetsType]:
         loss = self._losses / max(self._losses_over, 1)
         self._losses, self._losses_over = torch.zeros_like(loss), 0
         return Snapshot(self.step, self.step * self.recipe.batch / self.cases, self.net, loss)
@@ -128,7 +134,7 @@ class Loop:
         """Keep each net's weights where its validation errors were fewest; true when it is time to stop."""
         if self.validation is None:
             return False
-        errors = self.validation_errors()
+        errors = self.validation_errors(self.validation)
         better = errors < self.best_errors
         self.best_errors = torch.where(better, errors, self.best_errors)
         self.best_step = torch.where(better, self.step, self.best_step)
@@ -137,16 +143,16 @@ class Loop:
         self._unimproved = 0 if bool(better.any()) else self._unimproved + 1
         return self.recipe.patience is not None and self._unimproved >= self.recipe.patience
 
-    def validation_errors(self) -> Int[Tensor, "models"]:
+    def validation_errors(self, cases: Labelled) -> Int[Tensor, "models"]:
         """How many validation cases each net has wrong."""
-        return (self.net.logits(self.validation.images).argmax(-1) != self.validation.labels).sum(-1)
+        return (self.net.logits(cases.images).argmax(-1) != cases.labels).sum(-1)
 
     @property
     def seconds(self) -> float:
         """Wall time spent so far, that of earlier sittings included."""
         return self._seconds
 
-    def best_net(self) -> nn.Module:
+    def best_net(self) -> NetsType:
         """The nets as early stopping leaves them, each at its own best snapshot on validation."""
         best = copy.deepcopy(self.net)
         best.load_state_dict(self.best)

@@ -2,6 +2,7 @@
 
 import base64
 import zlib
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,9 +20,9 @@ def evaluate(logits: Float[Tensor, "case classes"], labels: Int[Tensor, "case"])
     }
 
 
-def of_part(name: str, logits: Float[Tensor, "case classes"], labels: Int[Tensor, "case"]) -> dict[str, float | int]:
+def of_part(name: str, logits: Float[Tensor, "case classes"], labels: Int[Tensor, "case"]) -> dict[str, Any]:
     """``evaluate`` on a part of the data, its name before each entry's; of test also which cases are wrong."""
-    found = {f"{name}_cases": len(labels)} | {
+    found: dict[str, Any] = {f"{name}_cases": len(labels)} | {
         f"{name}_{what}": value for what, value in evaluate(logits, labels).items()
     }
     if name == "test":

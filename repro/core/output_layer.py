@@ -108,6 +108,7 @@ def _block(
         losses = losses + hard_weight * (_log_sum(logits, q) - picked)
         gradient = q.mul_(hard_weight) if gradient is None else gradient.add_(q, alpha=hard_weight)
         gradient.scatter_add_(1, labels[:, None], gradient.new_full((len(labels), 1), -hard_weight))
+    assert gradient is not None, "the weight of the labels is not 0 and 1 at once"
     return losses, gradient
 
 

@@ -6,10 +6,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from repro.core.nets import Nets
 from repro.core.noise import Noise, generator
 
 
-class Population(nn.Module):
+class Population(Nets):
     """M fully connected ReLU nets of the same sizes, each drawn from a seed of its own.
 
     Member m is the net that a population of one with the same seed would be. The hidden layers multiply

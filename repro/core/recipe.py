@@ -56,14 +56,16 @@ class Recipe(Settings):
     def make_optimiser(self, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
         """The optimiser with its state laid out, so that a checkpoint can be read straight into it."""
         parameters = list(parameters)
-        options = {"lr": self.learning_rate, "weight_decay": self.weight_decay, "fused": True}
+        rate, decay = self.learning_rate, self.weight_decay
+        optimiser: torch.optim.Optimizer
         if self.optimiser == "sgd":
-            nesterov = self.momentum > 0
-            optimiser = torch.optim.SGD(parameters, momentum=self.momentum, nesterov=nesterov, **options)
+            optimiser = torch.optim.SGD(
+                parameters, rate, self.momentum, weight_decay=decay, nesterov=self.momentum > 0, fused=True
+            )
             for parameter in parameters:
                 optimiser.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
             return optimiser
-        optimiser = torch.optim.AdamW(parameters, **options)
+        optimiser = torch.optim.AdamW(parameters, rate, weight_decay=decay, fused=True)
         for parameter in parameters:
             optimiser.state[parameter] = {
                 "step": torch.zeros((), device=parameter.device),

@@ -3,11 +3,12 @@
 An experiment's own runner says what a run is made of and how it is trained; the rest is here.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any
 
 from pydantic import BaseModel
+from torch import Tensor
 
 from repro.core import store
 from repro.core.compute import Compute, machine
@@ -72,7 +73,7 @@ class Runner:
         """Tell the watch how much work ``runs`` are."""
         self.watch.expect(sum(job.flops for job in self.plan(runs)))
 
-    def carry_out(self, runs: list[Any]) -> list[dict[str, Any]]:
+    def carry_out(self, runs: Sequence[Any]) -> list[dict[str, Any]]:
         """Train what is not there yet; the records of ``runs``, in their order, of those that are finished."""
         for _ in self.executor(self.plan(runs)):
             pass
@@ -86,7 +87,7 @@ class Runner:
         several = {"seeds": run.seeds} if hasattr(run, "seeds") else {}
         return {name: self.about[name] for name in ("profile", "overrides", "config")} | {"role": run.role} | several
 
-    def tensors_of(self, run: Any) -> dict[str, Any]:
+    def tensors_of(self, run: Any) -> dict[str, Tensor]:
         """What a finished run kept; it is carried out again where that is damaged.
 
         Raises:
@@ -101,6 +102,7 @@ class Runner:
             self.expect([run])
             self.carry_out([run])
             tensors = self.kept.weights(self.key(run))
+            assert tensors is not None, "they have just been written"
         return tensors
 
     def record(

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Sequence
+from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -13,6 +14,16 @@ from repro.core.loop import Loop
 from repro.core.noise import Order
 
 Side = Callable[[], float]
+LoopType = TypeVar("LoopType", bound=Loop[Any])
+
+
+@runtime_checkable
+class Learning(Protocol):
+    """A side that trains nets; ``losses`` keeps the mean loss of each timing."""
+
+    losses: list[float]
+
+    def __call__(self) -> float: ...
 
 
 def clock(device: torch.device) -> float:
@@ -22,12 +33,13 @@ def clock(device: torch.device) -> float:
     return time.perf_counter()
 
 
-class Steps:
-    """Our training steps, timed; ``losses`` keeps the mean loss of each timing."""
+class Steps(Generic[LoopType]):
+    """Our training steps, timed."""
 
-    def __init__(self, training: Loop, count: int, scale: float = 1.0):
+    def __init__(self, training: LoopType, count: int, scale: float = 1.0):
         """``scale`` turns the time of ``count`` steps into that of what they stand for."""
-        self.training, self.count, self.scale, self.losses = training, count, scale, []
+        self.training, self.count, self.scale = training, count, scale
+        self.losses: list[float] = []
 
     def __call__(self) -> float:
         """Seconds for ``count`` further steps."""
@@ -51,8 +63,8 @@ def matmuls(
     operands = []
     for number, (a, b) in enumerate(layers):
         last = precise_logits and number == len(layers) - 1
-        options = {"device": compute.device, "dtype": torch.float32 if last else compute.dtype}
-        operands.append([torch.randn(models, *shape, **options) for shape in ((batch, a), (a, b), (1, b), (batch, b))])
+        dtype, shapes = torch.float32 if last else compute.dtype, ((batch, a), (a, b), (1, b), (batch, b))
+        operands.append([torch.randn((models, *shape), device=compute.device, dtype=dtype) for shape in shapes])
     start = clock(compute.device)
     for _ in range(count):
         for inputs, weight, bias, _ in operands:
@@ -83,7 +95,8 @@ class PlainSteps:
         """``logits`` of a batch, where they are not what ``net`` returns."""
         self.dataset, self.order, self.count = dataset, order, count
         self.net, self.optimiser, self.logits = net, optimiser, logits or net
-        self.step, self.losses = 0, []
+        self.step = 0
+        self.losses: list[float] = []
 
     def __call__(self) -> float:
         """Seconds for ``count`` further steps."""

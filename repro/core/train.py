@@ -36,10 +36,8 @@ class Member:
     cases: Int[Tensor, "case"] | None = None
 
 
-class Training(Loop):
+class Training(Loop[Population]):
     """One population on its way through one recipe."""
-
-    net: Population
 
     def __init__(
         self,

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import reduce
 from pathlib import Path
 from typing import Literal
 
@@ -11,7 +12,7 @@ from torch import Tensor
 
 from repro.core import output_layer
 from repro.core.compute import Compute
-from repro.core.loop import Loop
+from repro.core.loop import Labelled, Loop
 from repro.core.noise import Order, generator
 from repro.core.output_layer import SoftTargets
 from repro.core.population import Population
@@ -101,7 +102,7 @@ class Teacher:
         # Sums of probabilities in blocks that stay in the processor's cache: logarithms of each would take far longer.
         for rows in torch.arange(len(batch)).split(AVERAGED):
             block = slice(int(rows[0]), int(rows[-1]) + 1)
-            summed = sum(torch.softmax(one[block].float() / self.arithmetic_at, -1) for one in each)
+            summed = reduce(torch.add, (torch.softmax(one[block].float() / self.arithmetic_at, -1) for one in each))
             arithmetic[0, block] = self.arithmetic_at * (summed / len(each)).clamp_min(TINY).log()
         return torch.cat([geometric, arithmetic.to(geometric.dtype)])
 
@@ -117,10 +118,8 @@ class Watched:
     labels: Int[Tensor, "frame"]
 
 
-class FrameTraining(Loop):
+class FrameTraining(Loop[Population]):
     """One population of acoustic models on its way through one recipe; its members see the same batches."""
-
-    net: Population
 
     def __init__(
         self,
@@ -163,10 +162,10 @@ class FrameTraining(Loop):
         weight, bias = self.net.weights[-1], self.net.biases[-1]
         return output_layer.loss(self.net.hidden(batch), weight, bias, self.states[picked], soft)
 
-    def validation_errors(self) -> Int[Tensor, "models"]:
+    def validation_errors(self, cases: Labelled) -> Int[Tensor, "models"]:
         """How many validation frames each net has wrong, a block at a time."""
-        found = blocks(self.net, self.watched, self.validation.images)
-        return (torch.cat([logits.argmax(-1).cpu() for _, logits in found], 1) != self.validation.labels).sum(-1)
+        found = blocks(self.net, self.watched, cases.images)
+        return (torch.cat([logits.argmax(-1).cpu() for _, logits in found], 1) != cases.labels).sum(-1)
 
 
 def share_of(train: Frames, share: float, draw: int) -> Int[Tensor, "case"]:

@@ -10,6 +10,7 @@ from torch.nn import functional as F
 
 from repro.config import Settings
 from repro.core.conv import ConvNet, count_conv_multiply_adds, count_conv_weights
+from repro.core.nets import Nets
 from repro.core.noise import Noise, generator
 from repro.core.population import count_weights
 from repro.data.images import ImageData
@@ -47,7 +48,7 @@ class Layer(nn.Module):
         return F.relu(F.linear(inputs, self.weight.to(inputs.dtype), self.bias.to(inputs.dtype)))
 
 
-class FullyConnected(nn.Module):
+class FullyConnected(Nets):
     """ReLU layers and one linear one; as ``ConvNet``, it has a length of one and a leading axis of models."""
 
     def __init__(self, pixels: int, hidden: tuple[int, ...], classes: int, seed: int):
@@ -89,8 +90,9 @@ class FullyConnected(nn.Module):
     def constrain(self, max_norm: float) -> None:
         """Scale down the incoming weights of a hidden unit to an L2 norm of at most ``max_norm``."""
         for layer in self.layers:
-            norm = torch.linalg.vector_norm(layer.weight, dim=1, keepdim=True)
-            layer.weight.mul_(max_norm / norm.clamp_min(max_norm))
+            weight = layer.get_parameter("weight")
+            norm = torch.linalg.vector_norm(weight, dim=1, keepdim=True)
+            weight.mul_(max_norm / norm.clamp_min(max_norm))
 
 
 Net = FullyConnected | ConvNet
@@ -99,7 +101,7 @@ Net = FullyConnected | ConvNet
 def make(shape: Shape, data: ImageData, seed: int) -> Net:
     """A net for these images, its weights drawn from ``seed``."""
     channels, *side = data.train.images.shape[1:]
-    if shape.kind == "convolutional":
+    if shape.width:
         return ConvNet(channels, shape.width, len(data.classes), seed)
     return FullyConnected(channels * side[0] * side[1], shape.hidden, len(data.classes), seed)
 
@@ -107,7 +109,7 @@ def make(shape: Shape, data: ImageData, seed: int) -> Net:
 def count(shape: Shape, data: ImageData) -> int:
     """Weights of the net, biases included."""
     channels, *side = data.train.images.shape[1:]
-    if shape.kind == "convolutional":
+    if shape.width:
         return count_conv_weights(channels, shape.width, len(data.classes))
     return count_weights([channels * side[0] * side[1], *shape.hidden, len(data.classes)])
 
@@ -115,6 +117,6 @@ def count(shape: Shape, data: ImageData) -> int:
 def multiply_adds(shape: Shape, data: ImageData) -> int:
     """Multiply-adds of the net for one image, biases of a fully connected one included."""
     channels, side, _ = data.train.images.shape[1:]
-    if shape.kind == "convolutional":
+    if shape.width:
         return count_conv_multiply_adds(channels, shape.width, len(data.classes), side)
     return count(shape, data)

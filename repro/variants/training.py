@@ -5,10 +5,12 @@ from typing import Literal
 
 import torch
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 
+from repro.config import Settings
 from repro.core.compute import Compute
 from repro.core.conv import ImageTraining
+from repro.core.nets import Nets
 from repro.core.noise import Noise, Order, generator
 from repro.core.recipe import Recipe
 from repro.data.images import ImageData
@@ -22,7 +24,7 @@ from repro.variants.nets import Net
 View = Literal["same", "different", "fixed", "still"]
 
 
-class Learning(nn.Module):
+class Learning(Nets):
     """Student and the method's own modules: all that has weights to learn. It stands for the student."""
 
     def __init__(self, student: Net, method: Method):
@@ -50,16 +52,14 @@ class Learning(nn.Module):
         self.student.dtype = dtype
 
 
-class VariantTraining(ImageTraining):
+class VariantTraining(ImageTraining[Learning]):
     """One student, one method; the order of cases and the views of images are functions of the seed alone."""
-
-    net: Learning
 
     def __init__(
         self,
         student: Net,
         method: type[Method],
-        options: object,
+        options: Settings,
         data: ImageData,
         recipe: Recipe,
         compute: Compute,
@@ -85,12 +85,12 @@ class VariantTraining(ImageTraining):
             recipe = recipe.model_copy(update={"jitter": 0})
         looked_into = own.looks_at_pixels or method.teacher_modules(options)
         # What the teacher says of images that never change is worked out once, where that is all that is asked of it.
-        kept = teacher is not None and (view in ("fixed", "still") or not moves) and not looked_into
+        kept = (view in ("fixed", "still") or not moves) and not looked_into
         first = seed if order is None else order
         super().__init__(
             Learning(student, own), [Order(first, torch.arange(len(data.train)), recipe.batch)], data.train.images,
             data.train.labels, None, recipe, compute, len(data.train), data.mirrored and moves,
-            said_of(teacher, data.train.images, compute) if kept else None, checkpoint,
+            said_of(teacher, data.train.images, compute) if teacher is not None and kept else None, checkpoint,
         )  # fmt: skip
         self.whole = self.steps
 
@@ -108,7 +108,7 @@ class VariantTraining(ImageTraining):
         said = None
         if fixed is not None:
             said = Seen(fixed)
-        elif self.teacher_net is not None:
+        elif self.taught is not None:
             shown = images
             if self.view == "different":
                 shown = self.views(self.picked(step), step, -1 - self.orders[0].seed)
@@ -118,7 +118,7 @@ class VariantTraining(ImageTraining):
 
 
 def assemble(
-    student: Net, teacher: Net | None, method: type[Method], options: object, data: ImageData, seed: int
+    student: Net, teacher: Net | None, method: type[Method], options: Settings, data: ImageData, seed: int
 ) -> tuple[Watching, Watching | None, Method]:
     """Student and teacher with the modules that the method looks at, and the method with modules of its own.
 
