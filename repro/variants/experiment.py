@@ -41,8 +41,9 @@ def run(settings: VariantsSettings, runner: VariantsRunner, headline: Callable[[
     likely = {plan.name: soft if plan == base else tried(plan, soft)[0] for plan in settings.methods}
     rows = [net for plan in settings.methods for net in students(settings, plan, likely[plan.name])]
     runner.expect([*to_choose, *rows])
-    options = {base.name: soft} | {plan.name: choose(settings, runner, plan, soft) for plan in others}
-    plans = [plan for plan in settings.methods if options[plan.name] is not None]
+    chosen = {base.name: soft} | {plan.name: choose(settings, runner, plan, soft) for plan in others}
+    options = {name: one for name, one in chosen.items() if one is not None}
+    plans = [plan for plan in settings.methods if plan.name in options]
     for plan in plans:
         runner.carry_out(students(settings, plan, options[plan.name]))
     headline(list(runner.finished.values()))

@@ -21,7 +21,8 @@ class Watching:
         Raises:
             UserError: the net has no module of that name.
         """
-        self.net, self._outputs = net, {}
+        self.net = net
+        self._outputs: dict[str, Tensor] = {}
         modules = {name: module for name, module in net.named_modules() if name}
         for name in dict.fromkeys(names):
             if name not in modules:

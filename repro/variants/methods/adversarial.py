@@ -25,16 +25,16 @@ class Method(base.Adding):
         weight: Weight = 0.1
         units: int = Field(128, ge=1, le=10_000)
 
-    def __init__(self, options: "Method.Options", student: Seen, teacher: Seen | None):
+    options: Options
+
+    def __init__(self, options: "Method.Options", student: Seen, teacher: Seen):
         super().__init__(options, student, teacher)
         classes, units = student.logits.shape[1], options.units
         self.of_class = nn.Embedding(classes, units)
         self.of_logits = nn.Linear(classes, units)
         self.verdict = nn.Sequential(nn.ReLU(), nn.Linear(units, units), nn.ReLU(), nn.Linear(units, 1))
 
-    def forward(
-        self, student: Seen, teacher: Seen | None, labels: Int[Tensor, "batch"], progress: float
-    ) -> Float[Tensor, ""]:
+    def forward(self, student: Seen, teacher: Seen, labels: Int[Tensor, "batch"], progress: float) -> Float[Tensor, ""]:
         """The sum of both."""
         soft = self.soft_loss(student, teacher, labels)
         logits = torch.cat([_Reversed.apply(student.logits, self.options.weight), teacher.logits])

@@ -38,7 +38,9 @@ class Method(base.Adding):
                 raise ValueError("pairs should be given for activation, and for it alone")
             return self
 
-    def __init__(self, options: "Method.Options", student: Seen, teacher: Seen | None):
+    options: Options
+
+    def __init__(self, options: "Method.Options", student: Seen, teacher: Seen):
         super().__init__(options, student, teacher)
         for pair in options.pairs:
             for seen, name in zip((student, teacher), pair, strict=True):
@@ -50,9 +52,7 @@ class Method(base.Adding):
         """Where maps are gradients by the pixels."""
         return self.options.kind == "gradient"
 
-    def forward(
-        self, student: Seen, teacher: Seen | None, labels: Int[Tensor, "batch"], progress: float
-    ) -> Float[Tensor, ""]:
+    def forward(self, student: Seen, teacher: Seen, labels: Int[Tensor, "batch"], progress: float) -> Float[Tensor, ""]:
         """The sum of both."""
         own = self.options
         soft = self.soft_loss(student, teacher, labels)
@@ -76,6 +76,7 @@ def attention_map(features: Float[Tensor, "batch channel row column"]) -> Float[
 
 def by_pixels(seen: Seen, labels: Int[Tensor, "batch"], learn: bool) -> Float[Tensor, "batch *image"]:
     """The gradient of each image's cross-entropy by its brightness; ``learn`` where it is differentiated in turn."""
+    assert seen.images is not None, "what a net says without its images has no gradient by them"
     loss = hard_loss(seen, labels) * len(labels)
     (found,) = torch.autograd.grad(loss, seen.images, create_graph=learn, retain_graph=True)
     return BRIGHT * (found if learn else found.detach())

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Annotated, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import torch
 from jaxtyping import Float, Int
@@ -41,6 +41,8 @@ class Method(nn.Module):
     class Options(Settings):
         """The method's settings."""
 
+    options: Settings
+
     def __init__(self, options: Settings, student: Seen, teacher: Seen | None):
         """``student`` and ``teacher`` are what the nets say of some images, for shapes."""
         super().__init__()
@@ -52,32 +54,35 @@ class Method(nn.Module):
         return False
 
     @staticmethod
-    def student_modules(options: Settings) -> tuple[str, ...]:
+    def student_modules(options: Any) -> tuple[str, ...]:
         """Names of the student's modules whose output the loss looks at."""
         return tuple(mine for mine, _ in getattr(options, "pairs", ()))
 
     @staticmethod
-    def teacher_modules(options: Settings) -> tuple[str, ...]:
+    def teacher_modules(options: Any) -> tuple[str, ...]:
         """Names of the teacher's modules whose output the loss looks at."""
         return tuple(theirs for _, theirs in getattr(options, "pairs", ()))
 
-    def forward(
-        self, student: Seen, teacher: Seen | None, labels: Int[Tensor, "batch"], progress: float
-    ) -> Float[Tensor, ""]:
-        """The loss of a batch, in nats where it is a cross-entropy; ``progress`` goes from 0 to 1 in training."""
+    def forward(self, student: Seen, teacher: Seen, labels: Int[Tensor, "batch"], progress: float) -> Float[Tensor, ""]:
+        """The loss of a batch, in nats where it is a cross-entropy; ``progress`` goes from 0 to 1 in training.
+
+        A method that has no teacher takes None for it.
+        """
         raise NotImplementedError
 
 
 class Adding(Method):
     """A method that adds a term to plain distillation."""
 
-    inherits = ("temperature", "hard_weight")
+    inherits: ClassVar[tuple[str, ...]] = ("temperature", "hard_weight")
 
     class Options(Settings):
         """``hard_weight`` is w of section 2's weighted average."""
 
         temperature: Temperature = 4.0
         hard_weight: Share = 0.1
+
+    options: Options
 
     def soft_loss(self, student: Seen, teacher: Seen, labels: Int[Tensor, "batch"]) -> Float[Tensor, ""]:
         """Section 2's weighted average."""
@@ -118,5 +123,6 @@ class Regressor(nn.Module):
 def same_places(features: Float[Tensor, "batch *rest"], like: Tensor) -> Float[Tensor, "batch *rest"]:
     """Maps averaged or repeated to the rows and columns of other maps."""
     if features.dim() == 4 and features.shape[2:] != like.shape[2:]:
-        return F.adaptive_avg_pool2d(features, like.shape[2:])
+        rows, columns = like.shape[2:]
+        return F.adaptive_avg_pool2d(features, (rows, columns))
     return features

@@ -20,9 +20,9 @@ class Method(base.Method):
         row_weight: Weight = 1.0
         column_weight: Weight = 1.0
 
-    def forward(
-        self, student: Seen, teacher: Seen | None, labels: Int[Tensor, "batch"], progress: float
-    ) -> Float[Tensor, ""]:
+    options: Options
+
+    def forward(self, student: Seen, teacher: Seen, labels: Int[Tensor, "batch"], progress: float) -> Float[Tensor, ""]:
         """The sum of all three."""
         own = self.options
         q, p = (soften(seen.logits, own.temperature) for seen in (student, teacher))

@@ -27,9 +27,9 @@ class Method(base.Method):
         other_weight: Weight = 8.0
         warmup: Share = 0.1
 
-    def forward(
-        self, student: Seen, teacher: Seen | None, labels: Int[Tensor, "batch"], progress: float
-    ) -> Float[Tensor, ""]:
+    options: Options
+
+    def forward(self, student: Seen, teacher: Seen, labels: Int[Tensor, "batch"], progress: float) -> Float[Tensor, ""]:
         """The sum of all three."""
         own = self.options
         target, other = parts(student.logits, teacher.logits, labels, own.temperature)

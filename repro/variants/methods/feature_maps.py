@@ -24,17 +24,18 @@ class Method(base.Adding):
         pairs: tuple[Pair, ...] = Field(min_length=1)
         weight: Weight = 1.0
 
-    def __init__(self, options: "Method.Options", student: Seen, teacher: Seen | None):
+    options: Options
+
+    def __init__(self, options: "Method.Options", student: Seen, teacher: Seen):
         super().__init__(options, student, teacher)
         self.regressors = nn.ModuleList(
             Regressor(student.features[mine], teacher.features[theirs]) for mine, theirs in options.pairs
         )
 
-    def forward(
-        self, student: Seen, teacher: Seen | None, labels: Int[Tensor, "batch"], progress: float
-    ) -> Float[Tensor, ""]:
+    def forward(self, student: Seen, teacher: Seen, labels: Int[Tensor, "batch"], progress: float) -> Float[Tensor, ""]:
         """The sum of both."""
-        own, apart = self.options, 0.0
+        own = self.options
+        apart: float | Tensor = 0.0
         for (mine, theirs), regress in zip(own.pairs, self.regressors, strict=True):
             guess = regress(student.features[mine])
             wanted = teacher.features[theirs].to(guess.dtype)

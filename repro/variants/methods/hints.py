@@ -25,15 +25,15 @@ class Method(base.Adding):
         pairs: tuple[Pair, ...] = Field(min_length=1, max_length=1)
         first: Share = 0.3
 
-    def __init__(self, options: "Method.Options", student: Seen, teacher: Seen | None):
+    options: Options
+
+    def __init__(self, options: "Method.Options", student: Seen, teacher: Seen):
         super().__init__(options, student, teacher)
         ((mine, theirs),) = options.pairs
         self.mine, self.theirs = mine, theirs
         self.regressor = Regressor(student.features[mine], teacher.features[theirs])
 
-    def forward(
-        self, student: Seen, teacher: Seen | None, labels: Int[Tensor, "batch"], progress: float
-    ) -> Float[Tensor, ""]:
+    def forward(self, student: Seen, teacher: Seen, labels: Int[Tensor, "batch"], progress: float) -> Float[Tensor, ""]:
         """Stage 1's loss up to ``first`` of the steps, stage 2's then."""
         if progress >= self.options.first:
             return self.soft_loss(student, teacher, labels)

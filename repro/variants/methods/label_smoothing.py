@@ -19,6 +19,8 @@ class Method(base.Method):
 
         smoothing: Share = 0.1
 
+    options: Options
+
     def forward(
         self, student: Seen, teacher: Seen | None, labels: Int[Tensor, "batch"], progress: float
     ) -> Float[Tensor, ""]:

@@ -18,9 +18,9 @@ class Method(base.Method):
 
         hard_weight: Share = 0.0
 
-    def forward(
-        self, student: Seen, teacher: Seen | None, labels: Int[Tensor, "batch"], progress: float
-    ) -> Float[Tensor, ""]:
+    options: Options
+
+    def forward(self, student: Seen, teacher: Seen, labels: Int[Tensor, "batch"], progress: float) -> Float[Tensor, ""]:
         """The weighted average of both."""
         # Section 2.1's limit is the mean over classes; theirs is the sum.
         soft = student.logits.shape[1] * logit_regression_loss(student.logits, teacher.logits)

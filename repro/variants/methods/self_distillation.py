@@ -27,6 +27,8 @@ class Method(base.Method):
         temperature: Temperature = 3.0
         soft_weight: Share = 0.3
 
+    options: Options
+
     def __init__(self, options: "Method.Options", student: Seen, teacher: Seen | None):
         super().__init__(options, student, teacher)
         classes = student.logits.shape[1]
@@ -41,11 +43,12 @@ class Method(base.Method):
         self, student: Seen, teacher: Seen | None, labels: Int[Tensor, "batch"], progress: float
     ) -> Float[Tensor, ""]:
         """No gradient goes into the deepest from what it teaches."""
-        own, loss = self.options, 0.0
+        own = self.options
+        loss: float | Tensor = 0.0
         for name, head in zip(own.exits, self.heads, strict=True):
             features = student.features[name]
             pooled = features.flatten(2).mean(2) if features.dim() > 2 else features
-            logits = head(pooled.to(head.weight.dtype))
+            logits = head(pooled.to(head.get_parameter("weight").dtype))
             soft = soft_target_loss(logits, student.logits.detach(), own.temperature)
             loss = loss + (1 - own.soft_weight) * F.cross_entropy(logits, labels) + own.soft_weight * soft
         return hard_loss(student, labels) + loss

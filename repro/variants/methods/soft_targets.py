@@ -13,8 +13,6 @@ class Method(base.Adding):
     inherits = ()
     source = "Hinton, Vinyals & Dean 2015, section 2"
 
-    def forward(
-        self, student: Seen, teacher: Seen | None, labels: Int[Tensor, "batch"], progress: float
-    ) -> Float[Tensor, ""]:
+    def forward(self, student: Seen, teacher: Seen, labels: Int[Tensor, "batch"], progress: float) -> Float[Tensor, ""]:
         """Section 2's weighted average."""
         return self.soft_loss(student, teacher, labels)

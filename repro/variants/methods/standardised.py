@@ -23,9 +23,9 @@ class Method(base.Method):
         soft_weight: Weight = 9.0
         hard_weight: Weight = 0.1
 
-    def forward(
-        self, student: Seen, teacher: Seen | None, labels: Int[Tensor, "batch"], progress: float
-    ) -> Float[Tensor, ""]:
+    options: Options
+
+    def forward(self, student: Seen, teacher: Seen, labels: Int[Tensor, "batch"], progress: float) -> Float[Tensor, ""]:
         """The sum of both."""
         own = self.options
         soft = soft_target_loss(standardise(student.logits), standardise(teacher.logits), own.temperature)
