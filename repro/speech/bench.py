@@ -91,7 +91,7 @@ class Realtime:
         number = {id: n for n, id in enumerate(data.test.ids)}
         self.spoken = sorted((one for one in corpus.test if one.id in number), key=lambda one: number[one.id])
         self.audio = sum(len(read_audio(one.audio)[0]) for one in self.spoken) / RATE
-        what, own = words.task(corpus, data, folder, 1, 1), settings.words
+        what, own = words.task(corpus, data, folder, 1, 1), settings.decoding
         search = Search(acoustic_scale=own.scales[len(own.scales) // 2], most_active=own.most_active)
         self.decoders = [Decoder(what.pronunciations, what.language_model, search) for _ in range(cores())]
 

@@ -78,7 +78,7 @@ def best_temperature(settings: SpeechSettings, runner: SpeechRunner) -> float | 
     nets = distilled_nets(settings)
     if not all(runner.is_finished(net) for net in nets):
         return None
-    right = {t: [] for t in settings.distilled.temperatures}
+    right: dict[float, list[int]] = {t: [] for t in settings.distilled.temperatures}
     for net, record in zip(nets, runner.carry_out(nets), strict=True):
         right[net.temperature].append(record["metrics"]["validation_right"])
     return max(right, key=lambda t: float(np.mean(right[t])))
@@ -91,8 +91,8 @@ def decodings(settings: SpeechSettings, temperature: float) -> list[Words]:
     chosen = [net for net in students if net.temperature == temperature or net.seed == first]
     several = {temperature: len({net.seed for net in students})}
     return [
-        *(Words("words: single net", net, None, net.seed, settings.words.nets)
-          for net in ensemble_nets(settings)[: settings.words.nets]),
+        *(Words("words: single net", net, None, net.seed, settings.decoding.nets)
+          for net in ensemble_nets(settings)[: settings.decoding.nets]),
         Words("words: ensemble", everyone(settings)),
         *(Words("words: distilled", net, net.temperature, net.seed, several.get(net.temperature, 1)) for net in chosen),
         Words("words: decoder's own acoustic model", None),
@@ -112,7 +112,7 @@ def subset_nets(settings: SpeechSettings, part: Part, temperature: float, seed: 
     Both are watched on validation, so that either can be reported as early stopping would have left it.
     """
     own = settings.subsets
-    shared = {"share": part.share, "draw": 1 + seed, "early_stopping": True, "looks": own.looks,
+    shared: dict[str, Any] = {"share": part.share, "draw": 1 + seed, "early_stopping": True, "looks": own.looks,
               "seeds": part.seeds}  # fmt: skip
     first = settings.ensemble + seed
     hard = Net("few data, hard targets", settings.hidden, part.recipe, first, **shared)
@@ -154,7 +154,7 @@ def untranscribed(settings: SpeechSettings, runner: SpeechRunner, temperature: f
     own = settings.studies
     if not own.teachers:
         return
-    part = {"share": own.transcribed, "draw": 0}
+    part: dict[str, Any] = {"share": own.transcribed, "draw": 0}
     teachers = [Net("single net, few transcripts", settings.hidden, settings.recipe, seed, seeds=own.teachers, **part)
                 for seed in range(own.teachers)]  # fmt: skip
     whole = Ensemble("ensemble, few transcripts", tuple(teachers))

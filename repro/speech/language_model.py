@@ -93,7 +93,7 @@ def estimate(sentences: Iterable[Sequence[str]], vocabulary: Iterable[str] = ())
     Raises:
         UserError: there is no word in the sentences.
     """
-    whole = Counter()
+    whole: Counter[Gram] = Counter()
     for sentence in sentences:
         padded = (START, *sentence, END)
         for n in range(1, ORDER + 1):
@@ -102,13 +102,14 @@ def estimate(sentences: Iterable[Sequence[str]], vocabulary: Iterable[str] = ())
     if not words:
         raise UserError("language model: the transcripts hold no word")
     known = tuple(sorted((words | set(vocabulary)) - {START, END}))
-    probability = dict.fromkeys([(word,) for word in (*known, END)], 1 / (len(known) + 1))
+    probability: dict[Gram, float] = {(word,): 1 / (len(known) + 1) for word in (*known, END)}
     back_off: dict[Gram, float] = {}
     for n in range(1, ORDER + 1):
         lower = LanguageModel(known, dict(probability), dict(back_off))
         counts = {gram: count for gram, count in _counts(whole, n).items() if gram != (START,)}
         discount = _discount(counts.values())
-        total, different = defaultdict(int), defaultdict(int)
+        total: dict[Gram, int] = defaultdict(int)
+        different: dict[Gram, int] = defaultdict(int)
         for gram, count in counts.items():
             total[gram[:-1]] += count
             different[gram[:-1]] += 1
@@ -123,7 +124,7 @@ def estimate(sentences: Iterable[Sequence[str]], vocabulary: Iterable[str] = ())
     return LanguageModel(known, probability, back_off)
 
 
-def _counts(whole: Counter, n: int) -> dict[Gram, int]:
+def _counts(whole: Counter[Gram], n: int) -> dict[Gram, int]:
     """Counts of n-grams; below the highest order, of the words before them, but for those at a sentence's start."""
     if n == ORDER:
         return {gram: count for gram, count in whole.items() if len(gram) == n}

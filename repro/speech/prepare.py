@@ -57,7 +57,8 @@ def prepare(
     Raises:
         UserError: nothing usable is left of a part.
     """
-    left_out, remarked = defaultdict(list, corpus.left_out), defaultdict(list)
+    left_out: dict[str, list[str]] = defaultdict(list, corpus.left_out)
+    remarked: dict[str, list[str]] = defaultdict(list)
     digest = store.key([corpus.digest, held_out, *_made_by()])
     parts = {}
     for part in ("train", "test"):
@@ -134,7 +135,8 @@ def _start(lexicon: Pronunciations) -> None:
 
 
 def _make(chunk: Sequence[Utterance], path: Path) -> None:
-    left_out, remarked = defaultdict(list), defaultdict(list)
+    left_out: dict[str, list[str]] = defaultdict(list)
+    remarked: dict[str, list[str]] = defaultdict(list)
     ids, all_banks, all_states = [], [], []
     for one in chunk:
         found = _analyse(one, left_out, remarked)

@@ -51,5 +51,5 @@ def top(logits: Float[Tensor, "frame states"], count: int) -> Float[Tensor, "fra
 def _of(student: Tensor, teacher: Tensor, temperature: float) -> tuple[float, Tensor]:
     asked = student.clone().requires_grad_()
     loss = soft_target_loss(asked, teacher, temperature)
-    loss.backward()
-    return loss.item(), asked.grad
+    (gradient,) = torch.autograd.grad(loss, asked)
+    return loss.item(), gradient

@@ -70,7 +70,7 @@ class SpeechRunner(Runner):
         if isinstance(run, Net):
             found["teachers"] = len(run.teacher.nets) if run.teacher else 0
         if isinstance(run, Words):
-            found["decoding"] = self.settings.words.model_dump(mode="json", exclude={"nets"})
+            found["decoding"] = self.settings.decoding.model_dump(mode="json", exclude={"nets"})
         return found
 
     def cases(self, share: float, draw: int) -> Int[Tensor, "frame"]:
@@ -147,7 +147,7 @@ class SpeechRunner(Runner):
         one = nets[0]
         if one.teacher is None:
             return None
-        means = [net.teacher.mean for net in nets]
+        means = [net.teacher.mean for net in nets if net.teacher is not None]
         teacher = Teacher(self.population(one.teacher.nets), means, [net.temperature for net in nets])
         if teacher.can_keep(len(cases)):
             teacher.keep(Inputs(self.data.train, self.compute), cases, len(self.data.train))
@@ -167,7 +167,7 @@ class SpeechRunner(Runner):
     def decode(self, run: Words) -> None:
         """Decode test with a system's scores, and keep how many words are wrong."""
         self.watch.now(run.role)
-        start, what, own = time.monotonic(), self.task, self.settings.words
+        start, what, own = time.monotonic(), self.task, self.settings.decoding
         if run.system is None:
             found = words.decode_stock(what, self.data, self.corpus, cores())
         else:
@@ -192,7 +192,7 @@ class SpeechRunner(Runner):
     @cached_property
     def task(self) -> words.Task:
         """What is decoded, the same for all systems."""
-        own = self.settings.words
+        own = self.settings.decoding
         return words.task(
             self.corpus, self.data, self.kept.folder / "aligned", own.validation_utterances, own.utterances
         )

@@ -108,6 +108,12 @@ class SpeechSettings(Settings):
     curve_frames: int = Field(20_000, ge=100, description="of each part, looked at while training")
     every: int = Field(1, ge=1, le=100, description="of validation's and test's frames, every so manyth is counted")
 
+    @property
+    def decoding(self) -> Words:
+        """How words are decoded, where they are."""
+        assert self.words is not None, "only what is decoded asks for it"
+        return self.words
+
     @model_validator(mode="after")
     def _consistent(self) -> "SpeechSettings":
         if self.words is not None and self.words.nets > self.ensemble:

@@ -32,6 +32,7 @@ def _utterance(corpus: Corpus, data: Prepared) -> dict[str, Any]:
     one = fitting[0] if fitting else min(candidates, key=lambda each: frames[each.id])
     samples, _ = read_audio(one.audio)
     found = Aligner(corpus.lexicon).align(samples, one.words)
+    assert found is not None, "an utterance of the data was aligned before"
     banks = filterbanks(samples)
     scaled = ((banks - banks.min()) / (banks.max() - banks.min()).clamp_min(1e-6) * 255).byte()
     segments = {kind: [[s.name, s.start, s.frames] for s in getattr(found, kind)] for kind in ("words", "phones")}

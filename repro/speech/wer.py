@@ -53,13 +53,14 @@ def count(references: Sequence[Sequence[str]], hypotheses: Sequence[Sequence[str
         if not words:
             raise UserError(f"word errors: reference {number} has no words")
     found = jiwer.process_words([" ".join(words) for words in references], [" ".join(words) for words in hypotheses])
-    counts = {"substitute": [], "delete": [], "insert": []}
+    counts: dict[str, list[int]] = {"substitute": [], "delete": [], "insert": []}
     for chunks in found.alignments:
         for kind, lengths in counts.items():
             # Words inserted have no place in the reference.
             lengths.append(sum(max(chunk.ref_end_idx - chunk.ref_start_idx, chunk.hyp_end_idx - chunk.hyp_start_idx)
                                for chunk in chunks if chunk.type == kind))  # fmt: skip
-    return WordErrors(*(np.asarray(one) for one in counts.values()), np.asarray([len(words) for words in references]))
+    substituted, deleted, inserted = (np.asarray(one) for one in counts.values())
+    return WordErrors(substituted, deleted, inserted, np.asarray([len(words) for words in references]))
 
 
 def rate(heard: WordErrors, speakers: Sequence[str] | None = None, seed: int = 0) -> Estimate:

@@ -89,7 +89,7 @@ def decode(
         search = Search(acoustic_scale=scale, most_active=most_active)
         heard = _decode(what, make_scores(data.validation, what.validation), search, threads)
         rates[scale] = wer.count(_references(data, data.validation, what.validation), heard).rate
-    best = min(rates, key=rates.get) if rates else scales[0]
+    best = min(rates, key=rates.__getitem__) if rates else scales[0]
     search = Search(acoustic_scale=best, most_active=most_active)
     heard = _decode(what, make_scores(data.test, what.test), search, threads)
     return _counted(what, data, heard) | {"scale": best, "validation_wer": {f"{s:g}": r for s, r in rates.items()}}
