@@ -39,14 +39,16 @@ def ratios(settings: SpecialistsSettings, data: ImageData, compute: Compute) -> 
     }
 
 
-def _generalist(settings: SpecialistsSettings, data: ImageData, compute: Compute, recipe: Recipe) -> ImageTraining:
+def _generalist(
+    settings: SpecialistsSettings, data: ImageData, compute: Compute, recipe: Recipe
+) -> ImageTraining[ConvNet]:
     train = data.train
     net = ConvNet(train.images.shape[1], settings.generalist.width, len(data.classes), 0)
     order = Order(0, torch.arange(len(train)), recipe.batch)
     return ImageTraining(net, [order], train.images, train.labels, nets.hard_objective, recipe, compute, len(train))
 
 
-def _specialists(settings: SpecialistsSettings, data: ImageData, compute: Compute) -> Steps:
+def _specialists(settings: SpecialistsSettings, data: ImageData, compute: Compute) -> Steps[ImageTraining[ConvNet]]:
     """Steps of one specialist, standing for all steps of all of them."""
     own, train = settings.specialists, data.train
     subset = torch.arange(min(own.size, len(data.classes) - 1))
@@ -98,10 +100,10 @@ class Equation5:
         self.specialists = torch.cat([known, 1 - known.sum(1, keepdim=True)], 1).clamp_min(0)
         self.device = compute.device
         least = self._value(self._em(1000))
-        self.em_steps, self.steps = (
-            fewest(lambda steps, solve=solve: self._value(solve(steps)) - least < EQUAL)
-            for solve in (self._em, self._descend)
-        )
+        self.em_steps, self.steps = (self._fewest(solve, least) for solve in (self._em, self._descend))
+
+    def _fewest(self, solve: Callable[[int], torch.Tensor], least: float) -> int:
+        return fewest(lambda steps: self._value(solve(steps)) - least < EQUAL)
 
     def _value(self, q: torch.Tensor) -> float:
         return float(inference.objective(q, self.generalist, self.specialists, self.pairs, self.subsets).mean())
@@ -119,7 +121,7 @@ class Equation5:
     def sides(self) -> tuple[Side, Side]:
         """Gradient descent, the fixed point."""
 
-        def timed(solve: Side) -> Side:
+        def timed(solve: Callable[[], object]) -> Side:
             def seconds() -> float:
                 start = clock(self.device)
                 solve()
@@ -130,15 +132,16 @@ class Equation5:
         return timed(lambda: self._descend(self.steps)), timed(lambda: self._em(self.em_steps))
 
 
-def plain(train: ImageSet, ours: ImageTraining) -> PlainSteps:
+def plain(train: ImageSet, ours: ImageTraining[ConvNet]) -> PlainSteps:
     """What one writes first: PIL images and torchvision's transforms."""
     order, recipe = ours.orders[0], ours.recipe
     shift = transforms.RandomCrop(train.images.shape[-1], padding=recipe.jitter, padding_mode="edge")
     dataset = PilImages(train, transforms.Compose([shift, transforms.PILToTensor()]))
     net = ConvNet(ours.net.channels, ours.net.width, ours.net.classes, ours.net.seed).to(ours.labels.device)
     net.load_state_dict(ours.net.state_dict())
-    rates = {"lr": recipe.learning_rate, "momentum": recipe.momentum, "weight_decay": recipe.weight_decay}
-    optimiser = torch.optim.SGD(net.parameters(), nesterov=True, **rates)
+    optimiser = torch.optim.SGD(
+        net.parameters(), recipe.learning_rate, recipe.momentum, weight_decay=recipe.weight_decay, nesterov=True
+    )
     same = Order(order.seed, order.cases, recipe.batch)
     return PlainSteps(dataset, same, STEPS, net, optimiser, lambda images: net(images)[0])
 

@@ -11,7 +11,7 @@ from typing import Any
 from repro.specialists import nets
 from repro.specialists.runner import SpecialistsRunner, check
 from repro.specialists.runs import Combined, Ensemble, Net, Specialist
-from repro.specialists.settings import SpecialistsSettings
+from repro.specialists.settings import Method, SpecialistsSettings
 
 Records = list[dict[str, Any]]
 MAIN = "with specialists"
@@ -47,7 +47,7 @@ def specialist_runs(
     count: int | None = None,
     role: str = "specialist",
     width: int | None = None,
-    method: str | None = None,
+    method: Method | None = None,
     size: int | None = None,
     kind: nets.Kind = "dustbin",
 ) -> list[Specialist]:
@@ -130,7 +130,7 @@ def distilled_back(settings: SpecialistsSettings, runner: SpecialistsRunner, see
         return
     generalist = specialists[0].generalist
     everyone = Combined(MAIN, generalist, tuple(specialists), settings.specialists.active)
-    learned = {"temperature": back.temperature, "hard_weight": back.hard_weight, "start": generalist}
+    learned: dict[str, Any] = {"temperature": back.temperature, "hard_weight": back.hard_weight, "start": generalist}
     runner.carry_out(
         [
             Net("distilled from generalist and specialists", width, back.recipe, seed, everyone, **learned),

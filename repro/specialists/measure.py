@@ -37,7 +37,8 @@ def specialist(run: Specialist, logits: Logits, generalist: Callable[[str], Tens
     Args:
         generalist: part of the data -> what the generalist says of its images.
     """
-    subset, found = torch.tensor(run.subset), {}
+    subset = torch.tensor(run.subset)
+    found: dict[str, Any] = {}
     for name in ("train", "validation", "test"):
         cases: ImageSet = getattr(data, name)
         own = torch.isin(cases.labels, subset).nonzero()[:, 0]

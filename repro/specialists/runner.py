@@ -1,7 +1,7 @@
 """How the runs of the specialists experiment are made: trained, or combined by equation 5."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from repro.data.images import ImageData, ImageSet
 from repro.data.sources import fewer, load
 from repro.errors import UserError
 from repro.specialists import clustering, inference, measure, nets
-from repro.specialists.runs import Combined, Ensemble, Net, Run, Specialist
+from repro.specialists.runs import Combined, Ensemble, Net, Run, Specialist, Whole
 from repro.specialists.settings import SpecialistsSettings
 
 # Counted up by hand when what a record says of the same weights changes: kept records of before are left.
@@ -42,7 +42,7 @@ class SpecialistsRunner(Runner):
     _subsets: dict[tuple, list[tuple[int, ...]]] = field(default_factory=dict)
     _counted: set[str] = field(default_factory=set)
     # The net last asked about whole parts of the data, and what it said: many ask the same in a row.
-    _asked: Run | None = None
+    _asked: Whole | None = None
     _said: dict[str, Tensor] = field(default_factory=dict)
 
     @property
@@ -58,7 +58,7 @@ class SpecialistsRunner(Runner):
         """A job for each run."""
         return [Job(run.role, self.make, (run,), self.flops(run), memory_bytes=2 << 30) for run in runs]
 
-    def carry_out(self, runs: list[Run]) -> list[dict[str, Any]]:
+    def carry_out(self, runs: Sequence[Run]) -> list[dict[str, Any]]:
         """As every runner does; what is finished already is no work ahead."""
         new = [run for run in runs if self.key(run) not in self._counted]
         self._counted |= {self.key(run) for run in new}
@@ -112,7 +112,7 @@ class SpecialistsRunner(Runner):
         seconds = earlier + time.monotonic() - start
         self.kept.add(self.key(run), [self.record(run, found, curve, seconds)], tensors)
 
-    def train(self, run: Net | Specialist, training: ImageTraining) -> None:
+    def train(self, run: Net | Specialist, training: ImageTraining[ConvNet]) -> None:
         """Train to the end; the history becomes the curve of (epoch, training loss)."""
         flops = self.flops(run) / training.steps
         self.watch.expect(-flops * training.step)  # done in an earlier sitting
@@ -124,7 +124,7 @@ class SpecialistsRunner(Runner):
                 )
             training.history.append([round(snapshot.epoch, 3), float(f"{float(snapshot.loss):.4g}")])
 
-    def training(self, run: Net | Specialist) -> ImageTraining:
+    def training(self, run: Net | Specialist) -> ImageTraining[ConvNet]:
         """A net at its start or at its checkpoint, on the training split."""
         net, orders, labels, objective, teacher = (
             self._over_all_classes(run) if isinstance(run, Net) else self._from_generalist(run)
@@ -177,7 +177,7 @@ class SpecialistsRunner(Runner):
         net.load_state_dict({name: value[0] for name, value in self.tensors_of(run).items()})
         return net.to(self.compute.device)
 
-    def on_part(self, run: Run, part: str) -> Tensor:
+    def on_part(self, run: Whole, part: str) -> Tensor:
         """What a run says of the images of a part of the data, as they are."""
         if self._asked != run:
             self._asked, self._said = run, {}
@@ -185,7 +185,7 @@ class SpecialistsRunner(Runner):
             self._said[part] = self.log_probabilities(run, getattr(self.data, part))
         return self._said[part]
 
-    def log_probabilities(self, run: Run, cases: ImageSet) -> Tensor:
+    def log_probabilities(self, run: Whole, cases: ImageSet) -> Tensor:
         """What a run says of images: log-probabilities of shape (case, classes), which serve as logits."""
         if isinstance(run, Net):
             return self.net_of(run).logits(cases.images)[0].log_softmax(-1)

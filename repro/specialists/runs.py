@@ -90,4 +90,6 @@ class Ensemble:
         return self.nets[0].seed
 
 
-Run = Net | Specialist | Combined | Ensemble
+# What says something of all classes.
+Whole = Net | Combined | Ensemble
+Run = Whole | Specialist
