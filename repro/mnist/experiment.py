@@ -77,7 +77,7 @@ def missing_runs(settings: MnistSettings, part: str, seed: int) -> list[Run]:
     on the training split, to choose the bias shift on the validation split."""
     study: Missing = getattr(settings, part)
     shifts = (study.shifted, study.lowest_shift, study.highest_shift, study.shift_step)
-    options = {"teacher": teacher_run(settings, seed), "kept": study.kept, "shifts": shifts}
+    options: dict[str, Any] = {"teacher": teacher_run(settings, seed), "kept": study.kept, "shifts": shifts}
     net = (study.hidden, study.recipe, seed, study.temperature, study.hard_weight)
     return [Run(part, *net, **options), Run(f"{part}, to choose the shift", *net, split="train", **options)]
 
@@ -87,7 +87,12 @@ def size_runs(settings: MnistSettings, seed: int) -> list[Run]:
     study, runs = settings.sizes, []
     for size in study.sizes:
         recipe = study.recipe.model_copy(update={"epochs": size.epochs})
-        options = {"split": "train", "share": size.share, "early_stopping": True, "looks": settings.curve_points}
+        options: dict[str, Any] = {
+            "split": "train",
+            "share": size.share,
+            "early_stopping": True,
+            "looks": settings.curve_points,
+        }
         soft = (study.temperature, study.hard_weight, teacher_run(settings, seed))
         runs.append(Run("share of the data, hard targets", study.hidden, recipe, seed, **options))
         runs.append(Run("share of the data, soft targets", study.hidden, recipe, seed, *soft, **options))
@@ -117,7 +122,7 @@ def shown_digits(settings: MnistSettings, runner: MnistRunner) -> dict[str, Any]
     right = logits.argmax(-1) == test.labels
     top = logits.topk(2, dim=-1).values
     margin = (top[:, 0] - top[:, 1]).masked_fill(~right, float("inf"))
-    cases = []
+    cases: list[dict[str, Any]] = []
     for digit in (2, 2, 3, 4, 7, 9):
         unsure = margin.masked_fill(test.labels != digit, float("inf"))
         unsure[[c["case"] for c in cases]] = float("inf")

@@ -145,7 +145,7 @@ class MnistRunner(Runner):
         training = Training(
             first.sizes,
             [Member(run.seed, run.temperature, run.hard_weight, cases) for run in runs],
-            TransferSet(self.data.train.images, self.data.train.labels, soft and soft["train"]),
+            TransferSet(self.data.train.images, self.data.train.labels, soft["train"] if soft else None),
             first.recipe,
             self.compute,
             self.kept.checkpoint(group),
