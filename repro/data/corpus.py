@@ -68,7 +68,8 @@ def kaldi(root: Path, name: str | None = None, synthetic: bool = False) -> Corpu
     root = root.expanduser()
     if not root.is_dir():
         raise UserError(f"data.corpus: there is no folder {root}")
-    digest, left_out = hashlib.sha256(), defaultdict(list)
+    digest = hashlib.sha256()
+    left_out: dict[str, list[str]] = defaultdict(list)
     parts = {part: _utterances(root, part, left_out, digest) for part in PARTS}
     lexicon = _lexicon(root / "lexicon.txt", digest)
     both = {one.id for one in parts["train"]} & {one.id for one in parts["test"]}

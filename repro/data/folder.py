@@ -173,7 +173,7 @@ def _read(path: Path, label: int, resize: int | None) -> _Picture:
     if (pixels == pixels[:1]).all():
         pixels = pixels[:1]
     pixels = np.ascontiguousarray(pixels)
-    return _Picture(path, label, pixels, hashlib.sha256(content).hexdigest(), hashlib.sha256(pixels).hexdigest())
+    return _Picture(path, label, pixels, hashlib.sha256(content).hexdigest(), hashlib.sha256(pixels.data).hexdigest())
 
 
 def _upright_rgb(image: Image.Image) -> Image.Image:

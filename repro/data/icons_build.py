@@ -70,8 +70,8 @@ def read(tarball: Path | None) -> dict[str, dict[str, Any]]:
         sets = {}
         with tarfile.open(path, "r|gz") as package:
             for member in package:
-                if member.name.startswith("package/json/"):
-                    content = json.load(package.extractfile(member))
+                if member.name.startswith("package/json/") and (packed := package.extractfile(member)):
+                    content = json.load(packed)
                     sets[content["prefix"]] = content
     return dict(sorted(sets.items()))
 

@@ -47,7 +47,7 @@ def styles_of(names: Iterable[str], suffixes: Iterable[str]) -> tuple[Words, ...
     least = max(STYLE_COUNT, STYLE_SHARE * len(names))
     bare = [re.sub(r"(-\d+(px)?)+$", "", name) for name in names]
     ends = Counter(name.rsplit("-", 1)[-1] for name in bare if "-" in name)
-    found = {(end,) for end, count in ends.items() if end in SOMETIMES_STYLE and count >= least}
+    found: set[Words] = {(end,) for end, count in ends.items() if end in SOMETIMES_STYLE and count >= least}
     found |= {tuple(suffix.split("-")) for suffix in suffixes if suffix}
     return tuple(sorted(found, key=lambda words: (-len(words), words)))
 

@@ -33,13 +33,13 @@ def load(source: ImageSource, folder_setting: Path | None) -> ImageData:
     """The images that ``source`` asks for; ``folder_setting`` is the data directory, or None for the default."""
     from repro.data import cifar100, folder, icons
 
-    if source.source == "icons":
-        return icons.load()
+    if source.folder is not None:
+        return folder.load(source.folder, source.resize, source.mirrored)
     if source.source == "cifar100":
         return cifar100.load(data_folder(folder_setting))
     if source.source == "mnist":
         return digits(data_folder(folder_setting))
-    return folder.load(source.folder, source.resize, source.mirrored)
+    return icons.load()
 
 
 def digits(folder: Path) -> ImageData:
@@ -47,11 +47,11 @@ def digits(folder: Path) -> ImageData:
     from repro.data import mnist
 
     found = mnist.load(folder)
-    parts = [
+    train, validation, test = (
         ImageSet((one.images * 255).round().byte().view(-1, 1, 28, 28), one.labels)
         for one in (found.split("train"), found.split("validation"), found.test)
-    ]
-    return ImageData("mnist", tuple("0123456789"), *parts, mirrored=False, digest=found.digest)
+    )
+    return ImageData("mnist", tuple("0123456789"), train, validation, test, mirrored=False, digest=found.digest)
 
 
 def fewer(data: ImageData, count: int) -> ImageData:

@@ -230,7 +230,7 @@ def _flac(sound: Int16[np.ndarray, "sample"]) -> bytes:
 
 
 def _write(root: Path, settings: SynthSettings, seed: int, progress: Callable[[float], None]) -> dict[str, Any]:
-    digest, hours, done = hashlib.sha256(), {}, 0
+    digest, hours, done = hashlib.sha256(), {}, 0.0
     sizes = {"train": (settings.train_hours, settings.train_speakers),
              "test": (settings.test_hours, settings.test_speakers)}  # fmt: skip
     whole = sum(length for length, _ in sizes.values())

@@ -133,8 +133,8 @@ class Espeak:
         for parameter, value in values.items():
             self._check(self._library.espeak_SetParameter(parameter, value, 0))
         self._heard.clear()
-        content = text.encode() + b"\0"
-        self._check(self._library.espeak_Synth(content, len(content), 0, 0, 0, 1, None, None))
+        said = text.encode() + b"\0"
+        self._check(self._library.espeak_Synth(said, len(said), 0, 0, 0, 1, None, None))
         self._check(self._library.espeak_Synchronize())
         if not self._heard:
             raise RuntimeError(f"espeak-ng says nothing to {text!r}")
@@ -152,5 +152,5 @@ class Espeak:
 
 
 CALLBACK = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_int, ctypes.c_void_p)
-SYNTH = [ctypes.c_char_p, ctypes.c_size_t, ctypes.c_uint, ctypes.c_int, ctypes.c_uint, ctypes.c_uint,
+SYNTH: list[Any] = [ctypes.c_char_p, ctypes.c_size_t, ctypes.c_uint, ctypes.c_int, ctypes.c_uint, ctypes.c_uint,
          ctypes.c_void_p, ctypes.c_void_p]  # fmt: skip
