@@ -32,6 +32,11 @@ class Claim:
     better: Literal["lower", "higher", ""] = ""
     paper_range: tuple[float, float] | None = None
 
+    @property
+    def figure(self) -> float:
+        """The paper's figure as a number, of a claim that has one."""
+        return float(self.paper)
+
 
 _ERRORS = "errors of 10000"
 _SHIFT_DIRECTION = "the interval of the shift lies on the paper's side of zero"
@@ -140,7 +145,7 @@ TEST_THREES = 1010
 # and the change in how many are right.
 COVER_EXAMPLES = (350037, 141993, 67161, 38801, 26298, 16474, 10682, 7376, 4703, 4706, 9082)
 COVER_CHANGES = (0, 1421, 1572, 1124, 835, 561, 362, 232, 182, 208, 324)
-COVER_GAINS = tuple(claim.paper for claim in CLAIMS if claim.id.startswith("specialists.cover_") and claim.unit == "%")
+COVER_GAINS = tuple(claim.figure for claim in CLAIMS if claim.id.startswith("specialists.cover_") and claim.unit == "%")
 # Table 2: classes of three of the specialists.
 CLUSTERS = (
     ("Tea party", "Easter", "Bridal shower", "Baby shower", "Easter Bunny"),
@@ -163,17 +168,18 @@ def judge(
     ``clear`` is false where the direction holds in the mean and is not clear of the noise, for a claim that allows it.
     What one seed gives is shown and not judged, unless it needs none (a ``range``).
     """
-    if claim.rule == "shown" or (claim.rule == "figure" and (low is None or high is None)):
-        return "shown"
-    if claim.rule == "direction" and seeds < 2:
+    if claim.rule == "shown" or (claim.rule == "direction" and seeds < 2):
         return "shown"
     met = direction_holds and clear
     if claim.rule == "figure":
-        paper = float(claim.paper)
+        if low is None or high is None:
+            return "shown"
+        paper = claim.figure
         better = (claim.better == "lower" and high < paper) or (claim.better == "higher" and low > paper)
         met = direction_holds and (low <= paper <= high or better)
-    elif claim.rule == "range":
-        met = direction_holds and claim.paper_range[0] <= value <= claim.paper_range[1]
+    elif claim.paper_range is not None:
+        least, most = claim.paper_range
+        met = direction_holds and least <= value <= most
     return "reproduced" if met else "direction holds" if direction_holds else "not reproduced"
 
 

@@ -10,6 +10,7 @@ from statsmodels.stats.contingency_tables import mcnemar
 from statsmodels.stats.proportion import proportion_confint
 
 LEVEL = 0.95
+Values = Sequence[float] | np.ndarray
 
 
 @dataclass(frozen=True)
@@ -21,8 +22,13 @@ class Estimate:
     high: float | None
     count: int
 
+    def each(self, change: Callable[[float], float]) -> "Estimate":
+        """The mean and the interval's ends, all changed alike."""
+        low, high = (None if end is None else change(end) for end in (self.low, self.high))
+        return Estimate(change(self.value), low, high, self.count)
 
-def mean_interval(values: Sequence[float]) -> Estimate:
+
+def mean_interval(values: Values) -> Estimate:
     """The mean of independent values (seeds) with Student's t interval; no interval from one value."""
     array = np.asarray(values, dtype=float)
     mean = float(array.mean())
@@ -32,13 +38,14 @@ def mean_interval(values: Sequence[float]) -> Estimate:
     return Estimate(mean, mean - half, mean + half, len(array))
 
 
-def paired_difference(first: Sequence[float], second: Sequence[float]) -> Estimate:
+def paired_difference(first: Values, second: Values) -> Estimate:
     """The mean of ``first - second``, paired by seed, with Student's t interval."""
     return mean_interval(np.asarray(first, dtype=float) - np.asarray(second, dtype=float))
 
 
 def p_of_zero(mean: Estimate) -> float:
     """Student's two-sided p value that the mean with this interval is zero (see ``mean_interval``)."""
+    assert mean.low is not None and mean.high is not None, "a single value has no interval and no p value"
     half, freedom = (mean.high - mean.low) / 2, mean.count - 1
     if half == 0:
         return float(mean.value == 0)
@@ -46,7 +53,7 @@ def p_of_zero(mean: Estimate) -> float:
     return float(2 * stats.t.sf(abs(mean.value) / error, freedom))
 
 
-def ratio_interval(numerator: Sequence[float], denominator: Sequence[float]) -> Estimate:
+def ratio_interval(numerator: Values, denominator: Values) -> Estimate:
     """The ratio of two means paired by seed, with Fieller's interval.
 
     No interval from one pair, or where the denominator's own interval holds zero.

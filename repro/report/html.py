@@ -22,8 +22,7 @@ def page(claims: pd.DataFrame, sections: list[Section], further: dict[str, str])
     Args:
         further: Markdown by heading, of what belongs to no experiment.
     """
-    parts = {section.title: reproduce.section(section) for section in sections}
-    parts = {title: "\n\n".join(part[1:]) for title, part in parts.items()}
+    parts = {section.title: "\n\n".join(reproduce.section(section)[1:]) for section in sections}
     parts = {"How verdicts are reached": reproduce.RULES} | parts | further
     names = {title: re.sub(r"\W+", "-", title.lower()).strip("-") for title in parts}
     body = [f'<h2 id="{names[title]}">{escape(title)}</h2>\n{_rendered(text)}' for title, text in parts.items()]
@@ -57,7 +56,7 @@ def _claims(claims: pd.DataFrame) -> str:
     head = "".join(f"<th>{escape(str(name))}</th>" for name in short.columns)
     rows = []
     for setting, verdict, row in zip(claims["setting"], claims["verdict"], short.to_dict("records"), strict=True):
-        cells = "".join(_cell(name, str(value), verdict) for name, value in row.items())
+        cells = "".join(_cell(str(name), str(value), verdict) for name, value in row.items())
         rows.append(f'<tr data-setting="{escape(setting)}" data-verdict="{escape(verdict)}">{cells}</tr>')
     return f'<table id="claims"><thead><tr>{head}</tr></thead><tbody>{"".join(rows)}</tbody></table>'
 

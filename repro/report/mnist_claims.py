@@ -68,10 +68,10 @@ def _temperatures(records: list[Record]) -> list[Finding]:
     spreads = []
     for units in [units for units in widths(records) if units >= 300]:
         temperatures, table, _ = sweep(records, units)
-        high = table[:, [t > paper.WIDE_SIMILAR_ABOVE for t in temperatures]]
-        if high.shape[0] > 1 and high.shape[1] > 1:
-            means = high.mean(0)
-            spreads.append((float(means.max() - means.min()), stats.noise_spread(high), units))
+        flat = table[:, [t > paper.WIDE_SIMILAR_ABOVE for t in temperatures]]
+        if flat.shape[0] > 1 and flat.shape[1] > 1:
+            means = flat.mean(0)
+            spreads.append((float(means.max() - means.min()), stats.noise_spread(flat), units))
     if spreads:
         spread = max(spread for spread, _, _ in spreads)
         note = "; ".join(f"{u} units: spread {s:.1f}, seed noise alone {n:.1f}" for s, n, u in spreads)
@@ -223,7 +223,9 @@ def _below(first: Estimate, second: Estimate) -> bool:
 
 def _within(estimate: Estimate, low: float, high: float) -> bool:
     """The whole interval between two bounds; false where there is none."""
-    return estimate.low is not None and low <= estimate.low and estimate.high < high
+    if estimate.low is None or estimate.high is None:
+        return False
+    return low <= estimate.low and estimate.high < high
 
 
 def _range(estimate: Estimate, form: str = ".4g") -> str:

@@ -1,7 +1,7 @@
 """The tables of section 3: the paper's figures beside ours, from the records alone."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import pandas as pd
 
@@ -76,7 +76,7 @@ def gap(records: list[Record]) -> pd.DataFrame:
             [metrics.unpack(r["metrics"]["test_wrong"], TEST_CASES) for r in pair] for pair in zip(a, b, strict=True)
         ]
         ids = [HEADLINE[role][1] for role in (first, second)]
-        figures = [paper.BY_ID[claim].paper for claim in ids if claim]
+        figures = [paper.BY_ID[claim].figure for claim in ids if claim]
         rows.append(
             {
                 "comparison": f"errors of {first} minus {second}",
@@ -108,7 +108,7 @@ def temperatures(records: list[Record]) -> pd.DataFrame:
 
 def missing(records: list[Record]) -> pd.DataFrame:
     """The transfer sets without 3s and with 7s and 8s only: unshifted, test-tuned and honest shifts."""
-    figures = {
+    figures: dict[str, tuple[str, Sequence[tuple[float, int]], list[float | str]]] = {
         "no3": (
             "no 3s",
             paper.NO3_POINTS,
@@ -187,8 +187,7 @@ def theory(records: list[Record]) -> pd.DataFrame:
 
 def _of_cases(errors: int) -> str:
     """What one net's count of test errors says of its error rate, as errors of 10,000."""
-    estimate = stats.wilson(errors, TEST_CASES)
-    return f"[{TEST_CASES * estimate.low:.0f}, {TEST_CASES * estimate.high:.0f}]"
+    return interval(stats.wilson(errors, TEST_CASES).each(lambda share: TEST_CASES * share), ".0f")
 
 
 def _mean(values: list[float]) -> str:

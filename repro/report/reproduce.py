@@ -1,5 +1,7 @@
 """REPRODUCE.md: claim, paper, ours, verdict and command; then each experiment, its cost, deviations, gaps filled."""
 
+from typing import Any
+
 import pandas as pd
 
 from repro import paper
@@ -95,7 +97,7 @@ def short(claims: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _number(text: str) -> str:
+def _number(text: Any) -> str:
     return f"{float(text):.4g}"
 
 

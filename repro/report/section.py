@@ -1,6 +1,6 @@
 """One experiment at one setting, as it is reported: tables, figures, findings, and what is to be said beside them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,7 +36,7 @@ class Section:
     title: str
     records: list[Record]
     tables: dict[str, tuple[str, pd.DataFrame]]
-    figures: dict[str, tuple[str, Callable[[], Figure]]]
+    figures: Mapping[str, tuple[str, Callable[[], Figure]]]
     findings: list[Finding]
     remarks: dict[str, str]
 
@@ -63,8 +63,7 @@ def signed(estimate: Estimate) -> str:
 
 def percent(share: Estimate) -> Estimate:
     """A share in percent."""
-    ends = [None if end is None else 100 * end for end in (share.low, share.high)]
-    return Estimate(100 * share.value, *ends, share.count)
+    return share.each(lambda value: 100 * value)
 
 
 def positive(estimate: Estimate) -> bool:

@@ -49,18 +49,23 @@ def percent_gain(before: np.ndarray, after: np.ndarray) -> list[float]:
 
 def gain(records: list[Record], role: str = MAIN, part: str = "test", **settings) -> Gain | None:
     """The gain that the records of a role tell of; None where there are none."""
-    found = [record["metrics"] for record in select(records, role, **settings)]
-    if not found:
-        return None
+    found = select(records, role, **settings)
+    return gain_of(found, part) if found else None
+
+
+def gain_of(records: list[Record], part: str = "test") -> Gain:
+    """The gain that these records tell of."""
+    found = [record["metrics"] for record in records]
     cases = found[0][f"{part}_cases"]
-    right = tuple(
-        np.array([~metrics.unpack(m[f"{part}_wrong{when}"], cases) for m in found]).astype(int)
-        for when in ("_before", "")
-    )
-    within = tuple(
-        np.array([metrics.unpack_counts(m[f"{part}_conditional{when}"]) for m in found]) for when in ("_before", "")
-    )
-    return Gain(right, within, np.array([metrics.unpack_counts(m[f"{part}_covering"]) for m in found]))
+
+    def right(when: str) -> np.ndarray:
+        return np.array([~metrics.unpack(m[f"{part}_wrong{when}"], cases) for m in found]).astype(int)
+
+    def counts(what: str) -> np.ndarray:
+        return np.array([metrics.unpack_counts(m[f"{part}_{what}"]) for m in found])
+
+    within = counts("conditional_before"), counts("conditional")
+    return Gain((right("_before"), right("")), within, counts("covering"))
 
 
 @dataclass(frozen=True)
@@ -98,8 +103,8 @@ def trend(found: Gain) -> Estimate | None:
     if len(values) != len(found.covering):
         return None
     mean = stats.mean_interval(values)
-    ends = [None if end is None else min(max(end, -1.0), 1.0) for end in (mean.low, mean.high)]
-    return Estimate(mean.value, *ends, mean.count)
+    low, high = (None if end is None else min(max(end, -1.0), 1.0) for end in (mean.low, mean.high))
+    return Estimate(mean.value, low, high, mean.count)
 
 
 def findings(records: list[Record]) -> list[Finding]:

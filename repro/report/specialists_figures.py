@@ -55,9 +55,9 @@ def contact_sheet(shown: dict[str, Any]) -> Figure:
 def cover(records: list[Record]) -> Figure:
     """Relative gain by number of specialists that cover the right class, beside the paper's Table 4."""
     figure, axis = plt.subplots(figsize=(6.8, 4))
-    found = claims.gain(records)
-    rows = [(k, c.relative(), c.images.mean()) for k, c in enumerate(claims.covers(found)) if c.images.min() > 0]
-    rows = [row for row in rows if row[1] is not None]
+    covers = enumerate(claims.covers(claims.gain_of(select(records, MAIN))))
+    rows = [(k, gain, c.images.mean()) for k, c in covers
+            if c.images.min() > 0 and (gain := c.relative()) is not None]  # fmt: skip
     points(axis, [k for k, *_ in rows], [estimate for _, estimate, _ in rows], OURS, "ours, 95% over seeds")
     axis.plot(range(len(COVER)), paper.COVER_GAINS, "*--", color=PAPER, markersize=9, linewidth=0.8, label="paper")
     for k, estimate, images in rows:
@@ -84,9 +84,10 @@ def by_specialist(records: list[Record]) -> Figure:
         rows = rows[rows[:, 0] > 0]
         gains = np.sort(100 * (rows[:, 2] - rows[:, 1]) / rows[:, 0])
         axis.plot(np.linspace(0, 100, len(gains)), gains, marker=".", linewidth=1, label=f"seed {record['seed']}")
-    mean = stats.paired_difference((found := claims.gain(records)).conditional(1), found.conditional(0))
+    found = claims.gain_of(select(records, MAIN))
+    mean = stats.paired_difference(found.conditional(1), found.conditional(0))
     level(axis, mean, OURS, f"mean {mean.value:+.2f}")
-    printed = [paper.BY_ID[f"specialists.{s}_conditional"].paper for s in ("baseline", "with")]
+    printed = [paper.BY_ID[f"specialists.{s}_conditional"].figure for s in ("baseline", "with")]
     gain = printed[1] - printed[0]
     axis.axhline(gain, color=PAPER, linestyle="--", linewidth=1, label=f"paper, mean {gain:+.1f}")
     axis.axhline(0, color="black", linewidth=0.6)
@@ -185,13 +186,13 @@ def equal_cost(records: list[Record]) -> Figure:
     """Accuracy against cost of training and of use: specialists, ensembles of generalists, distilled nets."""
     figure, axes = plt.subplots(1, 2, figsize=(10, 4), sharey=True)
     rows = tables.costs(records)
-    for axis, cost, label in ((axes[0], 1, "training"), (axes[1], 2, "use on a test image")):
+    for axis, cost, label in ((axes[0], 0, "training"), (axes[1], 1, "use on a test image")):
         ensembles = [rows[0], *rows[2:]]
-        points(axis, [row[cost] for row in ensembles], [stats.mean_interval(row[3]) for row in ensembles], SECOND,
+        points(axis, [row[1][cost] for row in ensembles], [stats.mean_interval(row[2]) for row in ensembles], SECOND,
                "ensembles of generalists")  # fmt: skip
-        points(axis, [rows[1][cost]], [stats.mean_interval(rows[1][3])], OURS, rows[1][0], style="none")
+        points(axis, [rows[1][1][cost]], [stats.mean_interval(rows[1][2])], OURS, rows[1][0], style="none")
         back = claims.accuracy(records, "distilled from generalist and specialists")
-        if back and cost == 2:
+        if back and cost == 1:
             points(axis, [1.0], [stats.mean_interval(back)], THIRD, "distilled back into one net", style="none")
         axis.set_xlabel(f"cost of {label}, in generalists")
         axis.legend(fontsize=8)

@@ -34,7 +34,7 @@ def _accuracies(
     part: str, name: str, claim: str, accuracy: Callable[[int], list[float]], right: tuple, out_of: np.ndarray
 ) -> list[dict[str, Any]]:
     """Four rows of Table 3: before, after, their difference, the relative gain."""
-    printed = [paper.BY_ID[f"specialists.{system}_{claim}"].paper for system in ("baseline", "with")]
+    printed = [paper.BY_ID[f"specialists.{system}_{claim}"].figure for system in ("baseline", "with")]
     before, after = accuracy(0), accuracy(1)
     change = right[1] - right[0]
     lines = (
@@ -97,7 +97,7 @@ def studies(records: list[Record]) -> pd.DataFrame:
             name = names.get(role, role.removeprefix(f"{MAIN}, "))
             if role == f"{MAIN}, count" and kind[0]["metrics"]["count"] == count:
                 name += " (what kind, method, size and width compare with)"
-            rows.append(_study(kind, role, name))
+            rows.append(_study(kind, name))
     return pd.DataFrame(rows)
 
 
@@ -109,8 +109,8 @@ def _kinds(found: list[Record]) -> list[list[Record]]:
     return [kinds[key] for key in sorted(kinds)]
 
 
-def _study(found: list[Record], role: str, name: str) -> dict[str, Any]:
-    change, on_validation = (claims.gain(found, role, part) for part in ("test", "validation"))
+def _study(found: list[Record], name: str) -> dict[str, Any]:
+    change, on_validation = (claims.gain_of(found, part) for part in ("test", "validation"))
     overall = _difference(change)
     conditional = stats.paired_difference(change.conditional(1), change.conditional(0))
     relative = stats.mean_interval(change.relative())
@@ -209,8 +209,8 @@ def _epochs(found: list[Record]) -> str:
     return ", ".join(sorted({f"{record['settings']['recipe']['epochs']:g}" for record in found}))
 
 
-def costs(records: list[Record]) -> list[tuple[str, float, float, list[float]]]:
-    """Systems by cost: name, cost of training and of use in generalists, accuracy in percent of each seed.
+def costs(records: list[Record]) -> list[tuple[str, tuple[float, float], list[float]]]:
+    """Systems by cost: name, costs of training and of use in generalists, accuracy in percent of each seed.
 
     Training cost counts training images, and use the nets that see a test image: all are of the
     generalist's size but for the last layer.
@@ -225,14 +225,14 @@ def costs(records: list[Record]) -> list[tuple[str, float, float, list[float]]]:
     ) / len(main)  # fmt: skip
     used = float(np.mean([record["metrics"]["test_mean_active"] for record in main]))
     rows = [
-        ("generalist", 1.0, 1.0, found.accuracy(0)),
-        ("generalist with specialists", 1 + trained / images, 1 + used, found.accuracy(1)),
+        ("generalist", (1.0, 1.0), found.accuracy(0)),
+        ("generalist with specialists", (1 + trained / images, 1 + used), found.accuracy(1)),
     ]
     ensembles = select(records, "ensemble of generalists")
     for number in sorted({record["metrics"]["nets"] for record in ensembles}):
         of_number = [record for record in ensembles if record["metrics"]["nets"] == number]
         name = f"ensemble of {number} generalists"
-        rows.append((name, float(number), float(number), claims.accuracy(of_number, "ensemble of generalists")))
+        rows.append((name, (float(number), float(number)), claims.accuracy(of_number, "ensemble of generalists")))
     return rows
 
 
@@ -241,15 +241,15 @@ def equal_cost(records: list[Record]) -> pd.DataFrame:
     rows = costs(records)
     if not rows:
         return pd.DataFrame()
-    _, trained_at, used_at, ours = rows[1]
+    _, at, ours = rows[1]
     ensembles = rows[2:]
     nearest = {
-        label: min(ensembles, key=lambda row: abs(row[column] - cost))[0]
-        for label, column, cost in (("in training", 1, trained_at), ("in use", 2, used_at))
+        label: min(ensembles, key=lambda row: abs(row[1][cost] - at[cost]))[0]
+        for cost, label in enumerate(("in training", "in use"))
         if ensembles
     }
     table = []
-    for name, trained, used, values in rows:
+    for name, (trained, used), values in rows:
         accuracy, ahead = stats.mean_interval(values), stats.paired_difference(ours, values)
         table.append(
             {

@@ -31,8 +31,11 @@ class Right:
 
 def right(found: list[Record], part: str = "test") -> Right | None:
     """The mean over nets; None where there are none."""
-    if not found:
-        return None
+    return mean_right(found, part) if found else None
+
+
+def mean_right(found: list[Record], part: str = "test") -> Right:
+    """The mean over nets, of which there are some."""
     each = [np.array(record["metrics"][f"{part}_speaker_right"], dtype=float) for record in found]
     return Right(np.mean(each, axis=0), np.array(found[0]["metrics"]["test_speaker_cases"], dtype=float))
 
@@ -91,7 +94,7 @@ def distilled(records: list[Record], temperature: float | None = None) -> list[R
 def best_temperature(records: list[Record]) -> float | None:
     """The temperature whose students have most validation frames right."""
     scores = {t: np.mean(accuracy(distilled(records, t), "validation")) for t in temperatures(records)}
-    return max(scores, key=scores.get) if scores else None
+    return max(scores, key=scores.__getitem__) if scores else None
 
 
 def shares(records: list[Record]) -> list[float]:
@@ -140,12 +143,12 @@ def _frames(records: list[Record]) -> list[Finding]:
         Finding("speech.ensemble_frame_acc", of_nets(whole, ensemble(records)), positive(gain),
                 f"minus single nets: {signed(gain)} points; intervals over {gain.count} test speakers"),
     ]  # fmt: skip
-    if student is None:
+    best = best_temperature(records)
+    if student is None or best is None:
         return results
     ahead, tried = difference(student, single), temperatures(records)
     kept = over_speakers(lambda s, m, d: (d - s) / (m - s), single, mean, student)  # of a gain that is there
-    best = best_temperature(records)
-    ends = [difference(student, right(distilled(records, t))) for t in (tried[0], tried[-1])]
+    ends = [difference(student, mean_right(distilled(records, t))) for t in (tried[0], tried[-1])]
     inside = tried[0] < best < tried[-1] and all(positive(end) for end in ends)
     results += [
         Finding("speech.distilled_frame_acc", stats.mean_interval(accuracy(distilled(records))), positive(ahead),
@@ -153,7 +156,7 @@ def _frames(records: list[Record]) -> list[Finding]:
         *([Finding("speech.gain_transferred", of_nets(kept, distilled(records)), positive(kept) and kept.value >= 0.8,
                    f"T = {best:g}; interval over {kept.count} test speakers")] if positive(gain) else []),
         Finding("speech.best_temperature", Estimate(best, None, None, len(distilled(records))), inside,
-                "; ".join(f"minus T = {t:g}: {signed(difference(student, right(distilled(records, t))))} points"
+                "; ".join(f"minus T = {t:g}: {signed(difference(student, mean_right(distilled(records, t))))} points"
                           for t in tried if t != best)),
     ]  # fmt: skip
     return results
@@ -182,10 +185,11 @@ def _few(records: list[Record]) -> list[Finding]:
     full, hard, soft = singles(records), few(records, "hard", FEW), few(records, "soft", FEW)
     if not (full and hard and soft):
         return []
-    recovered = over_speakers(lambda f, h, s: (s - h) / (f - h), right(full), right(hard, "stopped_test"), right(soft))
-    lacking = difference(right(full), right(hard, "stopped_test"))
+    everything, stopped = mean_right(full), mean_right(hard, "stopped_test")
+    recovered = over_speakers(lambda f, h, s: (s - h) / (f - h), everything, stopped, mean_right(soft))
+    lacking = difference(everything, stopped)
     lost = [np.array([lost_at_end(record) for record in found]) for found in (hard, soft)]
-    overfit = stats.paired_difference(*lost)
+    overfit = stats.paired_difference(lost[0], lost[1])
     shown = [("full_train_acc", full, "train"), ("full_test_acc", full, "test"),
              ("hard3_train_acc", hard, "stopped_train"), ("hard3_test_acc", hard, "stopped_test"),
              ("soft3_train_acc", soft, "train"), ("soft3_test_acc", soft, "test")]  # fmt: skip

@@ -22,15 +22,15 @@ Found = list[Record]
 def ensemble_size(records: Found) -> Figure:
     """Gain over single nets, of an ensemble and of its student, against the number of nets."""
     figure, axis = plt.subplots(figsize=(5.6, 3.8))
-    single = claims.right(claims.singles(records))
+    single = claims.mean_right(claims.singles(records))
     sizes = sorted({record["metrics"]["nets"] for record in select(records, "ensemble")})
-    gains = [claims.difference(claims.right(claims.ensemble(records, k)), single) for k in sizes]
+    gains = [claims.difference(claims.mean_right(claims.ensemble(records, k)), single) for k in sizes]
     points(axis, sizes, gains, OURS, "ensemble (arithmetic mean)")
     learned = [k for k in sizes if distilled_from(records, k)]
     if learned:
-        students = [claims.difference(claims.right(distilled_from(records, k)), single) for k in learned]
+        students = [claims.difference(claims.mean_right(distilled_from(records, k)), single) for k in learned]
         points(axis, learned, students, SECOND, "one net distilled from it", "--")
-    printed = {name: paper.BY_ID[f"speech.{name}_frame_acc"].paper for name in ("baseline", "ensemble", "distilled")}
+    printed = {name: paper.BY_ID[f"speech.{name}_frame_acc"].figure for name in ("baseline", "ensemble", "distilled")}
     for name, marker in (("ensemble", "*"), ("distilled", "d")):
         axis.plot(10, printed[name] - printed["baseline"], marker, color=PAPER, markersize=9, label=f"paper: {name}")
     axis.axhline(0, color="0.7", linewidth=0.8)
@@ -54,8 +54,8 @@ def temperature(records: Found) -> Figure:
     axes[0].set_ylabel("test frame accuracy, % (95% over seeds)")
     if decoded:
         whose = claims.speakers(records)
-        rates = [percent(wer.rate(claims.mean_words(claims.words(records, "distilled", temperature=t)), whose))
-                 for t in decoded]  # fmt: skip
+        each = [claims.mean_words(claims.words(records, "distilled", temperature=t)) for t in decoded]
+        rates = [percent(wer.rate(heard, whose)) for heard in each if heard is not None]
         points(axes[1], decoded, rates, OURS, "distilled")
         for role, colour, style in (("single net", SECOND, "-"), ("ensemble", "0.3", ":")):
             heard = claims.mean_words(claims.words(records, role))
@@ -109,7 +109,7 @@ def share_of_data(records: Found) -> Figure:
         name = "hard targets, early-stopped" if kind == "hard" else "soft targets, to the end"
         points(axis, [100 * share for share in there], found, colour, name)
     axis.errorbar([100], [full.value], color="0.3", marker="s", markersize=4, label="all data, hard targets")
-    printed = {name: paper.BY_ID[f"speech.{name}_test_acc"].paper for name in ("full", "hard3", "soft3")}
+    printed = {name: paper.BY_ID[f"speech.{name}_test_acc"].figure for name in ("full", "hard3", "soft3")}
     for name, colour in (("hard", SECOND), ("soft", OURS)):
         below = printed["full"] - printed[f"{name}3"]
         axis.plot(3, full.value - below, "*", color=PAPER, markeredgecolor=colour, markersize=10,

@@ -43,7 +43,9 @@ def _row(records: Found, name: str, found: Found, heard: list[wer.WordErrors], c
         return {}
     printed = [paper.BY_ID[f"speech.{claim}_{what}"].paper if claim else "–" for what in ("frame_acc", "wer")]
     single, this = claims.right(claims.singles(records)), claims.right(found)
-    ahead = "–" if this is None or found == claims.singles(records) else signed(claims.difference(this, single))
+    ahead = "–"
+    if this is not None and single is not None and found != claims.singles(records):
+        ahead = signed(claims.difference(this, single))
     words, whose = claims.mean_words(heard), claims.speakers(records) if heard else []
     base = claims.mean_words(claims.words(records, "single net"))
     more = "–"
@@ -104,7 +106,7 @@ def recovered(records: Found) -> pd.DataFrame:
         if full is None or not soft:
             continue
         found = claims.over_speakers(
-            lambda f, h, s: (s - h) / (f - h), full, claims.right(hard, "stopped_test"), claims.right(soft)
+            lambda f, h, s: (s - h) / (f - h), full, claims.mean_right(hard, "stopped_test"), claims.mean_right(soft)
         )
         rows.append(
             {
@@ -125,7 +127,7 @@ def studies(records: Found) -> pd.DataFrame:
 
     def add(what: str, name: str, found: Found) -> None:
         if found:
-            this = claims.right(found)
+            this = claims.mean_right(found)
             rows.append({"varied": what, "net": name,
                          "frame accuracy": _percent(claims.over_speakers(lambda a: a, this)),
                          "minus single net, points": signed(claims.difference(this, single)),

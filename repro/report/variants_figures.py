@@ -16,14 +16,14 @@ Found = list[Record]
 
 def methods(records: Found) -> Figure:
     """Each method's difference from plain distillation, paired by seed."""
-    found = {role: claims.ahead(records, role) for role in claims.rows(records) if role != claims.plain(records)}
-    found = {role: ahead for role, ahead in found.items() if ahead is not None}
+    others = [role for role in claims.rows(records) if role != claims.plain(records)]
+    found = {role: ahead for role in others if (ahead := claims.ahead(records, role)) is not None}
     ordered = sorted(found, key=lambda role: found[role].value)
     figure, axis = plt.subplots(figsize=(7.2, 0.32 * len(ordered) + 1.3))
     is_clear = claims.clear([found[role] for role in ordered])
     for where, (role, clear) in enumerate(zip(ordered, is_clear, strict=True)):
         one = found[role]
-        spread = [[0], [0]] if one.low is None else [[one.value - one.low], [one.high - one.value]]
+        spread = [[0], [0]] if one.low is None or one.high is None else [[one.value - one.low], [one.high - one.value]]
         axis.errorbar([one.value], [where], xerr=spread, fmt="o", color=OURS if clear else "0.55", capsize=2)
     axis.axvline(0, color=PAPER, linewidth=0.8)
     axis.set_yticks(range(len(ordered)), ordered, fontsize=8)
@@ -74,7 +74,7 @@ def gap(records: Found) -> Figure:
     most = float(np.nanmax(np.abs(table))) or 1.0
     image = axis.imshow(table, cmap="RdBu", vmin=-most, vmax=most, aspect="auto")
     for (row, column), one in brought.items():
-        clear = one.low is not None and (one.low > 0 or one.high < 0)
+        clear = one.low is not None and one.high is not None and (one.low > 0 or one.high < 0)
         axis.text(column, row, f"{one.value:+.2f}" if clear else f"({one.value:+.2f})", ha="center", va="center",
                   fontsize=8, color="white" if abs(one.value) > 0.6 * most else "black")  # fmt: skip
     names = [f"{shape}\n({claims.mean_accuracy(alone[shape]):.1f}% alone)" for shape in shapes]
@@ -105,6 +105,10 @@ def fidelity(records: Found) -> Figure:
     return figure
 
 
+def _less(best: float, means: list[stats.Estimate]) -> list[stats.Estimate]:
+    return [mean.each(lambda value: value - best) for mean in means]
+
+
 def temperature(records: Found) -> Figure:
     """Test accuracy against T, by the student's size and by the weight of the labels."""
     studies = {"temperature and size": "shape", "temperature and weight": "hard_weight"}
@@ -120,8 +124,7 @@ def temperature(records: Found) -> Figure:
                     for t in tried]  # fmt: skip
             means = [stats.mean_interval(claims.accuracy(nets)) for nets in mine]
             best = max(means, key=lambda mean: mean.value).value
-            relative = [stats.Estimate(*(None if v is None else v - best for v in (m.value, m.low, m.high)), m.count)
-                        for m in means]  # fmt: skip
+            relative = _less(best, means)
             name = f"student {group}" if what == "shape" else f"hard weight {group:g}"
             points(axis, tried, relative, colour, f"{name} (best {best:.1f}%)")
         axis.set_xscale("log")
