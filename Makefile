@@ -16,7 +16,7 @@ help:
 	@echo 'make report        all tables, figures and verdicts anew from the records; trains nothing'
 	@echo 'make bench         the speed ratios of results/bench.json'
 	@echo 'make test          the tests (a few minutes)'
-	@echo 'make lint          ruff'
+	@echo 'make lint          ruff and mypy'
 	@echo 'make clean         remove the virtual environment; runs/ and data/ stay'
 
 mnist mnist-choice speech specialists variants report bench: $(VENV)/installed
@@ -27,6 +27,7 @@ test: $(VENV)/installed-test
 
 lint: $(VENV)/installed-test
 	$(VENV)/bin/ruff check repro tests
+	$(VENV)/bin/mypy
 
 $(VENV)/installed: pyproject.toml
 	$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("error: Python 3.11 or newer is needed, not " + sys.version.split()[0])'
