@@ -1,7 +1,8 @@
 """Sections 4 and 6, top to bottom: what is trained, in which order.
 
-The ensemble first, then the nets distilled from it (Table 1), the paper's 3% of the data (Table 5), words, other shares
-of the data, and what the paper did not show. The temperature of what follows Table 1 is chosen on the validation frames.
+The ensemble first, then the nets distilled from it (Table 1), the paper's 3% of the data (Table 5), words, other
+shares of the data, and what the paper did not show. The temperature of what follows Table 1 is chosen on the validation
+frames.
 """
 
 from collections.abc import Callable
@@ -15,7 +16,7 @@ from repro.speech.runs import Ensemble, Net, Rounding, Words
 from repro.speech.settings import Part, SpeechSettings
 
 Records = list[dict[str, Any]]
-PAPERS_SHARE = 0.03
+PAPERS_SHARE = 0.03  # section 6; carried out before other shares
 
 
 def run(settings: SpeechSettings, runner: SpeechRunner, headline: Callable[[Records], None]) -> None:
