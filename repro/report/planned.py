@@ -10,6 +10,7 @@ import pandas as pd
 from repro.core.conv import count_conv_multiply_adds
 from repro.core.population import count_weights
 from repro.report.records import Record
+from repro.report.reproduce import machine
 from repro.report.section import select
 from repro.speech.alignment import STATES
 
@@ -87,7 +88,5 @@ def image_rate(records: list[Record]) -> Rate | None:
 
 
 def _rate(found: list[Record], flops: list[float]) -> Rate:
-    about = found[0]["machine"]
-    units = f"{about['processor']}, {about['cores']} cores, {about['precision']} ({about['bf16_units']})"
     seconds = sum(record["wall_seconds"] for record in found)
-    return Rate(sum(flops) / seconds, f"{found[0]['role']}s of {found[0]['setting']}", units)
+    return Rate(sum(flops) / seconds, f"{found[0]['role']}s of {found[0]['setting']}", machine(found[0]["machine"]))

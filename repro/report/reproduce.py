@@ -1,5 +1,6 @@
 """REPRODUCE.md: claim, paper, ours, verdict and command; then each experiment, its cost, deviations, gaps filled."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
@@ -67,11 +68,13 @@ def cost(found: list[Record]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def machine(about: Mapping[str, Any]) -> str:
+    """A machine of a record or of the speed ratios, in words."""
+    return f"{about['processor']}, {about['cores']} cores, {about['precision']} ({about['bf16_units']})"
+
+
 def _cost_row(name: str, of_role: list[Record], seconds: float) -> dict[str, str]:
-    machines = {
-        f"{r['machine']['processor']}, {r['machine']['cores']} cores, {r['machine']['precision']} "
-        f"({r['machine']['bf16_units']})" for r in of_role
-    }  # fmt: skip
+    machines = {machine(r["machine"]) for r in of_role}
     commits = {r["commit"][:10] + ("-dirty" if r["commit"].endswith("-dirty") else "") for r in of_role}
     return {
         "runs": name,

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from repro.report.reproduce import markdown
+from repro.report.reproduce import machine, markdown
 
 # What a ratio is, and what it was hoped to be: on two cores with AMX, except where it says otherwise.
 MEANING = {
@@ -33,7 +33,6 @@ def text(folder: Path) -> str | None:
          "smallest and largest": f"{one['low']:.2f}, {one['high']:.2f}", "runs": one["runs"]}
         for name, one in found["ratios"].items()
     ])  # fmt: skip
-    machine = found["machine"]
-    where = f"{machine['processor']}, {machine['cores']} cores, {machine['precision']} ({machine['bf16_units']})"
+    where = machine(found["machine"])
     made = f"`repro bench` at commit {found['commit'][:10]} on {where}; aims are for two cores with AMX."
     return f"{markdown(rows)}\n\n{made}"

@@ -30,7 +30,7 @@ BORN_AGAIN = json.dumps({"hard_weight": 0.5, "temperature": 1.0})
 def run(settings: VariantsSettings, runner: VariantsRunner, headline: Callable[[Records], None]) -> None:
     """All of it. ``headline`` is called with the records so far once every method's students stand."""
     runner.check()
-    base = baseline(settings)
+    base = settings.baseline
     runner.expect([teacher(settings), *candidates(settings, base, None)])
     runner.carry_out([teacher(settings)])
     soft = choose(settings, runner, base, None)
@@ -53,11 +53,6 @@ def run(settings: VariantsSettings, runner: VariantsRunner, headline: Callable[[
         runner.carry_out(stage)
     runner.carry_out(ensembles(settings))
     runner.carry_out(costs(settings, [students(settings, plan, options[plan.name])[0] for plan in plans], soft))
-
-
-def baseline(settings: VariantsSettings) -> MethodPlan:
-    """Plain distillation, which all rows are compared with: the first row of soft targets."""
-    return next(plan for plan in settings.methods if plan.method == "soft_targets")
 
 
 def student(settings: VariantsSettings, role: str, seed: int, **changed: Any) -> Net:
@@ -209,7 +204,7 @@ def views(settings: VariantsSettings, soft: str) -> list[Net]:
 def costs(settings: VariantsSettings, rows: list[Net], soft: str) -> list[Cost]:
     """A step of each row's, or of all nets that were trained one after the other for it, beside one of plain
     distillation's; the teacher's own training is nobody's."""
-    plain_net = next(net for net in rows if net.role == baseline(settings).name)
+    plain_net = next(net for net in rows if net.role == settings.baseline.name)
     found = [Cost(f"cost: {net.role}", (net,), plain_net) for net in rows]
     born = generations(settings, 0)
     found += [

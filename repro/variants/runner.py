@@ -65,8 +65,7 @@ class VariantsRunner(Runner):
 
     def asked(self, run: Run) -> dict[str, Any]:
         """As of every run; and which row the others are compared with."""
-        base = next(plan.name for plan in self.settings.methods if plan.method == "soft_targets")
-        return super().asked(run) | {"baseline": base}
+        return super().asked(run) | {"baseline": self.settings.baseline.name}
 
     def check(self) -> None:
         """Refuse what the nets do not bear, such as a module that is not there, before anything is trained.

@@ -109,3 +109,8 @@ class VariantsSettings(Settings):
         if "soft_targets" not in {plan.method for plan in self.methods}:
             raise ValueError("methods: soft_targets should be among them; the others are compared with it")
         return self
+
+    @property
+    def baseline(self) -> MethodPlan:
+        """Plain distillation, which all rows are compared with: the first row of soft targets."""
+        return next(plan for plan in self.methods if plan.method == "soft_targets")
