@@ -1,6 +1,7 @@
 """What all figures share: colours, points with intervals, and how a figure becomes a file."""
 
 import io
+from collections.abc import Callable
 from pathlib import Path
 
 import matplotlib
@@ -40,6 +41,13 @@ def ticks(axis, values: list[float], form: str = "{:g}", minor: bool = False) ->
     if not minor:
         axis.set_minor_locator(NullLocator())
     axis.set_minor_formatter(NullFormatter())
+
+
+def marked(draw: Callable[[], Figure], text: str) -> Figure:
+    """A figure with a word on it of what its data are, for it may be looked at without its caption."""
+    figure = draw()
+    figure.text(0.995, 0.99, text, ha="right", va="top", fontsize=7, color=PAPER)
+    return figure
 
 
 def save(figure: Figure, path: Path) -> None:
