@@ -49,10 +49,11 @@ def run(settings: VariantsSettings, runner: VariantsRunner, headline: Callable[[
     headline(list(runner.finished.values()))
     stages = [chains(settings, soft), gap(settings, soft), temperatures(settings, soft), views(settings, soft)]
     runner.expect([net for stage in stages for net in stage])
-    for stage in stages:
-        runner.carry_out(stage)
+    runner.carry_out(stages[0])
     runner.carry_out(ensembles(settings))
     runner.carry_out(costs(settings, [students(settings, plan, options[plan.name])[0] for plan in plans], soft))
+    for stage in stages[1:]:
+        runner.carry_out(stage)
 
 
 def student(settings: VariantsSettings, role: str, seed: int, **changed: Any) -> Net:
