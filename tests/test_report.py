@@ -11,7 +11,7 @@ from repro import config, paper
 from repro.errors import UserError
 from repro.mnist import experiment
 from repro.mnist.settings import MnistSettings
-from repro.report import build, mnist_claims, mnist_section, records
+from repro.report import build, mnist_claims, mnist_section, records, reproduce
 
 ROOT = Path(__file__).parents[1]
 
@@ -136,11 +136,15 @@ def test_ties_between_shifts_go_to_the_one_nearest_to_zero():
 def test_committed_reports_are_what_the_committed_records_give(tmp_path):
     """Tables, claims and pages to the byte; figures by name, for their pixels depend on the fonts' version."""
     shutil.copytree(ROOT / "results", tmp_path / "results")
-    committed = files(ROOT / "results") | {"REPRODUCE.md": (ROOT / "REPRODUCE.md").read_bytes()}
+    pages = ("README.md", "REPRODUCE.md")
+    committed = files(ROOT / "results") | {name: (ROOT / name).read_bytes() for name in pages}
+    emptied = reproduce.BLOCK.sub(r"\1\2", (ROOT / "README.md").read_text())
+    assert len(emptied) < len(committed["README.md"])
     for made in [*tmp_path.rglob("*.md"), *tmp_path.rglob("*.csv")]:
         made.unlink()
+    (tmp_path / "README.md").write_text(emptied)
     build.report(tmp_path)
-    again = files(tmp_path / "results") | {"REPRODUCE.md": (tmp_path / "REPRODUCE.md").read_bytes()}
+    again = files(tmp_path / "results") | {name: (tmp_path / name).read_bytes() for name in pages}
     assert again == committed
     assert {path.name for path in (tmp_path / "figures").rglob("*.*")} == {
         path.name for path in (ROOT / "figures").rglob("*.*")

@@ -53,6 +53,10 @@ def report(folder: Path) -> None:
     write(folder / "results" / "claims.csv", claims.to_csv(index=False, lineterminator="\n").encode())
     further = _further(folder, sections)
     write(folder / "REPRODUCE.md", reproduce.page(claims, sections, further).encode())
+    readme = folder / "README.md"
+    if readme.exists():
+        text = reproduce.with_headline(readme.read_text(encoding="utf-8"), claims)
+        write(readme, text.encode())
     write(folder / "results" / "index.html", html.page(claims, sections, further).encode())
 
 

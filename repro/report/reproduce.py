@@ -1,5 +1,6 @@
 """REPRODUCE.md: claim, paper, ours, verdict and command; then each experiment, its cost, deviations, gaps filled."""
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -18,6 +19,23 @@ effect is there in the mean and not clear of the noise. *not reproduced*: the ef
 noise. *shown*: not judged. Speech's intervals are over test speakers where the row says so. `mnist.wide_flat` is judged
 by the absence of a spread that these seeds could tell from noise; its remark says how large a spread that would have
 been."""
+
+
+DATA = {"synth": "synth (synthetic speech)"}
+# What README shows: of every section what it is about, whether it came out or not, where figures can be compared.
+HEADLINE = (
+    "mnist.baseline_errors", "mnist.teacher_errors", "mnist.distilled_errors", "mnist.gap_closed",
+    "mnist.no3_corrected_acc_on_3", "speech.gain_transferred", "speech.soft3_recovered", "speech.soft3_no_overfit",
+    "specialists.relative_gain", "specialists.cover_trend",
+)  # fmt: skip
+BLOCK = re.compile("(<!-- headline: made by repro report -->\n).*(<!-- end of headline -->)", re.DOTALL)
+
+
+def with_headline(readme: str, claims: pd.DataFrame) -> str:
+    """README with the headline's claims between its two comment lines; as it is where it has none."""
+    columns = ["§", "quantity", "data", "paper", "ours", "95% interval", "verdict"]
+    table = markdown(short(claims[claims["claim"].isin(HEADLINE)])[columns])
+    return BLOCK.sub(lambda found: f"{found[1]}{table}\n{found[2]}", readme)
 
 
 def page(claims: pd.DataFrame, sections: list[Section], further: dict[str, str]) -> str:
@@ -92,7 +110,7 @@ def short(claims: pd.DataFrame) -> pd.DataFrame:
     for row in claims.itertuples(index=False):
         interval = f"[{_number(row.ci_low)}, {_number(row.ci_high)}]" if row.ci_low != "" else "–"
         rows.append(
-            {"claim": f"`{row.claim}`", "data": row.setting, "§": row.section,
+            {"claim": f"`{row.claim}`", "data": DATA.get(row.setting, row.setting), "§": row.section,
              "quantity": f"{row.quantity} ({row.unit})", "paper": row.paper,
              "ours": _number(row.ours), "95% interval": interval, "seeds": row.seeds, "verdict": f"**{row.verdict}**",
              "command": f"`{row.command}`", "remark": row.note}
