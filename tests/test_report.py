@@ -163,3 +163,11 @@ def test_committed_records_are_of_clean_commits_and_of_the_paper_profile():
     assert {"ratios", "machine", "commit"} <= set(bench)
     for ratio in bench["ratios"].values():
         assert ratio["low"] <= ratio["value"] <= ratio["high"] and ratio["runs"] >= 3
+
+
+def test_synthetic_speech_says_so_wherever_its_figures_stand():
+    drawn, tables = sorted((ROOT / "figures/speech/synth").glob("*.svg")), (ROOT / "results/speech/synth").glob("*.md")
+    assert drawn and all("synthetic speech" in file.read_text() for file in [*drawn, *tables])
+    for page in ("README.md", "REPRODUCE.md", "results/index.html"):
+        assert "synth (synthetic speech)" in (ROOT / page).read_text()
+    assert "synthetic speech" not in (ROOT / "figures/speech/speechocean762/temperature.svg").read_text()
