@@ -42,6 +42,10 @@ FinishedOnly = Annotated[
     bool, typer.Option("--finished-only", help="Train nothing: report on what is finished for every seed.")
 ]
 
+Where = Annotated[
+    str, typer.Option("--executor", help="local, or ray: independent runs on the Ray cluster that RAY_ADDRESS names.")
+]
+
 
 def _trains(name: str, default: str = "paper") -> Callable[[Callable[["Options"], None]], None]:
     """Make a command of a function, with the options that all training commands share."""
@@ -56,10 +60,11 @@ def _trains(name: str, default: str = "paper") -> Callable[[Callable[["Options"]
             device: Device = "auto",
             precision: Precision = "auto",
             finished_only: FinishedOnly = False,
+            executor: Where = "local",
         ) -> None:
             from repro.command import Options
 
-            body(Options(profile, set_ or [], data, runs, out, device, precision, finished_only))
+            body(Options(profile, set_ or [], data, runs, out, device, precision, finished_only, executor))
 
         app.command(name, help=body.__doc__)(command)
 

@@ -10,8 +10,12 @@ from typing import Any
 
 from repro import config
 from repro.core import compute, store
+from repro.core.executor import Executor, one_after_another
 from repro.core.progress import Watch
 from repro.core.runner import Runner
+from repro.errors import UserError
+
+EXECUTORS = ("local", "ray")
 
 
 @dataclass(frozen=True)
@@ -26,6 +30,7 @@ class Options:
     device: str
     precision: str
     finished_only: bool
+    executor: str = "local"
 
     def folder(self, committed: tuple[str, ...]) -> Path:
         """Where results go: here for an unchanged profile whose results are committed, else under ``runs``."""
@@ -53,6 +58,7 @@ def opened(
     settings = config.load(model, path, options.overrides)
     chosen = compute.choose(options.device, options.precision)
     store.check_writable(out)
+    make_executor = executor(options.executor)
     with store.opened(options.runs / experiment) as kept, Watch(experiment) as watch:
         about = {
             "experiment": experiment, "profile": options.profile, "overrides": options.overrides,
@@ -60,10 +66,30 @@ def opened(
             "commit": commit(),
         }  # fmt: skip
         runner = make_runner(settings, kept=kept, compute=chosen, watch=watch, about=about)
-        runner.finished_only = options.finished_only
+        runner.finished_only, runner.executor = options.finished_only, make_executor(runner)
         watch.say(f"{experiment}, profile {path.stem}: {chosen.device.type}, {chosen.precision}; "
                   f"runs are kept in {kept.folder}, results go to {out / 'results'}")  # fmt: skip
         yield settings, runner
+
+
+def executor(name: str) -> Callable[[Runner], Executor]:
+    """What makes the executor of a name for a runner; a cluster is joined at once.
+
+    Raises:
+        UserError: there is none of that name, Ray is not installed, or there is no cluster.
+    """
+    if name not in EXECUTORS:
+        raise UserError(f"--executor: must be one of {', '.join(EXECUTORS)}, not {name!r}")
+    if name == "local":
+        return lambda runner: one_after_another
+    try:
+        from repro.core import cluster
+    except ModuleNotFoundError as error:
+        if error.name != "ray":
+            raise
+        raise UserError('--executor ray: Ray is not installed; pip install "repro-distillation[ray]"') from error
+    cluster.join()
+    return cluster.Cluster
 
 
 @functools.cache

@@ -1,7 +1,7 @@
 """Runs that do not depend on each other are jobs; an executor carries them out.
 
-Here they run one after another, in the order given. A job says what it needs: what an executor for more
-than one machine would place it by.
+Here they run one after another, in the order given; ``repro.core.cluster`` runs them on more than one machine. A job
+says what it needs: what it is placed by there.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -11,15 +11,26 @@ from typing import Any, Protocol
 
 @dataclass(frozen=True)
 class Job:
-    """A call that depends on nothing but its arguments and the kept runs, and what it needs."""
+    """A call that depends on nothing but its arguments and the kept runs, and what it needs.
+
+    The arguments are the runs that it makes, or lists of them. ``gpus`` count where the device is one. ``here`` is
+    for what must be carried out by the command's own process, with nothing beside it: it measures time, or takes all
+    cores, or reads files.
+    """
 
     name: str
     function: Callable[..., Any]
     arguments: tuple[Any, ...]
     flops: float
     cpus: int = 2
-    gpus: int = 0
+    gpus: int = 1
     memory_bytes: int = 4 << 30
+    here: bool = False
+
+    @property
+    def runs(self) -> list[Any]:
+        """The runs that it makes."""
+        return [run for one in self.arguments for run in (one if isinstance(one, list) else [one])]
 
 
 class Executor(Protocol):

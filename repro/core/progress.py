@@ -53,7 +53,7 @@ class Watch:
         self._done += flops
         self._bar.advance(self._task, flops)
         now = time.monotonic()
-        if not self.console.is_terminal and now - self._told > LINE_SECONDS:
+        if self._total and not self.console.is_terminal and now - self._told > LINE_SECONDS:
             self._told = now
             left = (self._total - self._done) * (now - self._started) / self._done
             print(

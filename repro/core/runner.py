@@ -55,6 +55,13 @@ class Runner:
         named = [one.name for one in fields(run) if one.compare and one.name not in ("role", "seed")]
         return {name: plain(getattr(run, name)) for name in named} | {"run": type(run).__name__}
 
+    def needs(self, run: Any) -> set[Any]:
+        """The runs that must be kept before this one is made: those it is made from, and what they are made from."""
+        values = [getattr(run, one.name) for one in fields(run)]
+        each = [one for value in values for one in (value if isinstance(value, tuple) else (value,))]
+        found = {one for one in each if is_dataclass(one)}
+        return found.union(*(self.needs(one) for one in found))
+
     def is_finished(self, run: Any) -> bool:
         """Whether there is a record of it."""
         return self.kept.record(self.key(run)) is not None

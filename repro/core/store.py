@@ -184,6 +184,22 @@ class Store:
         self.checkpoint(group).unlink(missing_ok=True)
         self._read(path)
 
+    def group(self, run: str) -> str:
+        """The group that a finished run was kept in."""
+        return self._where[run][0]
+
+    def files(self, run: str) -> dict[str, bytes]:
+        """The files of a finished run's group, as they are, by their names; the records' last."""
+        paths = [self.folder / f"{self.group(run)}{ending}" for ending in (".safetensors", ".json")]
+        return {path.name: path.read_bytes() for path in paths if path.exists()}
+
+    def adopt(self, files: dict[str, bytes]) -> None:
+        """Keep a group that another store gave as ``files``, and drop its checkpoint."""
+        for name, content in files.items():
+            write(self.folder / name, content)
+        self.checkpoint(Path(name).stem).unlink(missing_ok=True)
+        self._read(self.folder / name)
+
     def checkpoint(self, group: str) -> Path:
         """Where a group keeps what it needs to go on."""
         return self.folder / f"{group}.checkpoint"

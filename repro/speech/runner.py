@@ -87,7 +87,7 @@ class SpeechRunner(Runner):
                 ensembles[run.nets[0]].append(run)
             else:
                 make = self.decode if isinstance(run, Words) else self.round
-                jobs.append(Job(run.role, make, (run,), 1.0))
+                jobs.append(Job(run.role, make, (run,), 1.0, here=isinstance(run, Words)))
         jobs = [Job(one[0].role, self.average, (one,), 1.0) for one in ensembles.values()] + jobs
         return [Job(one[0].role, self.train, (one,), self.flops(one)) for one in nets.values()] + jobs
 

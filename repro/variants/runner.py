@@ -67,6 +67,10 @@ class VariantsRunner(Runner):
         """As of every run; and which row the others are compared with."""
         return super().asked(run) | {"baseline": self.settings.baseline.name}
 
+    def needs(self, run: Run) -> set[Run]:
+        """As of every run; and the bench's teacher, which predictions are compared with."""
+        return super().needs(run) | {teacher(self.settings)} - {run}
+
     def check(self) -> None:
         """Refuse what the nets do not bear, such as a module that is not there, before anything is trained.
 
@@ -85,7 +89,10 @@ class VariantsRunner(Runner):
 
     def jobs(self, runs: list[Run]) -> list[Job]:
         """A job for each run, a teacher's before its students'."""
-        return [Job(run.role, self.make, (run,), self.flops(run), memory_bytes=3 << 30) for run in runs]
+        return [
+            Job(run.role, self.make, (run,), self.flops(run), memory_bytes=3 << 30, here=isinstance(run, Cost))
+            for run in runs
+        ]
 
     def flops(self, run: Run) -> float:
         """The arithmetic of training: forward and twice as much backward, and the teacher's forward."""

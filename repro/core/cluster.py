@@ -1,0 +1,214 @@
+"""Jobs on a Ray cluster (``--executor ray``): the same code, keys and records as on one machine.
+
+The head, which is the process that the command runs in, owns the kept runs and alone writes to them. The data go to
+every node once, through Ray, and so do the kept runs that a job needs; what it makes comes back as the files of its
+group. So nodes need no file system in common and no data folder: this package, the same on every node, is enough.
+
+A worker keeps its checkpoints, and what it was sent, in a folder of its node's temporary directory. A job whose node or
+worker dies starts again elsewhere, or at its checkpoint if it comes back to the node; the others are not touched.
+"""
+
+import logging
+import os
+import socket
+import tempfile
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, fields
+from functools import cached_property
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import ray
+import torch
+from ray.exceptions import RayError, RayTaskError
+
+from repro.core import compute, store
+from repro.core.executor import Job
+from repro.core.progress import Watch
+from repro.core.runner import Runner
+from repro.errors import UserError
+
+# How often a job starts again whose worker died: no node dies that often, a job too large for its memory would.
+RETRIES = 20
+# What a worker's runner has of its own; with the caches, whose names begin with an underscore.
+OWN = ("kept", "watch", "executor", "finished")
+
+# The files of a group of runs by their names, in Ray's store; and what comes back of a job: those of its groups.
+Files = dict[str, bytes]
+Group: TypeAlias = "ray.ObjectRef[Files]"
+Made: TypeAlias = "ray.ObjectRef[list[Files]]"
+
+
+def join() -> None:
+    """Join the cluster that RAY_ADDRESS names, or start one on this machine; it ends with the process.
+
+    Raises:
+        UserError: there is no cluster at that address, or Ray does not start.
+    """
+    if ray.is_initialized():
+        return
+    address = os.environ.get("RAY_ADDRESS") or "local"
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    try:
+        if address not in ("local", "auto"):
+            host, _, port = address.removeprefix("ray://").rpartition(":")
+            socket.create_connection((host.strip("[]"), int(port)), 10).close()  # Ray itself tries for minutes
+        ray.init(address, include_dashboard=False, logging_level=logging.ERROR)
+    except (RayError, OSError, RuntimeError, ValueError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise UserError(f"--executor ray: no cluster at {address} (RAY_ADDRESS): {reason}") from error
+
+
+@dataclass
+class Cluster:
+    """An executor: every job as soon as the runs it needs are kept, on a node with room for it."""
+
+    runner: Runner
+    _groups: dict[str, Group] = field(default_factory=dict)
+
+    def __call__(self, jobs: Iterable[Job]) -> Iterator[None]:
+        """Carry out the jobs; those that must run here, one after another when no others run.
+
+        Raises:
+            UserError: as the job raised it; or no node has what a job needs, or its workers died too often.
+        """
+        jobs = list(jobs)
+        makes = [{self.runner.key(run) for run in job.runs} for job in jobs]
+        needs = [{self.runner.key(one) for run in job.runs for one in self.runner.needs(run)} for job in jobs]
+        waiting, running = list(range(len(jobs))), dict[Made, int]()
+        try:
+            while waiting or running:
+                unfinished = set().union(*(makes[n] for n in (*waiting, *running.values())))
+                for n in [n for n in waiting if not jobs[n].here and not needs[n] & unfinished]:
+                    running[self._submit(jobs[n], needs[n])] = n
+                    waiting.remove(n)
+                if not running:
+                    job = jobs[waiting.pop(0)]
+                    job.function(*job.arguments)
+                    continue
+                job = jobs[min(running.values())]
+                self.runner.watch.now(f"on the cluster: {job.name}, {len(running) - 1} more jobs")
+                for done in ray.wait(list(running))[0]:
+                    self._receive(jobs[running.pop(done)], done)
+        finally:
+            for unwanted in running:
+                ray.cancel(unwanted, force=True)
+        yield from (None for _ in jobs)
+
+    def _submit(self, job: Job, needs: set[str]) -> Made:
+        gpus = job.gpus if self.runner.compute.device.type == "cuda" else 0
+        wanted = {"CPU": job.cpus, "GPU": gpus, "memory": job.memory_bytes}
+        nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+        if not any(all(node.get(name, 0) >= amount for name, amount in wanted.items()) for node in nodes):
+            raise UserError(
+                f"--executor ray: no node has the {job.cpus} CPUs, {gpus} GPUs and {job.memory_bytes / 2**30:.0f} GB "
+                f"of memory that {job.name} needs"
+            )
+        task = ray.remote(carry_out).options(
+            name=job.name, num_cpus=job.cpus, num_gpus=gpus, memory=job.memory_bytes, max_retries=RETRIES
+        )
+        # Within a tuple or a dict a reference is not resolved: a worker fetches what it has not got.
+        kept = {key: self._group(key) for key in sorted(needs) if self.runner.kept.record(key) is not None}
+        threads = min(job.cpus, torch.get_num_threads())
+        keys = [self.runner.key(run) for run in job.runs]
+        return task.remote(self._shipped, job.function.__name__, job.arguments, (job.runs, keys), kept, threads)
+
+    def _group(self, run: str) -> Group:
+        """The files of a kept run's group, put into Ray's store once."""
+        group = self.runner.kept.group(run)
+        if group not in self._groups:
+            self._groups[group] = ray.put(self.runner.kept.files(run))
+        return self._groups[group]
+
+    def _receive(self, job: Job, done: Made) -> None:
+        """Keep what a job made."""
+        try:
+            groups = ray.get(done)
+        except RayTaskError as error:
+            if isinstance(error.cause, UserError | OSError):
+                raise error.cause from None
+            raise
+        except RayError as error:
+            raise UserError(f"--executor ray: {job.name}: {' '.join(str(error).split())[:200]}") from error
+        for files in groups:
+            self.runner.kept.adopt(files)
+        self.runner.watch.advance(job.flops)
+
+    @cached_property
+    def _shipped(self) -> "Shipped":
+        """The runner, for workers."""
+        runner = self.runner
+        names = [one.name for one in fields(runner) if one.name not in OWN and not one.name.startswith("_")]
+        name = f"repro-{store.key([socket.gethostname(), str(runner.kept.folder.resolve())])}"
+        state = ray.put({one: getattr(runner, one) for one in names})
+        return Shipped(name, type(runner), (state,))
+
+
+@dataclass(frozen=True)
+class Shipped:
+    """What a worker makes its runner of: a name of its folder, and the fields that it shares with the head's."""
+
+    name: str
+    kind: type[Runner]
+    state: tuple["ray.ObjectRef[dict[str, Any]]"]
+
+
+class Unseen(Watch):
+    """A worker's watch: the head's advances when the job is done."""
+
+    def __init__(self) -> None:
+        super().__init__("")
+
+    def advance(self, flops: float) -> None:
+        """Show nothing."""
+
+
+# The runner of this worker process, by what it was made of.
+_runners: dict[Any, Runner] = {}
+
+
+def runner_here(shipped: Shipped) -> Runner:
+    """This worker's runner, made when its first job comes."""
+    if shipped.state not in _runners:
+        _runners.clear()  # the data of one experiment at a time
+        folder = Path(tempfile.gettempdir()) / shipped.name
+        store.check_writable(folder)
+        state = ray.get(shipped.state[0])
+        compute.choose(state["compute"].device.type, state["compute"].precision)  # as the head did: there, and set up
+        _runners[shipped.state] = shipped.kind(**state, kept=store.Store(folder), watch=Unseen())
+    return _runners[shipped.state]
+
+
+def carry_out(
+    shipped: Shipped,
+    function: str,
+    arguments: tuple[Any, ...],
+    made: tuple[list[Any], list[str]],
+    needs: dict[str, Group],
+    threads: int,
+) -> list[Files]:
+    """In a worker: carry out a job.
+
+    Args:
+        shipped: what the worker's runner is made of.
+        function: the name of the runner's method that is the job.
+        arguments: its arguments.
+        made: the runs that it makes, and their keys at the head.
+        needs: by the key of a run, the files of its group.
+        threads: how many threads compute.
+
+    Returns:
+        The files of each group of runs that was made.
+
+    Raises:
+        UserError: this node's code is not the head's; or as the job raises it.
+    """
+    torch.set_num_threads(threads)
+    runner = runner_here(shipped)
+    if [runner.key(run) for run in made[0]] != made[1]:
+        raise UserError(f"--executor ray: {socket.gethostname()} has another version of this package than the head")
+    for key, files in needs.items():
+        if runner.kept.record(key) is None:
+            runner.kept.adopt(ray.get(files))
+    getattr(runner, function)(*arguments)
+    return list({runner.kept.group(key): runner.kept.files(key) for key in made[1]}.values())
