@@ -110,7 +110,7 @@ def short(claims: pd.DataFrame) -> pd.DataFrame:
     for row in claims.itertuples(index=False):
         interval = f"[{_number(row.ci_low)}, {_number(row.ci_high)}]" if row.ci_low != "" else "–"
         rows.append(
-            {"claim": f"`{row.claim}`", "data": DATA.get(row.setting, row.setting), "§": row.section,
+            {"claim": f"`{row.claim}`", "data": DATA.get(str(row.setting), str(row.setting)), "§": row.section,
              "quantity": f"{row.quantity} ({row.unit})", "paper": row.paper,
              "ours": _number(row.ours), "95% interval": interval, "seeds": row.seeds, "verdict": f"**{row.verdict}**",
              "command": f"`{row.command}`", "remark": row.note}
