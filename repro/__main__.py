@@ -1,5 +1,7 @@
 """The command line: thin, and the only place that exits."""
 
+import multiprocessing
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +14,10 @@ from repro.errors import UserError
 
 if TYPE_CHECKING:  # PyTorch takes seconds to load: only commands that need it load it
     from repro.command import Options
+
+if multiprocessing.parent_process() is not None:
+    # In a process that a command started: Ctrl-C is for the command, which ends its processes itself.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 app = typer.Typer(
     help="Reproduce Hinton, Vinyals & Dean 2015, 'Distilling the Knowledge in a Neural Network'.",
@@ -249,12 +255,13 @@ def main() -> None:
     """Run the command line: 0 done, 2 something of the user's is wrong, 130 interrupted."""
     try:
         code = app(standalone_mode=False) or 0  # typer answers Ctrl-C with 130
+        sys.stdout.flush()  # or a full disk there would be told after the end
     except (KeyboardInterrupt, typer.Abort):
         code = 130
     except UserError as error:
         code = _tell(str(error))
     except OSError as error:
-        code = _tell(f"{error.filename or 'a file'}: {error.strerror or error}")
+        code = _tell(f"{error.filename or 'standard output or a temporary file'}: {error.strerror or error}")
     except Exception as error:
         if not hasattr(error, "format_message"):
             raise

@@ -39,7 +39,7 @@ class Options:
         known = self.profile in committed
         if known and not self.overrides and (self.device, self.precision) == ("auto", "auto"):
             return Path()
-        return self.runs / (Path(self.profile).stem + ("-changed" if known else ""))
+        return self.runs / ((Path(self.profile).stem.strip(".") or "own") + ("-changed" if known else ""))
 
 
 @contextlib.contextmanager

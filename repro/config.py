@@ -37,7 +37,7 @@ def profile_path(experiment: str, profile: str) -> Path:
         return Path(profile)
     folders = [CONFIGS / experiment, Path(__file__).parents[1] / CONFIGS / experiment]
     for folder in folders:
-        if (folder / f"{profile}.toml").is_file():
+        if profile == Path(profile).name and (folder / f"{profile}.toml").is_file():
             return folder / f"{profile}.toml"
     known = sorted({path.stem for folder in folders for path in folder.glob("*.toml")})
     raise UserError(f"profile: must be one of {', '.join(known)}, or a path to a .toml file, not {profile!r}")

@@ -110,8 +110,10 @@ def check_writable(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         trial = folder / f".trial.{os.getpid()}"
-        trial.write_bytes(bytes(4096))
-        trial.unlink()
+        try:
+            trial.write_bytes(bytes(4096))
+        finally:
+            trial.unlink(missing_ok=True)
     except OSError as error:
         raise UserError(f"{folder}: cannot be written to ({error.strerror or error})") from error
 
@@ -136,6 +138,8 @@ def opened(folder: Path) -> Iterator["Store"]:
     except filelock.Timeout as error:
         raise UserError(f"--runs {folder}: another run is writing there; wait or name another") from error
     try:
+        for leftover in folder.rglob("*.unfinished"):  # of commands that were killed
+            leftover.unlink(missing_ok=True)
         yield Store(folder)
     finally:
         lock.release()

@@ -42,8 +42,7 @@ def task(corpus: Corpus, data: Prepared, folder: Path, validation: int, test: in
     path = (
         folder / f"{store.key([data.digest, store.code_version(('speech/language_model.py', 'speech/words.py'))])}.arpa"
     )
-    if not path.exists():
-        model.write(path)
+    model.write(path)  # anew, for what is there may be damaged
     chosen = {"validation": in_turn(data.validation, validation), "test": in_turn(data.test, test)}
     perplexity, unknown = model.perplexity(data.transcripts[data.test.ids[n]] for n in chosen["test"].tolist())
     known = pronunciations(model.vocabulary, corpus.lexicon)

@@ -1,0 +1,294 @@
+"""Damaged files are noticed, named and made again; a full disk is named at every single write; clocks may jump."""
+
+import builtins
+import contextlib
+import errno
+import hashlib
+import io
+import itertools
+import json
+import random
+import shutil
+import sys
+import time
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import torch
+from conftest import blobs
+from matplotlib.figure import Figure
+
+from repro import __main__
+from repro.core import loop, store
+from repro.data import mnist, synth
+from repro.data.mnist import Mnist
+from repro.errors import UserError
+from repro.mnist import runs
+from repro.report import build
+from repro.speech import corpora, words
+from repro.speech.settings import Data
+
+CHANGES = ("train_cases=600", "seeds=1", "temperatures.temperatures=[1.0,20.0]", "temperatures.extra_temperatures=[]",
+           "sizes.sizes=[{share=1.0,epochs=1}]")  # fmt: skip
+COMMAND = ("mnist", "--profile", "smoke", *(word for change in CHANGES for word in ("--set", change)))
+
+
+def made_ready(folder: Path, patch: pytest.MonkeyPatch) -> None:
+    """Commands run in the folder, on toy digits, with figures that are stubs."""
+    digits = Mnist(blobs(1200, 0), blobs(300, 1), "toy")
+    patch.chdir(folder)
+    patch.setattr(runs, "load", lambda folder: digits)
+    patch.setattr(Figure, "savefig", lambda figure, content, **_: content.write(b"figure"))
+    patch.setattr(loop, "CHECKPOINT_SECONDS", 0.0)
+
+
+def exit_code(command: tuple[str, ...], patch: pytest.MonkeyPatch) -> int:
+    patch.setattr(sys, "argv", ["repro", *command])
+    with pytest.raises(SystemExit) as end:
+        __main__.main()
+    return int(end.value.code or 0)
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch, capfd):
+    """Runs a command line in an empty folder; gives its exit code and what was on stderr."""
+    made_ready(tmp_path, monkeypatch)
+    return lambda *command: (exit_code(command, monkeypatch), capfd.readouterr().err)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory) -> Path:
+    """The runs folder of the undisturbed command."""
+    folder = tmp_path_factory.mktemp("whole")
+    with pytest.MonkeyPatch.context() as patch:
+        made_ready(folder, patch)
+        assert exit_code(COMMAND, patch) == 0
+    return folder / "runs"
+
+
+class FullDisk:
+    """A disk without room for a file below a folder the first time that it is written: that ends as on /dev/full."""
+
+    def __init__(self, folder: Path, monkeypatch):
+        self.folder = folder.resolve()
+        self.refused: set[Path] = set()
+        plain = builtins.open
+
+        def open(file, mode="r", *arguments, **named):
+            if isinstance(file, str | Path) and set(mode) & set("wxa"):
+                path = self._meant(Path(file))
+                if self.folder in path.parents and path not in self.refused:
+                    self.refused.add(path)
+                    return plain("/dev/full", mode, *arguments, **named)
+            return plain(file, mode, *arguments, **named)
+
+        monkeypatch.setattr(builtins, "open", open)
+        monkeypatch.setattr(io, "open", open)  # as pathlib calls it
+
+    @staticmethod
+    def _meant(path: Path) -> Path:
+        """The file that a temporary name stands for."""
+        name = path.name.removesuffix(".unfinished")
+        return path.resolve().with_name(name if name == path.name else name.rpartition(".")[0])
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def results(folder: Path) -> dict[str, list]:
+    """All records but for wall seconds, and all weights, by file name."""
+    found = {path.name: json.loads(path.read_text())["records"] for path in folder.glob("*.json")}
+    return {
+        name: [record | {"wall_seconds": 0} for record in records] for name, records in found.items()
+    } | {path.name: [path.read_bytes()] for path in folder.glob("*.safetensors")}  # fmt: skip
+
+
+def spoiled(content: bytes, draw: random.Random) -> bytes:
+    """Cut at a random place, or with one byte altered there."""
+    place = draw.randrange(len(content))
+    if draw.random() < 0.5:
+        return content[:place]
+    return content[:place] + bytes([content[place] ^ draw.randrange(1, 256)]) + content[place + 1 :]
+
+
+def test_no_altered_byte_and_no_cut_of_kept_tensors_passes(tmp_path):
+    """At every place of a small file; what is read nevertheless is what was written."""
+    tensors, about = {"a": torch.arange(5.0), "b": torch.arange(3)}, {"counts": [1, 2.5], "history": []}
+    path = tmp_path / "kept"
+    store.save_tensors(path, tensors, about)
+    content, passed = path.read_bytes(), 0
+    altered = [content[:n] + bytes([byte ^ mask]) + content[n + 1 :] for n, byte in enumerate(content)
+               for mask in (1, 32, 255)]  # fmt: skip
+    for damaged in [*altered, *(content[:n] for n in range(len(content)))]:
+        path.write_bytes(damaged)
+        try:
+            found, said = store.load_tensors(path)
+        except store.Damaged:
+            continue
+        passed += 1
+        assert said == about and all(torch.equal(found[name], value) for name, value in tensors.items())
+    assert passed < 30, "only the header's white space may be anything"
+
+
+def test_no_altered_byte_and_no_cut_of_a_record_passes(tmp_path, capfd):
+    kept = store.Store(tmp_path)
+    record = {"key": "a", "metrics": {"errors": 3, "rate": 0.25, "name": "é"}, "curve": [[1, None]]}
+    kept.add("group", [record], {})
+    path = tmp_path / "group.json"
+    content = path.read_bytes()
+    for n, byte in enumerate(content):
+        for damaged in (content[:n], content[:n] + bytes([byte ^ 1]) + content[n + 1 :]):
+            path.write_bytes(damaged)
+            found = store.Store(tmp_path).record("a")
+            assert found == record or (found is None and "group.json is damaged" in capfd.readouterr().err)
+            path.unlink(missing_ok=True)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_what_is_damaged_between_two_commands_is_named_and_made_again(tmp_path, run, whole, seed):
+    """A student's record, its teacher's soft targets and the teacher's weights at once: each is needed for the one
+    before."""
+    shutil.copytree(whole / "mnist", tmp_path / "runs" / "mnist")
+    kept, draw = tmp_path / "runs" / "mnist", random.Random(seed)
+    records = [(path, one) for path in kept.glob("*.json") for one in json.loads(path.read_text())["records"]]
+    taught = sorted((path, one["settings"]["teacher"]) for path, one in records if one["settings"]["teacher"])
+    student, teacher = draw.choice(taught)
+    group = next(path for path, one in records if one["key"] == teacher)
+    damaged = [student, kept / f"{teacher}.logits", group.with_suffix(".safetensors")]
+    for path in damaged:
+        path.write_bytes(spoiled(path.read_bytes(), draw))
+    code, said = run(*COMMAND)
+    assert code == 0 and results(kept) == results(whole / "mnist")
+    assert all(f"{path.relative_to(tmp_path)} is damaged" in said for path in damaged), said
+    assert all(path.with_name(f"{path.name}.damaged").exists() for path in damaged)
+
+
+def test_a_damaged_language_model_is_not_used(tmp_path, monkeypatch):
+    """It has no digest, and so is written anew each time."""
+    written = []
+    monkeypatch.setattr(words.language_model, "estimate", lambda _: _Model(written))
+    monkeypatch.setattr(words, "in_turn", lambda *_: torch.tensor([0]))
+    monkeypatch.setattr(words, "pronunciations", lambda *_: {})
+    frames = SimpleNamespace(ids=["u"])
+    data = SimpleNamespace(digest="d", transcripts={"u": ()}, train=frames, validation=frames, test=frames)
+    for _ in range(2):
+        found = words.task(SimpleNamespace(lexicon={}), data, tmp_path, 1, 1)
+        assert found.language_model.read_text() == "whole"
+        found.language_model.write_text("damaged")
+    assert len(written) == 2
+
+
+class _Model:
+    vocabulary = ()
+
+    def __init__(self, written: list[Path]):
+        self.written = written
+
+    def write(self, path: Path) -> None:
+        self.written.append(path)
+        path.write_text("whole")
+
+    def perplexity(self, _) -> tuple[float, int]:
+        return 1.0, 0
+
+
+def test_no_room_for_any_file_of_a_run_is_told_and_the_same_command_goes_on(tmp_path, monkeypatch, run, whole):
+    """Each file that a run writes (records, weights, soft targets, checkpoints) is refused once, at its first write."""
+    monkeypatch.setattr(build, "report", lambda folder: None)
+    monkeypatch.setattr("repro.report.screen.closing", lambda *_: "")
+    disk, told = FullDisk(tmp_path / "runs" / "mnist", monkeypatch), []
+    for _ in range(200):
+        before = contents(tmp_path / "runs") if (tmp_path / "runs").exists() else {}
+        code, said = run(*COMMAND, "--runs", "runs")
+        if code == 0:
+            break
+        last = said.splitlines()[-1]
+        assert code == 2 and last.startswith("error: ") and last.endswith("(No space left on device)"), said
+        told.append(last)
+        after = contents(tmp_path / "runs")
+        finished = {name for name in before if name.endswith((".json", ".safetensors"))}
+        assert all(after[name] == before[name] for name in finished), "earlier results are intact"
+        assert not [name for name in after if name.endswith(".unfinished")]
+    assert code == 0 and len(told) == len(disk.refused)
+    kinds = {path.suffix for path in disk.refused if path.suffix in (".json", ".safetensors", ".logits", ".checkpoint")}
+    assert len(kinds) == 4 and all(any(path.name in line for line in told) for path in disk.refused - trials(disk))
+    assert results(tmp_path / "runs" / "mnist") == results(whole / "mnist")
+
+
+def trials(disk: FullDisk) -> set[Path]:
+    """What is written to find out early whether a folder can be written to."""
+    return {path for path in disk.refused if path.name.startswith(".trial") or path.name == "lock"}
+
+
+def test_no_room_for_any_file_of_a_report_leaves_the_old_or_the_new_one(tmp_path, monkeypatch, run, whole):
+    out = shutil.copytree(whole / "smoke", tmp_path / "out")
+    sections = [section for find in build.SECTIONS for section in find(out)]
+    drawn = Figure()
+    for section in sections:  # drawing takes the time, and is not what is tested
+        for name, (caption, _) in section.figures.items():
+            section.figures[name] = (caption, lambda: drawn)
+    monkeypatch.setattr(build, "SECTIONS", (lambda folder: sections,))
+    new = contents(out)
+    made = {name for name in new if Path(name).name not in ("records.jsonl", "shown.json")}
+    for name in made:
+        (out / name).write_bytes(b"old")
+    disk = FullDisk(out, monkeypatch)
+    for _ in range(200):
+        code, said = run("report", "--out", str(out))
+        now = contents(out)
+        assert now.keys() == new.keys() and all(now[name] in (b"old", new[name]) for name in made)
+        if code == 0:
+            break
+        assert code == 2 and "No space left on device" in said.splitlines()[-1], said
+    assert now == new and {str(path.relative_to(out.resolve())) for path in disk.refused} == made
+    assert {Path(name).suffix for name in made} == {".csv", ".md", ".png", ".svg", ".html"}
+
+
+def test_no_room_for_data_that_were_fetched_names_the_file(tmp_path, monkeypatch):
+    fetched = {name: name.encode() for name in mnist.DIGESTS}
+    monkeypatch.setattr(mnist, "DIGESTS", {n: hashlib.md5(content).hexdigest() for n, content in fetched.items()})
+    monkeypatch.setattr(mnist, "_from_torchvision", lambda: fetched)
+    disk = FullDisk(tmp_path, monkeypatch)
+    for count, name in enumerate(fetched, 1):
+        with pytest.raises(UserError, match=f"{name}: .*No space left"):
+            mnist._fetch(tmp_path / "raw")
+        assert len(disk.refused) == count
+    mnist._fetch(tmp_path / "raw")
+    assert contents(tmp_path / "raw") == fetched
+
+
+def test_no_room_for_synthetic_speech_names_the_corpus(tmp_path, monkeypatch):
+    def build(root: Path, settings: synth.SynthSettings) -> Path:
+        raise OSError(errno.ENOSPC, "No space left on device")  # as from write(), which knows no name
+
+    monkeypatch.setattr(synth, "build", build)
+    with pytest.raises(UserError, match=r"synth-\w+: cannot be written \(No space left on device\)"):
+        corpora.load(Data(), tmp_path)
+
+
+def test_no_room_on_standard_output_is_told_with_exit_code_2(run, monkeypatch):
+    full = open("/dev/full", "w")  # noqa: SIM115  # closing it fails, too
+    monkeypatch.setattr(sys, "stdout", full)
+    code, said = run("--version")
+    assert code == 2 and "standard output" in said and "No space left" in said
+    with contextlib.suppress(OSError):
+        full.close()
+
+
+def test_a_clock_that_jumps_changes_nothing(tmp_path, monkeypatch, run, whole):
+    monkeypatch.setattr(build, "report", lambda folder: None)
+    monkeypatch.setattr("repro.report.screen.closing", lambda *_: "")
+    jumps = itertools.cycle([0.0, 1e9, -3e8, 4e9, 1.0])
+    monkeypatch.setattr(time, "time", lambda: next(jumps))
+    monkeypatch.setattr(time, "time_ns", lambda: int(next(jumps) * 1e9))
+    assert run(*COMMAND, "--runs", "jumping")[0] == 0
+    assert results(tmp_path / "jumping" / "mnist") == results(whole / "mnist")
+    for path in (tmp_path / "jumping" / "mnist").glob("*.json"):
+        assert all(0 <= record["wall_seconds"] < 60 for record in json.loads(path.read_text())["records"])
+
+
+def test_durations_are_of_clocks_that_only_go_forward():
+    code = "".join(path.read_text(encoding="utf-8") for path in Path(store.__file__).parents[1].rglob("*.py"))
+    assert "time.monotonic()" in code and not any(word in code for word in ("time.time(", "datetime.now", "utcnow"))

