@@ -27,7 +27,9 @@ def load(data: Data, folder: Path, say: Callable[[str], None] = lambda line: Non
     try:
         return kaldi(synth.build(root, data.synth), "synth", synthetic=True)
     except OSError as error:
-        raise UserError(f"{error.filename or root}: cannot be written ({error.strerror or error})") from error
+        raise UserError(
+            f"{error.filename2 or error.filename or root}: cannot be written ({error.strerror or error})"
+        ) from error
 
 
 def _name(root: Path) -> str:
