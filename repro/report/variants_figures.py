@@ -1,5 +1,7 @@
 """The figures of the variants, drawn from the records alone."""
 
+from typing import Any
+
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
@@ -12,6 +14,8 @@ from repro.report.section import select
 from repro.report.variants_tables import gap_rows
 
 Found = list[Record]
+# A legend to the right of the axes.
+BESIDE: dict[str, Any] = {"loc": "center left", "bbox_to_anchor": (1.01, 0.5), "fontsize": 7}
 
 
 def methods(records: Found) -> Figure:
@@ -38,23 +42,32 @@ def methods(records: Found) -> Figure:
     return figure
 
 
+def looks_of(roles: list[str]) -> dict[str, dict[str, Any]]:
+    """A point for each row: names beside the points would lie on each other."""
+    colours, markers = plt.get_cmap("tab10"), "osD^vP"
+    return {
+        role: {"color": colours(n % 10), "marker": markers[n % len(markers)], "linestyle": "", "markersize": 5,
+               "label": role}
+        for n, role in enumerate(roles)
+    }  # fmt: skip
+
+
 def cost(records: Found) -> Figure:
     """Difference from plain distillation against time and memory of a step."""
-    figure, axes = plt.subplots(1, 2, figsize=(9, 4.2), sharey=True)
-    for role in claims.rows(records):
+    figure, axes = plt.subplots(1, 2, figsize=(10, 4.2), sharey=True)
+    looks = looks_of(claims.rows(records))
+    for role in looks:
         one, ahead = claims.cost(records, role), claims.ahead(records, role)
         if one is None or ahead is None:
             continue
         for axis, what in zip(axes, ("time_over_plain", "memory_over_plain"), strict=True):
-            axis.plot(one["metrics"][what], ahead.value, "o", color=OURS, markersize=4)
-            axis.annotate(
-                role, (one["metrics"][what], ahead.value), fontsize=6, xytext=(3, 2), textcoords="offset points"
-            )
+            axis.plot(one["metrics"][what], ahead.value, **looks[role])
     for axis, what in zip(axes, ("time", "memory"), strict=True):
         axis.axhline(0, color="0.7", linewidth=0.8)
         axis.axvline(1, color="0.7", linewidth=0.8)
         axis.set_xlabel(f"{what} of a step over plain distillation's")
     axes[0].set_ylabel("points of test accuracy over plain distillation")
+    axes[1].legend(**BESIDE)
     figure.tight_layout()
     return figure
 
@@ -90,17 +103,17 @@ def gap(records: Found) -> Figure:
 
 def fidelity(records: Found) -> Figure:
     """Test accuracy against how often student and teacher name the same class."""
-    figure, axis = plt.subplots(figsize=(6.4, 4.6))
-    for role in claims.rows(records):
+    figure, axis = plt.subplots(figsize=(7.6, 4.6))
+    looks = looks_of(claims.rows(records))
+    for role in looks:
         found = select(records, role)
         agree = claims.agreement(found)
         if agree is None:
             continue
-        axis.plot(agree.value, claims.mean_accuracy(found), "o", color=OURS, markersize=4)
-        axis.annotate(role, (agree.value, claims.mean_accuracy(found)), fontsize=6, xytext=(3, 2),
-                      textcoords="offset points")  # fmt: skip
+        axis.plot(agree.value, claims.mean_accuracy(found), **looks[role])
     axis.set_xlabel("test images of which a net names the same class as the bench's teacher, %")
     axis.set_ylabel("test accuracy, %")
+    axis.legend(**BESIDE)
     figure.tight_layout()
     return figure
 
