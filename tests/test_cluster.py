@@ -1,6 +1,7 @@
 """Jobs on a Ray cluster of two nodes end as they do here; so they do when one of the nodes dies."""
 
 import sys
+import tempfile
 import threading
 import time
 from dataclasses import replace
@@ -28,8 +29,10 @@ NODE = {"num_cpus": 2, "memory": 8 << 30, "object_store_memory": 200 << 20}
 
 
 @pytest.fixture(scope="module")
-def folders(tmp_path_factory):
-    return [tmp_path_factory.mktemp(name) for name in ("first", "second")]
+def folders():
+    """Each node's temporary directory; short, for sockets lie below it, whose paths may have 107 bytes."""
+    with tempfile.TemporaryDirectory() as first, tempfile.TemporaryDirectory() as second:
+        yield [Path(first), Path(second)]
 
 
 def add_node(cluster, folder: Path):
@@ -115,21 +118,26 @@ def test_a_node_that_dies_costs_its_unfinished_runs_alone(cluster, second, runne
     local = runner_for(long, toy, "here")
     local.carry_out(runs)
     runner = on_ray(runner_for(long, toy, "there"))
-    before = [set(folder.iterdir()) for folder in folders]
+    before = [scratch(folder) for folder in folders]
     killer = threading.Thread(target=kill_at_work, args=(cluster, second, folders[1], before[1]))
     killer.start()
     runner.carry_out(runs)
     killer.join()
     same(runner, local)
     assert sum(node["Alive"] for node in ray.nodes()) == 1
-    (left,) = set(folders[0].iterdir()) - before[0]
+    (left,) = scratch(folders[0]) - before[0]
     assert len(list(left.glob("*.json"))) == 2, "the node that is left did the other's job, too"
+
+
+def scratch(folder: Path) -> set[Path]:
+    """The folders of runners in a node's temporary directory, where others leave theirs, too."""
+    return set(folder.glob("repro-*"))
 
 
 def kill_at_work(cluster, node, folder: Path, before: set[Path]) -> None:
     """Kill a node soon after it has begun with a runner's first job."""
     deadline = time.monotonic() + 60
-    while not set(folder.iterdir()) - before and time.monotonic() < deadline:
+    while not scratch(folder) - before and time.monotonic() < deadline:
         time.sleep(0.02)
     time.sleep(0.3)
     cluster.remove_node(node, allow_graceful=False)
