@@ -112,7 +112,7 @@ def test_chains_are_the_same_on_two_nodes(second, runner_for, stripy):
 
 
 def test_a_node_that_dies_costs_its_unfinished_runs_alone(cluster, second, runner_for, toy, mnist, folders):
-    recipe = mnist.baseline.recipe.model_copy(update={"epochs": 30})
+    recipe = mnist.baseline.recipe.model_copy(update={"epochs": 150})
     long = mnist.model_copy(update={"baseline": mnist.baseline.model_copy(update={"recipe": recipe})})
     runs = [experiment.headline_runs(long, seed)[1] for seed in (1, 2)]
     local = runner_for(long, toy, "here")
@@ -124,6 +124,9 @@ def test_a_node_that_dies_costs_its_unfinished_runs_alone(cluster, second, runne
     runner.carry_out(runs)
     killer.join()
     same(runner, local)
+    deadline = time.monotonic() + 30  # the head learns of a death by its health checks
+    while sum(node["Alive"] for node in ray.nodes()) > 1 and time.monotonic() < deadline:
+        time.sleep(0.1)
     assert sum(node["Alive"] for node in ray.nodes()) == 1
     (left,) = scratch(folders[0]) - before[0]
     assert len(list(left.glob("*.json"))) == 2, "the node that is left did the other's job, too"
