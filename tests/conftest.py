@@ -1,6 +1,7 @@
 """Shape annotations are checked in every test; a small stand-in for MNIST serves where the real one need not."""
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -32,6 +33,10 @@ def blobs(count: int, seed: int) -> LabelledSet:
     images = 0.5 * torch.rand(count, 28, 28, generator=draw)
     images[torch.arange(count), 2 + 2 * labels] += 0.5
     return LabelledSet(images.flatten(1), labels)
+
+
+# pytest-xdist's processes ignore Ctrl-C, and so would the commands that tests start and interrupt.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture
