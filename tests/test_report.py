@@ -171,3 +171,12 @@ def test_synthetic_speech_says_so_wherever_its_figures_stand():
     for page in ("README.md", "REPRODUCE.md", "results/index.html"):
         assert "synth (synthetic speech)" in (ROOT / page).read_text()
     assert "synthetic speech" not in (ROOT / "figures/speech/speechocean762/temperature.svg").read_text()
+
+
+def test_a_readme_without_the_headlines_place_stays_as_it_is(reported):
+    (reported / "README.md").write_bytes(b"mine\r\n")
+    build.report(reported)
+    assert (reported / "README.md").read_bytes() == b"mine\r\n"
+    claims = build.claim_table([])
+    block = "<!-- headline: made by repro report -->\nold\n<!-- end of headline -->"
+    assert "old" not in reproduce.with_headline(block, claims)

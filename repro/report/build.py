@@ -54,9 +54,10 @@ def report(folder: Path) -> None:
     further = _further(folder, sections)
     write(folder / "REPRODUCE.md", reproduce.page(claims, sections, further).encode())
     readme = folder / "README.md"
-    if readme.exists():
-        text = reproduce.with_headline(readme.read_text(encoding="utf-8"), claims)
-        write(readme, text.encode())
+    before = readme.read_text(encoding="utf-8") if readme.exists() else ""
+    after = reproduce.with_headline(before, claims)
+    if after != before:  # another folder's README is its own
+        write(readme, after.encode())
     write(folder / "results" / "index.html", html.page(claims, sections, further).encode())
 
 

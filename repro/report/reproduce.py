@@ -34,7 +34,7 @@ BLOCK = re.compile("(<!-- headline: made by repro report -->\n).*(<!-- end of he
 def with_headline(readme: str, claims: pd.DataFrame) -> str:
     """README with the headline's claims between its two comment lines; as it is where it has none."""
     columns = ["§", "quantity", "data", "paper", "ours", "95% interval", "verdict"]
-    table = markdown(short(claims[claims["claim"].isin(HEADLINE)])[columns])
+    table = markdown(short(claims[claims["claim"].isin(HEADLINE)]).reindex(columns=columns))
     return BLOCK.sub(lambda found: f"{found[1]}{table}\n{found[2]}", readme)
 
 
