@@ -80,8 +80,6 @@ def _trains(name: str, default: str = "paper") -> Callable[[Callable[["Options"]
 @_trains("mnist")
 def _mnist(options: "Options") -> None:
     """Section 3: teacher, students, temperatures, missing classes; ends with the table."""
-    from rich.console import Console
-
     from repro.command import opened
     from repro.mnist import experiment
     from repro.mnist.runs import make_runner
@@ -95,7 +93,7 @@ def _mnist(options: "Options") -> None:
         digits = experiment.shown_digits(settings, runner) if finished else None
         records.save(folder, "mnist", "mnist", finished, digits)
         build.report(folder)
-    Console().print(screen.closing(folder, "mnist", "mnist"))
+    screen.show(screen.closing(folder, "mnist", "mnist"))
 
 
 @_trains("mnist-choice", default="choice")
@@ -118,8 +116,6 @@ def _mnist_choice(options: "Options") -> None:
 @_trains("specialists")
 def _specialists(options: "Options") -> None:
     """Sections 5 and 6.1: a generalist and specialists on confusable classes; ends with the table."""
-    from rich.console import Console
-
     from repro.command import opened
     from repro.report import build, records, screen, specialists_section
     from repro.specialists import experiment
@@ -133,14 +129,12 @@ def _specialists(options: "Options") -> None:
         finished = records.complete(list(runner.finished.values()))
         records.save(folder, "specialists", runner.data.name, finished, shown(settings, runner))
         build.report(folder)
-    Console().print(screen.closing(folder, "specialists", runner.data.name))
+    screen.show(screen.closing(folder, "specialists", runner.data.name))
 
 
 @_trains("speech")
 def _speech(options: "Options") -> None:
     """Sections 4 and 6: ten acoustic models into one, soft targets on few data; ends with the table."""
-    from rich.console import Console
-
     from repro.command import opened
     from repro.report import build, records, screen, speech_section
     from repro.speech import experiment
@@ -154,7 +148,7 @@ def _speech(options: "Options") -> None:
         finished = records.complete(list(runner.finished.values()))
         records.save(folder, "speech", runner.data.name, finished, shown(runner.corpus, runner.data))
         build.report(folder)
-    Console().print(screen.closing(folder, "speech", runner.data.name))
+    screen.show(screen.closing(folder, "speech", runner.data.name))
 
 
 # Profiles that stand for one of each test bench.
@@ -169,8 +163,6 @@ BENCHES = {
 def _variants(options: "Options") -> None:
     """What became of the idea, on equal terms; paper: the profiles mnist and icons, one after the other."""
     from dataclasses import replace
-
-    from rich.console import Console
 
     from repro.command import opened
     from repro.report import build, records, screen, variants_section
@@ -187,8 +179,8 @@ def _variants(options: "Options") -> None:
             finished = records.complete(list(runner.finished.values()))
             records.save(folder, "variants", runner.data.name, finished)
             build.report(folder)
-        Console().print(variants_section.headline(finished))
-        Console().print(screen.closing(folder, "variants", runner.data.name))
+        screen.show(variants_section.headline(finished))
+        screen.show(screen.closing(folder, "variants", runner.data.name))
 
 
 @app.command()

@@ -62,7 +62,7 @@ class Watch:
 
     def say(self, text: object) -> None:
         """Print above the bar."""
-        self.console.print(text)
+        self.console.print(text, soft_wrap=True)  # paths stay in one piece
 
 
 def _span(seconds: float) -> str:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pandas as pd
 from rich import box
-from rich.console import Group
+from rich.console import Console, Group, RenderableType
 from rich.table import Table
 
 
@@ -16,6 +16,11 @@ def table(title: str, content: pd.DataFrame) -> Table:
     for row in content.astype(str).itertuples(index=False):
         shown.add_row(*row)
     return shown
+
+
+def show(content: RenderableType) -> None:
+    """Print to standard output; long lines, which hold paths, stay in one piece."""
+    Console().print(content, soft_wrap=True)
 
 
 def closing(folder: Path, experiment: str, setting: str) -> Group:
