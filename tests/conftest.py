@@ -4,9 +4,11 @@ import os
 import signal
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from jaxtyping import install_import_hook
+from PIL import Image
 
 install_import_hook(
     [
@@ -33,6 +35,19 @@ def blobs(count: int, seed: int) -> LabelledSet:
     images = 0.5 * torch.rand(count, 28, 28, generator=draw)
     images[torch.arange(count), 2 + 2 * labels] += 0.5
     return LabelledSet(images.flatten(1), labels)
+
+
+def write_pets(here: Path) -> None:
+    """Six classes of small pictures in torchvision's ImageFolder layout, in the folder ``pets``."""
+    draw = np.random.default_rng(0)
+    for part, count in (("train", 20), ("test", 4)):
+        for c in range(6):
+            folder = here / "pets" / part / f"pet {c}"
+            folder.mkdir(parents=True)
+            for number in range(count):
+                picture = draw.integers(0, 100, (16, 16, 3), dtype=np.uint8)
+                picture[2 * c + 1] += 120
+                Image.fromarray(picture).save(folder / f"{number}.png")
 
 
 # pytest-xdist's processes ignore Ctrl-C, and so would the commands that tests start and interrupt.

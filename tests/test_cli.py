@@ -7,8 +7,8 @@ import sys
 import time
 from pathlib import Path
 
-import numpy as np
 import pytest
+from conftest import write_pets
 
 ROOT = Path(__file__).parents[1]
 
@@ -123,17 +123,7 @@ def test_specialists_smoke_from_the_embedded_images_to_the_table(tmp_path):
 
 def test_own_images_from_a_folder(tmp_path):
     """Six classes of small pictures, written as files, named by one setting."""
-    from PIL import Image
-
-    draw = np.random.default_rng(0)
-    for part, count in (("train", 20), ("test", 4)):
-        for c in range(6):
-            folder = tmp_path / "pets" / part / f"pet {c}"
-            folder.mkdir(parents=True)
-            for number in range(count):
-                picture = draw.integers(0, 100, (16, 16, 3), dtype=np.uint8)
-                picture[2 * c + 1] += 120
-                Image.fromarray(picture).save(folder / f"{number}.png")
+    write_pets(tmp_path)
     changes = [
         "data.source=folder",
         "data.folder=pets",
