@@ -88,9 +88,9 @@ def _few_row(
     share: str, targets: str, stopped: str, found: Found, which: str, printed: tuple[str, ...] = ()
 ) -> dict[str, object]:
     # Few seeds that differ much, as early-stopped ones may, give an interval wider than what an accuracy can be.
-    possible: Callable[[float], float] = lambda percent: min(max(percent, 0.0), 100.0)  # noqa: E731
     train, test = (
-        stats.mean_interval(claims.accuracy(found, f"{which}{part}")).each(possible) for part in ("train", "test")
+        stats.mean_interval(claims.accuracy(found, f"{which}{part}")).each(lambda percent: min(max(percent, 0), 100))
+        for part in ("train", "test")
     )
     shown = [paper.BY_ID[f"speech.{claim}"].paper for claim in printed] or ["–", "–"]
     epochs = [record["metrics"]["stopped_epoch"] if which else record["settings"]["recipe"]["epochs"]

@@ -47,13 +47,14 @@ def run(settings: VariantsSettings, runner: VariantsRunner, headline: Callable[[
     for plan in plans:
         runner.carry_out(students(settings, plan, options[plan.name]))
     headline(list(runner.finished.values()))
-    stages = [chains(settings, soft), gap(settings, soft), temperatures(settings, soft), views(settings, soft)]
-    runner.expect([net for stage in stages for net in stage])
-    runner.carry_out(stages[0])
+    passed_on = chains(settings, soft)
+    studies = [gap(settings, soft), temperatures(settings, soft), views(settings, soft)]
+    runner.expect([*passed_on, *(net for study in studies for net in study)])
+    runner.carry_out(passed_on)
     runner.carry_out(ensembles(settings))
     runner.carry_out(costs(settings, [students(settings, plan, options[plan.name])[0] for plan in plans], soft))
-    for stage in stages[1:]:
-        runner.carry_out(stage)
+    for study in studies:
+        runner.carry_out(study)
 
 
 def student(settings: VariantsSettings, role: str, seed: int, **changed: Any) -> Net:
