@@ -22,9 +22,9 @@ help:
 mnist mnist-choice speech specialists variants report bench: $(VENV)/installed
 	$(REPRO) $@ $(ARGS)
 
-# One thread: the nets of the tests are too small for more.
+# Processes of one thread each: threads of several that wait for one another would take many times as long.
 test: $(VENV)/installed-test
-	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest $(ARGS)
+	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest --numprocesses auto --dist loadfile $(ARGS)
 
 lint: $(VENV)/installed-test
 	$(VENV)/bin/ruff check repro tests
