@@ -44,8 +44,10 @@ def test_everything_is_made_and_made_alike_twice(reported):
             "sizes.csv", "theory.csv", "gap.csv", "records.jsonl"} <= names  # fmt: skip
     for figure in ("soft_targets", "temperature_by_width", "bias_shift", "size_of_transfer_set", "training_curves"):
         assert {f"{figure}.png", f"{figure}.svg"} <= names
+    leftover = reported / "results" / "claims.csv.1.unfinished"
+    leftover.write_text("of a command that was killed")
     build.report(reported)
-    assert files(reported) == first
+    assert files(reported) == first and not leftover.exists()
 
 
 def test_claims_have_the_columns_that_others_read(reported):

@@ -15,7 +15,9 @@ from repro.data.synth import SynthSettings, about, build, generator, record, spe
 from repro.data.synth_language import grammar, in_test, sentence, vocabulary
 from repro.data.synth_voices import ACCENTS, Espeak, manner
 from repro.errors import UserError
+from repro.speech import corpora
 from repro.speech.alignment import dictionary_path
+from repro.speech.settings import Data
 
 TINY = SynthSettings(train_hours=0.004, test_hours=0.002, train_speakers=3, test_speakers=2)
 SNR = (10.0, 30.0)
@@ -130,3 +132,16 @@ def test_a_corpus_made_from_other_settings_is_replaced_and_other_files_are_not(t
         build(tmp_path / "mine", TINY)
     with pytest.raises(ValueError, match="lower bound"):
         SynthSettings(snr=(20, 10))
+
+
+def test_a_recording_that_was_damaged_later_is_named_and_the_corpus_made_again(tmp_path):
+    said = list[str]()
+    first = corpora.load(Data(synth=TINY), tmp_path, said.append)
+    made = contents(tmp_path)
+    recording = first.train[0].audio
+    recording.write_bytes(recording.read_bytes()[:-1])
+    assert corpora.load(Data(synth=TINY), tmp_path, said.append).digest == first.digest
+    assert contents(tmp_path) == made
+    assert len(said) == 2 and said[1].startswith(f"{recording.parents[2]} is damaged")
+    corpora.load(Data(synth=TINY), tmp_path, said.append)
+    assert len(said) == 2

@@ -68,6 +68,12 @@ def write(path: Path, content: bytes) -> None:
         raise
 
 
+def clear(folder: Path) -> None:
+    """Remove what commands that were killed had not finished writing."""
+    for leftover in folder.rglob("*.unfinished"):
+        leftover.unlink(missing_ok=True)
+
+
 def save_tensors(path: Path, tensors: dict[str, Tensor], about: dict[str, Any]) -> None:
     """Write tensors and JSON data as one safetensors file with a digest inside."""
     plain = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
@@ -140,8 +146,7 @@ def opened(folder: Path) -> Iterator["Store"]:
     except filelock.Timeout as error:
         raise UserError(f"--runs {folder}: another run is writing there; wait or name another") from error
     try:
-        for leftover in folder.rglob("*.unfinished"):  # of commands that were killed
-            leftover.unlink(missing_ok=True)
+        clear(folder)
         yield Store(folder)
     finally:
         lock.release()

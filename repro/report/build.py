@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 
 from repro import paper
-from repro.core.store import write
+from repro.core.store import clear, write
 from repro.errors import UserError
 from repro.report import (
     figures,
@@ -42,6 +42,8 @@ def report(folder: Path) -> None:
     sections = [section for sections_in in SECTIONS for section in sections_in(folder)]
     if not sections:
         raise UserError(f"{folder / 'results'}: there are no records to report on; run an experiment first")
+    for part in ("results", "figures"):
+        clear(folder / part)
     for section in sections:
         _clear(records.path(folder, section.experiment, section.setting).parent, section.tables, (".csv", ".md"))
         _clear(folder / "figures" / section.experiment / section.setting, section.figures, (".png", ".svg"))

@@ -1,6 +1,7 @@
 """The corpus that a setting names."""
 
 import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -19,17 +20,30 @@ def load(data: Data, folder: Path, say: Callable[[str], None] = lambda line: Non
     if data.folder is not None:
         here = data.folder if data.folder.exists() or data.folder.is_absolute() else folder / data.folder
         return kaldi(here, _name(here))
+    return _synth(data, folder, say)
+
+
+def _synth(data: Data, folder: Path, say: Callable[[str], None]) -> Corpus:
+    """Synthetic speech, made where it is not there or where a file has changed since the first time it was read."""
     from repro.data import synth
 
     root = folder / f"synth-{store.key(synth.specification(data.synth))[:8]}"
-    if not synth.about(root):
-        say(f"making synthetic speech in {root}")
+    seen = root / "digest"
     try:
-        return kaldi(synth.build(root, data.synth), "synth", synthetic=True)
+        if not synth.about(root):
+            say(f"making synthetic speech in {root}")
+        corpus = kaldi(synth.build(root, data.synth), "synth", synthetic=True)
+        if seen.exists() and seen.read_text(encoding="utf-8", errors="replace") != corpus.digest:
+            say(f"{root} is damaged: it is not what was made there; making it again")
+            shutil.rmtree(root)
+            corpus = kaldi(synth.build(root, data.synth), "synth", synthetic=True)
+        if not seen.exists():
+            store.write(seen, corpus.digest.encode())
     except OSError as error:
         raise UserError(
             f"{error.filename2 or error.filename or root}: cannot be written ({error.strerror or error})"
         ) from error
+    return corpus
 
 
 def _name(root: Path) -> str:

@@ -37,10 +37,10 @@ def run(settings: SpeechSettings, runner: SpeechRunner, headline: Callable[[Reco
     if settings.words is not None:
         runner.carry_out(decodings(settings, temperature))
         headline(list(runner.finished.values()))
-    stages = (few, sizes(settings, temperature), widths(settings, temperature))
-    for stage in stages[1:]:
+    later = (sizes(settings, temperature), widths(settings, temperature))
+    for stage in later:
         runner.expect(stage)
-    for stage in stages:
+    for stage in (few, *later):
         runner.carry_out(stage)
     untranscribed(settings, runner, temperature)
     runner.expect([arithmetic(settings, temperature)])
