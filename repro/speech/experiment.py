@@ -43,8 +43,9 @@ def run(settings: SpeechSettings, runner: SpeechRunner, headline: Callable[[Reco
     for stage in (few, *later):
         runner.carry_out(stage)
     untranscribed(settings, runner, temperature)
-    runner.expect([arithmetic(settings, temperature)])
-    runner.carry_out([arithmetic(settings, temperature)])
+    for stage in (longer(settings), [arithmetic(settings, temperature)]):
+        runner.expect(stage)
+        runner.carry_out(stage)
 
 
 def ensemble_nets(settings: SpeechSettings) -> list[Net]:
@@ -147,6 +148,19 @@ def widths(settings: SpeechSettings, temperature: float) -> list[Net]:
             nets.append(hard)
             nets.append(student(settings, "narrower, distilled", temperature, seed, hidden=hidden))
     return nets
+
+
+def longer(settings: SpeechSettings) -> list[Net]:
+    """Students that see the data more often than Table 1's, and the same nets on hard targets."""
+    own, seeds = settings.studies.longer, settings.distilled.seeds
+    if own is None:
+        return []
+    numbers = range(settings.ensemble, settings.ensemble + seeds)
+    recipe = settings.recipe.model_copy(update={"epochs": own.epochs})
+    hard = [Net("trained longer, hard targets", settings.hidden, recipe, seed, seeds=seeds) for seed in numbers]
+    recipe = settings.distilled.recipe.model_copy(update={"epochs": own.epochs})
+    return hard + [student(settings, "trained longer, distilled", t, seed, recipe=recipe)
+                   for t in own.temperatures for seed in numbers]  # fmt: skip
 
 
 def arithmetic(settings: SpeechSettings, temperature: float) -> Net:

@@ -75,11 +75,19 @@ class Subsets(Settings):
         return self
 
 
+class Longer(Settings):
+    """Students, and nets on hard targets, that see the data more often than Table 1's."""
+
+    epochs: float = Field(gt=0, le=1000)
+    temperatures: tuple[Temperature, ...] = Field(min_length=1, max_length=20)
+
+
 class Studies(Settings):
     """What the paper did not show."""
 
     sizes: tuple[Annotated[int, Field(ge=1, le=100)], ...] = Field((), description="of ensembles to learn from")
     widths: tuple[Share, ...] = Field((), description="of students, as shares of the teachers' width")
+    longer: Longer | None = None
     transcribed: Share = Field(0.3, description="share of the utterances whose transcripts the teachers see")
     teachers: int = Field(0, ge=0, le=100, description="that see so many transcripts; 0: the study is left out")
 
