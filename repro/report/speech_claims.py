@@ -97,6 +97,13 @@ def best_temperature(records: list[Record]) -> float | None:
     return max(scores, key=scores.__getitem__) if scores else None
 
 
+def longer(records: list[Record], role: str) -> dict[float, list[Record]]:
+    """Nets that saw the data more often than Table 1's, of hard targets or distilled, by temperature."""
+    found = select(records, f"trained longer, {role}")
+    return {t: select(found, f"trained longer, {role}", temperature=t)
+            for t in sorted({float(record["settings"]["temperature"]) for record in found})}  # fmt: skip
+
+
 def shares(records: list[Record]) -> list[float]:
     """Shares of the data that nets were trained on, all of it left out."""
     return sorted({float(record["settings"]["share"]) for record in select(records, "few data, hard targets")})
@@ -147,14 +154,18 @@ def _frames(records: list[Record]) -> list[Finding]:
     if student is None or best is None:
         return results
     ahead, tried = difference(student, single), temperatures(records)
-    kept = over_speakers(lambda s, m, d: (d - s) / (m - s), single, mean, student)  # of a gain that is there
+    kept_by = lambda net: over_speakers(lambda s, m, d: (d - s) / (m - s), single, mean, net)  # noqa: E731
+    kept = kept_by(student)  # of a gain that is there
+    more = "".join(f"; T = {t:g} keeps {kept_by(mean_right(nets)).value:.2f} after "
+                   f"{nets[0]['settings']['recipe']['epochs']:g} passes"
+                   for t, nets in longer(records, "distilled").items())  # fmt: skip
     ends = [difference(student, mean_right(distilled(records, t))) for t in (tried[0], tried[-1])]
     inside = tried[0] < best < tried[-1] and all(positive(end) for end in ends)
     results += [
         Finding("speech.distilled_frame_acc", stats.mean_interval(accuracy(distilled(records))), positive(ahead),
                 f"T = {best:g}, chosen on validation; minus single nets: {signed(ahead)} points over test speakers"),
         *([Finding("speech.gain_transferred", of_nets(kept, distilled(records)), positive(kept) and kept.value >= 0.8,
-                   f"T = {best:g}; interval over {kept.count} test speakers")] if positive(gain) else []),
+                   f"T = {best:g}; interval over {kept.count} test speakers{more}")] if positive(gain) else []),
         Finding("speech.best_temperature", Estimate(best, None, None, len(distilled(records))), inside,
                 "; ".join(f"minus T = {t:g}: {signed(difference(student, mean_right(distilled(records, t))))} points"
                           for t in tried if t != best)),

@@ -124,7 +124,7 @@ def recovered(records: Found) -> pd.DataFrame:
 
 
 def studies(records: Found) -> pd.DataFrame:
-    """Beyond the paper: how many teachers, how wide a student, speech without transcripts."""
+    """Beyond the paper: how many teachers, how wide a student, how many passes, speech without transcripts."""
     single, rows = claims.right(claims.singles(records)), []
     if single is None:
         return pd.DataFrame()
@@ -145,6 +145,10 @@ def studies(records: Found) -> pd.DataFrame:
         for role in ("narrower, hard targets", "narrower, distilled"):
             found = [r for r in select(records, role) if r["settings"]["hidden"][0] == units]
             add("width", f"{units} units: {role.split(', ')[1]}", found)
+    for role in ("hard targets", "distilled"):
+        for t, found in claims.longer(records, role).items():
+            epochs = found[0]["settings"]["recipe"]["epochs"]
+            add("passes", f"{epochs:g} passes: {role}" + (f", T = {t:g}" if role == "distilled" else ""), found)
     for role in ("single net, few transcripts", "ensemble, few transcripts", "distilled, same speech",
                  "distilled, with untranscribed speech"):  # fmt: skip
         add("transcripts", role, select(records, role))
