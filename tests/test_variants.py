@@ -16,7 +16,7 @@ from repro.core import compute
 from repro.core.recipe import Recipe
 from repro.data.images import ImageSet
 from repro.errors import UserError
-from repro.report import build, records, variants_claims, variants_tables
+from repro.report import build, records, variants_claims, variants_figures, variants_tables
 from repro.variants import experiment, methods, nets
 from repro.variants.nets import Shape
 from repro.variants.runner import Diverged, VariantsRunner, spread_steps, step_bytes
@@ -212,6 +212,10 @@ def test_from_data_to_table(smoke, runner_for, stripy, tmp_path):
     assert len({one["key"] for one in alike}) < len(alike)  # the same net under two names is trained once
     names = {"methods", "cost", "fidelity", "gap", "temperature", "view"}
     assert {path.stem for path in (tmp_path / "figures/variants/stripy").glob("*.png")} == names
+    shown = [*variants_tables.VIEWS.values(), variants_tables.NO_TEACHER]
+    assert list(pd.read_csv(tmp_path / "results/variants/stripy/views.csv")["the teacher is shown"]) == shown
+    axis = variants_figures.view(found).axes[0]
+    assert [label.get_text() for label in axis.get_yticklabels()] == shown and len(axis.containers) == len(shown)
 
 
 def test_what_is_finished_is_not_trained_again_and_is_all_that_is_told(smoke, runner_for, stripy, tmp_path):

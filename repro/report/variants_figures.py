@@ -11,7 +11,7 @@ from repro.report import variants_claims as claims
 from repro.report.figures import OURS, PAPER, SECOND, THIRD, points, ticks
 from repro.report.records import Record
 from repro.report.section import select
-from repro.report.variants_tables import gap_rows
+from repro.report.variants_tables import by_view, gap_rows
 
 Found = list[Record]
 # A legend to the right of the axes.
@@ -26,9 +26,7 @@ def methods(records: Found) -> Figure:
     figure, axis = plt.subplots(figsize=(7.2, 0.32 * len(ordered) + 1.3))
     is_clear = claims.clear([found[role] for role in ordered])
     for where, (role, clear) in enumerate(zip(ordered, is_clear, strict=True)):
-        one = found[role]
-        spread = [[0], [0]] if one.low is None or one.high is None else [[one.value - one.low], [one.high - one.value]]
-        axis.errorbar([one.value], [where], xerr=spread, fmt="o", color=OURS if clear else "0.55", capsize=2)
+        across(axis, found[role], where, OURS if clear else "0.55")
     axis.axvline(0, color=PAPER, linewidth=0.8)
     axis.set_yticks(range(len(ordered)), ordered, fontsize=8)
     taught = claims.teacher(records)
@@ -150,25 +148,25 @@ def temperature(records: Found) -> Figure:
 
 
 def view(records: Found) -> Figure:
-    """Test accuracy against the length of training, by what the teacher is shown."""
-    figure, axis = plt.subplots(figsize=(6, 3.9))
-    taught = select(records, "view")
-    kinds = {
-        "the student's own view": (OURS, [r for r in taught if r["settings"]["view"] == "same"]),
-        "another draw": (SECOND, [r for r in taught if r["settings"]["view"] == "different"]),
-        "the image as it is": (THIRD, [r for r in taught if r["settings"]["view"] == "fixed"
-                                       and r["settings"]["recipe"]["jitter"]]),
-        "the image as it is, and so is the student": ("0.5", [r for r in taught if r["settings"]["view"] == "fixed"
-                                                              and not r["settings"]["recipe"]["jitter"]]),
-        "no teacher": (PAPER, select(records, "view, no teacher")),
-    }  # fmt: skip
-    for name, (colour, found) in kinds.items():
-        lengths = sorted({r["settings"]["recipe"]["epochs"] for r in found})
-        means = [stats.mean_interval(claims.accuracy([r for r in found if r["settings"]["recipe"]["epochs"] == e]))
-                 for e in lengths]  # fmt: skip
-        points(axis, lengths, means, colour, name)
-    axis.set_xlabel("passes over the training images")
-    axis.set_ylabel("test accuracy, %")
-    axis.legend(fontsize=7, title="the teacher is shown", title_fontsize=7)
+    """Test accuracy by what the teacher is shown, for each length of training."""
+    found = by_view(records)
+    rows, lengths = list(dict.fromkeys(shown for _, shown in found)), sorted({epochs for epochs, _ in found})
+    figure, axis = plt.subplots(figsize=(6.6, 0.45 * len(rows) + 1.2))
+    for number, epochs in enumerate(lengths):
+        for shown in (shown for length, shown in found if length == epochs):
+            one = stats.mean_interval(claims.accuracy(found[epochs, shown]))
+            where = rows.index(shown) + 0.2 * (number - (len(lengths) - 1) / 2)
+            across(axis, one, where, (OURS, SECOND, THIRD)[number % 3])
+        axis.plot([], [], "o", color=(OURS, SECOND, THIRD)[number % 3], label=f"{epochs:g} passes")
+    axis.set_yticks(range(len(rows)), rows, fontsize=8)
+    axis.invert_yaxis()
+    axis.set_xlabel("test accuracy, % (95% over seeds)")
+    axis.legend(fontsize=7)
     figure.tight_layout()
     return figure
+
+
+def across(axis, one: stats.Estimate, where: float, colour: str) -> None:
+    """A mean and its interval, lying, at a height."""
+    spread = [[0], [0]] if one.low is None or one.high is None else [[one.value - one.low], [one.high - one.value]]
+    axis.errorbar([one.value], [where], xerr=spread, fmt="o", color=colour, capsize=2)

@@ -86,7 +86,7 @@ def gap(records: Found) -> pd.DataFrame:
             mean = stats.mean_interval(claims.accuracy(nets))
             row[f"student {shape}"] = f"{mean.value:.2f} {interval(mean, '.2f')}"
         rows.append(row)
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows).fillna("–")  # early-stopped teachers have students of one size
 
 
 def gap_rows(records: Found) -> list[tuple[str, float | None, dict[str, Found]]]:
@@ -133,21 +133,25 @@ def temperatures(records: Found) -> pd.DataFrame:
 
 def views(records: Found) -> pd.DataFrame:
     """What the teacher is shown, over short and long training."""
-    rows = []
+    means = {key: stats.mean_interval(claims.accuracy(found)) for key, found in by_view(records).items()}
+    return pd.DataFrame(
+        [
+            {"passes": f"{epochs:g}", "the teacher is shown": shown,
+             "test accuracy": f"{mean.value:.2f} {interval(mean, '.2f')}", "seeds": mean.count}
+            for (epochs, shown), mean in means.items()
+        ]
+    )  # fmt: skip
+
+
+def by_view(records: Found) -> dict[tuple[float, str], Found]:
+    """Students by passes and by what the teacher is shown, in the tables' order."""
+    found: dict[tuple[float, str], Found] = {}
     for record in (*select(records, "view"), *select(records, "view, no teacher")):
         own = record["settings"]
         shown = NO_TEACHER if own["teacher"] is None else VIEWS[own["view"]]
-        rows.append((own["recipe"]["epochs"], shown, claims.accuracy([record])[0]))
-    table = pd.DataFrame(rows, columns=["passes", "the teacher is shown", "accuracy"])
-    if table.empty:
-        return table
+        found.setdefault((own["recipe"]["epochs"], shown), []).append(record)
     order = [*VIEWS.values(), NO_TEACHER]
-    grouped = table.groupby(["passes", "the teacher is shown"])["accuracy"].apply(list).reset_index()
-    grouped = grouped.sort_values(["passes", "the teacher is shown"], key=lambda column: column.map(
-        lambda value: order.index(value) if value in order else value))  # fmt: skip
-    means = [stats.mean_interval(values) for values in grouped["accuracy"]]
-    grouped["test accuracy"] = [f"{mean.value:.2f} {interval(mean, '.2f')}" for mean in means]
-    return grouped.drop(columns="accuracy").assign(seeds=[mean.count for mean in means])
+    return dict(sorted(found.items(), key=lambda one: (one[0][0], order.index(one[0][1]))))
 
 
 VIEWS = {
