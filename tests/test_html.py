@@ -84,3 +84,9 @@ def test_it_is_readable_on_a_phone(opened):
     first = page.locator("#claims tbody tr").first
     assert first.bounding_box()["width"] <= 390 and "teacher_errors" in first.inner_text()
     assert page.said == []
+
+
+def test_every_column_of_the_claims_is_seen_on_a_laptop(opened):
+    page = opened(1280)
+    right_end = page.eval_on_selector("#claims", "table => table.getBoundingClientRect().right")
+    assert right_end <= 1280 and page.said == []
