@@ -68,7 +68,7 @@ def write(path: Path, content: bytes) -> None:
         raise
 
 
-def clear(folder: Path) -> None:
+def remove_unfinished(folder: Path) -> None:
     """Remove what commands that were killed had not finished writing."""
     for leftover in folder.rglob("*.unfinished"):
         leftover.unlink(missing_ok=True)
@@ -146,7 +146,7 @@ def opened(folder: Path) -> Iterator["Store"]:
     except filelock.Timeout as error:
         raise UserError(f"--runs {folder}: another run is writing there; wait or name another") from error
     try:
-        clear(folder)
+        remove_unfinished(folder)
         yield Store(folder)
     finally:
         lock.release()

@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 
 from repro import paper
-from repro.core.store import clear, write
+from repro.core.store import remove_unfinished, write
 from repro.errors import UserError
 from repro.report import (
     figures,
@@ -43,7 +43,7 @@ def report(folder: Path) -> None:
     if not sections:
         raise UserError(f"{folder / 'results'}: there are no records to report on; run an experiment first")
     for part in ("results", "figures"):
-        clear(folder / part)
+        remove_unfinished(folder / part)
     for section in sections:
         _clear(records.path(folder, section.experiment, section.setting).parent, section.tables, (".csv", ".md"))
         _clear(folder / "figures" / section.experiment / section.setting, section.figures, (".png", ".svg"))

@@ -80,9 +80,9 @@ def ensemble(records: list[Record], nets: int | None = None, mean: str = "arithm
     return [record for record in found if record["metrics"]["nets"] == wanted]
 
 
-def temperatures(records: list[Record]) -> list[float]:
-    """Those that students were distilled at."""
-    return sorted({float(record["settings"]["temperature"]) for record in select(records, "distilled")})
+def temperatures(records: list[Record], role: str = "distilled") -> list[float]:
+    """Those that the nets of a role, Table 1's students unless told otherwise, were trained at."""
+    return sorted({float(record["settings"]["temperature"]) for record in select(records, role)})
 
 
 def distilled(records: list[Record], temperature: float | None = None) -> list[Record]:
@@ -99,9 +99,8 @@ def best_temperature(records: list[Record]) -> float | None:
 
 def longer(records: list[Record], role: str) -> dict[float, list[Record]]:
     """Nets that saw the data more often than Table 1's, of hard targets or distilled, by temperature."""
-    found = select(records, f"trained longer, {role}")
-    return {t: select(found, f"trained longer, {role}", temperature=t)
-            for t in sorted({float(record["settings"]["temperature"]) for record in found})}  # fmt: skip
+    role = f"trained longer, {role}"
+    return {t: select(records, role, temperature=t) for t in temperatures(records, role)}
 
 
 def shares(records: list[Record]) -> list[float]:

@@ -87,7 +87,7 @@ class Studies(Settings):
 
     sizes: tuple[Annotated[int, Field(ge=1, le=100)], ...] = Field((), description="of ensembles to learn from")
     widths: tuple[Share, ...] = Field((), description="of students, as shares of the teachers' width")
-    longer: Longer | None = None
+    longer: Longer | None = Field(None, description="training of more passes; None: the study is left out")
     transcribed: Share = Field(0.3, description="share of the utterances whose transcripts the teachers see")
     teachers: int = Field(0, ge=0, le=100, description="that see so many transcripts; 0: the study is left out")
 
