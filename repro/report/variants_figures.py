@@ -152,12 +152,13 @@ def view(records: Found) -> Figure:
     found = by_view(records)
     rows, lengths = list(dict.fromkeys(shown for _, shown in found)), sorted({epochs for epochs, _ in found})
     figure, axis = plt.subplots(figsize=(6.6, 0.45 * len(rows) + 1.2))
-    for number, epochs in enumerate(lengths):
-        for shown in (shown for length, shown in found if length == epochs):
-            one = stats.mean_interval(claims.accuracy(found[epochs, shown]))
-            where = rows.index(shown) + 0.2 * (number - (len(lengths) - 1) / 2)
-            across(axis, one, where, (OURS, SECOND, THIRD)[number % 3])
-        axis.plot([], [], "o", color=(OURS, SECOND, THIRD)[number % 3], label=f"{epochs:g} passes")
+    colours = [(OURS, SECOND, THIRD)[number % 3] for number in range(len(lengths))]
+    for (epochs, shown), nets in found.items():
+        number = lengths.index(epochs)
+        where = rows.index(shown) + 0.2 * (number - (len(lengths) - 1) / 2)
+        across(axis, stats.mean_interval(claims.accuracy(nets)), where, colours[number])
+    for epochs, colour in zip(lengths, colours, strict=True):
+        axis.plot([], [], "o", color=colour, label=f"{epochs:g} passes")
     axis.set_yticks(range(len(rows)), rows, fontsize=8)
     axis.invert_yaxis()
     axis.set_xlabel("test accuracy, % (95% over seeds)")
