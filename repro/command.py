@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from repro import config
-from repro.core import compute, store
-from repro.core.executor import Executor, one_after_another
+from repro.core import compute, store, workers
+from repro.core.executor import Executor
 from repro.core.progress import Watch
 from repro.core.runner import Runner
 from repro.errors import UserError
@@ -81,7 +81,7 @@ def executor(name: str) -> Callable[[Runner], Executor]:
     if name not in EXECUTORS:
         raise UserError(f"--executor: must be one of {', '.join(EXECUTORS)}, not {name!r}")
     if name == "local":
-        return lambda runner: one_after_another
+        return workers.local
     try:
         from repro.core import cluster
     except ModuleNotFoundError as error:

@@ -100,3 +100,14 @@ def runner_for(tmp_path: Path):
         return kind(settings=settings, data=data, kept=kept, compute=cpu, watch=Watch("test"), about=about, **more)
 
     return make
+
+
+def same(runner: Runner, local: Runner) -> None:
+    """The files of weights are equal, and the records, apart from where and how long."""
+    assert runner.finished.keys() == local.finished.keys()
+    weights = [{p.name: p.read_bytes() for p in one.kept.folder.glob("*.safetensors")} for one in (runner, local)]
+    assert weights[0] == weights[1]
+    for key, record in runner.finished.items():
+        plain = [{n: v for n, v in one.items() if n not in ("wall_seconds", "machine")}
+                 for one in (record, local.finished[key])]  # fmt: skip
+        assert plain[0] == plain[1]

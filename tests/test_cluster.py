@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from conftest import same
 
 from repro import command, config
 from repro.__main__ import main
@@ -66,17 +67,6 @@ def second(cluster, folders):
 def on_ray(runner):
     runner.executor = command.executor("ray")(runner)
     return runner
-
-
-def same(runner, local) -> None:
-    """The files of weights are equal, and the records, apart from where and how long."""
-    assert runner.finished.keys() == local.finished.keys()
-    weights = [{p.name: p.read_bytes() for p in one.kept.folder.glob("*.safetensors")} for one in (runner, local)]
-    assert weights[0] == weights[1]
-    for key, record in runner.finished.items():
-        plain = [{n: v for n, v in one.items() if n not in ("wall_seconds", "machine")}
-                 for one in (record, local.finished[key])]  # fmt: skip
-        assert plain[0] == plain[1]
 
 
 @pytest.fixture

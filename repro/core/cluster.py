@@ -12,8 +12,7 @@ import logging
 import os
 import socket
 import tempfile
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -24,15 +23,13 @@ from ray.exceptions import RayError, RayTaskError
 
 from repro.core import compute, store
 from repro.core.executor import Job
-from repro.core.progress import Watch
+from repro.core.parallel import Parallel, shared
+from repro.core.progress import Unseen
 from repro.core.runner import Runner
 from repro.errors import UserError
 
 # How often a job starts again whose worker died: no node dies that often, a job too large for its memory would.
 RETRIES = 20
-# What a worker's runner has of its own; with the caches, whose names begin with an underscore.
-OWN = ("kept", "watch", "executor", "finished")
-
 # The files of a group of runs by their names, in Ray's store; and what comes back of a job: those of its groups.
 Files = dict[str, bytes]
 Group: TypeAlias = "ray.ObjectRef[Files]"
@@ -60,42 +57,22 @@ def join() -> None:
 
 
 @dataclass
-class Cluster:
-    """An executor: every job as soon as the runs it needs are kept, on a node with room for it."""
+class Cluster(Parallel[Made]):
+    """Every job on a node with room for it."""
 
-    runner: Runner
     _groups: dict[str, Group] = field(default_factory=dict)
 
-    def __call__(self, jobs: Iterable[Job]) -> Iterator[None]:
-        """Carry out the jobs; those that must run here, one after another when no others run.
+    @property
+    def where(self) -> str:
+        """The cluster."""
+        return "on the cluster"
+
+    def submit(self, job: Job, needs: set[str]) -> Made:
+        """To whichever node has room, with the runs that it needs.
 
         Raises:
-            UserError: as the job raised it; or no node has what a job needs, or its workers died too often.
+            UserError: no node is large enough.
         """
-        jobs = list(jobs)
-        makes = [{self.runner.key(run) for run in job.runs} for job in jobs]
-        needs = [{self.runner.key(one) for run in job.runs for one in self.runner.needs(run)} for job in jobs]
-        waiting, running = list(range(len(jobs))), dict[Made, int]()
-        try:
-            while waiting or running:
-                unfinished = set().union(*(makes[n] for n in (*waiting, *running.values())))
-                for n in [n for n in waiting if not jobs[n].here and not needs[n] & unfinished]:
-                    running[self._submit(jobs[n], needs[n])] = n
-                    waiting.remove(n)
-                if not running:
-                    job = jobs[waiting.pop(0)]
-                    job.function(*job.arguments)
-                    continue
-                job = jobs[min(running.values())]
-                self.runner.watch.now(f"on the cluster: {job.name}, {len(running) - 1} more jobs")
-                for done in ray.wait(list(running))[0]:
-                    self._receive(jobs[running.pop(done)], done)
-        finally:
-            for unwanted in running:
-                ray.cancel(unwanted, force=True)
-        yield from (None for _ in jobs)
-
-    def _submit(self, job: Job, needs: set[str]) -> Made:
         gpus = job.gpus if self.runner.compute.device.type == "cuda" else 0
         wanted = {"CPU": job.cpus, "GPU": gpus, "memory": job.memory_bytes}
         nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
@@ -120,8 +97,21 @@ class Cluster:
             self._groups[group] = ray.put(self.runner.kept.files(run))
         return self._groups[group]
 
-    def _receive(self, job: Job, done: Made) -> None:
-        """Keep what a job made."""
+    def some_done(self, running: list[Made]) -> list[Made]:
+        """The next one."""
+        return ray.wait(running)[0]
+
+    def cancel(self, unwanted: list[Made]) -> None:
+        """At once."""
+        for one in unwanted:
+            ray.cancel(one, force=True)
+
+    def receive(self, job: Job, done: Made) -> None:
+        """Keep what a job made.
+
+        Raises:
+            UserError: as the job raised it; or its workers died too often.
+        """
         try:
             groups = ray.get(done)
         except RayTaskError as error:
@@ -132,16 +122,13 @@ class Cluster:
             raise UserError(f"--executor ray: {job.name}: {' '.join(str(error).split())[:200]}") from error
         for files in groups:
             self.runner.kept.adopt(files)
-        self.runner.watch.advance(job.flops)
 
     @cached_property
     def _shipped(self) -> "Shipped":
         """The runner, for workers."""
         runner = self.runner
-        names = [one.name for one in fields(runner) if one.name not in OWN and not one.name.startswith("_")]
         name = f"repro-{store.key([socket.gethostname(), str(runner.kept.folder.resolve())])}"
-        state = ray.put({one: getattr(runner, one) for one in names})
-        return Shipped(name, type(runner), (state,))
+        return Shipped(name, type(runner), (ray.put(shared(runner)),))
 
 
 @dataclass(frozen=True)
@@ -151,16 +138,6 @@ class Shipped:
     name: str
     kind: type[Runner]
     state: tuple["ray.ObjectRef[dict[str, Any]]"]
-
-
-class Unseen(Watch):
-    """A worker's watch: the head's advances when the job is done."""
-
-    def __init__(self) -> None:
-        super().__init__("")
-
-    def advance(self, flops: float) -> None:
-        """Show nothing."""
 
 
 # The runner of this worker process, by what it was made of.

@@ -83,6 +83,12 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def memory_bytes() -> int:
+    """The machine's memory; 8 GB where the system does not say."""
+    known = "SC_PHYS_PAGES" in getattr(os, "sysconf_names", {})
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if known else 8 << 30
+
+
 def bf16_units(device: torch.device) -> str:
     """``amx``, ``avx512``, ``cuda`` or ``none``: what multiplies bf16 here."""
     if device.type == "cuda":

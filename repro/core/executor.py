@@ -1,7 +1,7 @@
 """Runs that do not depend on each other are jobs; an executor carries them out.
 
-Here they run one after another, in the order given; ``repro.core.cluster`` runs them on more than one machine. A job
-says what it needs: what it is placed by there.
+``repro.core.workers`` carries out jobs of one core side by side on this machine, and all others one after another;
+``repro.core.cluster`` carries out all of them on more than one machine. A job says what it needs: what it is placed by.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -40,6 +40,6 @@ class Executor(Protocol):
 
 
 def one_after_another(jobs: Iterable[Job]) -> Iterator[Any]:
-    """The local executor."""
+    """In the command's own process, in the order given."""
     for job in jobs:
         yield job.function(*job.arguments)

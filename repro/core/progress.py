@@ -65,5 +65,15 @@ class Watch:
         self.console.print(text, soft_wrap=True)  # paths stay in one piece
 
 
+class Unseen(Watch):
+    """A worker's watch: that of the command advances when the job is done."""
+
+    def __init__(self) -> None:
+        super().__init__("")
+
+    def advance(self, flops: float) -> None:
+        """Show nothing."""
+
+
 def _span(seconds: float) -> str:
     return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"

@@ -195,6 +195,10 @@ class Store:
         self.checkpoint(group).unlink(missing_ok=True)
         self._read(path)
 
+    def read(self, group: str) -> None:
+        """Read the records of a group that another process has kept in the folder."""
+        self._read(self.folder / f"{group}.json")
+
     def group(self, run: str) -> str:
         """The group that a finished run was kept in."""
         return self._where[run][0]

@@ -41,20 +41,17 @@ def run(settings: VariantsSettings, runner: VariantsRunner, headline: Callable[[
     likely = {plan.name: soft if plan == base else tried(plan, soft)[0] for plan in settings.methods}
     rows = [net for plan in settings.methods for net in students(settings, plan, likely[plan.name])]
     runner.expect([*to_choose, *rows])
+    runner.carry_out(to_choose)
     chosen = {base.name: soft} | {plan.name: choose(settings, runner, plan, soft) for plan in others}
     options = {name: one for name, one in chosen.items() if one is not None}
     plans = [plan for plan in settings.methods if plan.name in options]
-    for plan in plans:
-        runner.carry_out(students(settings, plan, options[plan.name]))
+    runner.carry_out([net for plan in plans for net in students(settings, plan, options[plan.name])])
     headline(list(runner.finished.values()))
-    passed_on = chains(settings, soft)
-    studies = [gap(settings, soft), temperatures(settings, soft), views(settings, soft)]
-    runner.expect([*passed_on, *(net for study in studies for net in study)])
-    runner.carry_out(passed_on)
+    rest = [*chains(settings, soft), *gap(settings, soft), *temperatures(settings, soft), *views(settings, soft)]
+    runner.expect(rest)
+    runner.carry_out(rest)
     runner.carry_out(ensembles(settings))
     runner.carry_out(costs(settings, [students(settings, plan, options[plan.name])[0] for plan in plans], soft))
-    for study in studies:
-        runner.carry_out(study)
 
 
 def student(settings: VariantsSettings, role: str, seed: int, **changed: Any) -> Net:

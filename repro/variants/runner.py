@@ -16,6 +16,7 @@ from repro.core.distill import arithmetic_mean
 from repro.core.executor import Job
 from repro.core.runner import Runner
 from repro.core.timing import clock
+from repro.core.workers import PROCESS_BYTES
 from repro.data.images import ImageData, ImageSet
 from repro.data.sources import fewer, load
 from repro.errors import UserError
@@ -89,8 +90,9 @@ class VariantsRunner(Runner):
 
     def jobs(self, runs: list[Run]) -> list[Job]:
         """A job for each run, a teacher's before its students'."""
+        each = {"cpus": 1, "memory_bytes": PROCESS_BYTES}
         return [
-            Job(run.role, self.make, (run,), self.flops(run), memory_bytes=3 << 30, here=isinstance(run, Cost))
+            Job(f"{run.role}, seed {run.seed}", self.make, (run,), self.flops(run), here=isinstance(run, Cost), **each)
             for run in runs
         ]
 
