@@ -39,7 +39,9 @@ class Watch:
         self._bar.stop()
 
     def expect(self, flops: float) -> None:
-        """More work is to come."""
+        """More work is to come; time is counted from the first of it, for data may have been prepared before."""
+        if not self._total:
+            self._started = time.monotonic()
         self._total += flops
         self._bar.update(self._task, total=self._total)
 

@@ -29,14 +29,18 @@ def _synth(data: Data, folder: Path, say: Callable[[str], None]) -> Corpus:
 
     root = folder / f"synth-{store.key(synth.specification(data.synth))[:8]}"
     seen = root / "digest"
+
+    def built() -> Corpus:
+        return kaldi(synth.build(root, data.synth), "synth", synthetic=True)
+
     try:
         if not synth.about(root):
             say(f"making synthetic speech in {root}")
-        corpus = kaldi(synth.build(root, data.synth), "synth", synthetic=True)
+        corpus = built()
         if seen.exists() and seen.read_text(encoding="utf-8", errors="replace") != corpus.digest:
             say(f"{root} is damaged: it is not what was made there; making it again")
             shutil.rmtree(root)
-            corpus = kaldi(synth.build(root, data.synth), "synth", synthetic=True)
+            corpus = built()
         if not seen.exists():
             store.write(seen, corpus.digest.encode())
     except OSError as error:

@@ -72,11 +72,15 @@ def student(settings: SpeechSettings, role: str, temperature: float, seed: int, 
     return replace(net, **changed)
 
 
+def student_seeds(settings: SpeechSettings) -> range:
+    """Of the students of the ensemble: no teacher's."""
+    return range(settings.ensemble, settings.ensemble + settings.distilled.seeds)
+
+
 def distilled_nets(settings: SpeechSettings) -> list[Net]:
-    """Table 1: every temperature, every seed. Seeds are no teacher's."""
-    own = settings.distilled
-    seeds = range(settings.ensemble, settings.ensemble + own.seeds)
-    return [student(settings, "distilled", t, seed) for t in own.temperatures for seed in seeds]
+    """Table 1: every temperature, every seed."""
+    temperatures, seeds = settings.distilled.temperatures, student_seeds(settings)
+    return [student(settings, "distilled", t, seed) for t in temperatures for seed in seeds]
 
 
 def best_temperature(settings: SpeechSettings, runner: SpeechRunner) -> float | None:
@@ -133,9 +137,8 @@ def subset_nets(settings: SpeechSettings, part: Part, temperature: float, seed: 
 def sizes(settings: SpeechSettings, temperature: float) -> list[Net]:
     """Students of smaller ensembles."""
     whole = replace(everyone(settings), mean="geometric")
-    seeds = range(settings.ensemble, settings.ensemble + settings.distilled.seeds)
     return [student(settings, "distilled from fewer nets", temperature, seed, teacher=whole.first(k))
-            for k in settings.studies.sizes for seed in seeds]  # fmt: skip
+            for k in settings.studies.sizes for seed in student_seeds(settings)]  # fmt: skip
 
 
 def widths(settings: SpeechSettings, temperature: float) -> list[Net]:
@@ -143,7 +146,7 @@ def widths(settings: SpeechSettings, temperature: float) -> list[Net]:
     nets = []
     for share in settings.studies.widths:
         hidden = tuple(max(1, round(share * units)) for units in settings.hidden)
-        for seed in range(settings.ensemble, settings.ensemble + settings.distilled.seeds):
+        for seed in student_seeds(settings):
             hard = Net("narrower, hard targets", hidden, settings.recipe, seed, seeds=settings.distilled.seeds)
             nets.append(hard)
             nets.append(student(settings, "narrower, distilled", temperature, seed, hidden=hidden))
@@ -152,21 +155,20 @@ def widths(settings: SpeechSettings, temperature: float) -> list[Net]:
 
 def longer(settings: SpeechSettings) -> list[Net]:
     """Students that see the data more often than Table 1's, and the same nets on hard targets."""
-    own, seeds = settings.studies.longer, settings.distilled.seeds
+    own, seeds = settings.studies.longer, student_seeds(settings)
     if own is None:
         return []
-    numbers = range(settings.ensemble, settings.ensemble + seeds)
     recipe = settings.recipe.model_copy(update={"epochs": own.epochs})
-    hard = [Net("trained longer, hard targets", settings.hidden, recipe, seed, seeds=seeds) for seed in numbers]
+    hard = [Net("trained longer, hard targets", settings.hidden, recipe, seed, seeds=len(seeds)) for seed in seeds]
     recipe = settings.distilled.recipe.model_copy(update={"epochs": own.epochs})
     return hard + [student(settings, "trained longer, distilled", t, seed, recipe=recipe)
-                   for t in own.temperatures for seed in numbers]  # fmt: skip
+                   for t in own.temperatures for seed in seeds]  # fmt: skip
 
 
 def arithmetic(settings: SpeechSettings, temperature: float) -> Net:
     """A student of the arithmetic mean, which is the dearest to learn from: all nets' probabilities, at each step."""
-    role, seed = "distilled, arithmetic mean", settings.ensemble
-    return student(settings, role, temperature, seed, teacher=everyone(settings), seeds=1)
+    role, first = "distilled, arithmetic mean", student_seeds(settings)[0]
+    return student(settings, role, temperature, first, teacher=everyone(settings), seeds=1)
 
 
 def untranscribed(settings: SpeechSettings, runner: SpeechRunner, temperature: float) -> None:

@@ -1,0 +1,38 @@
+"""What a person watching is told: how far, how long still."""
+
+import pytest
+
+from repro.core import progress
+from repro.core.progress import Watch
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """A clock that a test sets."""
+    now = [1000.0]
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
+    return now
+
+
+def test_the_time_left_counts_from_the_first_work_not_from_the_preparing_before_it(clock, capsys):
+    watch = Watch("speech")
+    clock[0] += 3600  # the data were made
+    watch.expect(100.0)
+    watch.now("single net")
+    clock[0] += 40
+    watch.advance(25.0)
+    assert capsys.readouterr().err == "single net: 25% of all, 2 min left\n"  # three times 40 seconds
+
+
+def test_a_line_every_half_minute_at_most_and_more_work_makes_it_longer(clock, capsys):
+    watch = Watch("mnist")
+    watch.expect(100.0)
+    for _ in range(10):
+        clock[0] += 10
+        watch.advance(5.0)
+    assert len(capsys.readouterr().err.splitlines()) == 2
+    watch.expect(50.0)
+    clock[0] += 40
+    watch.advance(5.0)
+    told = capsys.readouterr().err
+    assert told.startswith("mnist: 37% of all, 4 min left") and told.count("\n") == 1
