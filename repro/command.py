@@ -69,7 +69,10 @@ def opened(
         runner.finished_only, runner.executor = options.finished_only, make_executor(runner)
         watch.say(f"{experiment}, profile {path.stem}: {chosen.device.type}, {chosen.precision}; "
                   f"runs are kept in {kept.folder}, results go to {out / 'results'}")  # fmt: skip
-        yield settings, runner
+        try:
+            yield settings, runner
+        finally:
+            runner.executor.close()
 
 
 def executor(name: str) -> Callable[[Runner], Executor]:

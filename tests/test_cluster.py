@@ -25,7 +25,7 @@ from repro.variants.settings import VariantsSettings
 ray = pytest.importorskip("ray")
 cluster_utils = pytest.importorskip("ray.cluster_utils")
 
-# A node holds one job at a time, and has a temporary directory of its own.
+# A node holds one job of MNIST's at a time, or two of the variants', and has a temporary directory of its own.
 NODE = {"num_cpus": 2, "memory": 8 << 30, "object_store_memory": 200 << 20}
 
 
@@ -145,7 +145,7 @@ def test_what_is_wrong_in_a_job_is_one_line(second, runner_for, toy, mnist):
     large = on_ray(runner_for(mnist, toy, "large"))
     jobs = [replace(job, cpus=3) for job in large.jobs([experiment.headline_runs(mnist, 0)[1]])]
     with pytest.raises(UserError, match="no node has the 3 CPUs, 0 GPUs and 4 GB of memory that baseline needs"):
-        list(large.executor(jobs))
+        large.executor(jobs)
 
 
 def test_another_version_of_the_code_on_a_node_is_named(second, runner_for, toy, mnist):

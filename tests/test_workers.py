@@ -1,7 +1,6 @@
 """Jobs side by side in processes of one thread end as they do one after another; kills and errors cost nothing more."""
 
 import json
-import multiprocessing
 import os
 import signal
 import subprocess
@@ -29,37 +28,61 @@ def icons() -> VariantsSettings:
     return config.load(VariantsSettings, config.profile_path("variants", "smoke_icons"))
 
 
-def side_by_side(runner):
-    runner.executor = workers.SideBySide(runner, 2)
-    return runner
+@pytest.fixture
+def make(runner_for, stripy):
+    """Makes runners of the variants; two jobs at a time unless told otherwise. Their processes end with the test."""
+    made = []
+
+    def make(settings: VariantsSettings, folder: str, room: int = 2) -> VariantsRunner:
+        runner = runner_for(settings, stripy, folder, kind=VariantsRunner)
+        if room > 1:
+            runner.executor = workers.SideBySide(runner, room)
+        made.append(runner)
+        return runner
+
+    yield make
+    for runner in made:
+        runner.executor.close()
 
 
-def test_chains_are_the_same_in_two_processes(runner_for, stripy, icons):
+def test_chains_are_the_same_in_two_processes(make, icons, monkeypatch):
     found = []
-    for folder, place in (("in order", lambda runner: runner), ("at once", side_by_side)):
-        runner = place(runner_for(icons, stripy, folder, kind=VariantsRunner))
+    for folder, room in (("in order", 1), ("at once", 2)):
+        runner = make(icons, folder, room)
         soft = experiment.tried(icons.baseline, None)[0]
         students = experiment.students(icons, icons.baseline, soft)
         # All at once: each net waits for its teacher, and a mean for its nets.
         runner.carry_out([teacher(icons), *experiment.chains(icons, soft), *students, *experiment.ensembles(icons)])
         found.append(runner)
     same(*found)
-    threads = torch.get_num_threads()
-    (cost,) = found[1].carry_out([Cost("cost", (students[0],), students[0])])
-    assert cost["machine"]["threads"] == threads, "times are measured by the command itself"
-    assert all(record["machine"]["threads"] == 1 for key, record in found[1].finished.items() if key[0] != "cost")
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")
+    runner.executor.close()
+    (net,) = runner.carry_out([experiment.student(icons, "more", 7)])
+    assert net["machine"]["threads"] == 1, "a process has one thread, whatever it is told"
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
+    (cost,) = runner.carry_out([Cost("cost", (students[0],), students[0])])
+    assert cost["machine"]["threads"] == 2, "times are measured by the command itself"
 
 
-def test_a_process_that_is_killed_is_one_line_and_costs_its_own_work_alone(runner_for, stripy, icons):
+def test_the_watch_shows_what_the_processes_do(make, icons, monkeypatch):
+    runner = make(icons, "runs")
+    runs = [teacher(icons), *(experiment.student(icons, "no distillation", seed) for seed in (0, 1))]
+    told = []
+    monkeypatch.setattr(runner.watch, "advance", told.append)
+    runner.carry_out(runs)
+    assert sum(told) == pytest.approx(sum(runner.flops(run) for run in runs))
+
+
+def test_a_process_that_is_killed_is_one_line_and_costs_its_own_work_alone(make, icons):
     long = icons.student.recipe.model_copy(update={"epochs": 60})
     settings = icons.model_copy(update={"student": icons.student.model_copy(update={"recipe": long})})
     runs = [teacher(settings), *(experiment.student(settings, "no distillation", seed) for seed in (0, 1))]
-    local = runner_for(settings, stripy, "in order", kind=VariantsRunner)
+    local, runner = make(settings, "in order", 1), make(settings, "at once")
     local.carry_out(runs)
-    runner = side_by_side(runner_for(settings, stripy, "at once", kind=VariantsRunner))
+    before = set(children_of(os.getpid()))
     runner.carry_out(runs[:1])
-    victim = multiprocessing.active_children()[0]
-    killer = threading.Timer(0.2, victim.kill)
+    (victim,) = (one for one in set(children_of(os.getpid())) - before if "spawn_main" in command_of(one))
+    killer = threading.Timer(0.2, os.kill, (victim, signal.SIGKILL))
     killer.start()
     with pytest.raises(UserError, match="a process that trained was killed") as caught:
         runner.carry_out(runs)
@@ -68,8 +91,23 @@ def test_a_process_that_is_killed_is_one_line_and_costs_its_own_work_alone(runne
     same(runner, local)
 
 
-def test_what_is_wrong_in_a_job_is_one_line(runner_for, stripy, icons):
-    runner = side_by_side(runner_for(icons, stripy, kind=VariantsRunner))
+def test_damaged_weights_that_many_jobs_need_are_made_again_once(make, icons, capsys):
+    students = [experiment.students(icons, icons.baseline, experiment.tried(icons.baseline, None)[0])]
+    runs = [teacher(icons), *students[0]]
+    runner = make(icons, "runs")
+    runner.carry_out(runs[:1])
+    weights = runner.kept.folder / f"{runner.key(runs[0])}.safetensors"
+    whole = weights.read_bytes()
+    weights.write_bytes(whole[:-1])
+    again = make(icons, "runs")
+    again.carry_out(runs)
+    assert weights.read_bytes() == whole and all(again.is_finished(run) for run in runs)
+    assert len(list(again.kept.folder.glob("*.damaged"))) == 1
+    assert capsys.readouterr().err.count("is damaged") == 1
+
+
+def test_what_is_wrong_in_a_job_is_one_line(make, icons):
+    runner = make(icons, "runs")
     steep = icons.student.recipe.model_copy(update={"learning_rate": 1e30, "max_norm": None})
     with pytest.raises(UserError, match="training diverged") as caught:
         runner.carry_out([teacher(icons), experiment.student(icons, "no distillation", 0, recipe=steep)])
@@ -78,23 +116,31 @@ def test_what_is_wrong_in_a_job_is_one_line(runner_for, stripy, icons):
 
 
 @pytest.mark.parametrize("send", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="children are found in /proc")
 def test_no_process_outlives_its_command_and_all_is_taken_up_again(tmp_path, real_folder, send):
+    if compute.memory_bytes() < 2 * workers.PROCESS_BYTES:
+        pytest.skip("memory for one process")
     write_pets(tmp_path)
     environment = os.environ | {"OMP_NUM_THREADS": "2", "CUDA_VISIBLE_DEVICES": ""}
-    if not two_at_once(environment):
-        pytest.skip("one core")
     command = [sys.executable, "-m", "repro", "variants", "--profile", "smoke_icons", "--precision", "fp32"]
     command += ["--set", "data.source=folder", "--set", "data.folder=pets", "--set", "teacher.recipe.batch=16"]
     command += ["--set", "student.recipe.batch=16", "--runs", "runs", "--out", "out"]
-    with (tmp_path / "said").open("w") as said:
-        process = subprocess.Popen(command, cwd=tmp_path, env=environment, stderr=said, stdout=said)
-        kept = tmp_path / "runs" / "variants"
+    said, kept = tmp_path / "said", tmp_path / "runs" / "variants"
+    with said.open("w") as file:
+        process = subprocess.Popen(
+            command, cwd=tmp_path, env=environment, stderr=file, stdout=file, start_new_session=True
+        )
         wait_for(lambda: len(list(kept.glob("*.json"))) >= 3 or process.poll() is not None, 120)
         children = children_of(process.pid)
-        process.send_signal(send)
+        if send == signal.SIGINT:
+            os.killpg(process.pid, send)  # as a terminal sends it: to all
+        else:
+            process.send_signal(send)
         process.wait(30)
-    assert process.returncode != 0 and len(children) >= 2, (tmp_path / "said").read_text()
-    wait_for(lambda: not any(Path(f"/proc/{child}").exists() for child in children), 10)
+    assert process.returncode == (130 if send == signal.SIGINT else -send), said.read_text()
+    assert sum("spawn_main" in one for one in children.values()) == 2
+    assert "Traceback" not in said.read_text()
+    wait_for(lambda: not any(command_of(child) for child in children), 10)
     before = {path.name: path.read_bytes() for path in kept.glob("*.json")}
     subprocess.run(command, cwd=tmp_path, env=environment, check=True, capture_output=True)
     assert before and before.items() <= {path.name: path.read_bytes() for path in kept.glob("*.json")}.items()
@@ -104,11 +150,6 @@ def test_no_process_outlives_its_command_and_all_is_taken_up_again(tmp_path, rea
     assert {"teacher", "soft targets", "gap", "view"} <= roles
 
 
-def two_at_once(environment: dict[str, str]) -> bool:
-    command = [sys.executable, "-c", "import torch; print(torch.get_num_threads())"]
-    return int(subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout) >= 2
-
-
 def wait_for(what, seconds: float) -> None:
     deadline = time.monotonic() + seconds
     while not what():
@@ -116,21 +157,42 @@ def wait_for(what, seconds: float) -> None:
         time.sleep(0.05)
 
 
-def children_of(process: int) -> list[int]:
-    return [int(child) for child in Path(f"/proc/{process}/task/{process}/children").read_text().split()]
+def children_of(process: int) -> dict[int, str]:
+    """The command lines of a process's children."""
+    tasks = Path(f"/proc/{process}/task").glob("*/children")
+    return {int(child): command_of(int(child)) for task in tasks for child in task.read_text().split()}
 
 
-def test_one_after_another_where_there_is_one_core_or_little_memory_or_a_gpu(monkeypatch, runner_for, stripy, icons):
-    runner = runner_for(icons, stripy, kind=VariantsRunner)
+def command_of(process: int) -> str:
+    """What a process runs; nothing where it has ended."""
+    try:
+        return Path(f"/proc/{process}/cmdline").read_bytes().replace(b"\0", b" ").decode()
+    except OSError:
+        return ""
+
+
+def test_one_after_another_where_there_is_one_core_or_little_memory_or_a_gpu(monkeypatch, make, icons):
+    runner = make(icons, "runs", 1)
     monkeypatch.setattr(torch, "get_num_threads", lambda: 8)
     monkeypatch.setattr(compute, "memory_bytes", lambda: 7 << 30)
-    assert workers.local(runner).processes == 3
+    assert workers.local(runner).room == 3
     monkeypatch.setattr(compute, "memory_bytes", lambda: 3 << 30)
     assert workers.local(runner) is one_after_another
     monkeypatch.setattr(compute, "memory_bytes", lambda: 64 << 30)
-    assert workers.local(runner).processes == 8
+    assert workers.local(runner).room == 8
     runner.compute = compute.Compute(torch.device("cuda"), "bf16")
     assert workers.local(runner) is one_after_another
     runner.compute = compute.choose("cpu", "fp32")
     monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
     assert workers.local(runner) is one_after_another
+
+
+def test_a_containers_memory_counts(monkeypatch, tmp_path):
+    limit = tmp_path / "memory.max"
+    monkeypatch.setattr(compute, "MEMORY_LIMITS", (limit,))
+    whole = compute.memory_bytes()
+    assert whole > 1 << 30
+    limit.write_text("max\n")
+    assert compute.memory_bytes() == whole
+    limit.write_text("1073741824\n")
+    assert compute.memory_bytes() == 1 << 30

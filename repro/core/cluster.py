@@ -24,7 +24,7 @@ from ray.exceptions import RayError, RayTaskError
 from repro.core import compute, store
 from repro.core.executor import Job
 from repro.core.parallel import Parallel, shared
-from repro.core.progress import Unseen
+from repro.core.progress import Watch
 from repro.core.runner import Runner
 from repro.errors import UserError
 
@@ -67,7 +67,7 @@ class Cluster(Parallel[Made]):
         """The cluster."""
         return "on the cluster"
 
-    def submit(self, job: Job, needs: set[str]) -> Made:
+    def submit(self, job: Job, needs: dict[str, Any]) -> Made:
         """To whichever node has room, with the runs that it needs.
 
         Raises:
@@ -122,6 +122,7 @@ class Cluster(Parallel[Made]):
             raise UserError(f"--executor ray: {job.name}: {' '.join(str(error).split())[:200]}") from error
         for files in groups:
             self.runner.kept.adopt(files)
+        self.runner.watch.advance(job.flops)
 
     @cached_property
     def _shipped(self) -> "Shipped":
@@ -138,6 +139,16 @@ class Shipped:
     name: str
     kind: type[Runner]
     state: tuple["ray.ObjectRef[dict[str, Any]]"]
+
+
+class Unseen(Watch):
+    """A worker's watch: the head's advances when the job is done."""
+
+    def __init__(self) -> None:
+        super().__init__("")
+
+    def advance(self, flops: float) -> None:
+        """Show nothing."""
 
 
 # The runner of this worker process, by what it was made of.

@@ -1,10 +1,12 @@
 """Which device and which precision: chosen once here, never assumed elsewhere."""
 
+import contextlib
 import ctypes
 import os
 import platform
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 
 import torch
 
@@ -12,6 +14,8 @@ from repro.errors import UserError
 
 DEVICES = ("auto", "cpu", "cuda")
 PRECISIONS = ("auto", "fp32", "bf16")
+# Where Linux says how many bytes a container may have, by the version of control groups.
+MEMORY_LIMITS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
 
 
 @dataclass(frozen=True)
@@ -84,9 +88,13 @@ def cores() -> int:
 
 
 def memory_bytes() -> int:
-    """The machine's memory; 8 GB where the system does not say."""
+    """The machine's memory, or what a container may have of it; 8 GB where neither is known."""
     known = "SC_PHYS_PAGES" in getattr(os, "sysconf_names", {})
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if known else 8 << 30
+    found = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if known else 8 << 30]
+    for limit in MEMORY_LIMITS:
+        with contextlib.suppress(OSError, ValueError):  # the file says "max" where there is no limit
+            found.append(int(limit.read_text()))
+    return min(found)
 
 
 def bf16_units(device: torch.device) -> str:

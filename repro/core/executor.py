@@ -4,7 +4,7 @@
 ``repro.core.cluster`` carries out all of them on more than one machine. A job says what it needs: what it is placed by.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -34,12 +34,24 @@ class Job:
 
 
 class Executor(Protocol):
-    """Carries out jobs and gives their results in the order of the jobs."""
+    """Carries out jobs."""
 
-    def __call__(self, jobs: Iterable[Job]) -> Iterator[Any]: ...
+    def __call__(self, jobs: Iterable[Job]) -> None: ...
+
+    def close(self) -> None:
+        """Nothing is to be carried out any more."""
 
 
-def one_after_another(jobs: Iterable[Job]) -> Iterator[Any]:
-    """In the command's own process, in the order given."""
-    for job in jobs:
-        yield job.function(*job.arguments)
+class InOrder:
+    """One job after another, in the command's own process, on all cores."""
+
+    def __call__(self, jobs: Iterable[Job]) -> None:
+        """Carry them out, in the order given."""
+        for job in jobs:
+            job.function(*job.arguments)
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+
+one_after_another = InOrder()

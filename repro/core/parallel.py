@@ -1,11 +1,11 @@
-"""Jobs carried out elsewhere, many at once: what all such executors share, whatever the place.
+"""Jobs carried out elsewhere, many at once: what such executors share, whatever the place.
 
-The command's own process owns the kept runs' folder and hands out the jobs; a job begins once the runs it needs are
-kept.
+The command's own process hands out the jobs; a job begins once the runs it needs are kept.
 """
 
+import sys
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from typing import Any, Generic, TypeVar
 
@@ -20,11 +20,13 @@ OWN = ("kept", "watch", "executor", "finished")
 
 @dataclass
 class Parallel(ABC, Generic[Handle]):
-    """An executor: every job as soon as the runs it needs are kept, wherever there is room for it."""
+    """An executor: every job as soon as the runs it needs are kept and there is room for it, in the order given."""
 
     runner: Runner
+    # How many jobs are handed out at a time: all, where there is a queue elsewhere.
+    room: int = sys.maxsize
 
-    def __call__(self, jobs: Iterable[Job]) -> Iterator[None]:
+    def __call__(self, jobs: Iterable[Job]) -> None:
         """Carry out the jobs; those that must run in this process, one after another when no others run.
 
         Raises:
@@ -32,12 +34,13 @@ class Parallel(ABC, Generic[Handle]):
         """
         jobs = list(jobs)
         makes = [{self.runner.key(run) for run in job.runs} for job in jobs]
-        needs = [{self.runner.key(one) for run in job.runs for one in self.runner.needs(run)} for job in jobs]
+        needs = [{self.runner.key(one): one for run in job.runs for one in self.runner.needs(run)} for job in jobs]
         waiting, running = list(range(len(jobs))), dict[Handle, int]()
         try:
             while waiting or running:
                 unfinished = set().union(*(makes[n] for n in (*waiting, *running.values())))
-                for n in [n for n in waiting if not self.is_here(jobs[n]) and not needs[n] & unfinished]:
+                ready = [n for n in waiting if not self.is_here(jobs[n]) and not needs[n].keys() & unfinished]
+                for n in ready[: self.room - len(running)]:
                     running[self.submit(jobs[n], needs[n])] = n
                     waiting.remove(n)
                 if not running:
@@ -47,13 +50,10 @@ class Parallel(ABC, Generic[Handle]):
                 name, more = jobs[min(running.values())].name, len(running) + len(waiting) - 1
                 self.runner.watch.now(f"{self.where}: {name}" + (f", {more} more jobs" if more else ""))
                 for done in self.some_done(list(running)):
-                    job = jobs[running.pop(done)]
-                    self.receive(job, done)
-                    self.runner.watch.advance(job.flops)
-        finally:
-            if running:
-                self.cancel(list(running))
-        yield from (None for _ in jobs)
+                    self.receive(jobs[running.pop(done)], done)
+        except BaseException:
+            self.cancel(list(running))
+            raise
 
     @property
     @abstractmethod
@@ -65,8 +65,8 @@ class Parallel(ABC, Generic[Handle]):
         return job.here
 
     @abstractmethod
-    def submit(self, job: Job, needs: set[str]) -> Handle:
-        """Hand out a job; ``needs`` are the keys of the runs that it is made from."""
+    def submit(self, job: Job, needs: dict[str, Any]) -> Handle:
+        """Hand out a job; ``needs`` are the runs that it is made from, by their keys."""
 
     @abstractmethod
     def some_done(self, running: list[Handle]) -> list[Handle]:
@@ -78,7 +78,10 @@ class Parallel(ABC, Generic[Handle]):
 
     @abstractmethod
     def cancel(self, unwanted: list[Handle]) -> None:
-        """End jobs that nobody waits for any more."""
+        """End jobs that nobody waits for any more; their checkpoints stay."""
+
+    def close(self) -> None:
+        """Nothing is to be carried out any more."""
 
 
 def shared(runner: Runner) -> dict[str, Any]:

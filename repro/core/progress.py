@@ -41,7 +41,7 @@ class Watch:
     def expect(self, flops: float) -> None:
         """More work is to come; time is counted from the first of it, for data may have been prepared before."""
         if not self._total:
-            self._started = time.monotonic()
+            self._started = self._told = time.monotonic()
         self._total += flops
         self._bar.update(self._task, total=self._total)
 
@@ -65,16 +65,6 @@ class Watch:
     def say(self, text: object) -> None:
         """Print above the bar."""
         self.console.print(text, soft_wrap=True)  # paths stay in one piece
-
-
-class Unseen(Watch):
-    """A worker's watch: that of the command advances when the job is done."""
-
-    def __init__(self) -> None:
-        super().__init__("")
-
-    def advance(self, flops: float) -> None:
-        """Show nothing."""
 
 
 def _span(seconds: float) -> str:

@@ -82,8 +82,7 @@ class Runner:
 
     def carry_out(self, runs: Sequence[Any]) -> list[dict[str, Any]]:
         """Train what is not there yet; the records of ``runs``, in their order, of those that are finished."""
-        for _ in self.executor(self.plan(runs)):
-            pass
+        self.executor(self.plan(runs))
         found = [(run, self.kept.record(self.key(run))) for run in runs]
         records = [record | self.asked(run) for run, record in found if record is not None]
         self.finished |= {(record["role"], record["key"]): record for record in records}

@@ -1,18 +1,20 @@
 """Jobs that take one core, side by side on this machine: as many processes as cores, of one thread each.
 
-A second thread gains a small net little, for it mostly waits; a second net beside it takes no more time than one. And
-what is trained on one thread does not depend on how many cores there are. All processes share the runs folder; no two
-write the same group of runs.
+A second thread gains a small net little, for it mostly waits; a second net beside it takes little more time than one.
+The processes share the runs folder, which the command holds, and no two write the same group of runs.
 """
 
+import contextlib
 import multiprocessing
 import os
 import pickle
 import signal
 import threading
+from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +23,7 @@ import torch
 from repro.core import compute, store
 from repro.core.executor import Executor, Job, one_after_another
 from repro.core.parallel import Parallel, shared
-from repro.core.progress import Unseen
+from repro.core.progress import Watch
 from repro.core.runner import Runner
 from repro.errors import UserError
 
@@ -39,88 +41,158 @@ def local(runner: Runner) -> Executor:
 
 @dataclass
 class SideBySide(Parallel[Future[list[str]]]):
-    """Jobs of one core in ``processes`` processes; all others in this one, when nothing else runs."""
+    """Jobs of one core in ``room`` processes; all others in this one, when nothing else runs."""
 
-    processes: int
-    _pool: ProcessPoolExecutor | None = None
+    _pool: "Pool | None" = None
+    # Runs whose kept weights were seen to be whole.
+    _whole: set[str] = field(default_factory=set)
 
     @property
     def where(self) -> str:
         """So many at a time."""
-        return f"{self.processes} at a time"
+        return f"{self.room} at a time"
 
     def is_here(self, job: Job) -> bool:
         """Whatever takes more than one core is this process's."""
         return job.here or job.cpus > 1
 
-    def submit(self, job: Job, needs: set[str]) -> "Future[list[str]]":
-        """Into the queue; the processes start with the first job."""
+    def submit(self, job: Job, needs: dict[str, Any]) -> "Future[list[str]]":
+        """To a free process; they start with the first job."""
+        for key, run in needs.items():
+            if key not in self._whole and self.runner.is_finished(run):
+                self.runner.tensors_of(run)  # made again where damaged: once, and not by every process
+                self._whole.add(key)
         if self._pool is None:
-            folder = self.runner.kept.folder
-            state = pickle.dumps((type(self.runner), shared(self.runner), folder))
-            context = multiprocessing.get_context("spawn")  # none inherits the threads of this one
-            self._pool = ProcessPoolExecutor(self.processes, context, start, (state,))
+            self._pool = Pool(self.runner, self.room)
         groups = sorted({self.runner.kept.group(key) for key in needs if self.runner.kept.record(key) is not None})
-        return self._submitted(job, groups)
-
-    def _submitted(self, job: Job, groups: list[str]) -> "Future[list[str]]":
-        assert self._pool is not None
-        try:
+        with self._named():
             return self._pool.submit(carry_out, job.function.__name__, job.arguments, job.runs, groups)
-        except BrokenProcessPool as error:
-            raise self._lost(job) from error
 
     def some_done(self, running: "list[Future[list[str]]]") -> "list[Future[list[str]]]":
-        """The first that are done."""
-        return list(wait(running, return_when=FIRST_COMPLETED).done)
+        """The first that are done; meanwhile the watch shows what the processes do."""
+        assert self._pool is not None
+        while True:
+            done = list(wait(running, timeout=1, return_when=FIRST_COMPLETED).done)
+            self._pool.tell(self.runner.watch)
+            if done:
+                return done
 
     def receive(self, job: Job, done: "Future[list[str]]") -> None:
         """Read the records of what was made."""
-        try:
+        with self._named():
             groups = done.result()
-        except BrokenProcessPool as error:
-            raise self._lost(job) from error
         for group in groups:
             self.runner.kept.read(group)
 
-    def _lost(self, job: Job) -> UserError:
-        return UserError(
-            f"{job.name}: a process that trained was killed, perhaps for want of memory; start the command again, "
-            "which goes on from the last checkpoints, with OMP_NUM_THREADS=1 for one process"
-        )
-
     def cancel(self, unwanted: "list[Future[list[str]]]") -> None:
-        """End the processes: what they were doing goes on from its checkpoint when it is asked for again."""
+        """End the processes."""
+        self.close()
+
+    def close(self) -> None:
+        """End the processes; new ones start with the next job."""
         if self._pool is not None:
-            self._pool.shutdown(wait=False, cancel_futures=True)
-            for child in multiprocessing.active_children():
-                child.terminate()
+            self._pool.close()
             self._pool = None
+
+    @contextlib.contextmanager
+    def _named(self) -> Iterator[None]:
+        try:
+            yield
+        except (BrokenProcessPool, BrokenPipeError) as error:
+            raise UserError(
+                "a process that trained was killed, perhaps for want of memory; the same command goes on from the last "
+                "checkpoints, in one process where the variable OMP_NUM_THREADS is 1"
+            ) from error
+
+
+class Pool:
+    """The processes. They end when ``close`` is called or this process ends, in whichever way."""
+
+    def __init__(self, runner: Runner, count: int):
+        """``runner`` is what theirs are made of; it is handed over in a file, which a start does not wait for.
+
+        Raises:
+            UserError: the file cannot be written.
+        """
+        # By its name it is removed with what else was not finished, if this process is killed.
+        self._file = runner.kept.folder / f"data.{os.getpid()}.unfinished"
+        state = pickle.dumps((type(runner), shared(runner), runner.kept.folder))
+        store.write(self._file, state)
+        context = multiprocessing.get_context("spawn")  # none inherits the threads of this one
+        theirs, self._lifeline = context.Pipe(duplex=False)
+        self._work = context.Array("d", 2)
+        self._pool = ProcessPoolExecutor(count, context, start, (str(self._file), theirs, self._work))
+        self._told = [0.0, 0.0]
+
+    def submit(self, *call: Any) -> "Future[list[str]]":
+        """Start a process where none is free. Ctrl-C waits meanwhile, and never gets to the process: it is ours."""
+        block = getattr(signal, "pthread_sigmask", None)
+        before = block(signal.SIG_BLOCK, {signal.SIGINT}) if block else None
+        try:
+            return self._pool.submit(*call)
+        finally:
+            if block:
+                block(signal.SIG_SETMASK, before)
+
+    def tell(self, watch: Watch) -> None:
+        """Tell the watch what came up, and what was done, since it was told last."""
+        with self._work.get_lock():
+            now = [self._work[0], self._work[1]]
+        expected, done = (new - old for new, old in zip(now, self._told, strict=True))
+        self._told = now
+        if expected:
+            watch.expect(expected)
+        if done:
+            watch.advance(done)
+
+    def close(self) -> None:
+        """End them at once, whatever they do."""
+        self._lifeline.close()
+        self._pool.shutdown(wait=True, cancel_futures=True)
+        self._file.unlink(missing_ok=True)
+
+
+class Reported(Watch):
+    """A process's watch: it adds up the work that is to come and that was done, for the command to show."""
+
+    def __init__(self, work: Any):
+        """``work`` are two shared numbers."""
+        super().__init__("")
+        self._work = work
+
+    def expect(self, flops: float) -> None:
+        """More work, or less of it."""
+        with self._work.get_lock():
+            self._work[0] += flops
+
+    def advance(self, flops: float) -> None:
+        """So much of it was done."""
+        with self._work.get_lock():
+            self._work[1] += flops
 
 
 _runner: Runner
 
 
-def start(state: bytes) -> None:
-    """In a new process: one thread, and a runner on the same folder; Ctrl-C and a kill are the command's to handle."""
+def start(file: str, lifeline: Connection, work: Any) -> None:
+    """In a new process: one thread, and a runner on the same folder; it ends when the other end of the line does."""
     global _runner
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_end_with_the_command, daemon=True).start()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # where signals cannot be blocked
+    threading.Thread(target=_end_with, args=(lifeline,), daemon=True).start()
     torch.set_num_threads(1)
-    kind, fields, folder = pickle.loads(state)
-    compute.choose(fields["compute"].device.type, fields["compute"].precision)  # as the command did, and set up
-    _runner = kind(**fields, kept=store.Store(Path(folder)), watch=Unseen())
+    kind, shared, folder = pickle.loads(Path(file).read_bytes())
+    compute.choose(shared["compute"].device.type, shared["compute"].precision)  # as the command did, and set up
+    _runner = kind(**shared, kept=store.Store(folder), watch=Reported(work))
 
 
-def _end_with_the_command() -> None:
-    command = multiprocessing.parent_process()
-    assert command is not None
-    command.join()
+def _end_with(lifeline: Connection) -> None:
+    with contextlib.suppress(EOFError, OSError):
+        lifeline.recv_bytes()
     os._exit(1)
 
 
 def carry_out(function: str, arguments: tuple[Any, ...], made: list[Any], needed: list[str]) -> list[str]:
-    """In a worker: carry out a job.
+    """In a process: carry out a job.
 
     Args:
         function: the name of the runner's method that is the job.

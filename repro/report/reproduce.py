@@ -88,7 +88,11 @@ def cost(found: list[Record]) -> pd.DataFrame:
 
 def machine(about: Mapping[str, Any]) -> str:
     """A machine of a record or of the speed ratios, in words."""
-    return f"{about['processor']}, {about['cores']} cores, {about['precision']} ({about['bf16_units']})"
+    cores, threads = about["cores"], about["threads"]
+    used = f"{cores} cores" if cores > 1 else "1 core"
+    if threads < cores:
+        used += f", {threads} thread{'s' if threads > 1 else ''}"
+    return f"{about['processor']}, {used}, {about['precision']} ({about['bf16_units']})"
 
 
 def _cost_row(name: str, of_role: list[Record], seconds: float) -> dict[str, str]:

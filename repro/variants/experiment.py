@@ -1,9 +1,8 @@
 """The variants, top to bottom: what is trained, in which order.
 
-A teacher; for every method its candidates, plain distillation's first, judged on validation; the students of the
-chosen ones, seed by seed;
-soft targets passed on; what the methods cost; and the studies. All students of a bench have the same shape, the same
-order of cases, the same views and the same number of steps.
+The teachers; for every method its candidates, plain distillation's first, judged on validation; the students of the
+chosen ones; soft targets passed on, and the studies; what the methods cost. All students of a bench have the same
+shape, the same order of cases, the same views and the same number of steps.
 """
 
 import json
@@ -31,8 +30,9 @@ def run(settings: VariantsSettings, runner: VariantsRunner, headline: Callable[[
     """All of it. ``headline`` is called with the records so far once every method's students stand."""
     runner.check()
     base = settings.baseline
-    runner.expect([teacher(settings), *candidates(settings, base, None)])
-    runner.carry_out([teacher(settings)])
+    teachers = [teacher(settings), *other_teachers(settings)]
+    runner.expect([*teachers, *candidates(settings, base, None)])
+    runner.carry_out(teachers)
     soft = choose(settings, runner, base, None)
     if soft is None:
         return
@@ -154,6 +154,12 @@ def ensembles(settings: VariantsSettings) -> list[Ensemble]:
     return [Ensemble(role, tuple(generations(settings, seed)[1:]), settings.seeds) for seed in range(settings.seeds)]
 
 
+def other_teachers(settings: VariantsSettings) -> list[Net]:
+    """Of other sizes, and stopped early."""
+    own = settings.gap
+    return [teacher(settings, shape) for shape in own.teachers] + [teacher(settings, share=s) for s in own.shortened]
+
+
 def gap(settings: VariantsSettings, soft: str) -> list[Net]:
     """Every teacher with every student, each student without a teacher, and teachers that were stopped early."""
     own, nets, seeds = settings.gap, [], range(settings.study_seeds)
@@ -161,13 +167,11 @@ def gap(settings: VariantsSettings, soft: str) -> list[Net]:
         nets += [student(settings, "gap, no teacher", seed, shape=shape) for seed in seeds]
     for large in own.teachers:
         taught = teacher(settings, large)
-        nets.append(taught)
         for shape in own.students:
             by = {"method": "soft_targets", "options": soft, "teacher": taught, "shape": shape}
             nets += [student(settings, "gap", seed, **by) for seed in seeds]
     for share in own.shortened:
         taught = teacher(settings, share=share)
-        nets.append(taught)
         by = {"method": "soft_targets", "options": soft, "teacher": taught}
         nets += [student(settings, "gap, early-stopped teacher", seed, **by) for seed in seeds]
     return nets
