@@ -144,7 +144,8 @@ def test_ctrl_c_is_one_line_on_how_to_go_on(sittings, here, whole, moment):
     command, first = words("specialists", moment, here), whole["specialists"]
     again = sittings.run(*words("specialists", "whole", here), cwd=here)
     after = 0.6 * again.seconds if moment == "report" else 0.5 * (first.seconds - again.seconds)
-    for sooner in (1, 0.7, 0.5):  # the machine may have become quicker, and the command have ended
+    # The machine may have become quicker, and the command have ended; or Python was where it drops Ctrl-C (a callback).
+    for sooner in (1, 0.7, 0.5, 0.35, 0.25):
         shutil.rmtree(here / moment, ignore_errors=True)
         if moment == "report":  # all is trained, so that most of the time goes into tables
             shutil.copytree(here / "whole", here / moment)

@@ -11,7 +11,7 @@ ROOT = Path(__file__).parents[1]
 
 
 def record(role, **metrics):
-    about = {"processor": "X", "cores": 2, "precision": "bf16", "bf16_units": "amx"}
+    about = {"processor": "X", "cores": 2, "threads": 2, "precision": "bf16", "bf16_units": "amx"}
     settings = {"hidden": [8, 8], "width": 2, "recipe": {"epochs": 2.0}}
     return {"role": role, "seed": 0, "setting": "toy", "machine": about, "settings": settings, "metrics": metrics,
             "wall_seconds": 4.0}  # fmt: skip

@@ -24,6 +24,7 @@ PACKAGE = Path(__main__.__file__).parent
 ALLOWED = {
     ("data/mnist.py", "pickle.loads"): "after the sha256 of the packed file has been compared with the known one",
     ("data/cifar100.py", "pickle.loads"): "after the md5 of the file has been compared with the published one",
+    ("core/workers.py", "pickle.loads"): "after the sha256 of the file has been compared with what the command wrote",
 }
 FORBIDDEN = {
     "eval", "exec", "compile", "__import__", "os.system", "os.popen", "pickle.load", "pickle.loads", "pickle.Unpickler",

@@ -5,6 +5,7 @@ The processes share the runs folder, which the command holds, and no two write t
 """
 
 import contextlib
+import hashlib
 import multiprocessing
 import os
 import pickle
@@ -121,7 +122,7 @@ class Pool:
         context = multiprocessing.get_context("spawn")  # none inherits the threads of this one
         theirs, self._lifeline = context.Pipe(duplex=False)
         self._work = context.Array("d", 2)
-        self._pool = ProcessPoolExecutor(count, context, start, (str(self._file), theirs, self._work))
+        self._pool = ProcessPoolExecutor(count, context, start, (self._file, _digest(state), theirs, self._work))
         self._told = [0.0, 0.0]
 
     def submit(self, *call: Any) -> "Future[list[str]]":
@@ -174,15 +175,26 @@ class Reported(Watch):
 _runner: Runner
 
 
-def start(file: str, lifeline: Connection, work: Any) -> None:
-    """In a new process: one thread, and a runner on the same folder; it ends when the other end of the line does."""
+def start(file: Path, digest: str, lifeline: Connection, work: Any) -> None:
+    """In a new process: one thread, and a runner on the same folder; it ends when the other end of the line does.
+
+    Raises:
+        ValueError: the file is not the one that the command wrote.
+    """
     global _runner
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # where signals cannot be blocked
     threading.Thread(target=_end_with, args=(lifeline,), daemon=True).start()
     torch.set_num_threads(1)
-    kind, shared, folder = pickle.loads(Path(file).read_bytes())
+    state = file.read_bytes()
+    if _digest(state) != digest:
+        raise ValueError(f"{file} was changed")
+    kind, shared, folder = pickle.loads(state)
     compute.choose(shared["compute"].device.type, shared["compute"].precision)  # as the command did, and set up
     _runner = kind(**shared, kept=store.Store(folder), watch=Reported(work))
+
+
+def _digest(state: bytes) -> str:
+    return hashlib.sha256(state).hexdigest()
 
 
 def _end_with(lifeline: Connection) -> None:
