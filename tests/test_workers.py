@@ -93,8 +93,7 @@ def test_a_process_that_is_killed_is_one_line_and_costs_its_own_work_alone(make,
 
 
 def test_damaged_weights_that_many_jobs_need_are_made_again_once(make, icons, capsys):
-    students = [experiment.students(icons, icons.baseline, experiment.tried(icons.baseline, None)[0])]
-    runs = [teacher(icons), *students[0]]
+    runs = [teacher(icons), *experiment.students(icons, icons.baseline, experiment.tried(icons.baseline, None)[0])]
     runner = make(icons, "runs")
     runner.carry_out(runs[:1])
     weights = runner.kept.folder / f"{runner.key(runs[0])}.safetensors"

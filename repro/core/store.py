@@ -165,7 +165,7 @@ class Store:
         self._where: dict[str, tuple[str, int]] = {}
         self._records: dict[str, dict[str, Any]] = {}
         for path in sorted(folder.glob("*.json")):
-            self._read(path)
+            self.read(path.stem)
 
     def record(self, run: str) -> dict[str, Any] | None:
         """The record of a run, by its key, if it was finished."""
@@ -193,11 +193,7 @@ class Store:
         path = self.folder / f"{group}.json"
         write(path, f'{{"sha256": "{digest}", "records": {body}}}\n'.encode())
         self.checkpoint(group).unlink(missing_ok=True)
-        self._read(path)
-
-    def read(self, group: str) -> None:
-        """Read the records of a group that another process has kept in the folder."""
-        self._read(self.folder / f"{group}.json")
+        self.read(group)
 
     def group(self, run: str) -> str:
         """The group that a finished run was kept in."""
@@ -212,14 +208,17 @@ class Store:
         """Keep a group that another store gave as ``files``, and drop its checkpoint."""
         for name, content in files.items():
             write(self.folder / name, content)
-        self.checkpoint(Path(name).stem).unlink(missing_ok=True)
-        self._read(self.folder / name)
+        group = Path(name).stem
+        self.checkpoint(group).unlink(missing_ok=True)
+        self.read(group)
 
     def checkpoint(self, group: str) -> Path:
         """Where a group keeps what it needs to go on."""
         return self.folder / f"{group}.checkpoint"
 
-    def _read(self, path: Path) -> None:
+    def read(self, group: str) -> None:
+        """Read the records of a group, which another process may have kept; set them aside where they are damaged."""
+        path = self.folder / f"{group}.json"
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
             records = content["records"]
@@ -230,7 +229,7 @@ class Store:
             return
         for member, record in enumerate(records):
             self._records[record["key"]] = record
-            self._where[record["key"]] = (path.stem, member)
+            self._where[record["key"]] = (group, member)
 
     def _forget(self, group: str) -> None:
         (self.folder / f"{group}.json").unlink(missing_ok=True)
