@@ -93,7 +93,7 @@ class VariantsSettings(Settings):
     temperatures: Temperatures = Temperatures()
     views: Views = Views()
     study_seeds: int = Field(3, ge=1, le=100, description="of the studies' cells")
-    cost_steps: int = Field(20, ge=1, le=10_000, description="steps that a method's cost is timed over")
+    cost_steps: int = Field(10, ge=1, le=10_000, description="steps that a method's cost is timed over")
 
     @model_validator(mode="after")
     def _consistent(self) -> "VariantsSettings":
