@@ -245,6 +245,7 @@ def _start(
 
 def main() -> None:
     """Run the command line: 0 done, 2 something of the user's is wrong, 130 interrupted."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # what schedulers send ends a command as Ctrl-C does
     try:
         code = app(standalone_mode=False) or 0  # typer answers Ctrl-C with 130
         sys.stdout.flush()  # or a full disk there would be told after the end

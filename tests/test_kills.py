@@ -139,8 +139,8 @@ def test_killed_at_random_moments_it_ends_as_if_it_had_not_been(sittings, here, 
     assert not left, "no litter is left"
 
 
-@pytest.mark.parametrize("moment", ["training", "report"])
-def test_ctrl_c_is_one_line_on_how_to_go_on(sittings, here, whole, moment):
+@pytest.mark.parametrize("moment, send", [("training", signal.SIGINT), ("report", signal.SIGTERM)])
+def test_ctrl_c_is_one_line_on_how_to_go_on(sittings, here, whole, moment, send):
     command, first = words("specialists", moment, here), whole["specialists"]
     again = sittings.run(*words("specialists", "whole", here), cwd=here)
     after = 0.6 * again.seconds if moment == "report" else 0.5 * (first.seconds - again.seconds)
@@ -149,7 +149,7 @@ def test_ctrl_c_is_one_line_on_how_to_go_on(sittings, here, whole, moment):
         shutil.rmtree(here / moment, ignore_errors=True)
         if moment == "report":  # all is trained, so that most of the time goes into tables
             shutil.copytree(here / "whole", here / moment)
-        stopped = sittings.run(*command, cwd=here, after=sooner * after, send=signal.SIGINT)
+        stopped = sittings.run(*command, cwd=here, after=sooner * after, send=send)
         if stopped.code:
             break
     assert stopped.code == 130 and "Traceback" not in stopped.said

@@ -115,7 +115,7 @@ def test_what_is_wrong_in_a_job_is_one_line(make, icons):
     runner.carry_out([experiment.student(icons, "no distillation", 0)])  # the next is as good as any
 
 
-@pytest.mark.parametrize("send", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("send", [signal.SIGKILL, signal.SIGINT])
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="children are found in /proc")
 def test_no_process_outlives_its_command_and_all_is_taken_up_again(tmp_path, real_folder, send):
     if compute.memory_bytes() < 2 * workers.PROCESS_BYTES:
