@@ -5,10 +5,12 @@ import pytest
 import torch
 from pydantic import ValidationError
 
+from repro import config
 from repro.errors import UserError
 from repro.variants import methods
 from repro.variants.methods import base
 from repro.variants.methods.base import Seen
+from repro.variants.settings import VariantsSettings
 
 BATCH, CLASSES = 6, 5
 
@@ -26,7 +28,8 @@ def kl(p, q):
 def given():
     draw = torch.Generator().manual_seed(0)
     make = lambda *shape: torch.randn(*shape, generator=draw, dtype=torch.float64)  # noqa: E731
-    student = Seen(2 * make(BATCH, CLASSES), {"maps": make(BATCH, 3, 4, 4), "units": make(BATCH, 7)})
+    mine = {"maps": make(BATCH, 3, 4, 4), "units": make(BATCH, 7), "large": make(BATCH, 3, 8, 8)}
+    student = Seen(2 * make(BATCH, CLASSES), mine)
     teacher = Seen(3 * make(BATCH, CLASSES), {"maps": make(BATCH, 8, 4, 4), "units": make(BATCH, 9)})
     return student, teacher, torch.randint(CLASSES, (BATCH,), generator=draw)
 
@@ -105,8 +108,11 @@ def test_attention_of_activations(given):
         found = np.square(features.numpy()).mean(1).reshape(BATCH, -1)
         return found / np.linalg.norm(found, axis=1, keepdims=True)
 
-    apart = np.square(maps(student.features["maps"]) - maps(teacher.features["maps"])).mean()
-    options = {"pairs": [("maps", "maps")], "weight": 50, "temperature": 2, "hard_weight": 0.1}
+    halved = student.features["large"].reshape(BATCH, 3, 4, 2, 4, 2).mean((3, 5))  # to the teacher's rows and columns
+    apart = sum(np.square(maps(one) - maps(teacher.features["maps"])).mean()
+                for one in (student.features["maps"], halved))  # fmt: skip
+    pairs = [("maps", "maps"), ("large", "maps")]
+    options = {"pairs": pairs, "weight": 50, "temperature": 2, "hard_weight": 0.1}
     expected = 0.9 * soft(given, 2.0) + 0.1 * hard(given) + 50 * apart
     assert loss("attention", given, **options) == pytest.approx(expected)
 
@@ -215,7 +221,9 @@ def test_every_method_has_a_source_and_leaves_the_teacher_alone(given):
         "hints": {"pairs": [("maps", "maps")]}, "feature_maps": {"pairs": [("maps", "maps")]},
         "attention": {"pairs": [("maps", "maps")]}, "self_distillation": {"exits": ["maps"]},
     }  # fmt: skip
-    for name in methods.names():
+    names = [plan.method for plan in config.load(VariantsSettings, config.profile_path("variants", "icons")).methods]
+    assert len(names) == 12
+    for name in names:
         student, teacher, labels = given
         learns = Seen(student.logits.clone().requires_grad_(), student.features)
         taught = Seen(teacher.logits.clone(), teacher.features)

@@ -14,6 +14,7 @@ from conftest import CLASSES, stripes
 from repro import config
 from repro.core import compute
 from repro.core.recipe import Recipe
+from repro.core.stats import p_of_zero
 from repro.data.images import ImageSet
 from repro.errors import UserError
 from repro.report import build, records, variants_claims, variants_figures, variants_tables
@@ -21,7 +22,7 @@ from repro.variants import experiment, methods, nets
 from repro.variants.nets import Shape
 from repro.variants.runner import Diverged, VariantsRunner, spread_steps, step_bytes
 from repro.variants.runs import teacher
-from repro.variants.settings import MethodPlan, VariantsSettings
+from repro.variants.settings import VariantsSettings
 from repro.variants.training import VariantTraining, View
 
 CPU = compute.choose("cpu", "fp32")
@@ -49,7 +50,13 @@ def weights(one):
     return {name: value.clone() for name, value in one.net.student.state_dict().items()}
 
 
-@pytest.mark.parametrize("name", methods.names())
+# Those of the profiles: a method that somebody adds is nothing to these tests.
+METHODS = sorted(
+    {plan.method for plan in config.load(VariantsSettings, config.profile_path("variants", "icons")).methods}
+)
+
+
+@pytest.mark.parametrize("name", METHODS)
 def test_all_methods_have_the_same_student_order_and_views(stripy, name):
     one, plain = training(stripy, name), training(stripy, "none")
     assert all(torch.equal(weights(one)[key], value) for key, value in weights(plain).items())
@@ -58,7 +65,7 @@ def test_all_methods_have_the_same_student_order_and_views(stripy, name):
         assert all(torch.equal(a, b) for a, b in zip(one.batch(step)[:2], plain.batch(step)[:2], strict=True))
 
 
-@pytest.mark.parametrize("name", methods.names())
+@pytest.mark.parametrize("name", METHODS)
 def test_the_student_learns_and_the_teacher_stays_as_it_was(stripy, name):
     taught = nets.make(WIDE, stripy, 1)
     before = {key: value.clone() for key, value in taught.state_dict().items()}
@@ -298,10 +305,40 @@ def test_a_row_is_compared_with_plain_distillation_seed_by_seed():
     assert variants_claims.ahead(found, "born again, generation 1") is None
 
 
+def test_a_row_is_told_apart_where_it_would_be_among_all_of_them():
+    def record(role, seed, right):
+        metrics = {"test_errors": 1000 - right, "test_cases": 1000}
+        return {"role": role, "seed": seed, "settings": {}, "metrics": metrics, "baseline": "soft targets"}
+
+    right = {"soft targets": (900, 900, 900), "better": (920, 921, 922), "worse": (880, 879, 878),
+             "once alone": (910, 912, 918), "same": (899, 900, 901)}  # fmt: skip
+    found = [record(role, seed, n) for role, each in right.items() for seed, n in enumerate(each)]
+    apart = variants_claims.ahead(found, "once alone")
+    assert apart.low > 0 and 0.025 < p_of_zero(apart) < 0.05  # and there are two left, by Holm's reckoning
+    not_apart = dict.fromkeys(("once alone", "same"), variants_claims.NOT_APART)
+    assert variants_claims.verdicts(found) == {"better": "better", "worse": "worse"} | not_apart
+    assert list(variants_tables.benches({"one": found})["one"].str.contains("†")) == [False, True, False, False, True]
+
+
+def test_chains_are_what_they_say(smoke):
+    soft = experiment.plain({"temperature": 3.0, "hard_weight": 0.2})
+    first, *born = experiment.generations(smoke, 1)
+    assert first == experiment.students(smoke, smoke.methods[0], "{}")[1] and first.method == "none"
+    assert [one.teacher for one in born] == [first, *born[:-1]]
+    assert {json.dumps(json.loads(one.options)) for one in born} == {'{"hard_weight": 0.5, "temperature": 1.0}'}
+    assert {one.order for one in born} == {first.seed} and len({one.seed for one in born}) == len(born)
+    assert experiment.ensembles(smoke)[1].nets == tuple(born)
+    shapes = tuple(Shape(kind="convolutional", width=width) for width in (6, 5))
+    *assistants, student = experiment.by_way_of(smoke, shapes, soft, 1)
+    assert [one.shape for one in assistants] == list(shapes) and student.shape == smoke.student.shape
+    assert [one.teacher for one in (*assistants, student)] == [teacher(smoke), *assistants]
+    assert {one.options for one in (*assistants, student)} == {soft} and student.seed == first.seed
+
+
 @pytest.mark.parametrize("profile", ["mnist", "icons", "cifar100", "quick_mnist", "quick_icons", "smoke_mnist"])
 def test_every_profile_has_every_method_on_equal_terms(profile):
     own = config.load(VariantsSettings, config.profile_path("variants", profile))
-    assert {plan.method for plan in own.methods} == set(methods.names())
+    assert {plan.method for plan in own.methods} == set(METHODS) <= set(methods.names())
     if profile in ("mnist", "icons", "cifar100"):
         assert own.seeds >= (5 if profile == "mnist" else 3) and own.chains.generations == 3
         assert sorted(len(way) for way in own.chains.assistants) == [1, 2]
@@ -313,6 +350,10 @@ def test_every_profile_has_every_method_on_equal_terms(profile):
         ('methods=[{name="x", method="hint"}]', "must be one of adversarial"),
         ('methods=[{name="x", method="soft_targets", candidates=[{temprature=2}]}]', "temprature"),
         ('methods=[{name="x", method="none"}]', "soft_targets should be among them"),
+        (
+            'methods=[{name="x", method="soft_targets"}, {name="y", method="decoupled", candidates=[{}, {}]}]',
+            "as many candidates",
+        ),
         ('methods=[{name="x", method="soft_targets"}, {name="x", method="none"}]', "same name"),
         ('student.shape={kind="convolutional"}', "width for a convolutional"),
         ('methods=[{name="temperature-free", method="soft_targets"}]', "no row may begin with"),
@@ -330,15 +371,19 @@ def test_the_method_of_the_readme_goes_through_and_its_choice_is_told(smoke, run
     text = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
     (tmp_path / "mine.py").write_text(text.split("methods/mine.py`:\n\n```python\n")[1].split("```")[0])
     monkeypatch.setattr(methods, "__path__", [*methods.__path__, str(tmp_path)])
-    pairs = [[["stages.2", "stages.2"]], [["stages.1", "stages.1"]]]
-    plan = MethodPlan(name="mine", method="mine", candidates=[{"pairs": one} for one in pairs])
+    row = text.split("checked against the nets:\n\n```toml\n")[1].split("```")[0]
+    profile = tmp_path / "mine.toml"
+    profile.write_text(config.profile_path("variants", "icons").read_text() + row)
+    plan = config.load(VariantsSettings, profile).methods[-1]
     runner = runner_for(smoke.model_copy(update={"methods": (smoke.methods[2], plan)}), stripy)
     runner.check()
     monkeypatch.setattr("repro.variants.runner.store.code_version", lambda modules: "-")
     runner.carry_out([teacher(smoke)])
     chosen = experiment.choose(smoke, runner, plan, None)
     runner.carry_out(experiment.students(smoke, plan, chosen))
-    assert variants_tables.chosen(list(runner.finished.values()), "mine").startswith('pairs [["stages.')
+    said = variants_tables.chosen(list(runner.finished.values()), "mine")
+    tried = {0.1: "weight 0.1 (lowest tried)", 1.0: "weight 1.0", 10.0: "weight 10.0 (highest tried)"}
+    assert said == tried[json.loads(chosen)["weight"]]
 
 
 def test_a_module_that_is_not_there_is_named_before_anything_is_trained(smoke, runner_for, stripy):

@@ -12,6 +12,7 @@ from repro.variants.settings import RESERVED
 
 Found = list[Record]
 CHAINS = ("born again", "by way of")
+NOT_APART = "not told apart"
 
 
 def rows(records: Found) -> list[str]:
@@ -57,6 +58,17 @@ def clear(aheads: list[Estimate]) -> list[bool]:
     p_values = [stats.p_of_zero(one) for one, is_judged in zip(aheads, judged, strict=True) if is_judged]
     found = iter(multipletests(p_values, method="holm")[0] if p_values else ())
     return [bool(next(found)) if is_judged else False for is_judged in judged]
+
+
+def verdicts(records: Found) -> dict[str, str]:
+    """Of every row that is compared with plain distillation, whether it is told apart from it, all rows of the bench
+    looked at together: better, worse, or not told apart."""
+    others = [role for role in rows(records) if role != plain(records)]
+    aheads = {role: one for role in others if (one := ahead(records, role)) is not None}
+    return {
+        role: ("better" if one.value > 0 else "worse") if is_clear else NOT_APART
+        for (role, one), is_clear in zip(aheads.items(), clear(list(aheads.values())), strict=True)
+    }
 
 
 def teacher(records: Found) -> Record | None:

@@ -24,9 +24,9 @@ def methods(records: Found) -> Figure:
     found = {role: ahead for role in others if (ahead := claims.ahead(records, role)) is not None}
     ordered = sorted(found, key=lambda role: found[role].value)
     figure, axis = plt.subplots(figsize=(7.2, 0.32 * len(ordered) + 1.3))
-    is_clear = claims.clear([found[role] for role in ordered])
-    for where, (role, clear) in enumerate(zip(ordered, is_clear, strict=True)):
-        across(axis, found[role], where, OURS if clear else "0.55")
+    verdicts = claims.verdicts(records)
+    for where, role in enumerate(ordered):
+        across(axis, found[role], where, "0.55" if verdicts[role] == claims.NOT_APART else OURS)
     axis.axvline(0, color=PAPER, linewidth=0.8)
     axis.set_yticks(range(len(ordered)), ordered, fontsize=8)
     taught = claims.teacher(records)

@@ -12,26 +12,35 @@ from repro.report.section import Section, select
 TERMS = """\
 - **The same for all rows of a bench**: student, order of cases, shifts, number of steps, optimiser and rate; the loss
   alone differs. A method's own settings were chosen on validation images, from as many candidates for each, with a seed
-  that no row has. Rows say what was chosen. Plain distillation's temperature and weight are chosen first, and are those
-  of every method that adds a term to it.
+  that no row has. Rows say what was chosen, and whether it is the lowest or the highest of three or more values that
+  were tried: a better one may lie beyond. Plain distillation's temperature and weight are chosen first, and are those
+  of every method that adds a term to it. Born-again nets and assistants have no candidates: T = 1 and half a weight for
+  the labels, and what was chosen for plain distillation.
 - **Lengths, batches and rates** of the nets were not tuned for any row: they are what two cores bear. MNIST's students
   take batches of 512 at 0.003, for of a step on 256 cases the optimiser was a quarter; on validation, two students of
   seeds that no row has made 150 and 149 errors with soft targets and 166 and 168 without, and 150, 133, 171 and 170 in
   batches of 256 at 0.002.
 - **One teacher** taught all rows: intervals are over students' seeds, and say nothing of other teachers.
 - **Time and memory** are those of training, the teacher's forward passes included and its training not, over plain
-  distillation's: steps spread over the whole of training, timed in turn in one process; memory is weights, optimiser's
-  state, and what is kept for the backward pass, where it is most. Of nets that are trained one after the other, times
-  are added up. Where the images never change and the teacher is asked for nothing but logits, these are worked out once.
-- **A difference is clear of zero** where it is at the 5% level with all rows of the bench looked at together (Holm
-  1979); intervals are each row's own.
+  distillation's: steps spread over the whole of training, timed in turn in one process (the median, the least and the
+  most of five timings); memory is weights, optimiser's state, and what is kept for the backward pass, where it is most.
+  Of nets that are trained one after the other, times are added up: a born-again net's teachers are students, and count.
+  Where the images never change and the teacher is asked for nothing but logits, these are worked out once.
+- **The verdict** is better or worse where the difference is clear of zero at the 5% level with all rows of the bench
+  looked at together (Holm 1979); intervals are each row's own, and one that leaves out zero is not enough among
+  seventeen. With three seeds hardly any difference can pass: *not told apart* says little there, with five it says more.
 - **Agreement** is with the bench's teacher for all rows, those that it did not teach included.
 - **The images of MNIST's student are not shifted** (as section 3's), so what the teacher is shown is studied on the
   convolutional benches alone.
+- **Self-distillation's exits** are linear, on the mean over a stage's places; those of its source have convolutions of
+  their own. This asks much of the first stages of a narrow net.
+- **Smaller teachers** of the capacity gap are trained as the teacher is, dropout and all, and their students at the
+  temperature chosen for the bench's own student; what others do to small students stands among the temperatures.
 - **Gradient attention** stands for attention transfer where the nets are fully connected and have no maps.
 - **Born again**: each generation has the student's own shape, is taught by the one before at T = 1 with labels, and
-  starts from new weights; it sees the cases and views that the other rows of its seed see. **By way of assistants**: nets of sizes between teacher's and student's, each taught by the one
-  above it with the settings chosen for soft targets.
+  starts from new weights; it sees the cases and views that the other rows of its seed see. **By way of assistants**:
+  nets of sizes between teacher's and student's, each taught by the one above it with the settings chosen for soft
+  targets; one chain of assistants teaches the students of all seeds.
 - These are small nets, short runs and few candidates: that a method does not help here does not say that it helps
   nowhere. Its own paper's figures, on other nets and data, stand in *sources*."""
 
@@ -50,7 +59,7 @@ def sections(folder: Path) -> list[Section]:
     settings = sorted(records.settings(folder, "variants"), key=lambda name: (*order, name).index(name))
     parts = [part for name in settings if (part := _section(folder, name)) is not None]
     benches = {part.setting: part.records for part in parts if variants_claims.plain(part.records)}
-    tables = {"benches": ("Methods on every bench: test accuracy in percent, minus plain distillation's",
+    tables = {"benches": ("Methods on every bench: test accuracy in percent, minus plain distillation's; † told apart from it",
                           variants_tables.benches(benches)),
               "sources": ("What the methods' own papers print, on other nets and data", variants_tables.sources())}  # fmt: skip
     whole = Section("variants", "all", "Variants: all benches", [], tables, {}, [], {"On equal terms": TERMS})

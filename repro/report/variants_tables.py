@@ -49,32 +49,48 @@ def summary(records: Found) -> pd.DataFrame:
     rows, taught = [], claims.teacher(records)
     if taught is not None:
         none = dict.fromkeys(
-            ("minus soft targets", "agrees with the teacher", "time", "memory", "chosen on validation"), "–"
+            ("minus soft targets", "verdict", "agrees with the teacher", "time", "memory", "chosen on validation"), "–"
         )
         name = f"teacher ({taught['settings']['shape']})"
         rows.append({"method": name, "test accuracy": f"{claims.accuracy([taught])[0]:.2f}"} | none)
+    verdicts = claims.verdicts(records)
     for role in claims.rows(records):
         found, ahead, cost = select(records, role), claims.ahead(records, role), claims.cost(records, role)
-        mine, agree = stats.mean_interval(claims.accuracy(found)), claims.agreement(found)
+        agree = claims.agreement(found)
         rows.append({
-            "method": role, "test accuracy": f"{mine.value:.2f} {interval(mine, '.2f')}",
+            "method": role, "test accuracy": level(found),
             "minus soft targets": "–" if ahead is None or role == claims.plain(records) else signed(ahead),
+            "verdict": verdicts.get(role, "–"),
             "agrees with the teacher": "–" if agree is None else f"{agree.value:.1f}%",
-            "time": "–" if cost is None else f"{cost['metrics']['time_over_plain']:.2f}",
+            "time": "–" if cost is None else timed(cost),
             "memory": "–" if cost is None else f"{cost['metrics']['memory_over_plain']:.2f}",
             "chosen on validation": chosen(records, role),
         })  # fmt: skip
     return pd.DataFrame(rows)
 
 
+def timed(cost: Record) -> str:
+    """A step's time over plain distillation's: the median of some timings, the least and the most of them."""
+    return "{time_over_plain:.2f} ({time_low:.2f} to {time_high:.2f})".format(**cost["metrics"])
+
+
 def chosen(records: Found, role: str) -> str:
-    """The settings that validation chose, of those that differ among the candidates."""
+    """The settings that validation chose, of those that differ among the candidates; and which are an end of what was
+    tried, so that a better one may lie beyond."""
     tried = [record["settings"]["options"] for record in select(records, f"candidate: {role}")]
     if not tried:
         return "–"
     own = select(records, role)[0]["settings"]["options"]
     varied = [name for name in own if len({str(options[name]) for options in tried}) > 1]
-    return ", ".join(f"{name} {own[name] if isinstance(own[name], str) else json.dumps(own[name])}" for name in varied)
+
+    def said(name: str) -> str:
+        value, values = own[name], [options[name] for options in tried]
+        if not isinstance(value, float):
+            return value if isinstance(value, str) else json.dumps(value)
+        at_end = {min(values): " (lowest tried)", max(values): " (highest tried)"}
+        return f"{value}{at_end.get(value, '') if value and len(set(values)) > 2 else ''}"
+
+    return ", ".join(f"{name} {said(name)}" for name in varied)
 
 
 def gap(records: Found) -> pd.DataFrame:
@@ -83,8 +99,7 @@ def gap(records: Found) -> pd.DataFrame:
     for name, level, cells in gap_rows(records):
         row = {"teacher": name, "teacher's accuracy": "–" if level is None else f"{level:.2f}"}
         for shape, nets in cells.items():
-            mean = stats.mean_interval(claims.accuracy(nets))
-            row[f"student {shape}"] = f"{mean.value:.2f} {interval(mean, '.2f')}"
+            row[f"student {shape}"] = level(nets)
         rows.append(row)
     return pd.DataFrame(rows).fillna("–")  # early-stopped teachers have students of one size
 
@@ -126,21 +141,21 @@ def temperatures(records: Found) -> pd.DataFrame:
                 name = f"student {own['shape']}" if what == "shape" else f"hard weight {own['options'][what]:g}"
                 groups.setdefault(name, []).append(record)
             rows += [{"varied": role, "net": name, "T": f"{value:g}",
-                      "test accuracy": f"{claims.mean_accuracy(nets):.2f}", "seeds": len(nets)}
+                      "test accuracy": level(nets), "seeds": len(nets)}
                      for name, nets in groups.items()]  # fmt: skip
     return pd.DataFrame(rows)
 
 
 def views(records: Found) -> pd.DataFrame:
-    """What the teacher is shown, over short and long training."""
-    means = {key: stats.mean_interval(claims.accuracy(found)) for key, found in by_view(records).items()}
-    return pd.DataFrame(
-        [
-            {"passes": f"{epochs:g}", "the teacher is shown": shown,
-             "test accuracy": f"{mean.value:.2f} {interval(mean, '.2f')}", "seeds": mean.count}
-            for (epochs, shown), mean in means.items()
-        ]
-    )  # fmt: skip
+    """What the teacher is shown, over short and long training, and what that brings over no teacher."""
+    found, rows = by_view(records), []
+    for (epochs, shown), nets in found.items():
+        alone = found.get((epochs, NO_TEACHER), [])
+        paired = shown != NO_TEACHER and len(alone) == len(nets)
+        brought = signed(stats.paired_difference(claims.accuracy(nets), claims.accuracy(alone))) if paired else "–"
+        rows.append({"passes": f"{epochs:g}", "the teacher is shown": shown, "test accuracy": level(nets),
+                     "minus no teacher": brought, "seeds": len(nets)})  # fmt: skip
+    return pd.DataFrame(rows)
 
 
 def by_view(records: Found) -> dict[tuple[float, str], Found]:
@@ -164,15 +179,17 @@ NO_TEACHER = "no teacher"
 
 
 def benches(by_bench: dict[str, Found]) -> pd.DataFrame:
-    """A row for each method, a column for each bench: accuracy, and the paired difference with its interval."""
+    """A row for each method, a column for each bench: accuracy, the paired difference with its interval, and a dagger
+    where the two are told apart."""
     order = dict.fromkeys(role for found in by_bench.values() for role in claims.rows(found))
-    rows = []
+    rows, verdicts = [], {bench: claims.verdicts(found) for bench, found in by_bench.items()}
     for role in order:
         row = {"method": role}
         for bench, found in by_bench.items():
             nets, ahead = select(found, role), claims.ahead(found, role)
             mine = f"{claims.mean_accuracy(nets):.2f}" if nets else "–"
-            row[bench] = mine if ahead is None or role == claims.plain(found) else f"{mine} ({signed(ahead)})"
+            dagger = "" if verdicts[bench].get(role, claims.NOT_APART) == claims.NOT_APART else " †"
+            row[bench] = mine if ahead is None or role == claims.plain(found) else f"{mine} ({signed(ahead)}){dagger}"
         rows.append(row)
     return pd.DataFrame(rows)
 
@@ -180,6 +197,12 @@ def benches(by_bench: dict[str, Found]) -> pd.DataFrame:
 def sources() -> pd.DataFrame:
     """What the methods' own papers print, on other nets and data: to be set beside, not to be met."""
     return pd.DataFrame([vars(one) for one in paper.VARIANTS])
+
+
+def level(found: Found) -> str:
+    """Mean accuracy and its interval."""
+    mean = stats.mean_interval(claims.accuracy(found))
+    return f"{mean.value:.2f} {interval(mean, '.2f')}"
 
 
 def _plain(value: float | None) -> str:
