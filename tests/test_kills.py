@@ -18,7 +18,7 @@ from repro.data.synth import SynthSettings
 from repro.speech import corpora
 from repro.speech.settings import Data
 
-KILLS = 20
+KILLS = 12
 # What a record says of the clock, and what the variants' costs are.
 TIMED = ("wall_seconds", "time_over_plain", "time_low", "time_high", "plain_step_seconds")
 PETS = ("data.source=folder", "data.folder=pets")

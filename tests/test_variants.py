@@ -219,8 +219,10 @@ def test_from_data_to_table(smoke, runner_for, stripy, tmp_path):
     assert len({one["key"] for one in alike}) < len(alike)  # the same net under two names is trained once
     names = {"methods", "cost", "fidelity", "gap", "temperature", "view"}
     assert {path.stem for path in (tmp_path / "figures/variants/stripy").glob("*.png")} == names
-    shown = [*variants_tables.VIEWS.values(), variants_tables.NO_TEACHER]
-    assert list(pd.read_csv(tmp_path / "results/variants/stripy/views.csv")["the teacher is shown"]) == shown
+    shown = [*variants_tables.VIEWS.values(), *variants_tables.ALONE.values()]
+    views = pd.read_csv(tmp_path / "results/variants/stripy/views.csv")
+    assert list(views["the teacher is shown"]) == shown
+    assert list(views["minus no teacher"] == "–") == [False] * len(variants_tables.VIEWS) + [True, True]
     axis = variants_figures.view(found).axes[0]
     assert [label.get_text() for label in axis.get_yticklabels()] == shown and len(axis.containers) == len(shown)
 

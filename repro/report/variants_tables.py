@@ -58,7 +58,7 @@ def summary(records: Found) -> pd.DataFrame:
         found, ahead, cost = select(records, role), claims.ahead(records, role), claims.cost(records, role)
         agree = claims.agreement(found)
         rows.append({
-            "method": role, "test accuracy": level(found),
+            "method": role, "test accuracy": with_interval(found),
             "minus soft targets": "–" if ahead is None or role == claims.plain(records) else signed(ahead),
             "verdict": verdicts.get(role, "–"),
             "agrees with the teacher": "–" if agree is None else f"{agree.value:.1f}%",
@@ -99,7 +99,7 @@ def gap(records: Found) -> pd.DataFrame:
     for name, level, cells in gap_rows(records):
         row = {"teacher": name, "teacher's accuracy": "–" if level is None else f"{level:.2f}"}
         for shape, nets in cells.items():
-            row[f"student {shape}"] = level(nets)
+            row[f"student {shape}"] = with_interval(nets)
         rows.append(row)
     return pd.DataFrame(rows).fillna("–")  # early-stopped teachers have students of one size
 
@@ -141,19 +141,20 @@ def temperatures(records: Found) -> pd.DataFrame:
                 name = f"student {own['shape']}" if what == "shape" else f"hard weight {own['options'][what]:g}"
                 groups.setdefault(name, []).append(record)
             rows += [{"varied": role, "net": name, "T": f"{value:g}",
-                      "test accuracy": level(nets), "seeds": len(nets)}
+                      "test accuracy": with_interval(nets), "seeds": len(nets)}
                      for name, nets in groups.items()]  # fmt: skip
     return pd.DataFrame(rows)
 
 
 def views(records: Found) -> pd.DataFrame:
-    """What the teacher is shown, over short and long training, and what that brings over no teacher."""
+    """What the teacher is shown, over short and long training, and what that brings over no teacher for a student that
+    sees the same."""
     found, rows = by_view(records), []
     for (epochs, shown), nets in found.items():
-        alone = found.get((epochs, NO_TEACHER), [])
-        paired = shown != NO_TEACHER and len(alone) == len(nets)
+        alone = found.get((epochs, ALONE["still" if shown == VIEWS["still"] else "same"]), [])
+        paired = shown not in ALONE.values() and len(alone) == len(nets)
         brought = signed(stats.paired_difference(claims.accuracy(nets), claims.accuracy(alone))) if paired else "–"
-        rows.append({"passes": f"{epochs:g}", "the teacher is shown": shown, "test accuracy": level(nets),
+        rows.append({"passes": f"{epochs:g}", "the teacher is shown": shown, "test accuracy": with_interval(nets),
                      "minus no teacher": brought, "seeds": len(nets)})  # fmt: skip
     return pd.DataFrame(rows)
 
@@ -163,9 +164,9 @@ def by_view(records: Found) -> dict[tuple[float, str], Found]:
     found: dict[tuple[float, str], Found] = {}
     for record in (*select(records, "view"), *select(records, "view, no teacher")):
         own = record["settings"]
-        shown = NO_TEACHER if own["teacher"] is None else VIEWS[own["view"]]
+        shown = (ALONE if own["teacher"] is None else VIEWS)[own["view"]]
         found.setdefault((own["recipe"]["epochs"], shown), []).append(record)
-    order = [*VIEWS.values(), NO_TEACHER]
+    order = [*VIEWS.values(), *ALONE.values()]
     return dict(sorted(found.items(), key=lambda one: (one[0][0], order.index(one[0][1]))))
 
 
@@ -175,7 +176,8 @@ VIEWS = {
     "fixed": "the image as it is, once",
     "still": "the image as it is, and so is the student",
 }
-NO_TEACHER = "no teacher"
+# Without a teacher, by what the student sees.
+ALONE = {"same": "no teacher", "still": "no teacher, and the student sees the image as it is"}
 
 
 def benches(by_bench: dict[str, Found]) -> pd.DataFrame:
@@ -199,7 +201,7 @@ def sources() -> pd.DataFrame:
     return pd.DataFrame([vars(one) for one in paper.VARIANTS])
 
 
-def level(found: Found) -> str:
+def with_interval(found: Found) -> str:
     """Mean accuracy and its interval."""
     mean = stats.mean_interval(claims.accuracy(found))
     return f"{mean.value:.2f} {interval(mean, '.2f')}"

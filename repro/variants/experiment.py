@@ -193,14 +193,16 @@ def temperatures(settings: VariantsSettings, soft: str) -> list[Net]:
 
 
 def views(settings: VariantsSettings, soft: str) -> list[Net]:
-    """What the teacher is shown, over short and long training; and a student whose images are not shifted."""
+    """What the teacher is shown, over short and long training; students whose images are not shifted; and both kinds of
+    students without a teacher."""
     nets = []
     by = {"method": "soft_targets", "options": soft, "teacher": teacher(settings)}
     for epochs in settings.views.epochs:
         recipe = settings.student.recipe.model_copy(update={"epochs": epochs})
         for seed in range(settings.study_seeds):
             nets += [student(settings, "view", seed, recipe=recipe, view=view, **by) for view in get_args(View)]
-            nets.append(student(settings, "view, no teacher", seed, recipe=recipe))
+            shown: tuple[View, ...] = ("same", "still")
+            nets += [student(settings, "view, no teacher", seed, recipe=recipe, view=view) for view in shown]
     return nets
 
 
