@@ -257,7 +257,7 @@ def test_the_interval_holds_the_true_rate_nineteen_times_in_twenty():
     held = 0
     for seed in range(200):
         words = np.random.default_rng(seed).integers(1, 20, 150)
-        found = wer.rate(simulated(0.3, words, seed), seed=seed)
+        found = wer.rate([simulated(0.3, words, seed)], seed=seed)
         held += found.low <= 0.3 <= found.high
     assert 180 <= held <= 199
 
@@ -268,14 +268,14 @@ def test_the_paired_interval_holds_a_known_difference_and_is_narrower():
     first = np.random.default_rng(1).binomial(10, 0.5 * hard)
     second = first - np.random.default_rng(2).binomial(first, 0.2)
     one, other = (wer.WordErrors(errors, 0 * errors, 0 * errors, words) for errors in (first, second))
-    found = wer.difference(one, other)
+    found = wer.difference([one], [other])
     true = 0.2 * 0.5 * (0.5 / 1.5)
     assert found.low < true < found.high
     assert found.value == pytest.approx(one.rate - other.rate)
-    alone = wer.rate(one)
+    alone = wer.rate([one])
     assert found.high - found.low < alone.high - alone.low
-    assert wer.difference(one, one) == type(found)(0.0, 0.0, 0.0, 400)
-    assert wer.difference(one, other) == found
+    assert wer.difference([one], [one]) == type(found)(0.0, 0.0, 0.0, 400)
+    assert wer.difference([one], [other]) == found
 
 
 def test_speakers_are_drawn_whole():
@@ -283,10 +283,10 @@ def test_speakers_are_drawn_whole():
     speakers = [f"s{n // 20}" for n in range(200)]
     errors = np.repeat(np.arange(10), 20)  # speakers differ, their utterances do not
     found = wer.WordErrors(errors, 0 * errors, 0 * errors, words)
-    plain, whole = wer.rate(found), wer.rate(found, speakers)
+    plain, whole = wer.rate([found]), wer.rate([found], speakers)
     assert (plain.count, whole.count) == (200, 10)
     assert whole.high - whole.low > 3 * (plain.high - plain.low)
-    assert wer.rate(found, ["one"] * 200).low is None
+    assert wer.rate([found], ["one"] * 200).low is None
 
 
 def test_bad_lists_are_named():
@@ -298,7 +298,7 @@ def test_bad_lists_are_named():
     with pytest.raises(UserError, match="no utterance"):
         wer.count([], [])
     with pytest.raises(UserError, match="1 speakers named for 2"):
-        wer.rate(one, ["a"])
+        wer.rate([one], ["a"])
     with pytest.raises(UserError, match="same utterances"):
-        wer.difference(one, simulated(0.3, np.array([3, 5]), 0))
+        wer.difference([one], [simulated(0.3, np.array([3, 5]), 0)])
     assert not math.isnan(one.rate)

@@ -197,10 +197,44 @@ def test_utterances_are_taken_from_each_speaker_in_turn(prepared):
     assert words.in_turn(prepared.test, 4).tolist() == [0, 1, 4, 8]
 
 
+def test_few_data_and_words_by_hand():
+    def frames(right, part=""):
+        return {f"{part}test_speaker_right": right, f"{part}test_right": sum(right), f"{part}test_cases": 200,
+                f"{part}train_right": 1, f"{part}train_cases": 2}  # fmt: skip
+
+    def record(role, seed, metrics, curve=(), **settings):
+        settings = {"share": 0.03, "temperature": 2.0, "teachers": 10, "recipe": {"epochs": 30.0}} | settings
+        whole = {"test_speaker_cases": [100, 100], "validation_right": 1, "validation_cases": 2} | metrics
+        return {"role": role, "seed": seed, "metrics": whole, "curve": curve, "settings": settings}
+
+    def heard(role, seed, *errors):
+        each = {"test_substitutions": errors, "test_deletions": [0, 1, 0], "test_insertions": [0, 0, 0]}
+        return record(f"words: {role}", seed, each | {"test_words": [10, 10, 10], "test_speakers": ["a", "b", "c"]})
+
+    hard = frames([25, 25]) | frames([20, 20], "stopped_") | {"stopped_epoch": 3.004}
+    looks = [[1, 0, 0, 30.0], [2, 0, 0, 33.0], [3, 0, 0, 28.0]]
+    found = [record("single net", seed, frames([60, 60]) | {"test_speaker_cases": [100, 100]}) for seed in (0, 1)]
+    found += [record("ensemble", 0, frames([70, 70]) | {"nets": 2}, mean="arithmetic")]
+    found += [record("few data, hard targets", seed, hard, looks) for seed in (2, 3)]
+    found += [record("few data, soft targets", seed, frames([50, 50]), looks[:2]) for seed in (2, 3)]
+    found += [heard("single net", seed, 6, 6, 6) for seed in (0, 1)] + [heard("ensemble", 0, 3, 2, 4)]
+    by_claim = {finding.claim: finding for finding in speech_claims.findings(found)}
+    recovered = by_claim["speech.soft3_recovered"]
+    assert recovered.ours.value == pytest.approx((50 - 20) / (60 - 20)) and recovered.direction_holds
+    assert "stopped after 3, 3 of 30 passes" in recovered.note
+    assert by_claim["speech.soft3_no_overfit"].ours.value == pytest.approx(5.0)
+    words = by_claim["speech.ensemble_wer"]
+    assert words.ours.value == pytest.approx(100 * 10 / 30) and words.direction_holds
+    assert f"minus single nets: {100 * (10 - 19) / 30:+.2f}" in words.note
+    even = {finding.claim: finding for finding in speech_claims.findings([*found[:-1], heard("ensemble", 0, 5, 8, 5)])}
+    assert not even["speech.ensemble_wer"].direction_holds, "a difference of nothing is not lower"
+
+
 def test_share_transferred_by_hand():
     def record(role, right, **settings):
         metrics = {"test_speaker_right": right, "test_speaker_cases": [100, 100], "test_right": sum(right),
-                   "test_cases": 200, "validation_right": sum(right), "validation_cases": 200, "nets": 2}  # fmt: skip
+                   "test_cases": 200, "validation_right": sum(right), "validation_cases": 200, "nets": 2,
+                   "validation_speaker_right": right, "validation_speaker_cases": [100, 100]}  # fmt: skip
         return {"role": role, "seed": 0, "metrics": metrics, "settings": {"mean": "arithmetic", **settings}}
 
     found = speech_claims.findings(

@@ -80,14 +80,44 @@ def test_agreement_is_with_the_other_net():
 
 def test_an_interval_over_units_covers_the_truth_and_is_narrow_where_units_are_alike():
     draw = np.random.default_rng(0)
-    share = lambda sums: sums[..., 0] / sums[..., 1]  # noqa: E731
+    share = lambda cases, right: right / cases  # noqa: E731
     covered = 0
     for _ in range(100):
         cases = draw.integers(50, 150, 40)
         right = draw.binomial(cases, draw.beta(6, 4, 40))
-        found = stats.over_units(share, np.stack([right, cases]), draws=500)
+        found = stats.over_nets_and_units(share, cases, [stats.Counts(right[None], (0,))], draws=500)
         covered += found.low <= 0.6 <= found.high
     assert covered >= 85
-    alike = stats.over_units(share, np.stack([np.full(30, 3), np.full(30, 4)]))
+    alike = stats.over_nets_and_units(share, np.full(30, 4), [stats.Counts(np.full((1, 30), 3), (0,))])
     assert alike.value == alike.low == alike.high == 0.75
-    assert stats.over_units(share, np.array([[3], [4]])).low is None
+    assert stats.over_nets_and_units(share, np.array([4]), [stats.Counts(np.array([[3]]), (0,))]).low is None
+
+
+def test_an_interval_over_nets_and_units_covers_what_other_nets_and_other_units_would_give():
+    draw = np.random.default_rng(0)
+    cases, covered, by_units = np.full(60, 100), 0, 0
+    ahead = lambda cases, first, second: (first - second) / cases  # noqa: E731
+    for _ in range(100):
+        of_unit = draw.normal(0.5, 0.1, 60)
+        first, second = (100 * (of_unit + draw.normal(level, 0.02, 8)[:, None]) for level in (0.01, 0.0))
+        found = stats.over_nets_and_units(
+            ahead, cases, [stats.Counts(first, (0,)), stats.Counts(second, (1,))], draws=500
+        )
+        covered += found.low <= 0.01 <= found.high
+        means = [stats.Counts(one.mean(0)[None], (0,)) for one in (first, second)]
+        one_net = stats.over_nets_and_units(ahead, cases, means, draws=500)
+        by_units += one_net.low <= 0.01 <= one_net.high
+    assert covered >= 85 and by_units < 20, "units alone say nothing of other nets"
+
+
+def test_nets_of_the_same_seeds_are_drawn_together():
+    draw = np.random.default_rng(0)
+    first = draw.normal(50, 20, (4, 30))
+    ahead = lambda cases, one, other: (one - other) / cases  # noqa: E731
+    width = {}
+    for seeds in ((0, 1, 2, 3), (4, 5, 6, 7)):
+        systems = [stats.Counts(first + 1, (0, 1, 2, 3)), stats.Counts(first, seeds)]
+        found = stats.over_nets_and_units(ahead, np.full(30, 100), systems)
+        assert found.value == pytest.approx(0.01)
+        width[seeds] = found.high - found.low
+    assert width[0, 1, 2, 3] == pytest.approx(0, abs=1e-9) and width[4, 5, 6, 7] > 0.005

@@ -81,21 +81,39 @@ def ratio_over_cases(numerator: np.ndarray, denominator: np.ndarray) -> Estimate
     return ratio_interval(*(np.asarray(values, dtype=float).mean(0) for values in (numerator, denominator)))
 
 
-def over_units(
-    statistic: Callable[[np.ndarray], np.ndarray], counts: np.ndarray, seed: int = 0, draws: int = 2000
+@dataclass(frozen=True)
+class Counts:
+    """What each net of a system counts in each unit, such as the frames of a speaker that it has right: (net, unit).
+
+    Of systems with the same ``seeds``, such as students of two temperatures, the same nets are drawn.
+    """
+
+    of: np.ndarray
+    seeds: tuple[int, ...]
+
+
+def over_nets_and_units(
+    statistic: Callable[..., np.ndarray], cases: np.ndarray, systems: Sequence[Counts], seed: int = 0, draws: int = 2000
 ) -> Estimate:
-    """A statistic of sums over units, such as speakers, with its percentile interval over draws of units.
+    """A statistic of sums over units and means over nets, with its percentile interval over draws of both: what other
+    speakers would change, and other nets. A system of one net is what it is.
 
     Args:
-        statistic: sums of shape (..., quantity) -> values of shape (...).
-        counts: of shape (quantity, unit); the same units are drawn for all quantities.
+        statistic: sums of the cases, and of what each system counts, each of shape (...) -> values of shape (...).
+        cases: of each unit.
     """
-    table = np.asarray(counts, dtype=float)
-    value, units = float(statistic(table.sum(1))), table.shape[1]
+    whole, each = np.asarray(cases, dtype=float), [np.asarray(one.of, dtype=float) for one in systems]
+    value, units = float(statistic(whole.sum(), *(one.mean(0).sum() for one in each))), len(whole)
     if units < 2:
         return Estimate(value, None, None, units)
-    weights = np.random.default_rng(seed).multinomial(units, np.full(units, 1 / units), size=draws)
-    low, high = np.quantile(statistic(weights @ table.T), [0.5 - LEVEL / 2, 0.5 + LEVEL / 2])
+    draw = np.random.default_rng(seed)
+    weights = draw.multinomial(units, np.full(units, 1 / units), size=draws)
+    drawn = {
+        one.seeds: draw.multinomial(len(one.of), np.full(len(one.of), 1 / len(one.of)), size=draws) / len(one.of)
+        for one in systems
+    }
+    sums = [(drawn[one.seeds] @ counts * weights).sum(1) for one, counts in zip(systems, each, strict=True)]
+    low, high = np.quantile(statistic(weights @ whole, *sums), [0.5 - LEVEL / 2, 0.5 + LEVEL / 2])
     return Estimate(value, float(low), float(high), units)
 
 

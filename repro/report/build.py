@@ -86,7 +86,7 @@ def claim_table(sections: list[Section]) -> pd.DataFrame:
 
 def _row(claim: paper.Claim, finding: Finding, section: Section) -> tuple:
     ours, first = finding.ours, section.records[0]
-    verdict = paper.judge(claim, ours.value, ours.low, ours.high, finding.direction_holds, ours.count, finding.clear)
+    verdict = paper.judge(claim, ours.value, ours.low, ours.high, finding.direction_holds, ours.count)
     return (
         claim.id, section.setting, claim.section, claim.quantity, claim.unit, claim.paper, _plain(ours.value),
         _plain(ours.low), _plain(ours.high), ours.count, verdict, first["config"], command(first), finding.note,

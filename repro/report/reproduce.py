@@ -14,9 +14,11 @@ RULES = """\
 Verdicts are computed by `repro/paper.py`, each claim's direction by the report. *reproduced*: the effect that the
 row is about is there, with intervals clear of each other, and the 95% interval of the mean over seeds holds the
 paper's figure or lies wholly on its better side (fewer errors than the paper's is no failure); for a range or a
-statement, ours lies in it. *direction holds*: the effect is there and the figure is not met; of word error rates, the
-effect is there in the mean and not clear of the noise. *not reproduced*: the effect is not there, or not clear of the
-noise. *shown*: not judged. Speech's intervals are over test speakers where the row says so. `mnist.wide_flat` is judged
+statement, ours lies in it. *direction holds*: the effect is there and the figure is not met. *not reproduced*: the
+effect is not there, or not clear of the noise, or less than the claim asks. *shown*: not judged. Where a row is an
+accuracy or an error rate on other data than the paper's, its gain over what it is compared with is judged, and not the
+rate; the remark has it. Speech's intervals come from drawing nets and test speakers anew where the remark says so.
+What each claim asks stands in `repro/paper.py`. `mnist.wide_flat` is judged
 by the absence of a spread that these seeds could tell from noise; its remark says how large a spread that would have
 been."""
 
@@ -35,15 +37,17 @@ def with_headline(readme: str, claims: pd.DataFrame) -> str:
     """README with the headline's claims between its two comment lines; as it is where it has none."""
     columns = ["§", "quantity", "data", "paper", "ours", "95% interval", "verdict"]
     table = markdown(short(claims[claims["claim"].isin(HEADLINE)]).reindex(columns=columns))
-    return BLOCK.sub(lambda found: f"{found[1]}{table}\n{found[2]}", readme)
+    tally = claims["verdict"].value_counts()
+    counted = ", ".join(f"{tally.get(verdict, 0)} {verdict}" for verdict in paper.VERDICTS)
+    return BLOCK.sub(lambda found: f"{found[1]}{table}\n\nOf all {len(claims)} rows: {counted}.\n{found[2]}", readme)
 
 
 def page(claims: pd.DataFrame, sections: list[Section], further: dict[str, str]) -> str:
     """The whole page, as Markdown; ``further`` is Markdown by heading, of what belongs to no experiment."""
     parts = [
         "# Reproduction report",
-        f"{paper.TITLE}.\n\nMade by `repro report` from the records in `results/`; no figure here is typed by hand. "
-        "Means over seeds, with 95% intervals.",
+        f"{paper.TITLE}.\n\nMade by `repro report` from the records in `results/`; no figure of a table or a claim is "
+        "typed by hand; remarks have some, of what was tried on the way. Means over seeds, with 95% intervals.",
         "## Claims",
         markdown(short(claims)),
         RULES,

@@ -13,13 +13,12 @@ from repro.report.records import Record
 
 @dataclass(frozen=True)
 class Finding:
-    """Ours for one claim: the estimate, whether the claim's direction holds and is clear of noise, and a remark."""
+    """Ours for one claim: the estimate, whether the claim's direction holds, and a remark."""
 
     claim: str
     ours: Estimate
     direction_holds: bool
     note: str = ""
-    clear: bool = True
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,8 @@ from repro.report.records import Record
 from repro.report.section import Finding, interval, percent, positive, select, signed
 
 MAIN = "with specialists"
+# The generalist, trained on with labels alone: the control of whatever is trained after it.
+LONGER = "hard targets, longer"
 COVER = ("0", "1", "2", "3", "4", "5", "6", "7", "8", "9", "10plus")
 # A relative gain of fewer images than this is noise: such numbers of covering specialists get no place in the trend.
 FEWEST_IMAGES = 50
@@ -116,15 +118,20 @@ def findings(records: list[Record]) -> list[Finding]:
     conditional = stats.paired_difference(found.conditional(1), found.conditional(0))
     relative = stats.mean_interval(found.relative())
     images = stats.ratio_over_cases(found.right[1] - found.right[0], found.right[0])
+    control = accuracy(records, LONGER)
+    beside = ""
+    if len(control) == len(found.right[1]):
+        more = stats.paired_difference(found.accuracy(1), control)
+        beside = f"; minus the generalist trained longer {signed(more)} points"
     results = [
         Finding("specialists.baseline_acc", stats.mean_interval(found.accuracy(0)), True),
         Finding("specialists.baseline_conditional", stats.mean_interval(found.conditional(0)), True),
         Finding("specialists.with_acc", stats.mean_interval(found.accuracy(1)), positive(difference),
-                f"paired difference {signed(difference)} points"),
+                f"paired difference {signed(difference)} points{beside}"),
         Finding("specialists.with_conditional", stats.mean_interval(found.conditional(1)), positive(conditional),
                 f"paired difference {signed(conditional)} points"),
         Finding("specialists.relative_gain", relative, positive(relative),
-                f"interval over seeds; over test images {interval(percent(images), '.2f')}"),
+                f"interval over seeds; over test images {interval(percent(images), '.2f')}{beside}"),
     ]  # fmt: skip
     for name, cover in zip(COVER, covers(found), strict=True):
         ours = cover.relative()
@@ -179,7 +186,7 @@ def _distilled_back(records: list[Record]) -> list[Finding]:
     ours = stats.paired_difference(back, generalist)
     notes = [
         f"minus {role}: {signed(stats.paired_difference(back, other))}"
-        for role in ("distilled from the generalist", "hard targets, longer")
+        for role in ("distilled from the generalist", LONGER)
         if len(other := accuracy(records, role)) == len(back)
     ]
     return [Finding("specialists.distilled_back", ours, positive(ours), "; ".join(notes))]

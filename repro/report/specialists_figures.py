@@ -183,21 +183,25 @@ def _studies(records: list[Record]) -> list[tuple[str, dict[Any, Any], str, str]
 
 
 def equal_cost(records: list[Record]) -> Figure:
-    """Accuracy against cost of training and of use: specialists, ensembles of generalists, distilled nets."""
+    """Accuracy against cost of training and of use: specialists, ensembles of generalists, longer training, distilled
+    nets."""
     figure, axes = plt.subplots(1, 2, figsize=(10, 4), sharey=True)
     rows = tables.costs(records)
     for axis, cost, label in ((axes[0], 0, "training"), (axes[1], 1, "use on a test image")):
-        ensembles = [rows[0], *rows[2:]]
+        ensembles = [rows[0], *(row for row in rows if row[0].startswith(tables.ENSEMBLE))]
         points(axis, [row[1][cost] for row in ensembles], [stats.mean_interval(row[2]) for row in ensembles], SECOND,
                "ensembles of generalists")  # fmt: skip
-        points(axis, [rows[1][1][cost]], [stats.mean_interval(rows[1][2])], OURS, rows[1][0], style="none")
+        for name, at, values in rows[1:]:
+            if not name.startswith(tables.ENSEMBLE):
+                colour = OURS if name == rows[1][0] else PAPER
+                points(axis, [at[cost]], [stats.mean_interval(values)], colour, name, style="none")
         back = claims.accuracy(records, "distilled from generalist and specialists")
         if back and cost == 1:
             points(axis, [1.0], [stats.mean_interval(back)], THIRD, "distilled back into one net", style="none")
         axis.set_xlabel(f"cost of {label}, in generalists")
         axis.legend(fontsize=8)
     axes[0].set_ylabel("test accuracy, %")
-    figure.suptitle("At equal cost: mean over seeds, 95% intervals", fontsize=10)
+    figure.suptitle("Accuracy and cost: mean over seeds, 95% intervals", fontsize=10)
     figure.tight_layout()
     return figure
 

@@ -6,38 +6,35 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from repro.core import stats
-from repro.core.stats import Estimate
+from repro.core.stats import Counts, Estimate
 from repro.report.records import Record
 from repro.report.section import Finding, percent, positive, select, signed
 from repro.speech import wer
 from repro.speech.wer import WordErrors
 
 FEW = 0.03  # section 6's share of the data
+OVER = "nets and test speakers"  # what is drawn anew for an interval
 STILL = 0.5  # points of test accuracy; a run that loses less from its best look to its last has not overfitted
 
 
 @dataclass(frozen=True)
 class Right:
-    """Test frames right of each speaker: ``right`` the mean over a row's nets, ``cases`` the speaker's frames."""
+    """The frames of each speaker that a row's nets have right, and how many there are."""
 
-    right: np.ndarray
+    counts: Counts
     cases: np.ndarray
-
-    @property
-    def percent(self) -> float:
-        """Frame accuracy."""
-        return float(100 * self.right.sum() / self.cases.sum())
 
 
 def right(found: list[Record], part: str = "test") -> Right | None:
-    """The mean over nets; None where there are none."""
-    return mean_right(found, part) if found else None
+    """Of a row's nets; None where there are none."""
+    return right_of(found, part) if found else None
 
 
-def mean_right(found: list[Record], part: str = "test") -> Right:
-    """The mean over nets, of which there are some."""
-    each = [np.array(record["metrics"][f"{part}_speaker_right"], dtype=float) for record in found]
-    return Right(np.mean(each, axis=0), np.array(found[0]["metrics"]["test_speaker_cases"], dtype=float))
+def right_of(found: list[Record], part: str = "test") -> Right:
+    """Of a row's nets, of which there are some; ``part`` may be ``stopped_test`` and the like."""
+    each = np.array([record["metrics"][f"{part}_speaker_right"] for record in found])
+    cases = found[0]["metrics"][f"{part.removeprefix('stopped_')}_speaker_cases"]
+    return Right(Counts(each, tuple(record["seed"] for record in found)), np.array(cases))
 
 
 def accuracy(found: list[Record], part: str = "test") -> list[float]:
@@ -45,14 +42,13 @@ def accuracy(found: list[Record], part: str = "test") -> list[float]:
     return [100 * record["metrics"][f"{part}_right"] / record["metrics"][f"{part}_cases"] for record in found]
 
 
-def over_speakers(statistic: Callable[..., np.ndarray], *systems: Right) -> Estimate:
-    """A statistic of the systems' frame accuracies in percent, its interval over draws of test speakers."""
-    counts = np.stack([systems[0].cases, *(system.right for system in systems)])
+def over_nets_and_speakers(statistic: Callable[..., np.ndarray], *systems: Right) -> Estimate:
+    """A statistic of the systems' frame accuracies in percent, its interval over draws of nets and of speakers."""
 
-    def of_sums(sums: np.ndarray) -> np.ndarray:
-        return statistic(*(100 * sums[..., k] / sums[..., 0] for k in range(1, len(counts))))
+    def of_sums(cases: np.ndarray, *sums: np.ndarray) -> np.ndarray:
+        return statistic(*(100 * one / cases for one in sums))
 
-    return stats.over_units(of_sums, counts)
+    return stats.over_nets_and_units(of_sums, systems[0].cases, [system.counts for system in systems])
 
 
 def of_nets(estimate: Estimate, found: list[Record]) -> Estimate:
@@ -62,8 +58,8 @@ def of_nets(estimate: Estimate, found: list[Record]) -> Estimate:
 
 
 def difference(first: Right, second: Right) -> Estimate:
-    """Points of frame accuracy by which ``first`` is ahead, with the interval over test speakers."""
-    return over_speakers(lambda a, b: a - b, first, second)
+    """Points of frame accuracy by which ``first`` is ahead, with the interval over nets and speakers."""
+    return over_nets_and_speakers(lambda a, b: a - b, first, second)
 
 
 def singles(records: list[Record]) -> list[Record]:
@@ -120,14 +116,6 @@ def words(records: list[Record], role: str, **settings: float) -> list[WordError
                          ("substitutions", "deletions", "insertions", "words"))) for record in found]  # fmt: skip
 
 
-def mean_words(found: list[WordErrors]) -> WordErrors | None:
-    """The mean errors of several decodings of the same utterances."""
-    if not found:
-        return None
-    kinds = ("substitutions", "deletions", "insertions", "words")
-    return WordErrors(*(np.mean([getattr(one, kind) for one in found], axis=0) for kind in kinds))
-
-
 def speakers(records: list[Record]) -> list[str]:
     """The speaker of each utterance decoded."""
     return next(record["metrics"]["test_speakers"] for record in records if record["role"].startswith("words: "))
@@ -138,56 +126,79 @@ def findings(records: list[Record]) -> list[Finding]:
     return [finding for part in (_frames, _words, _few) for finding in part(records)]
 
 
+def kept(single: Right, mean: Right, student: Right) -> Estimate:
+    """The share of the ensemble's gain over single nets that a student keeps."""
+    return over_nets_and_speakers(lambda s, m, d: (d - s) / (m - s), single, mean, student)
+
+
+def recovered(full: list[Record], hard: list[Record], soft: list[Record]) -> Estimate:
+    """The share of what all data give over few, by hard targets stopped early, that soft targets recover."""
+    systems = right_of(full), right_of(hard, "stopped_test"), right_of(soft)
+    return over_nets_and_speakers(lambda f, h, s: (s - h) / (f - h), *systems)
+
+
 def _frames(records: list[Record]) -> list[Finding]:
     single, mean, student = (right(found) for found in (singles(records), ensemble(records), distilled(records)))
     if single is None or mean is None:
         return []
     gain = difference(mean, single)
-    whole = over_speakers(lambda a: a, mean)
+    whole = over_nets_and_speakers(lambda a: a, mean)
     results = [
         Finding("speech.baseline_frame_acc", stats.mean_interval(accuracy(singles(records))), True),
         Finding("speech.ensemble_frame_acc", of_nets(whole, ensemble(records)), positive(gain),
-                f"minus single nets: {signed(gain)} points; intervals over {gain.count} test speakers"),
+                f"minus single nets: {signed(gain)} points; interval over {gain.count} test speakers"),
     ]  # fmt: skip
     best = best_temperature(records)
     if student is None or best is None:
         return results
-    ahead, tried = difference(student, single), temperatures(records)
-    kept_by = lambda net: over_speakers(lambda s, m, d: (d - s) / (m - s), single, mean, net)  # noqa: E731
-    kept = kept_by(student)  # of a gain that is there
-    more = "".join(f"; T = {t:g} keeps {kept_by(mean_right(nets)).value:.2f} after "
+    ahead, tried, share = difference(student, single), temperatures(records), kept(single, mean, student)
+    more = "".join(f"; T = {t:g} keeps {kept(single, mean, right_of(nets)).value:.2f} after "
                    f"{nets[0]['settings']['recipe']['epochs']:g} passes"
                    for t, nets in longer(records, "distilled").items())  # fmt: skip
-    ends = [difference(student, mean_right(distilled(records, t))) for t in (tried[0], tried[-1])]
+    ends = [difference(student, right_of(distilled(records, t))) for t in (tried[0], tried[-1])]
     inside = tried[0] < best < tried[-1] and all(positive(end) for end in ends)
-    results += [
+    return [
+        *results,
         Finding("speech.distilled_frame_acc", stats.mean_interval(accuracy(distilled(records))), positive(ahead),
-                f"T = {best:g}, chosen on validation; minus single nets: {signed(ahead)} points over test speakers"),
-        *([Finding("speech.gain_transferred", of_nets(kept, distilled(records)), positive(kept) and kept.value >= 0.8,
-                   f"T = {best:g}; interval over {kept.count} test speakers{more}")] if positive(gain) else []),
+                f"T = {best:g}, chosen on validation; minus single nets: {signed(ahead)} points over {OVER}"),
+        Finding("speech.gain_transferred", of_nets(share, distilled(records)),
+                positive(gain) and positive(share) and share.value >= 0.8,
+                f"T = {best:g}; interval over {OVER}{more}"),
         Finding("speech.best_temperature", Estimate(best, None, None, len(distilled(records))), inside,
-                "; ".join(f"minus T = {t:g}: {signed(difference(student, mean_right(distilled(records, t))))} points"
-                          for t in tried if t != best)),
+                _margins(records, best)),
     ]  # fmt: skip
-    return results
+
+
+def _margins(records: list[Record], best: float) -> str:
+    """By how much the chosen temperature is ahead of the others, on validation and on test."""
+    others = [t for t in temperatures(records) if t != best]
+    margins = {
+        part: [difference(right_of(distilled(records, best), part), right_of(distilled(records, t), part))
+               for t in others]
+        for part in ("validation", "test")
+    }  # fmt: skip
+    return "; ".join(
+        f"on {part} minus " + ", ".join(f"T = {t:g}: {signed(one)}" for t, one in zip(others, each, strict=True))
+        for part, each in margins.items()
+    )
 
 
 def _words(records: list[Record]) -> list[Finding]:
     best = best_temperature(records)
-    single, mean = mean_words(words(records, "single net")), mean_words(words(records, "ensemble"))
-    student = mean_words(words(records, "distilled", temperature=best)) if best is not None else None
-    if single is None:
+    single, mean = words(records, "single net"), words(records, "ensemble")
+    student = words(records, "distilled", temperature=best) if best is not None else []
+    if not single:
         return []
     whose = speakers(records)
     rate = lambda system, nets: of_nets(percent(wer.rate(system, whose)), nets)  # noqa: E731
     decoded = select(records, "words: single net")
-    results = [Finding("speech.baseline_wer", rate(single, decoded), True, "interval over test speakers")]
+    results = [Finding("speech.baseline_wer", rate(single, decoded), True, f"interval over {OVER}")]
     for claim, system, nets in (("ensemble", mean, ensemble(records)), ("distilled", student, distilled(records))):
-        if system is not None:
+        if system:
             more = percent(wer.difference(system, single, whose))
-            note = f"minus single nets: {signed(more)} points, the same utterances"
-            clear = more.high is not None and more.high < 0
-            results.append(Finding(f"speech.{claim}_wer", rate(system, nets), more.value <= 0, note, clear))
+            lower = more.high is not None and more.high < 0
+            note = f"minus single nets: {signed(more)} points over {OVER}, the same utterances"
+            results.append(Finding(f"speech.{claim}_wer", rate(system, nets), lower, note))
     return results
 
 
@@ -195,9 +206,7 @@ def _few(records: list[Record]) -> list[Finding]:
     full, hard, soft = singles(records), few(records, "hard", FEW), few(records, "soft", FEW)
     if not (full and hard and soft):
         return []
-    everything, stopped = mean_right(full), mean_right(hard, "stopped_test")
-    recovered = over_speakers(lambda f, h, s: (s - h) / (f - h), everything, stopped, mean_right(soft))
-    lacking = difference(everything, stopped)
+    share, lacking = recovered(full, hard, soft), difference(right_of(full), right_of(hard, "stopped_test"))
     lost = [np.array([lost_at_end(record) for record in found]) for found in (hard, soft)]
     overfit = stats.paired_difference(lost[0], lost[1])
     shown = [("full_train_acc", full, "train"), ("full_test_acc", full, "test"),
@@ -208,10 +217,12 @@ def _few(records: list[Record]) -> list[Finding]:
     note = (
         f"soft targets of {soft[0]['settings']['teachers']} nets at T = {float(soft[0]['settings']['temperature']):g}"
     )
+    stopped = ", ".join(f"{record['metrics']['stopped_epoch']:.0f}" for record in hard)
     return [
         *results,
-        *([Finding("speech.soft3_recovered", of_nets(recovered, soft), positive(recovered),
-                   f"{note}; interval over test speakers")] if positive(lacking) else []),
+        Finding("speech.soft3_recovered", of_nets(share, soft), positive(lacking) and positive(share),
+                f"{note}; interval over {OVER}; hard targets stopped after {stopped} of "
+                f"{hard[0]['settings']['recipe']['epochs']:g} passes"),
         Finding("speech.soft3_no_overfit", overfit, positive(overfit) and float(lost[1].mean()) < STILL,
                 f"hard targets lose {lost[0].mean():.2f}, soft ones {lost[1].mean():.2f} points"),
     ]  # fmt: skip

@@ -22,13 +22,13 @@ Found = list[Record]
 def ensemble_size(records: Found) -> Figure:
     """Gain over single nets, of an ensemble and of its student, against the number of nets."""
     figure, axis = plt.subplots(figsize=(5.6, 3.8))
-    single = claims.mean_right(claims.singles(records))
+    single = claims.right_of(claims.singles(records))
     sizes = sorted({record["metrics"]["nets"] for record in select(records, "ensemble")})
-    gains = [claims.difference(claims.mean_right(claims.ensemble(records, k)), single) for k in sizes]
+    gains = [claims.difference(claims.right_of(claims.ensemble(records, k)), single) for k in sizes]
     points(axis, sizes, gains, OURS, "ensemble (arithmetic mean)")
     learned = [k for k in sizes if distilled_from(records, k)]
     if learned:
-        students = [claims.difference(claims.mean_right(distilled_from(records, k)), single) for k in learned]
+        students = [claims.difference(claims.right_of(distilled_from(records, k)), single) for k in learned]
         points(axis, learned, students, SECOND, "one net distilled from it", "--")
     printed = {name: paper.BY_ID[f"speech.{name}_frame_acc"].figure for name in ("baseline", "ensemble", "distilled")}
     for name, marker in (("ensemble", "*"), ("distilled", "d")):
@@ -54,23 +54,20 @@ def temperature(records: Found) -> Figure:
     axes[0].set_ylabel("test frame accuracy, % (95% over seeds)")
     if decoded:
         whose = claims.speakers(records)
-        each = [claims.mean_words(claims.words(records, "distilled", temperature=t)) for t in decoded]
-        rates = [percent(wer.rate(heard, whose)) for heard in each if heard is not None]
-        points(axes[1], decoded, rates, OURS, "distilled")
+        each = [claims.words(records, "distilled", temperature=t) for t in decoded]
+        points(axes[1], decoded, [percent(wer.rate(heard, whose)) for heard in each], OURS, "distilled")
         for role, colour, style in (("single net", SECOND, "-"), ("ensemble", "0.3", ":")):
-            heard = claims.mean_words(claims.words(records, role))
-            if heard is not None:
-                axes[1].axhline(100 * heard.rate, color=colour, linestyle=style, label=role)
-        axes[1].set_ylabel("word error rate, % (95% over test speakers)")
+            heard = claims.words(records, role)
+            if heard:
+                axes[1].axhline(100 * wer.rate(heard).value, color=colour, linestyle=style, label=role)
+        axes[1].set_ylabel("word error rate, % (95% over nets and test speakers)")
     for axis in axes:
         axis.axvline(paper.BY_ID["speech.best_temperature"].paper, color=PAPER, linewidth=0.8, label="paper: best T")
         axis.set_xscale("log")
         ticks(axis.xaxis, tried)
         axis.set_xlabel("temperature T")
         axis.legend(fontsize=7)
-    figure.suptitle(
-        "Students of the ensemble: seeds (left) and test speakers (right) give the 95% intervals", fontsize=9
-    )
+    figure.suptitle("Students of the ensemble", fontsize=9)
     figure.tight_layout()
     return figure
 

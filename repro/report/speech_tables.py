@@ -6,11 +6,14 @@ import pandas as pd
 
 from repro import paper
 from repro.core import stats
+from repro.core.population import count_weights
 from repro.core.stats import Estimate
 from repro.report import speech_claims as claims
 from repro.report.records import Record
 from repro.report.section import interval, percent, select, signed
 from repro.speech import wer
+from repro.speech.alignment import STATES
+from repro.speech.frames import INPUTS
 
 Found = list[Record]
 
@@ -46,19 +49,18 @@ def _row(records: Found, name: str, found: Found, heard: list[wer.WordErrors], c
     ahead = "–"
     if this is not None and single is not None and found != claims.singles(records):
         ahead = signed(claims.difference(this, single))
-    words, whose = claims.mean_words(heard), claims.speakers(records) if heard else []
-    base = claims.mean_words(claims.words(records, "single net"))
+    whose, base = claims.speakers(records) if heard else [], claims.words(records, "single net")
     more = "–"
-    if words is not None and base is not None and name != "single net":
-        more = signed(percent(wer.difference(words, base, whose)))
+    if heard and base and name != "single net":
+        more = signed(percent(wer.difference(heard, base, whose)))
     return {
         "system": name,
         "paper: frame accuracy": printed[0],
-        "frame accuracy": "–" if this is None else _percent(claims.over_speakers(lambda a: a, this)),
+        "frame accuracy": "–" if this is None else _percent(claims.over_nets_and_speakers(lambda a: a, this)),
         "minus single net, points": ahead,
         "spread over nets": _spread(claims.accuracy(found)),
         "paper: WER": printed[1],
-        "WER": "–" if words is None else _percent(percent(wer.rate(words, whose))),
+        "WER": _percent(percent(wer.rate(heard, whose))) if heard else "–",
         "WER minus single net's, points": more,
         "nets": sum(record["metrics"].get("nets", 1) for record in found) or "–",
         "decoded": len(heard) or "–",
@@ -104,14 +106,12 @@ def _few_row(
 
 def recovered(records: Found) -> pd.DataFrame:
     """What soft targets recover of what all data give over few, for each share."""
-    full, rows = claims.right(claims.singles(records)), []
+    full, rows = claims.singles(records), []
     for share in claims.shares(records):
         hard, soft = claims.few(records, "hard", share), claims.few(records, "soft", share)
-        if full is None or not soft:
+        if not full or not soft:
             continue
-        found = claims.over_speakers(
-            lambda f, h, s: (s - h) / (f - h), full, claims.mean_right(hard, "stopped_test"), claims.mean_right(soft)
-        )
+        found = claims.recovered(full, hard, soft)
         rows.append(
             {
                 "data": f"{share:.0%}",
@@ -131,9 +131,9 @@ def studies(records: Found) -> pd.DataFrame:
 
     def add(what: str, name: str, found: Found) -> None:
         if found:
-            this = claims.mean_right(found)
+            this = claims.right_of(found)
             rows.append({"varied": what, "net": name,
-                         "frame accuracy": _percent(claims.over_speakers(lambda a: a, this)),
+                         "frame accuracy": _percent(claims.over_nets_and_speakers(lambda a: a, this)),
                          "minus single net, points": signed(claims.difference(this, single)),
                          "nets": sum(record["metrics"].get("nets", 1) for record in found)})  # fmt: skip
 
@@ -171,6 +171,32 @@ def rounding(records: Found) -> pd.DataFrame:
     ])  # fmt: skip
 
 
+def data(records: Found) -> pd.DataFrame:
+    """How large the experiment is."""
+    single = claims.singles(records)
+    if not single:
+        return pd.DataFrame()
+    first, heard = single[0], select(records, "words: single net")
+    metrics = first["metrics"]
+    hidden = first["settings"]["hidden"]
+    rows = [
+        ("training frames", f"{metrics['train_frames']:,} ({metrics['train_frames'] / 360_000:.1f} hours)"),
+        ("test speakers", f"{len(metrics['test_speaker_cases'])}"),
+        ("test frames that are counted", f"{metrics['test_cases']:,}"),
+        ("a net", f"{len(hidden)} x {hidden[0]} units, {STATES:,} tied states, "
+                  f"{count_weights([INPUTS, *hidden, STATES]) / 1e6:.1f}M weights"),
+    ]  # fmt: skip
+    if heard:
+        one = heard[0]["metrics"]
+        rows += [
+            ("utterances decoded", f"{len(one['test_words'])}, of {sum(one['test_words']):,} words"),
+            ("words of them that the decoder does not know", f"{one['unknown_words']}"),
+            ("vocabulary", f"{one['vocabulary']:,} words"),
+            ("perplexity of the trigram model", f"{one['perplexity']:g}"),
+        ]
+    return pd.DataFrame(rows, columns=["what", "how much"])
+
+
 def left_out(shown: dict) -> pd.DataFrame:
     """Utterances that could not be used, and those that were changed, by reason."""
     rows = [{"utterances": len(ids), "what": reason, "such as": ", ".join(ids[:3])}
@@ -191,6 +217,7 @@ def _mean(values: list[float]) -> float:
 
 
 TABLES: dict[str, tuple[str, Callable[[Found], pd.DataFrame]]] = {
+    "data": ("How large it is", data),
     "table1": ("Table 1: frame accuracy and word error rate in percent, test", table1),
     "table5": ("Table 5: few data, frame accuracy in percent; intervals over seeds", table5),
     "recovered": ("Section 6: what soft targets recover", recovered),

@@ -3,7 +3,8 @@
 The rate is all errors over all words of the references. Utterances are not alike in length, so the interval
 comes from drawing utterances anew (Bisani & Ney 2004, "Bootstrap estimates for confidence intervals in ASR
 performance evaluation"), and that of two systems' difference from drawing the same ones for both. Where speakers
-are given, whole speakers are drawn, for the utterances of one are alike.
+are given, whole speakers are drawn, for the utterances of one are alike. A system may be several nets, each of which
+heard the same utterances: their mean is taken, and the nets are drawn anew as well.
 """
 
 from collections.abc import Sequence
@@ -13,10 +14,8 @@ import jiwer
 import numpy as np
 from jaxtyping import Float, Int
 
-from repro.core.stats import LEVEL, Estimate
+from repro.core.stats import Counts, Estimate, over_nets_and_units
 from repro.errors import UserError
-
-DRAWS = 2000
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,42 +62,43 @@ def count(references: Sequence[Sequence[str]], hypotheses: Sequence[Sequence[str
     return WordErrors(substituted, deleted, inserted, np.asarray([len(words) for words in references]))
 
 
-def rate(heard: WordErrors, speakers: Sequence[str] | None = None, seed: int = 0) -> Estimate:
-    """The word error rate with its interval; ``speakers`` names the speaker of each utterance."""
-    errors, words = _by_unit(speakers, heard.errors, heard.words)
-    drawn = _draws(len(words), seed)
-    return _estimate(heard.rate, errors[drawn].sum(1) / words[drawn].sum(1), len(words))
+def rate(heard: Sequence[WordErrors], speakers: Sequence[str] | None = None, seed: int = 0) -> Estimate:
+    """The word error rate of a system with its interval.
+
+    Args:
+        heard: by each net of the system, in the same utterances.
+        speakers: the speaker of each utterance.
+    """
+    words, each = _by_unit(speakers, heard)
+    return over_nets_and_units(lambda words, errors: errors / words, words, each, seed)
 
 
-def difference(first: WordErrors, second: WordErrors, speakers: Sequence[str] | None = None, seed: int = 0) -> Estimate:
-    """The rate of ``first`` minus that of ``second`` on the same utterances, with its interval.
+def difference(
+    first: Sequence[WordErrors], second: Sequence[WordErrors], speakers: Sequence[str] | None = None, seed: int = 0
+) -> Estimate:
+    """The rate of the system ``first`` minus that of ``second`` on the same utterances, with its interval; the nets of
+    two systems have nothing to do with each other.
 
     Raises:
         UserError: they are not of the same utterances.
     """
-    if not np.array_equal(first.words, second.words):
-        raise UserError("word errors: the two systems did not hear the same utterances")
-    more, words = _by_unit(speakers, first.errors - second.errors, first.words)
-    drawn = _draws(len(words), seed)
-    return _estimate(first.rate - second.rate, more[drawn].sum(1) / words[drawn].sum(1), len(words))
+    words, each = _by_unit(speakers, first, second)
+    return over_nets_and_units(lambda words, mine, theirs: (mine - theirs) / words, words, each, seed)
 
 
-def _by_unit(speakers: Sequence[str] | None, *values: Int[np.ndarray, "utterance"]) -> list[Float[np.ndarray, "unit"]]:
-    """Sums over the utterances of each speaker; the utterances themselves where there are no speakers."""
-    if speakers is None:
-        return [one.astype(float) for one in values]
-    if len(speakers) != len(values[0]):
-        raise UserError(f"word errors: {len(speakers)} speakers named for {len(values[0])} utterances")
-    unit = np.unique(np.asarray(speakers), return_inverse=True)[1]
-    return [np.bincount(unit, one) for one in values]
-
-
-def _draws(units: int, seed: int) -> Int[np.ndarray, "draw unit"]:
-    return np.random.default_rng(seed).integers(units, size=(DRAWS, units))
-
-
-def _estimate(value: float, drawn: Float[np.ndarray, "draw"], units: int) -> Estimate:
-    if units < 2:
-        return Estimate(value, None, None, units)
-    low, high = np.quantile(drawn, [0.5 - LEVEL / 2, 0.5 + LEVEL / 2])
-    return Estimate(value, float(low), float(high), units)
+def _by_unit(
+    speakers: Sequence[str] | None, *systems: Sequence[WordErrors]
+) -> tuple[Float[np.ndarray, "unit"], list[Counts]]:
+    """Words and each system's errors, summed over the utterances of each speaker, or of each utterance where there are
+    no speakers."""
+    words = systems[0][0].words
+    if any(not np.array_equal(net.words, words) for system in systems for net in system):
+        raise UserError("word errors: the systems did not hear the same utterances")
+    whose = np.arange(len(words)) if speakers is None else np.asarray(speakers)
+    if len(whose) != len(words):
+        raise UserError(f"word errors: {len(whose)} speakers named for {len(words)} utterances")
+    unit = np.unique(whose, return_inverse=True)[1]
+    return np.bincount(unit, words), [
+        Counts(np.stack([np.bincount(unit, net.errors) for net in system]), (number,))
+        for number, system in enumerate(systems)
+    ]
