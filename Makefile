@@ -12,7 +12,7 @@ help:
 	@echo 'make speech        sections 4 and 6 on synthetic speech; --profile speechocean762, quick, smoke as above'
 	@echo 'make specialists   sections 5 and 6.1 on the embedded icons; --profile cifar100, quick, smoke as above'
 	@echo 'make variants      what became of the idea, on MNIST and icons; --profile cifar100, quick, smoke as above'
-	@echo 'make mnist-choice  the recipes that the paper profile was chosen from, on the validation split'
+	@echo 'make mnist-choice  recipes that were tried for the paper profile, on the validation split'
 	@echo 'make report        all tables, figures and verdicts anew from the records; trains nothing'
 	@echo 'make bench         the speed ratios of results/bench.json'
 	@echo 'make test          the tests (a few minutes)'

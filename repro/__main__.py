@@ -98,7 +98,7 @@ def _mnist(options: "Options") -> None:
 
 @_trains("mnist-choice", default="choice")
 def _mnist_choice(options: "Options") -> None:
-    """Train the recipes that the paper profile was chosen from, and judge them on the validation split."""
+    """Train the recipes that were tried for the paper profile, and judge them on the validation split."""
     from repro.command import opened
     from repro.mnist import experiment
     from repro.mnist.runs import make_runner

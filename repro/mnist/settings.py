@@ -125,7 +125,7 @@ class Candidate(Settings):
 
 
 class ChoiceSettings(Common):
-    """The recipes tried before those of the paper profile were chosen. Students learn from the first teacher."""
+    """The recipes tried for the paper profile. Students learn from the first teacher."""
 
     candidates: tuple[Candidate, ...] = Field(min_length=1)
 

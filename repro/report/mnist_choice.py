@@ -1,4 +1,4 @@
-"""The recipes that were tried before the paper profile was fixed, judged on the validation split."""
+"""The recipes that were tried for the paper profile, before and after it was settled, judged on validation."""
 
 import pandas as pd
 

@@ -51,7 +51,7 @@ def temperature(records: Found) -> Figure:
            "distilled")  # fmt: skip
     level(axes[0], stats.mean_interval(claims.accuracy(claims.singles(records))), SECOND, "single nets")
     axes[0].axhline(claims.accuracy(claims.ensemble(records))[0], color="0.3", linestyle=":", label="ensemble")
-    axes[0].set_ylabel("test frame accuracy, % (95% over seeds)")
+    axes[0].set_ylabel("test frame accuracy, %")
     if decoded:
         whose = claims.speakers(records)
         each = [claims.words(records, "distilled", temperature=t) for t in decoded]
@@ -60,14 +60,14 @@ def temperature(records: Found) -> Figure:
             heard = claims.words(records, role)
             if heard:
                 axes[1].axhline(100 * wer.rate(heard).value, color=colour, linestyle=style, label=role)
-        axes[1].set_ylabel("word error rate, % (95% over nets and test speakers)")
+        axes[1].set_ylabel("word error rate, %")
     for axis in axes:
         axis.axvline(paper.BY_ID["speech.best_temperature"].paper, color=PAPER, linewidth=0.8, label="paper: best T")
         axis.set_xscale("log")
         ticks(axis.xaxis, tried)
         axis.set_xlabel("temperature T")
         axis.legend(fontsize=7)
-    figure.suptitle("Students of the ensemble", fontsize=9)
+    figure.suptitle("Students of the ensemble; 95% over seeds (left), over nets and test speakers (right)", fontsize=9)
     figure.tight_layout()
     return figure
 
