@@ -92,7 +92,7 @@ def test_from_frames_to_table(smoke, runner_for, tmp_path):
     }
     assert claims.loc["speech.baseline_frame_acc", "seeds"] == smoke.ensemble
     tables = {path.stem for path in (out / "results" / "speech" / "toy").glob("*.csv")}
-    assert tables == {"table1", "table5", "recovered", "rounding", "studies"}
+    assert tables == {"data", "table1", "table5", "recovered", "rounding", "studies"}
     studies = pd.read_csv(out / "results" / "speech" / "toy" / "studies.csv").set_index("net")
     varied = {name: len(found) for name, found in studies.groupby("varied")}
     assert varied == {"ensemble": 5, "width": 2, "passes": 2, "transcripts": 4}

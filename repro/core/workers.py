@@ -107,6 +107,18 @@ class SideBySide(Parallel[Future[list[str]]]):
             ) from error
 
 
+@contextlib.contextmanager
+def held_interrupts() -> Iterator[None]:
+    """While processes are started: Ctrl-C waits, and never gets to them, for it is this one's."""
+    block = getattr(signal, "pthread_sigmask", None)
+    before = block(signal.SIG_BLOCK, {signal.SIGINT}) if block else None
+    try:
+        yield
+    finally:
+        if block:
+            block(signal.SIG_SETMASK, before)
+
+
 class Pool:
     """The processes. They end when ``close`` is called or this process ends, in whichever way."""
 
@@ -127,14 +139,9 @@ class Pool:
         self._told = [0.0, 0.0]
 
     def submit(self, *call: Any) -> "Future[list[str]]":
-        """Start a process where none is free. Ctrl-C waits meanwhile, and never gets to the process: it is ours."""
-        block = getattr(signal, "pthread_sigmask", None)
-        before = block(signal.SIG_BLOCK, {signal.SIGINT}) if block else None
-        try:
+        """Start a process where none is free."""
+        with held_interrupts():
             return self._pool.submit(*call)
-        finally:
-            if block:
-                block(signal.SIG_SETMASK, before)
 
     def tell(self, watch: Watch) -> None:
         """Tell the watch what came up, and what was done, since it was told last."""

@@ -46,7 +46,8 @@ def over_nets_and_speakers(statistic: Callable[..., np.ndarray], *systems: Right
     """A statistic of the systems' frame accuracies in percent, its interval over draws of nets and of speakers."""
 
     def of_sums(cases: np.ndarray, *sums: np.ndarray) -> np.ndarray:
-        return statistic(*(100 * one / cases for one in sums))
+        with np.errstate(divide="ignore", invalid="ignore"):  # a share of nothing is no number
+            return statistic(*(100 * one / cases for one in sums))
 
     return stats.over_nets_and_units(of_sums, systems[0].cases, [system.counts for system in systems])
 
@@ -122,8 +123,9 @@ def speakers(records: list[Record]) -> list[str]:
 
 
 def findings(records: list[Record]) -> list[Finding]:
-    """All claims for which there are records; the others are absent."""
-    return [finding for part in (_frames, _words, _few) for finding in part(records)]
+    """All claims for which there are records; the others are absent, and so is a share of nothing."""
+    found = [finding for part in (_frames, _words, _few) for finding in part(records)]
+    return [finding for finding in found if np.isfinite(finding.ours.value)]
 
 
 def kept(single: Right, mean: Right, student: Right) -> Estimate:

@@ -188,12 +188,10 @@ def data(records: Found) -> pd.DataFrame:
     ]  # fmt: skip
     if heard:
         one = heard[0]["metrics"]
-        rows += [
-            ("utterances decoded", f"{len(one['test_words'])}, of {sum(one['test_words']):,} words"),
-            ("words of them that the decoder does not know", f"{one['unknown_words']}"),
-            ("vocabulary", f"{one['vocabulary']:,} words"),
-            ("perplexity of the trigram model", f"{one['perplexity']:g}"),
-        ]
+        rows.append(("utterances decoded", f"{len(one['test_words'])}, of {sum(one['test_words']):,} words"))
+        known = {"unknown_words": "words of them that the decoder does not know", "vocabulary": "words that it knows",
+                 "perplexity": "perplexity of the trigram model"}  # fmt: skip
+        rows += [(what, f"{one[name]:,}") for name, what in known.items() if name in one]
     return pd.DataFrame(rows, columns=["what", "how much"])
 
 

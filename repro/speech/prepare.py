@@ -13,6 +13,7 @@ from torch import Tensor
 
 from repro.core import store
 from repro.core.noise import generator
+from repro.core.workers import held_interrupts
 from repro.data.corpus import Corpus, Utterance, read_audio
 from repro.errors import UserError
 from repro.speech.alignment import Aligner, Pronunciations
@@ -97,7 +98,8 @@ def _chunks(
     if missing:
         # Processes of their own: one decoder each, and none inherits the threads of this one.
         with ProcessPoolExecutor(processes, get_context("spawn"), _start, (corpus.lexicon,)) as pool:
-            made = pool.map(_make, [chunks[n] for n in missing], [paths[n] for n in missing])
+            with held_interrupts():
+                made = pool.map(_make, [chunks[n] for n in missing], [paths[n] for n in missing])
             for done, _ in enumerate(made, 1):
                 if on_chunk:
                     on_chunk(part, done, len(missing))
