@@ -24,7 +24,7 @@ mnist mnist-choice speech specialists variants report bench: $(VENV)/installed
 
 # Processes of one thread each: threads of several that wait for one another would take many times as long.
 test: $(VENV)/installed-test
-	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest --numprocesses auto --dist loadfile $(ARGS)
+	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder $(ARGS)
 
 lint: $(VENV)/installed-test
 	$(VENV)/bin/ruff check repro tests

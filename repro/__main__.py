@@ -12,7 +12,9 @@ import typer
 from repro import __version__
 from repro.errors import UserError
 
-if TYPE_CHECKING:  # PyTorch takes seconds to load: only commands that need it load it
+# PyTorch and what reports are made with take seconds to load: the one only for commands that need it, the other only
+# once the settings are known to be right.
+if TYPE_CHECKING:
     from repro.command import Options
 
 if multiprocessing.parent_process() is not None:
@@ -84,10 +86,11 @@ def _mnist(options: "Options") -> None:
     from repro.mnist import experiment
     from repro.mnist.runs import make_runner
     from repro.mnist.settings import MnistSettings
-    from repro.report import build, mnist_section, records, screen
 
     folder = options.folder(("paper",))
     with opened("mnist", options, folder, MnistSettings, make_runner(options.data)) as (settings, runner):
+        from repro.report import build, mnist_section, records, screen
+
         experiment.run(settings, runner, lambda found: runner.watch.say(mnist_section.headline(found)))
         finished = records.complete(list(runner.finished.values()))
         digits = experiment.shown_digits(settings, runner) if finished else None
@@ -103,10 +106,11 @@ def _mnist_choice(options: "Options") -> None:
     from repro.mnist import experiment
     from repro.mnist.runs import make_runner
     from repro.mnist.settings import ChoiceSettings
-    from repro.report import build, records
 
     folder = options.folder(("choice",))
     with opened("mnist", options, folder, ChoiceSettings, make_runner(options.data)) as (settings, runner):
+        from repro.report import build, records
+
         experiment.choose(settings, runner)
         records.save(folder, "mnist", "choice", list(runner.finished.values()))
         build.report(folder)
@@ -117,7 +121,6 @@ def _mnist_choice(options: "Options") -> None:
 def _specialists(options: "Options") -> None:
     """Sections 5 and 6.1: a generalist and specialists on confusable classes; ends with the table."""
     from repro.command import opened
-    from repro.report import build, records, screen, specialists_section
     from repro.specialists import experiment
     from repro.specialists.runner import make_runner
     from repro.specialists.settings import SpecialistsSettings
@@ -125,6 +128,8 @@ def _specialists(options: "Options") -> None:
 
     folder = options.folder(("paper", "cifar100"))
     with opened("specialists", options, folder, SpecialistsSettings, make_runner(options.data)) as (settings, runner):
+        from repro.report import build, records, screen, specialists_section
+
         experiment.run(settings, runner, lambda found: runner.watch.say(specialists_section.headline(found)))
         finished = records.complete(list(runner.finished.values()))
         records.save(folder, "specialists", runner.data.name, finished, shown(settings, runner))
@@ -136,7 +141,6 @@ def _specialists(options: "Options") -> None:
 def _speech(options: "Options") -> None:
     """Sections 4 and 6: ten acoustic models into one, soft targets on few data; ends with the table."""
     from repro.command import opened
-    from repro.report import build, records, screen, speech_section
     from repro.speech import experiment
     from repro.speech.runner import make_runner
     from repro.speech.settings import SpeechSettings
@@ -144,6 +148,8 @@ def _speech(options: "Options") -> None:
 
     folder = options.folder(("paper", "speechocean762"))
     with opened("speech", options, folder, SpeechSettings, make_runner(options.data)) as (settings, runner):
+        from repro.report import build, records, screen, speech_section
+
         experiment.run(settings, runner, lambda found: runner.watch.say(speech_section.headline(found)))
         finished = records.complete(list(runner.finished.values()))
         records.save(folder, "speech", runner.data.name, finished, shown(runner.corpus, runner.data))
@@ -165,7 +171,6 @@ def _variants(options: "Options") -> None:
     from dataclasses import replace
 
     from repro.command import opened
-    from repro.report import build, records, screen, variants_section
     from repro.variants import experiment
     from repro.variants.runner import make_runner
     from repro.variants.settings import VariantsSettings
@@ -174,6 +179,8 @@ def _variants(options: "Options") -> None:
         own = replace(options, profile=profile)
         folder = own.folder(("mnist", "icons", "cifar100"))
         with opened("variants", own, folder, VariantsSettings, make_runner(own.data)) as (settings, runner):
+            from repro.report import build, records, screen, variants_section
+
             headline = lambda found, say=runner.watch.say: say(variants_section.headline(found))  # noqa: E731
             experiment.run(settings, runner, headline)
             finished = records.complete(list(runner.finished.values()))

@@ -50,6 +50,25 @@ def write_pets(here: Path) -> None:
                 Image.fromarray(picture).save(folder / f"{number}.png")
 
 
+# Files whose tests take longest: the first to be handed out, so that no process is left alone with one at the end.
+SLOWEST = (
+    "test_kills",
+    "test_cli",
+    "test_report",
+    "test_speech",
+    "test_workers",
+    "test_cluster",
+    "test_html",
+    "test_wheel",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The slowest files first, else as they were."""
+    places = {name: place for place, name in enumerate(SLOWEST)}
+    items.sort(key=lambda item: places.get(item.path.stem, len(SLOWEST)))
+
+
 # pytest-xdist's processes ignore Ctrl-C, and so would the commands that tests start and interrupt.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
@@ -176,10 +177,32 @@ def test_a_wrong_corpus_is_named(told, tmp_path, spoil: Callable, said):
     assert said in told("speech", "--profile", "smoke", "--set", "data.corpus='kaldi:mine'")
 
 
-@pytest.mark.parametrize("words", [["--data", "file"], ["--runs", "file"], ["--out", "file"], ["--precision", "int8"]])
-def test_a_wrong_place_is_named(told, tmp_path, words):
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("mnist --profile nowhere", "profile: must be one of"),
+        ("mnist --device tpu", "--device"),
+        ("mnist --device cuda", "no CUDA device is there"),
+        ("mnist --precision fp8", "--precision"),
+        ("mnist --profile smoke --data file", "file"),
+        ("mnist --profile smoke --runs file", "file"),
+        ("mnist --profile smoke --runs file/runs", "file/runs"),
+        ("mnist --profile smoke --out file", "file"),
+        ("mnist --profile smoke --out file/out", "file/out"),
+        ("mnist --sed 3", "--sed"),
+        ("specialists --profile nowhere", "cifar100, paper, quick, smoke"),
+        ("specialists --profile smoke --set data.source=folder --set data.folder=nowhere", "nowhere"),
+        ("specialists --profile smoke --set specialists.size=5000", "specialists.size"),
+        ("specialists --profile smoke --set specialists.count=5000", "specialists.count"),
+        ("mnsit", "mnsit"),
+        ("report", "no records"),
+        ("bench --repeats 0", "repeats"),
+    ],
+)
+def test_a_wrong_command_line_is_named(told, tmp_path, monkeypatch, words, said):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     (tmp_path / "file").write_text("")
-    assert words[1] in told("mnist", "--profile", "smoke", *words)
+    assert said in told(*words.split())
 
 
 @settings(max_examples=300, deadline=None)
