@@ -32,9 +32,15 @@ def accuracy(found: Found, part: str = "test") -> list[float]:
     return [100 * (1 - record["metrics"][f"{part}_errors"] / record["metrics"][f"{part}_cases"]) for record in found]
 
 
-def ahead(records: Found, role: str) -> Estimate | None:
-    """Points of test accuracy over plain distillation, paired by seed."""
-    mine, theirs = select(records, role), select(records, plain(records))
+def untaught(records: Found) -> str:
+    """The row of students without distillation; empty where there is none."""
+    none = (role for role in rows(records) if select(records, role)[0]["settings"].get("method") == "none")
+    return next(none, "")
+
+
+def ahead(records: Found, role: str, of: str | None = None) -> Estimate | None:
+    """Points of test accuracy over another row, plain distillation unless told otherwise, paired by seed."""
+    mine, theirs = select(records, role), select(records, plain(records) if of is None else of)
     if not mine or len(mine) != len(theirs):
         return None
     return stats.paired_difference(accuracy(mine), accuracy(theirs))
