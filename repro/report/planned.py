@@ -28,12 +28,12 @@ IMAGES, CLASSES, SPECIALISTS, SPECIAL, IMAGE_MULTIPLY_ADDS, IMAGE_PASSES = 100e6
 ICONS = 1, 1196, 32
 
 ASSUMPTIONS = f"""\
-Forward is two operations for each multiply-add, backward twice as much. Acoustic models: {PASSES} passes, {FEW_PASSES}
-over the 3% (the paper does not say; as our nets). Images: a net of 0.72G multiply-adds (Krizhevsky et al. 2012; the
-paper does not say), and {IMAGE_PASSES} passes; a specialist sees the images of its {SPECIAL} of {CLASSES:,} classes, and as many
-others. An H100 is taken to reach {H100_SHARE:.0%} of its {H100_FLOPS / 1e12:.0f} TFLOP/s in bf16 (the share is an
-assumption, the rest the data sheet's). *This machine* is that of the records, at the rate that the named runs reached
-in all, measuring included. Whether the nets would fit into its memory is left out."""
+Forward is two operations for each multiply-add, backward twice as much. Acoustic models: {PASSES} passes,
+{FEW_PASSES} over the 3% (the paper does not say; as our nets). Images: a net of 0.72G multiply-adds (Krizhevsky et
+al. 2012; the paper does not say), and {IMAGE_PASSES} passes; a specialist sees the images of its {SPECIAL} of
+{CLASSES:,} classes, and as many others. An H100 is taken to reach {H100_SHARE:.0%} of its {H100_FLOPS / 1e12:.0f}
+TFLOP/s in bf16 (the share is an assumption, the rest the data sheet's). *This machine* is that of the records, at the
+rate that the named runs reached in all, measuring included. Whether the nets would fit into its memory is left out."""
 
 
 @dataclass(frozen=True)
