@@ -7,7 +7,7 @@ ARGS ?=
 .PHONY: help mnist mnist-choice speech specialists variants report bench test lint clean
 
 help:
-	@echo 'make mnist         section 3 on MNIST, the paper profile (an hour to two on 2 cores, by the processor)'
+	@echo 'make mnist         section 3 on MNIST, the paper profile (two hours and a quarter on 2 cores without AMX)'
 	@echo 'make mnist ARGS="--profile quick"    the same in a few minutes; --profile smoke in seconds'
 	@echo 'make speech        sections 4 and 6 on synthetic speech; --profile speechocean762, quick, smoke as above'
 	@echo 'make specialists   sections 5 and 6.1 on the embedded icons; --profile cifar100, quick, smoke as above'

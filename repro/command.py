@@ -90,7 +90,7 @@ def executor(name: str) -> Callable[[Runner], Executor]:
     except ModuleNotFoundError as error:
         if error.name != "ray":
             raise
-        raise UserError('--executor ray: Ray is not installed; pip install "repro-distillation[ray]"') from error
+        raise UserError('--executor ray: Ray is not installed; pip install -e ".[ray]" in the checkout') from error
     cluster.join()
     return cluster.Cluster
 

@@ -173,13 +173,18 @@ def judge(
     if claim.rule == "figure":
         if low is None or high is None:
             return "shown"
-        paper = claim.figure
-        better = (claim.better == "lower" and high < paper) or (claim.better == "higher" and low > paper)
-        met = direction_holds and (low <= paper <= high or better)
+        met = direction_holds and (low <= claim.figure <= high or is_better(claim, low, high))
     elif claim.paper_range is not None:
         least, most = claim.paper_range
         met = direction_holds and least <= value <= most
     return "reproduced" if met else "direction holds" if direction_holds else "not reproduced"
+
+
+def is_better(claim: Claim, low: float | None, high: float | None) -> bool:
+    """Whether all of our interval lies on the better side of the paper's figure, where the claim has one."""
+    if claim.rule != "figure" or low is None or high is None:
+        return False
+    return (claim.better == "lower" and high < claim.figure) or (claim.better == "higher" and low > claim.figure)
 
 
 @dataclass(frozen=True)

@@ -159,7 +159,7 @@ def test_another_version_of_the_code_on_a_node_is_named(second, runner_for, toy,
     ("name", "address", "said"),
     [
         ("slurm", "", "must be one of local, ray, not 'slurm'"),
-        ("ray", "", 'Ray is not installed; pip install "repro-distillation[ray]"'),
+        ("ray", "", 'Ray is not installed; pip install -e ".[ray]"'),
         ("ray", "127.0.0.1:9", "no cluster at 127.0.0.1:9 (RAY_ADDRESS)"),
         ("ray", "nowhere", "no cluster at nowhere (RAY_ADDRESS)"),
     ],

@@ -21,7 +21,7 @@ from repro.report import build, records, variants_claims, variants_figures, vari
 from repro.variants import experiment, methods, nets
 from repro.variants.nets import Shape
 from repro.variants.runner import Diverged, VariantsRunner, spread_steps, step_bytes
-from repro.variants.runs import teacher
+from repro.variants.runs import Cost, teacher
 from repro.variants.settings import VariantsSettings
 from repro.variants.training import VariantTraining, View
 
@@ -173,7 +173,7 @@ def test_time_and_memory_are_of_all_stages(stripy):
     one, steps = training(stripy, "hints"), []
     one.losses = lambda step, losses=one.losses: steps.append(step) or losses(step)
     assert spread_steps(one, 4) > 0
-    assert steps == [0, one.whole // 4, 2 * one.whole // 4, 3 * one.whole // 4]
+    assert steps == [number * one.whole // 8 for number in (1, 3, 5, 7)]
     late = training(stripy, "hints", options={"pairs": [("stages.1", "stages.1")], "first": 0.0})
     assert step_bytes(one) >= step_bytes(late)
 
@@ -181,6 +181,29 @@ def test_time_and_memory_are_of_all_stages(stripy):
 def test_memory_counts_what_a_method_keeps(stripy):
     none, soft, hinted = (step_bytes(training(stripy, name)) for name in ("none", "soft_targets", "feature_maps"))
     assert 0 < none < soft < hinted
+
+
+def test_a_teacher_whose_logits_are_worked_out_once_is_paid_for_once(stripy):
+    still = training(stripy, "soft_targets", recipe=RECIPE.model_copy(update={"jitter": 0}))
+    moving = training(stripy, "soft_targets")
+    weights = sum(one.nbytes for one in moving.teacher_net.parameters())
+    assert still.teacher.nbytes == 4 * len(stripy.train) * len(stripy.classes)
+    assert step_bytes(moving) - step_bytes(still) == pytest.approx(weights - still.teacher.nbytes, abs=2000)
+    passes = []
+    still.teacher_net.register_forward_hook(lambda *_: passes.append(1))
+    spread_steps(still, 4)
+    assert len(passes) == 1
+
+
+def test_costs_are_timed_on_one_thread_as_nets_are_trained(smoke, runner_for, stripy, monkeypatch):
+    runner, threads = runner_for(smoke, stripy), []
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
+    monkeypatch.setattr(torch, "set_num_threads", threads.append)
+    monkeypatch.setattr(VariantsRunner, "timed", lambda self, run: {"threads": list(threads)})
+    net = experiment.students(smoke, smoke.methods[0], "{}")[0]
+    run = Cost("cost: any", (net,), net)
+    runner.make(run)
+    assert runner.kept.record(runner.key(run))["metrics"]["threads"] == [1] and threads == [1, 2]
 
 
 @pytest.fixture
@@ -310,7 +333,8 @@ def test_a_row_is_compared_with_plain_distillation_seed_by_seed():
 def test_a_row_is_told_apart_where_it_would_be_among_all_of_them():
     def record(role, seed, right):
         metrics = {"test_errors": 1000 - right, "test_cases": 1000}
-        return {"role": role, "seed": seed, "settings": {}, "metrics": metrics, "baseline": "soft targets"}
+        settings = {"method": "none" if role == "untaught" else "other"}
+        return {"role": role, "seed": seed, "settings": settings, "metrics": metrics, "baseline": "soft targets"}
 
     right = {"soft targets": (900, 900, 900), "better": (920, 921, 922), "worse": (880, 879, 878),
              "once alone": (910, 912, 918), "same": (899, 900, 901)}  # fmt: skip
@@ -319,6 +343,9 @@ def test_a_row_is_told_apart_where_it_would_be_among_all_of_them():
     assert apart.low > 0 and 0.025 < p_of_zero(apart) < 0.05  # and there are two left, by Holm's reckoning
     not_apart = dict.fromkeys(("once alone", "same"), variants_claims.NOT_APART)
     assert variants_claims.verdicts(found) == {"better": "better", "worse": "worse"} | not_apart
+    asked_first = [record("untaught", seed, n) for seed, n in enumerate(right["once alone"])]
+    said = variants_claims.verdicts(found + asked_first)  # whether distillation helps at all is asked by itself
+    assert said == {"better": "better", "worse": "worse", "untaught": "better"} | not_apart
     assert list(variants_tables.benches({"one": found})["one"].str.contains("†")) == [False, True, False, False, True]
 
 

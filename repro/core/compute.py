@@ -4,6 +4,7 @@ import contextlib
 import ctypes
 import os
 import platform
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -80,6 +81,17 @@ def machine(compute: Compute) -> dict[str, str | int]:
         "torch": torch.__version__.split("+")[0],
         "python": platform.python_version(),
     }
+
+
+@contextlib.contextmanager
+def threads(count: int) -> Iterator[None]:
+    """So many threads for PyTorch's operations, for a while."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def cores() -> int:

@@ -87,9 +87,12 @@ def claim_table(sections: list[Section]) -> pd.DataFrame:
 def _row(claim: paper.Claim, finding: Finding, section: Section) -> tuple:
     ours, first = finding.ours, section.records[0]
     verdict = paper.judge(claim, ours.value, ours.low, ours.high, finding.direction_holds, ours.count)
+    note = finding.note
+    if verdict == "reproduced" and paper.is_better(claim, ours.low, ours.high):
+        note = "; ".join(filter(None, ["better than the paper's figure", note]))
     return (
         claim.id, section.setting, claim.section, claim.quantity, claim.unit, claim.paper, _plain(ours.value),
-        _plain(ours.low), _plain(ours.high), ours.count, verdict, first["config"], command(first), finding.note,
+        _plain(ours.low), _plain(ours.high), ours.count, verdict, first["config"], command(first), note,
     )  # fmt: skip
 
 
@@ -116,4 +119,4 @@ def _table(file: Path, title: str, table: pd.DataFrame) -> None:
 
 
 def _plain(value: float | None) -> str:
-    return "" if value is None else f"{value:.5g}"
+    return "" if value is None else f"{value:.8g}"

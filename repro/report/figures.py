@@ -14,7 +14,7 @@ from matplotlib.ticker import FixedFormatter, FixedLocator, NullFormatter, NullL
 
 from repro.core.store import write
 
-OURS, PAPER, SECOND, THIRD = "#1f5fa8", "#c1272d", "#d98c00", "#4c9a4c"
+OURS, PAPER, SECOND, THIRD, FOURTH = "#1f5fa8", "#c1272d", "#d98c00", "#4c9a4c", "#7d5ba6"
 
 
 def points(axis, where: list[float], estimates: list, colour: str, label: str, style: str = "-") -> None:

@@ -16,7 +16,7 @@ from repro.report.section import select
 
 
 def soft_targets(digits: dict[str, Any]) -> Figure:
-    """Test digits with the teacher's probabilities at T = 1, 5 and 20: which 2 looks like a 3."""
+    """Test digits with the teacher's probabilities at T = 1, 5 and 20: what each might also have been."""
     cases, temperatures = digits["cases"], (1.0, 5.0, 20.0)
     figure, axes = plt.subplots(len(cases), 1 + len(temperatures), figsize=(9, 1.25 * len(cases)), squeeze=False)
     for number, (row, case) in enumerate(zip(axes, cases, strict=True)):

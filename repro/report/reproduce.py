@@ -8,7 +8,7 @@ import pandas as pd
 
 from repro import paper
 from repro.report.records import Record
-from repro.report.section import Section
+from repro.report.section import UNDECIDED, Section
 
 RULES = """\
 Verdicts are computed by `repro/paper.py`, each claim's direction by the report. *reproduced*: the effect that the
@@ -39,7 +39,12 @@ def with_headline(readme: str, claims: pd.DataFrame) -> str:
     table = markdown(short(claims[claims["claim"].isin(HEADLINE)]).reindex(columns=columns))
     tally = claims["verdict"].value_counts()
     counted = ", ".join(f"{tally.get(verdict, 0)} {verdict}" for verdict in paper.VERDICTS)
-    return BLOCK.sub(lambda found: f"{found[1]}{table}\n\nOf all {len(claims)} rows: {counted}.\n{found[2]}", readme)
+    open_ones = (claims["verdict"] == paper.VERDICTS[2]) & claims["note"].str.contains(UNDECIDED)
+    said = f"Of all {len(claims)} rows: {counted}."
+    if open_ones.any():
+        alike = "undecided: our interval holds no effect and the paper's alike"
+        said += f" Of those not reproduced, {open_ones.sum()} are {alike}."
+    return BLOCK.sub(lambda found: f"{found[1]}{table}\n\n{said}\n{found[2]}", readme)
 
 
 def page(claims: pd.DataFrame, sections: list[Section], further: dict[str, str]) -> str:

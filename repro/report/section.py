@@ -40,6 +40,10 @@ class Section:
     remarks: dict[str, str]
 
 
+# What a remark says of a verdict that the interval does not bear: it holds no effect and the paper's alike.
+UNDECIDED = "undecided"
+
+
 def select(records: list[Record], role: str, **settings: Any) -> list[Record]:
     """The records of a role with these settings, by seed."""
     found = [

@@ -16,8 +16,8 @@ DEVIATIONS = """\
   is beside what was right before, and that it grows with the number of covering specialists. The paper's accuracies are
   shown beside ours and not judged.
 - **A gain over the generalist is what the paper reports, and says little by itself**: training the generalist longer, or
-  averaging two, brings some of it, or more (*What as much cost buys otherwise*). And its size was within reach of the
-  choice of the generalist's width, which was made knowing that specialists help a narrow one (below).
+  averaging two, brings some of it, or more (*What as much cost buys otherwise*). And its size depends on the generalist's
+  width, which was chosen knowing that specialists help a narrow net more (below).
 - **Table 3 is of the paper's development set, Table 4 of its test set.** Ours are of the test images both; Table 3's of
   the validation images stand below them.
 - **Soft targets are of the images as they are**, while the nets that learn from them see these images shifted (and, of
@@ -89,7 +89,7 @@ def _section(folder: Path, setting: str) -> Section | None:
     shown = records.load_shown(folder, "specialists", setting)
     if shown is not None:
         figures = {draw.__name__: (caption, partial(draw, shown)) for draw, caption in SHOWN.items()}
-        title = "Table 2: classes of some specialists, the most confusable first"
+        title = "Table 2: classes of some specialists, the most confusable first, of ours the first dozen"
         tables = {"table2": (title, specialists_tables.clusters(shown))} | tables
     if any(record["role"] == MAIN for record in found):
         figures |= {draw.__name__: (caption, partial(draw, found)) for draw, caption in FIGURES.items()}

@@ -66,11 +66,10 @@ def table4(records: list[Record]) -> pd.DataFrame:
     found = claims.gain(records)
     if found is None:
         return pd.DataFrame()
-    rows, capped = [], np.minimum(found.covering, 10)
-    before, after = found.right
+    rows = []
     for number, (name, cover) in enumerate(zip(COVER, claims.covers(found), strict=True)):
         ours, change = cover.relative(), stats.mean_interval(cover.after - cover.before)
-        here = capped == number
+        images = claims.cover_over_images(found, number)
         rows.append(
             {
                 "specialists covering": name.replace("plus", " or more"),
@@ -81,7 +80,7 @@ def table4(records: list[Record]) -> pd.DataFrame:
                 "ours: change in correct": f"{change.value:+,.1f} {interval(change)}",
                 "ours: relative, %": "–" if ours is None else f"{ours.value:+.2f}",
                 SEEDS: "–" if ours is None else interval(ours, ".2f"),
-                IMAGES: _over_images(np.where(here, after - before, 0), np.where(here, before, 0)),
+                IMAGES: "–" if images is None else interval(images, ".2f"),
             }
         )
     return pd.DataFrame(rows)
@@ -210,6 +209,8 @@ def _epochs(found: list[Record]) -> str:
 
 
 ENSEMBLE = "ensemble"
+# Costs are near each other that differ by no more than this share.
+NEAR = 0.2
 
 
 def costs(records: list[Record]) -> list[tuple[str, tuple[float, float], list[float]]]:
@@ -251,9 +252,10 @@ def equal_cost(records: list[Record]) -> pd.DataFrame:
     _, at, ours = rows[1]
     ensembles = [row for row in rows if row[0].startswith(ENSEMBLE)]
     nearest = {
-        label: min(ensembles, key=lambda row: abs(row[1][cost] - at[cost]))[0]
+        label: near[0]
         for cost, label in enumerate(("in training", "in use"))
-        if ensembles
+        if (near := min(ensembles, key=lambda row: abs(row[1][cost] - at[cost]), default=None)) is not None
+        and abs(near[1][cost] - at[cost]) <= NEAR * at[cost]
     }
     table = []
     for name, (trained, used), values in rows:
@@ -287,5 +289,5 @@ TABLES: dict[str, tuple[str, Callable[[list[Record]], pd.DataFrame]]] = {
         "Section 8: generalist and specialists distilled back into one net, test images",
         distilled_back,
     ),
-    "equal_cost": ("What as much cost buys otherwise: ensembles, longer training; test images", equal_cost),
+    "equal_cost": ("What as much cost buys otherwise: ensembles and longer training, by cost; test images", equal_cost),
 }

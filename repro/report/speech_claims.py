@@ -5,15 +5,17 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from repro import paper
 from repro.core import stats
 from repro.core.stats import Counts, Estimate
 from repro.report.records import Record
-from repro.report.section import Finding, percent, positive, select, signed
+from repro.report.section import UNDECIDED, Finding, percent, positive, select, signed
 from repro.speech import wer
 from repro.speech.wer import WordErrors
 
 FEW = 0.03  # section 6's share of the data
 OVER = "nets and test speakers"  # what is drawn anew for an interval
+OVER_NETS = "interval over nets alone"
 STILL = 0.5  # points of test accuracy; a run that loses less from its best look to its last has not overfitted
 
 
@@ -146,7 +148,7 @@ def _frames(records: list[Record]) -> list[Finding]:
     gain = difference(mean, single)
     whole = over_nets_and_speakers(lambda a: a, mean)
     results = [
-        Finding("speech.baseline_frame_acc", stats.mean_interval(accuracy(singles(records))), True),
+        Finding("speech.baseline_frame_acc", stats.mean_interval(accuracy(singles(records))), True, OVER_NETS),
         Finding("speech.ensemble_frame_acc", of_nets(whole, ensemble(records)), positive(gain),
                 f"minus single nets: {signed(gain)} points; interval over {gain.count} test speakers"),
     ]  # fmt: skip
@@ -154,15 +156,16 @@ def _frames(records: list[Record]) -> list[Finding]:
     if student is None or best is None:
         return results
     ahead, tried, share = difference(student, single), temperatures(records), kept(single, mean, student)
-    more = "".join(f"; T = {t:g} keeps {kept(single, mean, right_of(nets)).value:.2f} after "
-                   f"{nets[0]['settings']['recipe']['epochs']:g} passes"
+    more = "".join(f"; a student of {nets[0]['settings']['recipe']['epochs']:g} passes at T = {t:g} keeps "
+                   f"{kept(single, mean, right_of(nets)).value:.2f} of the same gain"
                    for t, nets in longer(records, "distilled").items())  # fmt: skip
     ends = [difference(student, right_of(distilled(records, t))) for t in (tried[0], tried[-1])]
     inside = tried[0] < best < tried[-1] and all(positive(end) for end in ends)
     return [
         *results,
         Finding("speech.distilled_frame_acc", stats.mean_interval(accuracy(distilled(records))), positive(ahead),
-                f"T = {best:g}, chosen on validation; minus single nets: {signed(ahead)} points over {OVER}"),
+                f"T = {best:g}, chosen on validation; {OVER_NETS}; minus single nets: {signed(ahead)} points over "
+                f"{OVER}"),
         Finding("speech.gain_transferred", of_nets(share, distilled(records)),
                 positive(gain) and positive(share) and share.value >= 0.8,
                 f"T = {best:g}; interval over {OVER}{more}"),
@@ -179,10 +182,14 @@ def _margins(records: list[Record], best: float) -> str:
                for t in others]
         for part in ("validation", "test")
     }  # fmt: skip
-    return "; ".join(
+    said = [
         f"on {part} minus " + ", ".join(f"T = {t:g}: {signed(one)}" for t, one in zip(others, each, strict=True))
         for part, each in margins.items()
-    )
+    ]
+    level = [f"T = {t:g}" for t, one in zip(others, margins["validation"], strict=True) if not positive(one)]
+    if level:
+        said.append(f"{UNDECIDED} on validation between T = {best:g} and {', '.join(level)}")
+    return "; ".join(said)
 
 
 def _words(records: list[Record]) -> list[Finding]:
@@ -200,6 +207,9 @@ def _words(records: list[Record]) -> list[Finding]:
             more = percent(wer.difference(system, single, whose))
             lower = more.high is not None and more.high < 0
             note = f"minus single nets: {signed(more)} points over {OVER}, the same utterances"
+            theirs = paper.BY_ID[f"speech.{claim}_wer"].figure - paper.BY_ID["speech.baseline_wer"].figure
+            if more.low is not None and more.high is not None and more.low <= theirs and more.high >= 0:
+                note += f"; {UNDECIDED} (the paper's is {theirs:+.1f})"
             results.append(Finding(f"speech.{claim}_wer", rate(system, nets), lower, note))
     return results
 
@@ -214,19 +224,23 @@ def _few(records: list[Record]) -> list[Finding]:
     shown = [("full_train_acc", full, "train"), ("full_test_acc", full, "test"),
              ("hard3_train_acc", hard, "stopped_train"), ("hard3_test_acc", hard, "stopped_test"),
              ("soft3_train_acc", soft, "train"), ("soft3_test_acc", soft, "test")]  # fmt: skip
-    results = [Finding(f"speech.{claim}", stats.mean_interval(accuracy(found, part)), True)
+    results = [Finding(f"speech.{claim}", stats.mean_interval(accuracy(found, part)), True, OVER_NETS)
                for claim, found, part in shown]  # fmt: skip
     note = (
         f"soft targets of {soft[0]['settings']['teachers']} nets at T = {float(soft[0]['settings']['temperature']):g}"
     )
     stopped = ", ".join(f"{record['metrics']['stopped_epoch']:.0f}" for record in hard)
+    first = sum(record["metrics"]["stopped_epoch"] <= record["curve"][0][0] for record in hard)
+    early = (
+        f"; at the first look {first} of {len(hard)} times, and a finer one might favour hard targets" if first else ""
+    )
     return [
         *results,
         Finding("speech.soft3_recovered", of_nets(share, soft), positive(lacking) and positive(share),
                 f"{note}; interval over {OVER}; hard targets stopped after {stopped} of "
-                f"{hard[0]['settings']['recipe']['epochs']:g} passes"),
+                f"{hard[0]['settings']['recipe']['epochs']:g} passes{early}"),
         Finding("speech.soft3_no_overfit", overfit, positive(overfit) and float(lost[1].mean()) < STILL,
-                f"hard targets lose {lost[0].mean():.2f}, soft ones {lost[1].mean():.2f} points"),
+                f"{OVER_NETS}; hard targets lose {lost[0].mean():.2f}, soft ones {lost[1].mean():.2f} points{early}"),
     ]  # fmt: skip
 
 

@@ -216,9 +216,15 @@ def _mean(values: list[float]) -> float:
 
 TABLES: dict[str, tuple[str, Callable[[Found], pd.DataFrame]]] = {
     "data": ("How large it is", data),
-    "table1": ("Table 1: frame accuracy and word error rate in percent, test", table1),
+    "table1": (
+        "Table 1: frame accuracy and word error rate in percent, test; intervals over nets and test speakers",
+        table1,
+    ),
     "table5": ("Table 5: few data, frame accuracy in percent; intervals over seeds", table5),
-    "recovered": ("Section 6: what soft targets recover", recovered),
+    "recovered": (
+        "Section 6: what soft targets recover (above 1: the teachers are an ensemble, all data mean a single net)",
+        recovered,
+    ),
     "rounding": (
         "Soft targets not held exactly: relative errors, some validation frames, a student of T = 1",
         rounding,

@@ -13,7 +13,7 @@ MEANING = {
     "mnist.vs_dataloader": ("a plain loop (Dataset, DataLoader, fp32) over ours, the teacher", "10"),
     "mnist.population_gain": ("nets one after another over the same as one population", "4"),
     "specialists.em_vs_gd": ("equation 5 by gradient descent over its fixed point, to the same objective", "–"),
-    "specialists.parallel_cost": ("generalist and all specialists one after another over the generalist alone", "–"),
+    "specialists.parallel_cost": ("all specialists one after another over the generalist (with it: one more)", "–"),
     "specialists.conv_vs_plain": ("a plain loop over ours, the generalist", "–"),
     "speech.step_matmul_share": ("share of the ensemble's step that its matrix products alone take", "0.6"),
     "speech.vs_dataloader": ("a plain loop with the same windows over ours, an acoustic model", "10"),

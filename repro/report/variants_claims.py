@@ -32,9 +32,15 @@ def accuracy(found: Found, part: str = "test") -> list[float]:
     return [100 * (1 - record["metrics"][f"{part}_errors"] / record["metrics"][f"{part}_cases"]) for record in found]
 
 
-def ahead(records: Found, role: str) -> Estimate | None:
-    """Points of test accuracy over plain distillation, paired by seed."""
-    mine, theirs = select(records, role), select(records, plain(records))
+def untaught(records: Found) -> str:
+    """The row of students without distillation; empty where there is none."""
+    none = (role for role in rows(records) if select(records, role)[0]["settings"].get("method") == "none")
+    return next(none, "")
+
+
+def ahead(records: Found, role: str, of: str | None = None) -> Estimate | None:
+    """Points of test accuracy over another row, plain distillation unless told otherwise, paired by seed."""
+    mine, theirs = select(records, role), select(records, plain(records) if of is None else of)
     if not mine or len(mine) != len(theirs):
         return None
     return stats.paired_difference(accuracy(mine), accuracy(theirs))
@@ -61,14 +67,17 @@ def clear(aheads: list[Estimate]) -> list[bool]:
 
 
 def verdicts(records: Found) -> dict[str, str]:
-    """Of every row that is compared with plain distillation, whether it is told apart from it, all rows of the bench
-    looked at together: better, worse, or not told apart."""
-    others = [role for role in rows(records) if role != plain(records)]
-    aheads = {role: one for role in others if (one := ahead(records, role)) is not None}
-    return {
-        role: ("better" if one.value > 0 else "worse") if is_clear else NOT_APART
-        for (role, one), is_clear in zip(aheads.items(), clear(list(aheads.values())), strict=True)
-    }
+    """Of every row that is compared with plain distillation, whether it is told apart from it: better, worse, or not
+    told apart. Whether distillation helps at all, the paper's own question, is asked first and by itself; all other
+    rows of the bench are looked at together."""
+    first = [role for role in rows(records) if role == untaught(records)]
+    others = [role for role in rows(records) if role not in (plain(records), *first)]
+    said = {}
+    for family in (first, others):
+        aheads = {role: one for role in family if (one := ahead(records, role)) is not None}
+        for (role, one), is_clear in zip(aheads.items(), clear(list(aheads.values())), strict=True):
+            said[role] = ("better" if one.value > 0 else "worse") if is_clear else NOT_APART
+    return said
 
 
 def teacher(records: Found) -> Record | None:

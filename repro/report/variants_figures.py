@@ -59,12 +59,15 @@ def cost(records: Found) -> Figure:
         if one is None or ahead is None:
             continue
         for axis, what in zip(axes, ("time_over_plain", "memory_over_plain"), strict=True):
+            if ahead.low is not None and ahead.high is not None:
+                axis.vlines(one["metrics"][what], ahead.low, ahead.high, color="0.85", linewidth=1, zorder=0)
             axis.plot(one["metrics"][what], ahead.value, **looks[role])
     for axis, what in zip(axes, ("time", "memory"), strict=True):
         axis.axhline(0, color="0.7", linewidth=0.8)
         axis.axvline(1, color="0.7", linewidth=0.8)
         axis.set_xlabel(f"{what} of a step over plain distillation's")
     axes[0].set_ylabel("points of test accuracy over plain distillation")
+    axes[0].set_title("grey: 95% over seeds, paired; few rows are told apart", fontsize=8)
     axes[1].legend(**BESIDE)
     figure.tight_layout()
     return figure
@@ -108,9 +111,13 @@ def fidelity(records: Found) -> Figure:
         agree = claims.agreement(found)
         if agree is None:
             continue
-        axis.plot(agree.value, claims.mean_accuracy(found), **looks[role])
+        mean = stats.mean_interval(claims.accuracy(found))
+        if mean.low is not None and mean.high is not None:
+            axis.vlines(agree.value, mean.low, mean.high, color="0.85", linewidth=1, zorder=0)
+        axis.plot(agree.value, mean.value, **looks[role])
     axis.set_xlabel("test images of which a net names the same class as the bench's teacher, %")
     axis.set_ylabel("test accuracy, %")
+    axis.set_title("grey: 95% over seeds", fontsize=8)
     axis.legend(**BESIDE)
     figure.tight_layout()
     return figure

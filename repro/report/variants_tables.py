@@ -49,18 +49,29 @@ def summary(records: Found) -> pd.DataFrame:
     rows, taught = [], claims.teacher(records)
     if taught is not None:
         none = dict.fromkeys(
-            ("minus soft targets", "verdict", "agrees with the teacher", "time", "memory", "chosen on validation"), "–"
+            (
+                "minus soft targets",
+                "verdict",
+                "minus no distillation",
+                "agrees with the teacher",
+                "time",
+                "memory",
+                "chosen on validation",
+            ),
+            "–",
         )
         name = f"teacher ({taught['settings']['shape']})"
         rows.append({"method": name, "test accuracy": f"{claims.accuracy([taught])[0]:.2f}"} | none)
-    verdicts = claims.verdicts(records)
+    verdicts, untaught = claims.verdicts(records), claims.untaught(records)
     for role in claims.rows(records):
         found, ahead, cost = select(records, role), claims.ahead(records, role), claims.cost(records, role)
+        more = claims.ahead(records, role, untaught)
         agree = claims.agreement(found)
         rows.append({
             "method": role, "test accuracy": with_interval(found),
             "minus soft targets": "–" if ahead is None or role == claims.plain(records) else signed(ahead),
             "verdict": verdicts.get(role, "–"),
+            "minus no distillation": "–" if more is None or role == untaught else signed(more),
             "agrees with the teacher": "–" if agree is None else f"{agree.value:.1f}%",
             "time": "–" if cost is None else timed(cost),
             "memory": "–" if cost is None else f"{cost['metrics']['memory_over_plain']:.2f}",

@@ -1,5 +1,6 @@
 """How the runs of the variants are made: trained, averaged, or timed."""
 
+import contextlib
 import json
 import statistics
 import time
@@ -11,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from repro.core import metrics, store
+from repro.core import compute, metrics, store
 from repro.core.distill import arithmetic_mean
 from repro.core.executor import Job
 from repro.core.runner import Runner
@@ -27,6 +28,8 @@ from repro.variants.training import VariantTraining, assemble
 
 # Counted up by hand when what a record says of the same weights changes: kept records of before are left.
 MEASUREMENT = 1
+# The same, of what a cost is.
+COSTING = 1
 # The modules that decide what a run's weights become; with the method's own file.
 NUMERICS = ("core/conv.py", "core/distill.py", "core/loop.py", "core/noise.py", "core/recipe.py",
             "variants/features.py", "variants/methods/base.py", "variants/nets.py", "variants/training.py")  # fmt: skip
@@ -51,7 +54,9 @@ class VariantsRunner(Runner):
         predictions a net's are compared with."""
         code = NUMERICS + ((f"variants/methods/{run.method}.py",) if isinstance(run, Net) else ())
         taught = teacher(self.settings)
-        measured_by = self.settings.cost_steps if isinstance(run, Cost) else self.key(taught) if run != taught else None
+        measured_by: Any = self.key(taught) if run != taught else None
+        if isinstance(run, Cost):
+            measured_by = [COSTING, self.settings.cost_steps]
         return [MEASUREMENT, len(self.data.train), measured_by, store.code_version(code)]
 
     def settings_of(self, run: Run) -> dict[str, Any]:
@@ -107,6 +112,10 @@ class VariantsRunner(Runner):
 
     def make(self, run: Run) -> None:
         """Train, average or time, measure, and keep the record."""
+        with compute.threads(1) if isinstance(run, Cost) else contextlib.nullcontext():  # as nets are trained
+            self._make(run)
+
+    def _make(self, run: Run) -> None:
         start, earlier, curve, tensors = time.monotonic(), 0.0, [], {}
         self.watch.now(f"{run.role}, seed {run.seed}")
         if isinstance(run, Net):
@@ -191,7 +200,10 @@ class VariantsRunner(Runner):
         sides = [self.training(net, None) for net in (*run.nets, run.plain)]
         ratios, plain = [], []
         for number in range(TIMINGS + 1):
-            *mine, theirs = (spread_steps(side, self.settings.cost_steps) for side in sides)
+            seconds = [0.0] * len(sides)
+            for place in sorted(range(len(sides)), reverse=bool(number % 2)):  # neither is always the last
+                seconds[place] = spread_steps(sides[place], self.settings.cost_steps)
+            *mine, theirs = seconds
             if number:  # the first of each pays for memory and thread pools
                 ratios.append(sum(mine) / theirs)
                 plain.append(theirs / self.settings.cost_steps)
@@ -213,10 +225,17 @@ def is_candidate(run: Run) -> bool:
 
 
 def spread_steps(training: VariantTraining, count: int) -> float:
-    """Seconds of so many steps at equal distances over the whole of a training, whose stages may cost differently."""
+    """Seconds of so many steps at equal distances over the whole of a training, whose stages may cost differently; and
+    their share of the teacher's pass over all images, where that is made once."""
     device, seconds = training.parameters[0].device, 0.0
+    if training.teacher is not None and training.teacher_net is not None:
+        some = training.images[:1000, :, 0, 0]
+        start = clock(device)
+        with torch.no_grad():
+            training.teacher_net(some)
+        seconds += (clock(device) - start) * len(training.labels) / len(some) * count / training.whole
     for number in range(count):
-        training.step = number * training.whole // count
+        training.step = (2 * number + 1) * training.whole // (2 * count)
         training.steps = training.step + 1
         training.picked(training.step)  # drawing a pass's order is a share of a step, but for one that comes from afar
         start = clock(device)
@@ -227,8 +246,8 @@ def spread_steps(training: VariantTraining, count: int) -> float:
 
 
 def step_bytes(training: VariantTraining) -> int:
-    """Bytes that a step needs, where it needs most: weights of student, teacher and the method's own, the optimiser's
-    state, and what is kept for the backward pass."""
+    """Bytes that a step needs, where it needs most: weights of student and the method's own, the optimiser's state,
+    what is kept for the backward pass, and the teacher's weights, or its logits where these are worked out once."""
     return max(_bytes_at(training, step) for step in (0, training.whole - 1))
 
 
@@ -244,11 +263,14 @@ def _bytes_at(training: VariantTraining, step: int) -> int:
         loss = training.losses(step)
     del loss
     state = [value for one in training.optimiser.state.values() for value in one.values()]
-    teacher = [] if training.teacher_net is None else list(training.teacher_net.parameters())
+    teacher: list[Tensor] = []
+    if training.teacher is not None:
+        teacher = [training.teacher]
+    elif training.teacher_net is not None:
+        teacher = list(training.teacher_net.parameters())
     for tensor in (*training.parameters, *state, *teacher):
         keep(tensor.detach())
-    kept = [one for one in (training.images, training.labels, training.teacher) if one is not None]
-    data = {one.untyped_storage().data_ptr() for one in kept}
+    data = {one.untyped_storage().data_ptr() for one in (training.images, training.labels)}
     return sum(size for where, size in held.items() if where not in data)
 
 
