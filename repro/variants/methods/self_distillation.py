@@ -50,9 +50,9 @@ class Exit(nn.Module):
 class Method(base.Method):
     """CE of the deepest + the sum over exits of (1 - a) CE + a T^2 KL(deepest || exit).
 
-    The last exit from maps has one separable convolution before its linear layer, the one before it two, and so on: half
-    of those in the authors' code, which has attention there as well, and no T^2. All exits are left out after training.
-    Zhang et al. add a term on features, with a weight of 1e-6 in public code; it is left out.
+    The last exit from maps has one separable convolution before its linear layer, the one before it two, and so on:
+    half of those in the authors' code, which has attention there as well, and no T^2. All exits are left out after
+    training. Zhang et al. add a term on features, with a weight of 1e-6 in public code; it is left out.
     """
 
     source = "after Zhang et al. 2019, equations 2 and 3"
