@@ -69,8 +69,13 @@ def temperature_by_width(records: list[Record]) -> Figure:
 def bias_shift(records: list[Record]) -> Figure:
     """Errors against the bias shift of the missing (or only) classes, with the paper's points."""
     parts = (
-        ("no3", "no 3 in the transfer set", "shift of the bias of class 3", paper.NO3_POINTS),
-        ("only78", "7s and 8s only in the transfer set", "shift of the biases of classes 7 and 8", paper.ONLY78_POINTS),
+        ("no3", "no 3 in the transfer set", "shift of the bias of class 3 (logits)", paper.NO3_POINTS),
+        (
+            "only78",
+            "7s and 8s only in the transfer set",
+            "shift of the biases of classes 7 and 8 (logits)",
+            paper.ONLY78_POINTS,
+        ),
     )
     figure, axes = plt.subplots(1, 2, figsize=(10, 4))
     for axis, (part, title, label, printed) in zip(axes, parts, strict=True):
@@ -116,7 +121,7 @@ def size_of_transfer_set(records: list[Record]) -> Figure:
         label = f"paper, 100% of 60,000: {kind} {value}"
         axis.plot([100], [value], "*", color=PAPER, markersize=11)
         axis.annotate(
-            label, (100, value), textcoords="offset points", xytext=(-8, 4), ha="right", fontsize=7, color=PAPER
+            label, (100, value), textcoords="offset points", xytext=(-8, 9), ha="right", fontsize=7, color=PAPER
         )
     axis.set_xscale("log")
     axis.set_yscale("log")

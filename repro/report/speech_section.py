@@ -109,7 +109,7 @@ def _section(folder: Path, setting: str) -> Section | None:
     shown = records.load_shown(folder, "speech", setting)
     if shown is not None:
         tables["left_out"] = ("Utterances left out, or changed, by reason", speech_tables.left_out(shown))
-        caption = "An utterance: filterbanks, words, phones, and the tied states that are the targets."
+        caption = "An utterance: filterbanks, words, phones, and the tied states that are the targets, right or wrong."
         figures["utterance"] = (caption, partial(speech_figures.utterance, shown))
     name = setting
     if shown is not None and shown["synthetic"]:

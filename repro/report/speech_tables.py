@@ -151,7 +151,9 @@ def studies(records: Found) -> pd.DataFrame:
             add("passes", f"{epochs:g} passes: {role}" + (f", T = {t:g}" if role == "distilled" else ""), found)
     for role in ("single net, few transcripts", "ensemble, few transcripts", "distilled, same speech",
                  "distilled, with untranscribed speech"):  # fmt: skip
-        add("transcripts", role, select(records, role))
+        some = next(iter(select(records, "single net, few transcripts")), {"settings": {"share": 0}})
+        add("transcripts", role.replace("few transcripts", f"transcripts of {some['settings']['share']:.0%}"),
+            select(records, role))  # fmt: skip
     return pd.DataFrame(rows)
 
 
