@@ -116,13 +116,9 @@ def size_of_transfer_set(records: list[Record]) -> Figure:
     teacher = select(records, "teacher")
     if teacher:
         level(axis, stats.mean_interval(claims.errors(teacher)), THIRD, "teacher")
-    for claim, kind in (("mnist.baseline_errors", "hard"), ("mnist.distilled_errors", "soft")):
-        value = paper.BY_ID[claim].paper
-        label = f"paper, 100% of 60,000: {kind} {value}"
-        axis.plot([100], [value], "*", color=PAPER, markersize=11)
-        axis.annotate(
-            label, (100, value), textcoords="offset points", xytext=(-8, 9), ha="right", fontsize=7, color=PAPER
-        )
+    hard, soft = (paper.BY_ID[f"mnist.{net}_errors"].figure for net in ("baseline", "distilled"))
+    printed = f"paper, 100% of 60,000 cases: hard {hard:g}, soft {soft:g}"
+    axis.plot([100, 100], [hard, soft], "*", color=PAPER, markersize=11, label=printed)
     axis.set_xscale("log")
     axis.set_yscale("log")
     ticks(axis.xaxis, [100 * share for share in shares], "{:g}%")

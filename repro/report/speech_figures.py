@@ -110,7 +110,7 @@ def share_of_data(records: Found) -> Figure:
     for name, colour in (("hard", SECOND), ("soft", OURS)):
         below = printed["full"] - printed[f"{name}3"]
         axis.plot(3, full.value - below, "*", color=PAPER, markeredgecolor=colour, markersize=10,
-                  label=f"paper: {name} targets: its distance below its all-data net")  # fmt: skip
+                  label=f"paper: {name} targets (its distance below all data)")  # fmt: skip
     axis.set_xscale("log")
     ticks(axis.xaxis, [100 * share for share in tried] + [100])
     axis.set_xlabel("share of the training utterances, %")
