@@ -73,10 +73,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-@pytest.fixture
-def toy() -> Mnist:
+def digits() -> Mnist:
     """1,200 training and 300 test cases that a tiny net learns in a few steps."""
     return Mnist(blobs(1200, 0), blobs(300, 1), "toy")
+
+
+@pytest.fixture
+def toy() -> Mnist:
+    """The same."""
+    return digits()
 
 
 CLASSES = 20
@@ -108,17 +113,18 @@ def real_folder() -> Path:
     return folder
 
 
+def make_runner(folder: Path, settings, data, kind: type[Runner] = MnistRunner, **more) -> Runner:
+    """A runner on the CPU in fp32 for given settings and data, its runs in a folder."""
+    about = {"experiment": "any", "profile": "test", "overrides": [], "config": "none", "commit": "none"}
+    folder.mkdir(exist_ok=True)
+    kept, cpu = store.Store(folder), compute.choose("cpu", "fp32")
+    return kind(settings=settings, data=data, kept=kept, compute=cpu, watch=Watch("test"), about=about, **more)
+
+
 @pytest.fixture
 def runner_for(tmp_path: Path):
-    """Makes a runner on the CPU in fp32 for given settings and data."""
-
-    def make(settings, data, folder: str = "runs", kind: type[Runner] = MnistRunner, **more) -> Runner:
-        about = {"experiment": "any", "profile": "test", "overrides": [], "config": "none", "commit": "none"}
-        (tmp_path / folder).mkdir(exist_ok=True)
-        kept, cpu = store.Store(tmp_path / folder), compute.choose("cpu", "fp32")
-        return kind(settings=settings, data=data, kept=kept, compute=cpu, watch=Watch("test"), about=about, **more)
-
-    return make
+    """Makes runners that keep their runs in the test's own folder."""
+    return lambda settings, data, folder="runs", **more: make_runner(tmp_path / folder, settings, data, **more)
 
 
 def same(runner: Runner, local: Runner) -> None:

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from conftest import digits, make_runner
+from matplotlib.figure import Figure
 from pydantic import BaseModel
 
 from repro import config, paper
@@ -21,21 +23,27 @@ from repro.variants.settings import VariantsSettings
 ROOT = Path(__file__).parents[1]
 
 
-@pytest.fixture
-def reported(toy, runner_for, tmp_path):
+@pytest.fixture(scope="module")
+def made(tmp_path_factory) -> Path:
     """The smoke profile on the stand-in data, from data to report."""
+    folder = tmp_path_factory.mktemp("made")
     settings = config.load(MnistSettings, config.profile_path("mnist", "smoke")).model_copy(
         update={"train_cases": 1200}
     )
-    runner = runner_for(settings, toy)
+    runner = make_runner(folder / "runs", settings, digits())
     shown = []
     experiment.run(settings, runner, shown.append)
-    digits = experiment.shown_digits(settings, runner)
-    out = tmp_path / "out"
-    records.save(out, "mnist", "mnist", list(runner.finished.values()), digits)
+    out = folder / "out"
+    records.save(out, "mnist", "mnist", list(runner.finished.values()), experiment.shown_digits(settings, runner))
     build.report(out)
     assert [len(found) for found in shown] == [4, 8]
     return out
+
+
+@pytest.fixture
+def reported(made, tmp_path) -> Path:
+    """A copy of it."""
+    return shutil.copytree(made, tmp_path / "out")
 
 
 def files(folder: Path) -> dict[str, bytes]:
@@ -222,7 +230,8 @@ def test_synthetic_speech_says_so_wherever_its_figures_stand():
     assert "synthetic speech" not in (ROOT / "figures/speech/speechocean762/temperature.svg").read_text()
 
 
-def test_a_readme_without_the_headlines_place_stays_as_it_is(reported):
+def test_a_readme_without_the_headlines_place_stays_as_it_is(reported, monkeypatch):
+    monkeypatch.setattr(Figure, "savefig", lambda figure, content, **_: content.write(b"figure"))
     (reported / "README.md").write_bytes(b"mine\r\n")
     build.report(reported)
     assert (reported / "README.md").read_bytes() == b"mine\r\n"

@@ -54,7 +54,7 @@ def runner_for(runner_for, prepared, monkeypatch):
     monkeypatch.setattr(words, "decode_stock", lambda what, data, corpus, threads: counted(data, 2))
 
     def make(settings, data=prepared, folder="runs") -> SpeechRunner:
-        return runner_for(settings, data, folder, SpeechRunner, corpus=Corpus("toy", (), (), {}, "toy"))
+        return runner_for(settings, data, folder, kind=SpeechRunner, corpus=Corpus("toy", (), (), {}, "toy"))
 
     return make
 
