@@ -97,11 +97,16 @@ def stripes(count: int, seed: int) -> ImageSet:
     return ImageSet(images, labels)
 
 
-@pytest.fixture
-def stripy() -> ImageData:
+def striped() -> ImageData:
     """800 training, 200 validation and 300 test images of 20 classes."""
     names = tuple(f"class {c}" for c in range(CLASSES))
     return ImageData("stripy", names, stripes(800, 0), stripes(200, 1), stripes(300, 2), False, "stripy")
+
+
+@pytest.fixture
+def stripy() -> ImageData:
+    """The same."""
+    return striped()
 
 
 @pytest.fixture(scope="session")
