@@ -1,8 +1,8 @@
 """The variants, top to bottom: what is trained, in which order.
 
 The teachers; for every method its candidates, plain distillation's first, judged on validation; the students of the
-chosen ones; soft targets passed on, and studies; what the methods cost; what the teacher is shown. All students of a bench have the same
-shape, the same order of cases, the same views and the same number of steps.
+chosen ones; soft targets passed on, and studies; what the methods cost; what the teacher is shown. All students of a
+bench have the same shape, the same order of cases, the same views and the same number of steps.
 """
 
 import json
