@@ -84,6 +84,16 @@ def toy() -> Mnist:
     return digits()
 
 
+@pytest.fixture(autouse=True)
+def threads_stay():
+    """Tests that compare weights byte by byte need the threads that the tests before them had."""
+    before = torch.get_num_threads()
+    yield
+    after = torch.get_num_threads()
+    torch.set_num_threads(before)
+    assert after == before, "a test changed the number of threads"
+
+
 CLASSES = 20
 
 

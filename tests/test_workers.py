@@ -60,7 +60,8 @@ def test_chains_are_the_same_in_two_processes(make, icons, monkeypatch):
     runner.executor.close()
     (net,) = runner.carry_out([experiment.student(icons, "more", 7)])
     assert net["machine"]["threads"] == 1, "a process has one thread, whatever it is told"
-    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)  # in this process alone
+    monkeypatch.setattr(torch, "set_num_threads", lambda count: None)
     (cost,) = runner.carry_out([Cost("cost", (students[0],), students[0])])
     assert cost["machine"]["threads"] == 2, "times are measured by the command itself"
 
