@@ -149,11 +149,11 @@ def studies(records: Found) -> pd.DataFrame:
         for t, found in claims.longer(records, role).items():
             epochs = found[0]["settings"]["recipe"]["epochs"]
             add("passes", f"{epochs:g} passes: {role}" + (f", T = {t:g}" if role == "distilled" else ""), found)
-    for role in ("single net, few transcripts", "ensemble, few transcripts", "distilled, same speech",
-                 "distilled, with untranscribed speech"):  # fmt: skip
-        some = next(iter(select(records, "single net, few transcripts")), {"settings": {"share": 0}})
-        add("transcripts", role.replace("few transcripts", f"transcripts of {some['settings']['share']:.0%}"),
-            select(records, role))  # fmt: skip
+    for few in select(records, "single net, few transcripts")[:1]:
+        share = f"transcripts of {few['settings']['share']:.0%}"
+        for role in ("single net, few transcripts", "ensemble, few transcripts", "distilled, same speech",
+                     "distilled, with untranscribed speech"):  # fmt: skip
+            add("transcripts", role.replace("few transcripts", share), select(records, role))
     return pd.DataFrame(rows)
 
 
