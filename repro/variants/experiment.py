@@ -1,8 +1,8 @@
 """The variants, top to bottom: what is trained, in which order.
 
 The teachers; for every method its candidates, plain distillation's first, judged on validation; the students of the
-chosen ones; soft targets passed on, and studies; what the methods cost; what the teacher is shown. All students of a
-bench have the same shape, the same order of cases, the same views and the same number of steps.
+chosen ones; soft targets passed on; what all these cost; the studies. All students of a bench have the same shape, the
+same order of cases, the same views and the same number of steps.
 """
 
 import json
@@ -47,12 +47,13 @@ def run(settings: VariantsSettings, runner: VariantsRunner, headline: Callable[[
     plans = [plan for plan in settings.methods if plan.name in options]
     runner.carry_out([net for plan in plans for net in students(settings, plan, options[plan.name])])
     headline(list(runner.finished.values()))
-    rest = [*chains(settings, soft), *gap(settings, soft), *temperatures(settings, soft)]
-    runner.expect([*rest, *views(settings, soft)])
-    runner.carry_out(rest)
+    passed_on = chains(settings, soft)
+    studies = [*gap(settings, soft), *temperatures(settings, soft), *views(settings, soft)]
+    runner.expect([*passed_on, *studies])
+    runner.carry_out(passed_on)
     runner.carry_out(ensembles(settings))
     runner.carry_out(costs(settings, [students(settings, plan, options[plan.name])[0] for plan in plans], soft))
-    runner.carry_out(views(settings, soft))  # the longest trainings, and the fewest that wait for them
+    runner.carry_out(studies)
 
 
 def student(settings: VariantsSettings, role: str, seed: int, **changed: Any) -> Net:
