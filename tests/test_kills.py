@@ -18,7 +18,7 @@ from repro.data.synth import SynthSettings
 from repro.speech import corpora
 from repro.speech.settings import Data
 
-KILLS = 12
+KILLS = 8
 # What a record says of the clock, and what the variants' costs are.
 TIMED = ("wall_seconds", "time_over_plain", "time_low", "time_high", "plain_step_seconds")
 PETS = ("data.source=folder", "data.folder=pets")
@@ -124,7 +124,7 @@ def test_killed_at_random_moments_it_ends_as_if_it_had_not_been(sittings, here, 
         copy_alignments(here, "first", "killed")
     folder, made, kills = here / "killed" / experiment, dict[Path, int](), 0
     for _ in range(2 * KILLS):
-        after = draw.uniform(0, seconds / 5) if kills < KILLS else None
+        after = draw.uniform(0, seconds / 4) if kills < KILLS else None
         last = sittings.run(*words(experiment, "killed", here), cwd=here, after=after)
         assert last.code in (0, -signal.SIGKILL), last.said
         assert all(path.stat().st_mtime_ns == when for path, when in made.items()), "a finished run was made again"

@@ -22,14 +22,15 @@ TERMS = """\
 - **Lengths, batches and rates** are what two cores bear, and no method has its own. MNIST's students take batches of
   512 at 0.003, because at 256 the optimiser took a quarter of a step's time; on validation, two students of seeds that
   no row has made 150 and 149 errors with soft targets and 166 and 168 without, and 150, 133, 171 and 170 in batches of
-  256 at 0.002. The icons' take 6 passes at 0.045, which was chosen on validation for students without a teacher (two
-  of seeds that no row has made 3058 and 2724 errors, at 0.06 3002 and 2845, at 0.02 3209 and 3040).
+  256 at 0.002. The others' take 6 passes at 0.045, which was chosen on validation for students without a teacher (two
+  of seeds that no row has made 3058 and 2724 errors on the icons, at 0.06 3002 and 2845, at 0.02 3209 and 3040; on
+  CIFAR-100 3907 and 3951, at 0.06 3945 and 3927, at 0.03 3951 and 3990).
 - **What learns along with a student** (a discriminator, a regressor, exits) learns at the student's rate, though it is
   not batch-normalised as the students of the convolutional benches are, which bear high rates.
-- **Candidates were changed once** on MNIST and on the icons, after results on test had been seen: grids were moved off
-  the ends that validation had chosen, and plain distillation's, which had one weight of the labels, got two. On MNIST
-  the need showed in the study of weights, on test images: a method had seemed better than plain distillation only
-  because the latter's weight was poor. CIFAR-100's are those of before, and so are its three seeds.
+- **Candidates were changed once**, after results on test had been seen: grids were moved off the ends that validation
+  had chosen, and plain distillation's, which had one weight of the labels, got two. On MNIST the need showed in the
+  study of weights, on test images: a method had seemed better than plain distillation only because the latter's weight
+  was poor.
 - **One teacher** taught all rows: intervals are over students' seeds, and say nothing of other teachers, nor of other
   test images.
 - **Time and memory** are those of training, the teacher's forward passes included and its training not, over plain
@@ -39,22 +40,22 @@ TERMS = """\
   are added up: a born-again net's teachers are students, and count. Where the images never change and the teacher is
   asked for nothing but logits, these are worked out once; their share of that, and they in place of the teacher,
   count. Two rows of MNIST do more than they must: hints ask the teacher for its features in the second stage too, and
-  gradient attention takes plain distillation's gradient through the teacher. MNIST's and CIFAR-100's costs were timed
-  before it was so: on two threads, with the teacher's weights counted where its logits are kept, and without the share
-  of working these out.
+  gradient attention takes plain distillation's gradient through the teacher. MNIST's costs were timed before it was
+  so: on two threads, with the teacher's weights counted where its logits are kept, and without the share of working
+  these out.
 - **The verdict** is better or worse where the difference from plain distillation is clear of zero at the 5% level. *No
   distillation* is judged by itself, for whether distillation helps at all is the paper's own question (so decided
   after it had been seen that on MNIST it was, among seventeen others, just not clear); all other rows of the bench are
   looked at together (Holm 1979). Intervals are each row's own, and one that leaves out zero is not enough among so
-  many. With three seeds hardly any difference can pass: *not told apart* says little there, with five it says more.
+  many.
 - **Minus no distillation** is what rows that have no large teacher (label smoothing, self-distillation, born again)
   should be looked at by. The mean of three born-again nets is three nets at test time, too.
 - **Agreement** is with the bench's teacher for all rows, those that it did not teach included.
 - **The images of MNIST's student are not shifted** (as section 3's), so what the teacher is shown is studied on the
   convolutional benches alone.
 - **Self-distillation's exits** from maps are separable convolutions, half as many as in the authors' code, which also
-  has attention there, and a linear layer; on MNIST, and in CIFAR-100's records, they are linear alone. The authors'
-  code has no T squared in front of what the exits are taught, so that the weights tried start at a tenth of theirs.
+  has attention there, and a linear layer; on MNIST they are linear alone. The authors' code has no T squared in front
+  of what the exits are taught, so that the weights tried start at a tenth of theirs.
 - **Hints' two stages** share one schedule: the first, where it is short, lies within the warm-up, and the second
   starts near the highest rate. **Adversarial**: the discriminator is shown the class and reverses its gradient in the
   same step, with soft targets beside it; its source has it name the class, alternates steps, and has an L1 distance of
