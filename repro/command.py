@@ -33,11 +33,13 @@ class Options:
     executor: str = "local"
 
     def folder(self, committed: tuple[str, ...]) -> Path:
-        """Where results go: here for an unchanged profile whose results are committed, else under ``runs``."""
+        """Where results go: here for the whole of an unchanged profile whose results are committed, else under
+        ``runs``."""
         if self.out:
             return self.out
         known = self.profile in committed
-        if known and not self.overrides and (self.device, self.precision) == ("auto", "auto"):
+        changed = self.overrides or self.finished_only or (self.device, self.precision) != ("auto", "auto")
+        if known and not changed:
             return Path()
         return self.runs / ((Path(self.profile).stem.strip(".") or "own") + ("-changed" if known else ""))
 
@@ -103,6 +105,8 @@ def commit() -> str:
         ["git", "-C", str(here), *words], capture_output=True, text=True, check=True
     ).stdout.strip()
     try:
+        if Path(git("rev-parse", "--show-toplevel")).resolve() != here.resolve():
+            return "unknown"  # installed somewhere inside a repository that is not this one
         changed = git("status", "--porcelain", "--untracked-files=no", "--", "repro", "paper_configs")
         return git("rev-parse", "HEAD") + ("-dirty" if changed else "")
     except (OSError, subprocess.CalledProcessError):

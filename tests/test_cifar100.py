@@ -182,6 +182,9 @@ def test_what_is_fetched_is_read(small, monkeypatch, tmp_path):
     )
     monkeypatch.setattr(CIFAR100, "_load_meta", lambda self: None)
     assert are_equal(cifar100.load(tmp_path / "new"), cifar100.load(roots["strips"]))
+    (tmp_path / "new" / "CIFAR100").rename(tmp_path / "new" / "cifar100")  # as it is called where case does not count
+    (tmp_path / "new" / "CIFAR100").symlink_to(tmp_path / "new" / "cifar100")
+    assert are_equal(cifar100.load(tmp_path / "new"), cifar100.load(roots["strips"]))
 
 
 def test_the_published_classes_and_counts_are_stated():

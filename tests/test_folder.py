@@ -68,6 +68,11 @@ def test_a_folder_for_validation_is_used(tree, name):
     assert len(data.train) == 40 and data.validation.labels.tolist() == [1]
 
 
+@pytest.mark.parametrize("name", ["icons", "cifar100", "mnist"])
+def test_no_folder_takes_the_name_of_the_projects_own_data(tree, name):
+    assert folder.load(tree.rename(tree.parent / name), None).name == f"folder-{name}"
+
+
 def test_repeated_images_stay_on_one_side(tree):
     for case in range(20):
         noise(case).save(tree / "train" / "cat" / f"again{case}.bmp")  # each of them twice, in two formats

@@ -80,6 +80,30 @@ def test_an_absent_run_is_an_absent_row(reported):
     assert not claims["claim"].str.startswith("mnist.no3").any() and len(claims) > 5
 
 
+def test_what_an_interrupted_run_has_finished_is_reported(reported, monkeypatch):
+    monkeypatch.setattr(Figure, "savefig", lambda figure, content, **_: content.write(b"figure"))
+    found = records.load(reported, "mnist", "mnist")
+    drawn = lambda: {path.stem for path in (reported / "figures").rglob("*.png")}  # noqa: E731
+    for role, gone in (("width", "temperature_by_width"), ("share", "size_of_transfer_set"), ("no3", None),
+                       ("only78", "bias_shift")):  # fmt: skip
+        found = [record for record in found if not record["role"].startswith(role)]
+        records.save(reported, "mnist", "mnist", found)
+        build.report(reported)
+        assert gone not in drawn() and "training_curves" in drawn()
+
+
+def test_where_nothing_is_finished_the_records_of_before_stay(reported):
+    before = files(reported / "results")
+    with pytest.raises(UserError, match="nothing is finished"):
+        records.save(reported, "mnist", "mnist", [])
+    assert files(reported / "results") == before
+
+
+def test_other_profiles_say_so_of_every_claim(reported):
+    claims = pd.read_csv(reported / "results" / "claims.csv")
+    assert claims["note"].str.startswith("not the paper profile").all()
+
+
 def test_a_file_cut_at_a_line_end_is_noticed(reported):
     path = records.path(reported, "mnist", "mnist")
     path.write_text("\n".join(path.read_text().splitlines()[:-1]) + "\n")
@@ -113,12 +137,33 @@ def test_nothing_to_report_on_is_said(tmp_path):
         ("mnist.narrow_best_T", 3, 2.5, 4, True, "reproduced"),
         ("mnist.narrow_best_T", 5, 4, 8, True, "direction holds"),
         ("mnist.narrow_best_T", 3, 2, 8, False, "not reproduced"),
+        ("speech.ensemble_frame_acc", 40, None, None, None, "shown"),
         ("mnist.wide_flat", 4, None, None, True, "reproduced"),
         ("mnist.wide_flat", 4, None, None, False, "not reproduced"),
     ],
 )
 def test_verdicts_follow_their_rules(claim, value, low, high, direction, verdict):
     assert paper.judge(paper.BY_ID[claim], value, low, high, direction) == verdict
+
+
+@pytest.mark.parametrize("claim", ["mnist.baseline_errors", "mnist.narrow_best_T", "mnist.wide_flat"])
+def test_one_seed_is_shown_and_not_judged(claim):
+    value = {"mnist.baseline_errors": 146, "mnist.narrow_best_T": 3}.get(claim, 4)
+    judged = [paper.judge(paper.BY_ID[claim], value, value - 1, value + 1, True, seeds) for seeds in (1, 2)]
+    assert judged == ["shown", "reproduced"]
+    assert paper.judge(paper.BY_ID["theory.logit_matching"], 1, 1, 1, True, 1) == "reproduced"
+
+
+def test_the_best_temperature_is_judged_against_lower_and_higher_ones_or_not_at_all(made):
+    found = records.load(made, "mnist", "mnist")
+    assert "mnist.narrow_best_T" not in {one.claim for one in mnist_claims.findings(found)}, "no width of 30"
+    sweep = [r for r in found if r["role"].startswith("width ")]
+    narrow = [r | {"settings": r["settings"] | {"hidden": [30, 30]}} for r in sweep]
+    tried = {t for r in narrow if isinstance(t := r["settings"].get("temperature"), float)}
+    assert 1.0 in tried and max(tried) >= 10
+    assert "mnist.narrow_best_T" in {one.claim for one in mnist_claims.findings(narrow)}
+    low = [r for r in narrow if not (isinstance(t := r["settings"].get("temperature"), float) and t >= 10)]
+    assert "mnist.narrow_best_T" not in {one.claim for one in mnist_claims.findings(low)}
 
 
 def test_paper_figures_are_consistent_with_each_other():

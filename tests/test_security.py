@@ -1,6 +1,7 @@
 """Nothing that is read runs code, nothing that is unpacked or set makes files elsewhere, nothing reaches a shell."""
 
 import ast
+import dataclasses
 import hashlib
 import io
 import pickle
@@ -207,6 +208,13 @@ def test_results_of_an_own_profile_stay_below_the_runs_folder(profile, tmp_path)
     options = Options(profile, [], None, tmp_path / "runs", None, "auto", "auto", False)
     folder = options.folder(("paper",)).resolve()
     assert folder.parent == (tmp_path / "runs").resolve()
+
+
+def test_only_the_whole_of_an_unchanged_profile_replaces_committed_results(tmp_path):
+    whole = Options("paper", [], None, tmp_path, None, "auto", "auto", False)
+    assert whole.folder(("paper",)) == Path()
+    for changed in ({"overrides": ["seeds=1"]}, {"finished_only": True}, {"device": "cpu"}, {"precision": "fp32"}):
+        assert dataclasses.replace(whole, **changed).folder(("paper",)) == tmp_path / "paper-changed"
 
 
 @pytest.mark.parametrize("name", ["..", "/", "a b; touch harm", "$(touch harm)", "synth", "librispeech", "<b>|`x`"])

@@ -1,5 +1,6 @@
 """Kept runs survive kills, damage and full disks."""
 
+import ast
 import errno
 import os
 
@@ -78,6 +79,14 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="cannot be written to"), store.opened(tmp_path / "file" / "runs"):
         pass
+
+
+def test_the_code_has_the_same_digest_in_every_version_of_python():
+    arguments = ["arguments", ("args", [["arg", ("arg", "'a'")]])]
+    body = [["Return", ("value", ["Constant", ("value", "1")])]]
+    function = store._plain(ast.parse("def f(a): return 1").body[0])
+    assert function == ["FunctionDef", ("args", arguments), ("body", body), ("name", "'f'")]
+    assert store._plain(ast.parse("f(1)")) != store._plain(ast.parse("f(2)"))
 
 
 def test_keys_are_stable_and_distinct():

@@ -371,6 +371,16 @@ def test_chains_are_what_they_say(smoke):
     assert {one.options for one in (*assistants, student)} == {soft} and student.seed == first.seed
 
 
+def test_rows_of_as_many_assistants_are_named_by_their_shapes(smoke):
+    rows = tuple((Shape(kind="convolutional", width=width),) for width in (6, 5))
+    both = smoke.model_copy(update={"chains": smoke.chains.model_copy(update={"assistants": rows})})
+    roles = {experiment.by_way_of(both, row, "{}", 0)[-1].role for row in rows}
+    assert roles == {"by way of 1 assistant (width 6)", "by way of 1 assistant (width 5)"}
+    assert {one.role for one in experiment.costs(both, experiment.students(both, both.baseline, "{}"), "{}")} >= {
+        f"cost: {role}" for role in roles
+    }
+
+
 @pytest.mark.parametrize("profile", ["mnist", "icons", "cifar100", "quick_mnist", "quick_icons", "smoke_mnist"])
 def test_every_profile_has_every_method_on_equal_terms(profile):
     own = config.load(VariantsSettings, config.profile_path("variants", profile))

@@ -50,6 +50,9 @@ def choose(device: str = "auto", precision: str = "auto") -> Compute:
         precision = "fp32" if bf16_units(torch.device(device)) == "none" else "bf16"
     if device == "cpu":
         _keep_freed_memory()
+    else:  # fp32 is fp32, and what goes on from a checkpoint ends as what was never interrupted
+        torch.backends.cudnn.allow_tf32 = False
+        torch.backends.cudnn.deterministic = True
     return Compute(torch.device(device), precision)
 
 
@@ -65,8 +68,9 @@ def _keep_freed_memory() -> None:
         mallopt = ctypes.CDLL(None).mallopt
     except (OSError, AttributeError, TypeError):
         return
-    mallopt(mmap_threshold, 1 << 30)
-    mallopt(trim_threshold, (1 << 31) - 1)
+    # An older glibc refuses more than 32 MB; to set the second alone would be worse than to set nothing.
+    if mallopt(mmap_threshold, 1 << 30) or mallopt(mmap_threshold, 32 << 20):
+        mallopt(trim_threshold, (1 << 31) - 1)
 
 
 def machine(compute: Compute) -> dict[str, str | int]:
@@ -112,7 +116,7 @@ def memory_bytes() -> int:
 def bf16_units(device: torch.device) -> str:
     """``amx``, ``avx512``, ``cuda`` or ``none``: what multiplies bf16 here."""
     if device.type == "cuda":
-        return "cuda" if torch.cuda.is_bf16_supported() else "none"
+        return "cuda" if torch.cuda.is_bf16_supported(including_emulation=False) else "none"
     found = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
     return "amx" if found.get("amx_bf16") else "avx512" if found.get("avx512_bf16") else "none"
 

@@ -34,10 +34,10 @@ class Order:
         start, stop = step * self.batch, (step + 1) * self.batch
         count = len(self.cases)
         first, last = start // count, (stop - 1) // count
-        shuffled = torch.cat([self._pass(number) for number in range(first, last + 1)])
+        parts = [self._pass(n)[max(start - n * count, 0) : stop - n * count] for n in range(first, last + 1)]
         for number in [number for number in self._passes if number < last]:
             del self._passes[number]
-        return shuffled[start - first * count : stop - first * count]
+        return torch.cat(parts) if len(parts) > 1 else parts[0]
 
     def _pass(self, number: int) -> Tensor:
         if number not in self._passes:

@@ -42,8 +42,15 @@ def code_version(modules: tuple[str, ...]) -> str:
         for node in ast.walk(tree):
             if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node):
                 node.body = node.body[1:]
-        digest.update(ast.dump(tree).encode())
+        digest.update(json.dumps(_plain(tree)).encode())
     return digest.hexdigest()[:12]
+
+
+def _plain(node: Any) -> Any:
+    """A syntax tree as plain data, alike for all versions of Python, which add fields that are empty."""
+    if isinstance(node, ast.AST):
+        return [type(node).__name__, *((n, _plain(v)) for n, v in sorted(ast.iter_fields(node)) if v not in (None, []))]
+    return [_plain(one) for one in node] if isinstance(node, list) else repr(node)
 
 
 def write(path: Path, content: bytes) -> None:

@@ -57,7 +57,7 @@ def load(folder: Path) -> ImageData:
     Raises:
         UserError: a file is missing, unreadable or altered, or the official files cannot be fetched.
     """
-    if (folder / "cifar100").is_dir():
+    if (folder / "cifar100" / "train").is_dir():  # where case does not count, torchvision's folder has that name, too
         return _arrange(*(_from_strips(folder / "cifar100" / part, part) for part in DIGESTS))
     return _arrange(*_from_torchvision(folder / "CIFAR100"))
 

@@ -251,7 +251,7 @@ def _carve(pictures: list[_Picture]) -> tuple[list[_Picture], list[_Picture]]:
 def _name(root: Path) -> str:
     """The folder's name, safe in a path and unlike the names of the project's own data sets."""
     name = re.sub(r"[^A-Za-z0-9_-]+", "-", root.resolve().name).strip("-") or "images"
-    return f"folder-{name}" if name in ("icons", "cifar100") else name
+    return f"folder-{name}" if name in ("icons", "cifar100", "mnist") else name
 
 
 def _image_set(pictures: list[_Picture], channels: int) -> ImageSet:

@@ -75,7 +75,9 @@ def load() -> ImageData:
     found = contents()
     split = np.array([source.split for source in found.sets])[found.sources]
     train, validation, test = (
-        ImageSet(torch.from_numpy(found.images[chosen])[:, None], torch.from_numpy(found.labels[chosen].astype(int)))
+        ImageSet(
+            torch.from_numpy(found.images[chosen])[:, None], torch.from_numpy(found.labels[chosen].astype(np.int64))
+        )
         for chosen in (split == name for name in ("train", "validation", "test"))
     )
     return ImageData("icons", found.classes, train, validation, test, mirrored=False, digest=SHA256[:16])

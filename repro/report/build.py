@@ -29,6 +29,9 @@ CLAIM_COLUMNS = (
     "config", "command", "note",
 )  # fmt: skip
 
+# Profiles whose nets and data are what the claims' words say.
+COMMITTED = ("paper", "cifar100", "speechocean762", "choice", "mnist", "icons")
+
 # What each experiment reports, in the order of the page.
 SECTIONS = (mnist_section.sections, speech_section.sections, specialists_section.sections, variants_section.sections)
 
@@ -90,6 +93,10 @@ def _row(claim: paper.Claim, finding: Finding, section: Section) -> tuple:
     note = finding.note
     if verdict == "reproduced" and paper.is_better(claim, ours.low, ours.high):
         note = "; ".join(filter(None, ["better than the paper's figure", note]))
+    if first["profile"] not in COMMITTED or first["overrides"]:
+        note = "; ".join(
+            filter(None, ["not the paper profile: nets and data may not be what the quantity names", note])
+        )
     return (
         claim.id, section.setting, claim.section, claim.quantity, claim.unit, claim.paper, _plain(ours.value),
         _plain(ours.low), _plain(ours.high), ours.count, verdict, first["config"], command(first), note,

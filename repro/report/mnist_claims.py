@@ -92,11 +92,14 @@ def _temperatures(records: list[Record]) -> list[Finding]:
         note = "errors above the best: " + ", ".join(
             f"T={t:g}: {m.value:+.0f}{_range(m, '.0f')}" for t, m in margins.items()
         )
-        holds = all(positive(margin) for t, margin in margins.items() if t == 1 or t >= 10)
+        low_ones = [margin for t, margin in margins.items() if t == 1]
+        high_ones = [margin for t, margin in margins.items() if t >= 10]
         level = [f"T={t:g}" for t, margin in margins.items() if not positive(margin)]
         if level:
             note += f"; not told apart from it: {', '.join(level)}"
-        found.append(Finding("mnist.narrow_best_T", Estimate(best, low, high, len(table)), holds, note))
+        if low_ones and high_ones:  # else there is nothing that it could be better than
+            holds = all(positive(margin) for margin in low_ones + high_ones)
+            found.append(Finding("mnist.narrow_best_T", Estimate(best, low, high, len(table)), holds, note))
     return found
 
 

@@ -42,12 +42,15 @@ UNSAID = """\
 | how the bias shift is found without the test set | on the validation split, with the net of the same seed trained on the other 50,000 cases |
 | the optimum when several shifts tie | the one nearest to zero |"""
 
+# With the beginnings of the roles that a figure shows.
 FIGURES = {
-    mnist_figures.temperature_by_width: "Errors against temperature for each width.",
-    mnist_figures.bias_shift: "Errors against the bias shift of classes missing from the transfer set.",
-    mnist_figures.size_of_transfer_set: "Soft against hard targets on less and less data.",
-    mnist_figures.training_curves: "Training curves of the headline nets.",
-}
+    mnist_figures.temperature_by_width: ("Errors against temperature for each width.", ("width x temperature",)),
+    mnist_figures.bias_shift: (
+        "Errors against the bias shift of classes missing from the transfer set.", ("no3", "only78"),
+    ),
+    mnist_figures.size_of_transfer_set: ("Soft against hard targets on less and less data.", ("share of the data",)),
+    mnist_figures.training_curves: ("Training curves of the headline nets.", ("teacher", "baseline", "distilled")),
+}  # fmt: skip
 
 
 def headline(found: list[Record]) -> Table | str:
@@ -63,7 +66,12 @@ def sections(folder: Path) -> list[Section]:
     found, tried = records.load(folder, "mnist", "mnist"), records.load(folder, "mnist", "choice")
     parts = []
     if found:
-        figures = {draw.__name__: (caption, partial(draw, found)) for draw, caption in FIGURES.items()}
+        there = [record["role"] for record in found]
+        figures = {
+            draw.__name__: (caption, partial(draw, found))
+            for draw, (caption, roles) in FIGURES.items()
+            if any(role.startswith(roles) for role in there)
+        }
         digits = records.load_shown(folder, "mnist", "mnist")
         if digits is not None:
             caption = (

@@ -150,7 +150,7 @@ def sizes(records: list[Record]) -> pd.DataFrame:
         hard, soft = (select(records, f"share of the data, {kind} targets", share=share) for kind in ("hard", "soft"))
         if not hard or len(hard) != len(soft):
             continue
-        row = {"share": f"{share:.0%}", "cases": f"{hard[0]['metrics']['train_cases']:,}"}
+        row = {"share": f"{100 * share:g}%", "cases": f"{hard[0]['metrics']['train_cases']:,}"}
         for kind, found in (("hard", hard), ("soft", soft)):
             for name, metric in (("last epoch", "test_errors"), ("early-stopped", "stopped_errors")):
                 estimate = stats.mean_interval(claims.errors(found, metric))

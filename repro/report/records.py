@@ -28,7 +28,15 @@ def settings(folder: Path, experiment: str) -> list[str]:
 def save(
     folder: Path, experiment: str, setting: str, records: list[Record], shown: dict[str, Any] | None = None
 ) -> None:
-    """Replace the records of a setting by those of a whole run of the experiment."""
+    """Replace the records of a setting by those of a whole run of the experiment.
+
+    Raises:
+        UserError: there are none; those of before stay.
+    """
+    if not records:
+        raise UserError(
+            f"{experiment}: nothing is finished for every seed, so no report was made; train without --finished-only"
+        )
     lines = [json.dumps({"setting": setting} | record) for record in sorted(records, key=_order)]
     write(path(folder, experiment, setting), "".join(f"{line}\n" for line in lines).encode())
     if shown is not None:

@@ -13,11 +13,11 @@ from repro.report.records import Record
 
 @dataclass(frozen=True)
 class Finding:
-    """Ours for one claim: the estimate, whether the claim's direction holds, and a remark."""
+    """Ours for one claim: the estimate, whether the claim's direction holds (None: it cannot be told), and a remark."""
 
     claim: str
     ours: Estimate
-    direction_holds: bool
+    direction_holds: bool | None
     note: str = ""
 
 
@@ -67,6 +67,11 @@ def signed(estimate: Estimate) -> str:
 def percent(share: Estimate) -> Estimate:
     """A share in percent."""
     return share.each(lambda value: 100 * value)
+
+
+def clear(difference: Estimate) -> bool | None:
+    """Whether the whole interval is above zero; None where there is none, as of a single test speaker."""
+    return None if difference.low is None else positive(difference)
 
 
 def positive(estimate: Estimate) -> bool:

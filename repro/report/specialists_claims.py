@@ -161,7 +161,7 @@ def findings(records: list[Record]) -> list[Finding]:
             and correlation.low <= 0
             and correlation.high >= theirs
         ):
-            note += f"; {UNDECIDED}: the interval holds none and the paper's alike"
+            note += f"; {UNDECIDED}: the interval, cut at -1 and 1, holds none and the paper's alike"
         results.append(Finding("specialists.cover_trend", correlation, holds, note))
     return results + _soft_regulariser(records) + _distilled_back(records)
 

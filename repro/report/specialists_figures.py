@@ -131,7 +131,7 @@ def changed(shown: dict[str, Any]) -> Figure:
 def gain_by_setting(records: list[Record]) -> Figure:
     """Relative gain against number of specialists, size, width of the nets, and the choice of subsets: a panel for
     each that was varied."""
-    panels = [panel for panel in _studies(records) if len(panel[1]) > 1]
+    panels = varied(records)
     figure, axes = plt.subplots(1, len(panels), figsize=(1 + 2.9 * len(panels), 3.6), sharey=True, squeeze=False)
     for axis, (label, found, colour, style) in zip(axes[0], panels, strict=True):
         named = isinstance(next(iter(found)), str)
@@ -150,6 +150,11 @@ def gain_by_setting(records: list[Record]) -> Figure:
     figure.suptitle("What the gain depends on: mean over seeds, 95% intervals, test images", fontsize=10)
     figure.tight_layout()
     return figure
+
+
+def varied(records: list[Record]) -> list[tuple[str, dict[Any, Any], str, str]]:
+    """The studies that tried more than one value."""
+    return [study for study in _studies(records) if len(study[1]) > 1]
 
 
 def _studies(records: list[Record]) -> list[tuple[str, dict[Any, Any], str, str]]:

@@ -9,7 +9,7 @@ from repro import paper
 from repro.core import stats
 from repro.core.stats import Counts, Estimate
 from repro.report.records import Record
-from repro.report.section import UNDECIDED, Finding, percent, positive, select, signed
+from repro.report.section import UNDECIDED, Finding, clear, percent, positive, select, signed
 from repro.speech import wer
 from repro.speech.wer import WordErrors
 
@@ -149,7 +149,7 @@ def _frames(records: list[Record]) -> list[Finding]:
     whole = over_nets_and_speakers(lambda a: a, mean)
     results = [
         Finding("speech.baseline_frame_acc", stats.mean_interval(accuracy(singles(records))), True, OVER_NETS),
-        Finding("speech.ensemble_frame_acc", of_nets(whole, ensemble(records)), positive(gain),
+        Finding("speech.ensemble_frame_acc", of_nets(whole, ensemble(records)), clear(gain),
                 f"minus single nets: {signed(gain)} points; interval over {gain.count} test speakers"),
     ]  # fmt: skip
     best = best_temperature(records)
@@ -160,18 +160,19 @@ def _frames(records: list[Record]) -> list[Finding]:
                    f"{kept(single, mean, right_of(nets)).value:.2f} of the same gain"
                    for t, nets in longer(records, "distilled").items())  # fmt: skip
     ends = [difference(student, right_of(distilled(records, t))) for t in (tried[0], tried[-1])]
-    inside = tried[0] < best < tried[-1] and all(positive(end) for end in ends)
-    return [
-        *results,
-        Finding("speech.distilled_frame_acc", stats.mean_interval(accuracy(distilled(records))), positive(ahead),
+    results += [
+        Finding("speech.distilled_frame_acc", stats.mean_interval(accuracy(distilled(records))), clear(ahead),
                 f"T = {best:g}, chosen on validation; {OVER_NETS}; minus single nets: {signed(ahead)} points over "
                 f"{OVER}"),
         Finding("speech.gain_transferred", of_nets(share, distilled(records)),
                 positive(gain) and positive(share) and share.value >= 0.8,
                 f"T = {best:g}; interval over {OVER}{more}"),
-        Finding("speech.best_temperature", Estimate(best, None, None, len(distilled(records))), inside,
-                _margins(records, best)),
     ]  # fmt: skip
+    if len(tried) > 2:  # of fewer, none is between others
+        inside = tried[0] < best < tried[-1] and all(positive(end) for end in ends)
+        at_best = Estimate(best, None, None, len(distilled(records)))
+        results.append(Finding("speech.best_temperature", at_best, inside, _margins(records, best)))
+    return results
 
 
 def _margins(records: list[Record], best: float) -> str:
@@ -205,7 +206,7 @@ def _words(records: list[Record]) -> list[Finding]:
     for claim, system, nets in (("ensemble", mean, ensemble(records)), ("distilled", student, distilled(records))):
         if system:
             more = percent(wer.difference(system, single, whose))
-            lower = more.high is not None and more.high < 0
+            lower = None if more.high is None else more.high < 0
             note = f"minus single nets: {signed(more)} points over {OVER}, the same utterances"
             theirs = paper.BY_ID[f"speech.{claim}_wer"].figure - paper.BY_ID["speech.baseline_wer"].figure
             if more.low is not None and more.high is not None and more.low <= theirs and more.high >= 0:

@@ -76,12 +76,12 @@ def table5(records: Found) -> pd.DataFrame:
     for share in reversed(claims.shares(records)):
         named = share == claims.FEW
         hard, soft = claims.few(records, "hard", share), claims.few(records, "soft", share)
-        rows.append(_few_row(f"{share:.0%}", "hard", "yes", hard, "stopped_",
+        rows.append(_few_row(f"{100 * share:g}%", "hard", "yes", hard, "stopped_",
                              ("hard3_train_acc", "hard3_test_acc") if named else ()))  # fmt: skip
-        rows.append(_few_row(f"{share:.0%}", "hard", "no", hard, ""))
+        rows.append(_few_row(f"{100 * share:g}%", "hard", "no", hard, ""))
         if soft:
             t, nets = float(soft[0]["settings"]["temperature"]), soft[0]["settings"]["teachers"]
-            rows.append(_few_row(f"{share:.0%}", f"soft, {nets} nets at T = {t:g}", "no", soft, "",
+            rows.append(_few_row(f"{100 * share:g}%", f"soft, {nets} nets at T = {t:g}", "no", soft, "",
                                  ("soft3_train_acc", "soft3_test_acc") if named else ()))  # fmt: skip
     return pd.DataFrame(rows)
 
@@ -114,7 +114,7 @@ def recovered(records: Found) -> pd.DataFrame:
         found = claims.recovered(full, hard, soft)
         rows.append(
             {
-                "data": f"{share:.0%}",
+                "data": f"{100 * share:g}%",
                 "recovered": f"{found.value:.2f} {interval(found, '.2f')}",
                 "hard: lost from best look to last": f"{_mean([claims.lost_at_end(r) for r in hard]):.2f}",
                 "soft: lost from best look to last": f"{_mean([claims.lost_at_end(r) for r in soft]):.2f}",
@@ -185,7 +185,7 @@ def data(records: Found) -> pd.DataFrame:
         ("training frames", f"{metrics['train_frames']:,} ({metrics['train_frames'] / 360_000:.1f} hours)"),
         ("test speakers", f"{len(metrics['test_speaker_cases'])}"),
         ("test frames that are counted", f"{metrics['test_cases']:,}"),
-        ("a net", f"{len(hidden)} x {hidden[0]} units, {STATES:,} tied states, "
+        ("a net", f"layers of {', '.join(map(str, hidden))} units, {STATES:,} tied states, "
                   f"{count_weights([INPUTS, *hidden, STATES]) / 1e6:.1f}M weights"),
     ]  # fmt: skip
     if heard:
@@ -228,7 +228,7 @@ TABLES: dict[str, tuple[str, Callable[[Found], pd.DataFrame]]] = {
         recovered,
     ),
     "rounding": (
-        "Soft targets not held exactly: relative errors, some validation frames, a student of T = 1",
+        "Soft targets not held exactly: relative errors, some validation frames, the student of the lowest T",
         rounding,
     ),
     "studies": ("Beyond the paper: test frame accuracy in percent", studies),

@@ -67,7 +67,7 @@ def cost(records: Found) -> Figure:
         axis.axvline(1, color="0.7", linewidth=0.8)
         axis.set_xlabel(f"{what} of a step over plain distillation's")
     axes[0].set_ylabel("points of test accuracy over plain distillation")
-    axes[0].set_title("grey: 95% over seeds, paired; few rows are told apart", fontsize=8)
+    axes[0].set_title("grey: 95% over seeds, paired", fontsize=8)
     axes[1].legend(**BESIDE)
     figure.tight_layout()
     return figure

@@ -10,6 +10,7 @@ from repro.data.sources import ImageSource
 
 Method = Literal["k-means", "spectral", "random"]
 Positive = Annotated[int, Field(ge=1, le=100_000)]
+Width = Annotated[int, Field(ge=1, le=1024)]
 Few = Annotated[int, Field(ge=1, le=10)]
 
 
@@ -23,7 +24,7 @@ class ConvRecipe(Recipe):
 class Generalist(Settings):
     """The net that knows all classes."""
 
-    width: int = Field(ge=1, le=1024, description="channels in the first stage; the last has four times as many")
+    width: Width = Field(description="channels in the first stage; the last has four times as many")
     recipe: ConvRecipe
 
 
@@ -59,7 +60,7 @@ class Studies(Settings):
     counts: tuple[Positive, ...] = Field((), description="with so many of the specialists")
     sizes: tuple[Positive, ...] = ()
     methods: tuple[Method, ...] = ()
-    widths: tuple[Positive, ...] = Field((), description="other widths of the generalist, with its recipe")
+    widths: tuple[Width, ...] = Field((), description="other widths of the generalist, with its recipe")
 
 
 class DistilledBack(Settings):

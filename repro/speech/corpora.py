@@ -8,7 +8,7 @@ from pathlib import Path
 from repro.core import store
 from repro.data.corpus import Corpus, kaldi
 from repro.errors import UserError
-from repro.speech.settings import Data
+from repro.speech.settings import CORPORA, Data
 
 
 def load(data: Data, folder: Path, say: Callable[[str], None] = lambda line: None) -> Corpus:
@@ -53,4 +53,4 @@ def _synth(data: Data, folder: Path, say: Callable[[str], None]) -> Corpus:
 def _name(root: Path) -> str:
     """The folder's name, safe in a path and unlike the names of the project's own corpora."""
     name = re.sub(r"[^A-Za-z0-9_-]+", "-", root.resolve().name).strip("-") or "speech"
-    return f"folder-{name}" if name in ("synth", "librispeech") else name
+    return f"folder-{name}" if name in CORPORA else name

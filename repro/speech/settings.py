@@ -9,15 +9,18 @@ from repro.config import Settings
 from repro.core.recipe import Recipe
 from repro.data.synth import SynthSettings
 
+# Corpora that have a name of their own.
+CORPORA = ("synth", "librispeech")
 Share = Annotated[float, Field(gt=0, le=1)]
 Temperature = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Layers = Annotated[tuple[Annotated[int, Field(ge=1, le=20_000)], ...], Field(min_length=1, max_length=20)]
 
 
 class FrameRecipe(Recipe):
-    """A recipe for acoustic models, which have no dropout, and whose windows are not shifted."""
+    """A recipe for acoustic models, which have no dropout, whose windows are not shifted, and which train to the end:
+    where hard targets would have been stopped early is found afterwards."""
 
-    unused = ("drop_input", "drop_hidden", "jitter")
+    unused = ("drop_input", "drop_hidden", "jitter", "patience")
     nets = "acoustic models"
 
 
@@ -33,8 +36,8 @@ class Data(Settings):
     @field_validator("corpus")
     @classmethod
     def _known(cls, corpus: str) -> str:
-        if corpus not in ("synth", "librispeech") and not (corpus.startswith("kaldi:") and corpus != "kaldi:"):
-            raise ValueError("should be synth, librispeech, or kaldi:PATH")
+        if corpus not in CORPORA and not (corpus.startswith("kaldi:") and corpus != "kaldi:"):
+            raise ValueError(f"should be {', '.join(CORPORA)}, or kaldi:PATH")
         return corpus
 
     @property

@@ -132,6 +132,8 @@ def by_way_of(settings: VariantsSettings, assistants: tuple[Shape, ...], soft: s
         taught = Net("assistant", shape, settings.student.recipe, 0, "soft_targets", soft, taught)
         nets.append(taught)
     role = f"by way of {len(assistants)} assistant{'s' if len(assistants) > 1 else ''}"
+    if [len(one) for one in settings.chains.assistants].count(len(assistants)) > 1:
+        role += f" ({', '.join(map(str, assistants))})"
     by = {"method": "soft_targets", "options": soft, "teacher": taught, "seeds": settings.seeds}
     return [*nets, student(settings, role, seed, **by)]
 

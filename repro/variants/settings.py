@@ -54,7 +54,15 @@ class Chains(Settings):
     """Rows that are soft targets passed on: from generation to generation, or by way of assistants."""
 
     generations: int = Field(3, ge=0, le=10, description="born-again students, each taught by the one before")
-    assistants: tuple[tuple[Shape, ...], ...] = Field((), description="of each row, from large to small")
+    assistants: tuple[Annotated[tuple[Shape, ...], Field(min_length=1)], ...] = Field(
+        (), description="of each row, from large to small"
+    )
+
+    @model_validator(mode="after")
+    def _distinct(self) -> "Chains":
+        if len(set(self.assistants)) < len(self.assistants):
+            raise ValueError("assistants: no two rows should have the same")
+        return self
 
 
 class Gap(Settings):
