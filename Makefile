@@ -31,7 +31,7 @@ lint: $(VENV)/installed-test
 	$(VENV)/bin/mypy
 
 $(VENV)/installed: pyproject.toml
-	$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("error: Python 3.11 or newer is needed, not " + sys.version.split()[0])'
+	$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("error: Python 3.11 or newer is needed, not " + sys.version.split()[0] + "; name one, as in: make mnist PYTHON=python3.12")'
 	$(PYTHON) -m venv $(VENV)
 	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -e .
 	touch $@

@@ -38,10 +38,10 @@ class Options:
         if self.out:
             return self.out
         known = self.profile in committed
-        changed = self.overrides or self.finished_only or (self.device, self.precision) != ("auto", "auto")
-        if known and not changed:
+        changed = bool(self.overrides) or (self.device, self.precision) != ("auto", "auto")
+        if known and not changed and not self.finished_only:
             return Path()
-        return self.runs / ((Path(self.profile).stem.strip(".") or "own") + ("-changed" if known else ""))
+        return self.runs / ((Path(self.profile).stem.strip(".") or "own") + ("-changed" if changed or known else ""))
 
 
 @contextlib.contextmanager

@@ -13,6 +13,8 @@ from repro.speech import prepare as preparing
 from repro.speech.alignment import Aligner, known_phones
 from repro.speech.prepare import prepare
 
+NO_AUDIO = "no audio file (paths begin at the folder of train and test)"
+
 
 def tone(seconds=0.5, rate=16000, channels=1):
     wave = 0.1 * np.sin(np.arange(int(seconds * rate)) * 440 * 2 * np.pi / rate)
@@ -54,7 +56,7 @@ def test_words_of_a_transcript():
         ("train/text", "train0 hello\ntrain1   \n", "no transcript", "train1"),
         ("train/text", "train0 hello\n", "no transcript", "train1"),
         ("train/text", "train0 a\ntrain1 a\nghost a\n", "a transcript and no audio in wav.scp", "ghost"),
-        ("train/wav.scp", "train0 train0.wav\ntrain1 nowhere.wav\n", "no audio file", "train1"),
+        ("train/wav.scp", "train0 train0.wav\ntrain1 nowhere.wav\n", NO_AUDIO, "train1"),
         ("train/utt2spk", "train0 a\n", "no speaker in utt2spk", "train1"),
         ("train/utt2spk", "train0 a\ntrain1 c\n", "speaker of test, left out of train", "train1"),
     ],
@@ -262,3 +264,9 @@ def test_librispeech_in_its_own_layout(tmp_path, monkeypatch):
     for sets, said in ((("dev-clean", "dev-clean"), "test_set"), (("dev-clan", "test-clean"), "must be one of")):
         with pytest.raises(UserError, match=said):
             librispeech.load(tmp_path, *sets)
+
+
+def test_parts_of_recordings_are_refused_by_name(root):
+    (root / "train" / "segments").write_text("train0 recording 0.0 1.0\n")
+    with pytest.raises(UserError, match="segments: utterances that are parts of recordings are not read"):
+        kaldi(root)

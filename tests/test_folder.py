@@ -73,6 +73,11 @@ def test_no_folder_takes_the_name_of_the_projects_own_data(tree, name):
     assert folder.load(tree.rename(tree.parent / name), None).name == f"folder-{name}"
 
 
+def test_images_that_may_not_be_mirrored_are_other_data(tree):
+    seen = [folder.load(tree, None, mirrored) for mirrored in (True, False)]
+    assert [one.mirrored for one in seen] == [True, False] and seen[0].digest != seen[1].digest
+
+
 def test_repeated_images_stay_on_one_side(tree):
     for case in range(20):
         noise(case).save(tree / "train" / "cat" / f"again{case}.bmp")  # each of them twice, in two formats

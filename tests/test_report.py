@@ -104,6 +104,17 @@ def test_other_profiles_say_so_of_every_claim(reported):
     assert claims["note"].str.startswith("not the paper profile").all()
 
 
+def test_what_is_not_a_reports_own_stays_and_what_it_makes_no_more_goes(reported, monkeypatch):
+    monkeypatch.setattr(Figure, "savefig", lambda figure, content, **_: content.write(b"figure"))
+    table, figure = reported / "results/mnist/mnist/own.csv", reported / "figures/mnist/mnist/own.png"
+    for path in (table, figure):
+        path.write_text("mine")
+    for old in (table.with_stem("old"), table.with_stem("old").with_suffix(".md")):
+        old.write_text("of before")
+    build.report(reported)
+    assert table.exists() and figure.exists() and not list(table.parent.glob("old.*"))
+
+
 def test_a_file_cut_at_a_line_end_is_noticed(reported):
     path = records.path(reported, "mnist", "mnist")
     path.write_text("\n".join(path.read_text().splitlines()[:-1]) + "\n")

@@ -215,6 +215,9 @@ def test_only_the_whole_of_an_unchanged_profile_replaces_committed_results(tmp_p
     assert whole.folder(("paper",)) == Path()
     for changed in ({"overrides": ["seeds=1"]}, {"finished_only": True}, {"device": "cpu"}, {"precision": "fp32"}):
         assert dataclasses.replace(whole, **changed).folder(("paper",)) == tmp_path / "paper-changed"
+    quick = dataclasses.replace(whole, profile="quick")
+    part, other = (dataclasses.replace(quick, **one) for one in ({"finished_only": True}, {"overrides": ["seeds=1"]}))
+    assert [one.folder(("paper",)).name for one in (quick, part, other)] == ["quick", "quick", "quick-changed"]
 
 
 @pytest.mark.parametrize("name", ["..", "/", "a b; touch harm", "$(touch harm)", "synth", "librispeech", "<b>|`x`"])

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from repro import config
+from repro.core.train import Member
 from repro.data.corpus import Corpus
 from repro.report import build, records, speech_claims
 from repro.speech import experiment, words
@@ -16,6 +17,7 @@ from repro.speech.frames import BANKS, lay_out
 from repro.speech.prepare import Prepared
 from repro.speech.runner import SpeechRunner
 from repro.speech.settings import SpeechSettings
+from repro.speech.training import FrameTraining, share_of
 
 USED = 12  # of the model's tied states
 
@@ -85,7 +87,7 @@ def test_from_frames_to_table(smoke, runner_for, tmp_path):
         f"speech.{name}"
         for name in (
             *("baseline_frame_acc", "ensemble_frame_acc", "distilled_frame_acc", "gain_transferred"),
-            *("baseline_wer", "ensemble_wer", "distilled_wer", "best_temperature"),
+            *("baseline_wer", "ensemble_wer", "distilled_wer"),
             *("full_train_acc", "full_test_acc", "hard3_train_acc", "hard3_test_acc"),
             *("soft3_train_acc", "soft3_test_acc", "soft3_recovered", "soft3_no_overfit"),
         )
@@ -114,6 +116,25 @@ def test_half_of_it_is_reported_as_far_as_every_seed_is_there(smoke, runner_for)
     assert {record["role"] for record in found} == {"single net"}
     runner.finished_only = True
     assert experiment.best_temperature(smoke, runner) is None
+
+
+def test_acoustic_models_are_trained_as_their_runs_say(smoke, runner_for, prepared, monkeypatch):
+    runner, seen = runner_for(smoke), []
+    runner.carry_out(experiment.ensemble_nets(smoke))
+    monkeypatch.setattr("repro.speech.runner.FrameTraining", lambda *a: seen.append(a) or FrameTraining(*a))
+    for job in runner.jobs([*experiment.distilled_nets(smoke), *experiment.few_data(smoke, 2.0)]):
+        (group,) = job.arguments
+        runner.train(group)
+        hidden, members, frames, cases, _, recipe, _, order, taught, _, validation, _ = seen[-1]
+        assert members == [Member(net.seed, net.temperature, net.hard_weight) for net in group]
+        assert frames is prepared.train and torch.equal(cases, share_of(prepared.train, group[0].share, group[0].draw))
+        assert (hidden, recipe, order) == (group[0].hidden, group[0].recipe, group[0].draw)
+        assert validation is (prepared.validation if group[0].early_stopping else None)
+        assert (taught is None) == (group[0].teacher is None)
+        if taught is not None:
+            assert list(taught.means) == [net.teacher.mean for net in group]
+            assert len(taught.ensemble) == len(group[0].teacher.nets)
+    assert any(one[10] is None for one in seen) and any(one[10] is not None for one in seen)
 
 
 def test_nothing_that_trains_or_chooses_a_temperature_sees_the_test_frames(smoke, runner_for, prepared):
@@ -237,10 +258,13 @@ def test_share_transferred_by_hand():
                    "validation_speaker_right": right, "validation_speaker_cases": [100, 100]}  # fmt: skip
         return {"role": role, "seed": 0, "metrics": metrics, "settings": {"mean": "arithmetic", **settings}}
 
-    found = speech_claims.findings(
-        [record("single net", [40, 60]), record("ensemble", [50, 70]), record("distilled", [48, 68], temperature=2.0)]
-    )
-    by_claim = {finding.claim: finding for finding in found}
+    base = [record("single net", [40, 60]), record("ensemble", [50, 70])]
+    right = {1.0: [44, 64], 2.0: [48, 68], 5.0: [45, 65]}
+    students = [record("distilled", each, temperature=t) for t, each in right.items()]
+    by_claim = {finding.claim: finding for finding in speech_claims.findings(base + students)}
     assert by_claim["speech.gain_transferred"].ours.value == pytest.approx(0.8)
     assert by_claim["speech.ensemble_frame_acc"].direction_holds
-    assert by_claim["speech.best_temperature"].ours.value == 2.0
+    best = by_claim["speech.best_temperature"]
+    assert best.ours.value == 2.0 and best.direction_holds
+    without = {finding.claim for finding in speech_claims.findings(base + students[:2])}
+    assert "speech.gain_transferred" in without and "speech.best_temperature" not in without

@@ -141,6 +141,20 @@ def test_what_is_lost_where_soft_targets_are_not_held_exactly(frames, monkeypatc
     torch.testing.assert_close(p[2:], exact[2:].mean().expand(2))
 
 
+def test_losses_are_those_of_each_students_temperature_and_weight(frames):
+    ensemble, members = make_net((8,), STATES, [0, 1], CPU), [Member(3, 2.0, 0.5), Member(4, 5.0, 0.0)]
+    training = FrameTraining(
+        (16,), members, frames, torch.arange(len(frames)), STATES, RECIPE, CPU, 5,
+        Teacher(ensemble, ["geometric"] * 2, [2.0, 5.0]),
+    )  # fmt: skip
+    at = training.order.indices(0)
+    batch, labels = training.inputs[at], frames.states[at]
+    said = ensemble.logits(batch).mean(0)
+    temperature, hard_weight = torch.tensor([2.0, 5.0]), torch.tensor([0.5, 0.0])
+    expected = distill.distillation_loss(training.net(batch), said, labels.long(), temperature, hard_weight)
+    torch.testing.assert_close(training.losses(0), expected)
+
+
 def test_students_of_both_means_in_one_population(frames):
     ensemble, inputs = make_net((8,), STATES, [0, 1], CPU), Inputs(frames, CPU)
     teacher = Teacher(ensemble, ["geometric", "arithmetic"], [1.0, 2.0])

@@ -73,6 +73,7 @@ class Loop(Generic[NetsType]):
             self.best = {name: value.clone() for name, value in net.state_dict().items()}
             self.best_errors = torch.full((len(net),), len(validation.labels) + 1)
             self.best_step = torch.zeros(len(net), dtype=torch.long)
+            self.errors_seen = self.best_errors  # at the last snapshot
         self._losses = torch.zeros(len(net), device=self.parameters[0].device)
         self._losses_over = 0
         self._unimproved, self._seconds = 0, 0.0
@@ -134,7 +135,7 @@ class Loop(Generic[NetsType]):
         """Keep each net's weights where its validation errors were fewest; true when it is time to stop."""
         if self.validation is None:
             return False
-        errors = self.validation_errors(self.validation)
+        errors = self.errors_seen = self.validation_errors(self.validation)
         better = errors < self.best_errors
         self.best_errors = torch.where(better, errors, self.best_errors)
         self.best_step = torch.where(better, self.step, self.best_step)

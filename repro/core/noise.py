@@ -94,4 +94,4 @@ class Noise:
             row.random_(-(2**63), None, generator=generator(purpose, seed, self.step, layer, device=self.device))
         drawn = words.view(torch.uint8)[:, : batch * units].view(len(self.seeds), batch, units)
         scale = 256 / (256 - threshold)
-        return (drawn >= threshold).to(like.dtype).mul_(scale), scale
+        return drawn.to(like.dtype).ge_(threshold).mul_(scale), scale  # bytes are exact in bf16, too

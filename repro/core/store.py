@@ -190,7 +190,8 @@ class Store:
                 set_aside(path, f"{damage}; its runs are made again")
             self._forget(group)
             return None
-        return {name: value[member : member + 1] for name, value in tensors.items()}
+        # Copies, for a view would keep the whole group in memory.
+        return {name: value[member : member + 1].clone() for name, value in tensors.items()}
 
     def add(self, group: str, records: list[dict[str, Any]], weights: dict[str, Tensor]) -> None:
         """Keep a finished group and drop its checkpoint."""

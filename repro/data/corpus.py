@@ -123,6 +123,11 @@ def _utterances(root: Path, part: str, left_out: dict[str, list[str]], digest: "
     folder = root / part
     if not folder.is_dir():
         raise UserError(f"data.corpus: there is no folder {folder}; a Kaldi data directory holds train/ and test/")
+    if (folder / "segments").exists():
+        raise UserError(
+            f"{folder / 'segments'}: utterances that are parts of recordings are not read; write each to a file "
+            "of its own, and name it in wav.scp"
+        )
     audio, text, speakers = (_table(folder / name, digest) for name in ("wav.scp", "text", "utt2spk"))
     found = []
     for id, where in sorted(audio.items()):
@@ -131,7 +136,7 @@ def _utterances(root: Path, part: str, left_out: dict[str, list[str]], digest: "
         path, said = root / where.strip(), MARK.sub(" ", text.get(id, ""))
         reason = (
             "no speaker in utt2spk" if id not in speakers
-            else "no audio file" if not path.is_file()
+            else "no audio file (paths begin at the folder of train and test)" if not path.is_file()
             else "digits in the transcript, which may be read in many ways" if NUMBER.search(said)
             else "no transcript" if not (words := words_of(said))
             else ""

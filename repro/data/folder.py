@@ -93,7 +93,7 @@ def load(root: Path, resize: int | None = None, mirrored: bool = True) -> ImageD
         validation=_image_set(parts["validation"], channels),
         test=_image_set(parts["test"], channels),
         mirrored=mirrored,
-        digest=key([classes, parts["train"][0].size, content]),
+        digest=key([classes, parts["train"][0].size, content, *([] if mirrored else ["not mirrored"])]),
     )
 
 

@@ -153,14 +153,20 @@ class MnistRunner(Runner):
         )
         flops = step_flops(first.sizes, first.recipe.batch) * len(runs)
         self.watch.expect(-flops * training.step)  # done in an earlier sitting
-        seen = self.data.split("validation") if first.split == "train" else self.data.test
+        seen = (
+            None
+            if first.early_stopping
+            else self.data.split("validation")
+            if first.split == "train"
+            else self.data.test
+        )
         for snapshot in training.run(first.looks, lambda: self.watch.advance(flops)):
             if not snapshot.loss.isfinite().all():
                 raise UserError(
                     f"{first.role}, seed {first.seed}: training diverged (the loss is not finite); "
                     "lower its recipe's learning_rate or raise its temperature"
                 )
-            errors = (snapshot.net.logits(seen.images).argmax(-1) != seen.labels).sum(-1)
+            errors = training.errors_seen if seen is None else training.validation_errors(seen)
             training.history.append([round(snapshot.epoch, 3), errors.tolist(), snapshot.loss.tolist()])
         measured = self._measure(runs, training, cases, soft)
         records = [

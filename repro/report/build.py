@@ -109,11 +109,13 @@ def command(record: Record) -> str:
     return f"repro {record['experiment']}{profile}" + "".join(f" --set {shlex.quote(o)}" for o in record["overrides"])
 
 
-def _clear(folder: Path, names: Iterable[str], endings: tuple[str, ...]) -> None:
-    """Remove what an earlier report made there and this one does not."""
-    for file in folder.glob("*.*"):
-        if file.suffix in endings and file.stem not in names:
+def _clear(folder: Path, names: Iterable[str], endings: tuple[str, str]) -> None:
+    """Remove what an earlier report made there and this one does not: pairs of files, so that others' stay."""
+    for file in folder.glob(f"*{endings[0]}"):
+        twin = file.with_suffix(endings[1])
+        if twin.exists() and file.stem not in names:
             file.unlink()
+            twin.unlink()
 
 
 def _table(file: Path, title: str, table: pd.DataFrame) -> None:

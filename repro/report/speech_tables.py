@@ -228,7 +228,7 @@ TABLES: dict[str, tuple[str, Callable[[Found], pd.DataFrame]]] = {
         recovered,
     ),
     "rounding": (
-        "Soft targets not held exactly: relative errors, some validation frames, the student of the lowest T",
+        "Soft targets not held exactly: relative errors, some validation frames, a student of the first temperature",
         rounding,
     ),
     "studies": ("Beyond the paper: test frame accuracy in percent", studies),

@@ -18,7 +18,8 @@ def load(data: Data, folder: Path, say: Callable[[str], None] = lambda line: Non
 
         return librispeech.load(folder, data.train_set, data.test_set)
     if data.folder is not None:
-        here = data.folder if data.folder.exists() or data.folder.is_absolute() else folder / data.folder
+        own = data.folder.expanduser()
+        here = own if own.exists() or own.is_absolute() else folder / own
         return kaldi(here, _name(here))
     return _synth(data, folder, say)
 

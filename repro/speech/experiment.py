@@ -30,7 +30,9 @@ def run(settings: SpeechSettings, runner: SpeechRunner, headline: Callable[[Reco
     if temperature is None:
         return
     geometric = replace(everyone(settings), mean="geometric")
-    runner.carry_out([Rounding("soft targets, rounding", geometric, distilled_nets(settings)[0])])
+    runner.carry_out(
+        [Rounding("soft targets, rounding", geometric, distilled_nets(settings)[0], settings.distilled.temperatures)]
+    )
     few = few_data(settings, temperature)
     runner.expect(few)
     runner.carry_out([net for net in few if net.share == PAPERS_SHARE])

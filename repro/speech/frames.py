@@ -18,6 +18,7 @@ from repro.data.corpus import RATE
 BANKS, WINDOW, TARGET = 40, 26, 20  # TARGET: place in the window, counted from 0, of the frame that is named
 BEFORE, AFTER = TARGET, WINDOW - TARGET - 1
 INPUTS = WINDOW * BANKS
+ROWS = 1 << 16  # frames that are normalised at a time
 
 
 def filterbanks(samples: Float[Tensor, "sample"]) -> Float[Tensor, "frame bank"]:
@@ -91,10 +92,17 @@ def lay_out(
     everything = torch.cat([banks for _, _, banks, _ in utterances])
     of_frame = of_utterance.repeat_interleave(lengths)
     count = torch.bincount(of_frame, minlength=len(speakers))[:, None].double()
-    mean = torch.zeros(len(speakers), BANKS, dtype=torch.float64).index_add(0, of_frame, everything.double()) / count
-    square = torch.zeros_like(mean).index_add(0, of_frame, everything.double().square()) / count
+    mean = torch.zeros(len(speakers), BANKS, dtype=torch.float64)
+    square = torch.zeros_like(mean)
+    # A block at a time: in double precision, all at once would take twice the memory of the corpus.
+    blocks = list(zip(everything.split(ROWS), of_frame.split(ROWS), strict=True))
+    for part, whose in blocks:
+        mean.index_add_(0, whose, part.double())
+        square.index_add_(0, whose, part.double().square())
+    mean, square = mean / count, square / count
     deviation = (square - mean.square()).clamp_min(1e-8).sqrt()
-    normalised = (everything - mean.float()[of_frame]) / deviation.float()[of_frame]
+    for part, whose in blocks:
+        part.sub_(mean.float()[whose]).div_(deviation.float()[whose])
     # Where each frame of the padded tensor comes from: a clamped run of frames for each utterance.
     starts, padded = lengths.cumsum(0) - lengths, lengths + BEFORE + AFTER
     which = torch.arange(len(lengths)).repeat_interleave(padded)
@@ -102,7 +110,7 @@ def lay_out(
     source = starts[which] + torch.minimum(offset.clamp_min(0), lengths[which] - 1)
     inside = (offset >= 0) & (offset < lengths[which])
     return Frames(
-        normalised[source],
+        everything[source],
         inside.nonzero()[:, 0],
         torch.cat([states for _, _, _, states in utterances]).long(),
         torch.arange(len(lengths)).repeat_interleave(lengths),

@@ -26,13 +26,13 @@ def tally(found: Blocks, frames: Frames, models: int) -> list[dict[str, Any]]:
     """
     right = torch.zeros(models, len(frames.speakers), dtype=torch.long)
     loss, count = torch.zeros(models, dtype=torch.float64), torch.zeros(len(frames.speakers), dtype=torch.long)
-    speaker = frames.speaker[frames.utterance]
     for at, log_p in found:
         labels = frames.states[at].expand(models, -1)
         hit = (log_p.argmax(-1).cpu() == labels).long()
-        right.index_add_(1, speaker[at], hit)
+        speaker = frames.speaker[frames.utterance[at]]
+        right.index_add_(1, speaker, hit)
         loss -= log_p.gather(-1, labels.to(log_p.device)[..., None]).squeeze(-1).double().sum(-1).cpu()
-        count += torch.bincount(speaker[at], minlength=len(count))
+        count += torch.bincount(speaker, minlength=len(count))
     cases = int(count.sum())
     return [
         {
@@ -64,8 +64,8 @@ class Measure:
     def look(self, net: Population, cases: Int[Tensor, "case"]) -> list[list[float]]:
         """Of each net: the share of some frames of train (its own), validation and test that are right, in percent."""
         chosen = {"train": cases} | self._held_out()
-        found = [self._of_nets(net, part, sample(at, self.some)) for part, at in chosen.items()]
-        return [[round(100 * one["right"] / one["cases"], 3) for one in of_net] for of_net in zip(*found, strict=True)]
+        found = [self._percent_right(net, part, sample(at, self.some)) for part, at in chosen.items()]
+        return [list(of_net) for of_net in zip(*found, strict=True)]
 
     def ensembles(self, net: Population, wanted: Sequence[tuple[int, str]]) -> list[dict[str, Any]]:
         """Of the mean of the first few nets, for each number and kind of mean: ``tally`` on validation and test."""
@@ -79,6 +79,12 @@ class Measure:
         frames = getattr(self.data, part)
         found = blocks(net, Inputs(frames, self.compute), at)
         return tally(((part, logits.log_softmax(-1)) for part, logits in found), frames, len(net))
+
+    def _percent_right(self, net: Population, part: str, at: Int[Tensor, "case"]) -> list[float]:
+        frames, right = getattr(self.data, part), torch.zeros(len(net), dtype=torch.long)
+        for some, logits in blocks(net, Inputs(frames, self.compute), at):
+            right += (logits.argmax(-1).cpu() == frames.states[some]).sum(-1)
+        return [round(100 * count / len(at), 3) for count in right.tolist()]
 
     def _of_ensembles(
         self, net: Population, part: str, at: Int[Tensor, "case"], wanted: Sequence[tuple[int, str]]

@@ -184,7 +184,7 @@ class SpeechRunner(Runner):
         start, some = time.monotonic(), sample(torch.arange(len(self.data.validation)), ROUNDED)
         batch = Inputs(self.data.validation, self.compute)[some]
         ensemble, student = self.population(run.ensemble.nets), self.population([run.student])
-        found = [row for t in self.settings.distilled.temperatures for row in errors(ensemble, student, batch, t)]
+        found = [row for t in run.temperatures for row in errors(ensemble, student, batch, t)]
         record = self.record(run, {"rows": found, "frames": len(some)}, [],
                              time.monotonic() - start)  # fmt: skip
         self.kept.add(self.key(run), [record], {})

@@ -67,6 +67,7 @@ class Rounding:
     role: str
     ensemble: Ensemble
     student: Net
+    temperatures: tuple[float, ...]
     seed: int = 0
     seeds: int = field(default=1, compare=False)
 

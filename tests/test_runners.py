@@ -1,0 +1,166 @@
+"""What the runners hand to training is what their runs say, and records are of the nets that were kept."""
+
+import dataclasses
+
+import pytest
+import torch
+from conftest import make_runner, striped
+
+from repro import config
+from repro.core import metrics
+from repro.core.distill import distillation_loss
+from repro.core.train import Member, Training, TransferSet
+from repro.mnist import experiment as mnist
+from repro.mnist.settings import ChoiceSettings, MnistSettings
+from repro.specialists import experiment as specialists
+from repro.specialists import inference, measure, nets
+from repro.specialists.runner import SpecialistsRunner
+from repro.specialists.runs import Combined, Net
+from repro.specialists.settings import SpecialistsSettings
+from repro.variants import experiment as variants
+from repro.variants.runner import VariantsRunner
+from repro.variants.runs import teacher
+from repro.variants.settings import VariantsSettings
+
+
+def test_students_on_mnist_learn_what_their_runs_say_and_are_measured_as_they_end(toy, tmp_path):
+    settings = config.load(MnistSettings, config.profile_path("mnist", "smoke")).model_copy(
+        update={"train_cases": 1200}
+    )
+    runner = make_runner(tmp_path / "runs", settings, toy)
+    master, baseline, *students = mnist.headline_runs(settings, 0)
+    runner.carry_out([master])
+    taught = runner.weights_of(master)
+    soft, soft_on_test = taught.logits(toy.train.images)[0], taught.logits(toy.test.images)[0]
+    agreed = []
+    for run in (baseline, *students, *mnist.missing_runs(settings, "no3", 0)):
+        own = settings.no3 if run.role.startswith("no3") else settings.distilled
+        hard = {baseline.role: 1.0, "distilled, soft targets only": 0.0}.get(run.role, own.hard_weight)
+        cases = torch.arange(1000 if run.split == "train" else 1200)
+        if run.role.startswith("no3"):
+            cases = cases[toy.train.labels[cases] != 3]
+        transfer, member = (
+            TransferSet(toy.train.images, toy.train.labels, soft),
+            Member(0, own.temperature, hard, cases),
+        )
+        by_hand = Training(run.sizes, [member], transfer, run.recipe, runner.compute)
+        for _ in by_hand.run():
+            pass
+        (record,) = runner.carry_out([run])
+        net = runner.weights_of(run)
+        for ours, theirs in zip(by_hand.net.parameters(), net.parameters(), strict=True):
+            torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
+        said, found = net.logits(toy.test.images)[0], record["metrics"]
+        wrong = said.argmax(-1) != toy.test.labels
+        assert found["test_errors"] == int(wrong.sum())
+        assert metrics.unpack(found["test_wrong"], len(wrong)).tolist() == wrong.tolist()
+        if run is not baseline:
+            agreed.append(float((said.argmax(-1) == soft_on_test.argmax(-1)).double().mean()))
+            assert found["agreement"] == pytest.approx(agreed[-1])
+    assert min(agreed) < 1
+
+
+def test_recipes_for_mnist_are_chosen_without_the_validation_cases():
+    runs = mnist.choice_runs(config.load(ChoiceSettings, config.profile_path("mnist", "choice")))
+    assert {run.split for run in runs} | {run.teacher.split for run in runs if run.teacher} == {"train"}
+
+
+@pytest.fixture(scope="module")
+def icons(tmp_path_factory):
+    """Specialists on stand-in images, their generalist trained: settings, runner, generalist, specialists."""
+    changes = ["specialists.size=5", "studies.sizes=[4]", "train_cases=800"]
+    settings = config.load(SpecialistsSettings, config.profile_path("specialists", "smoke"), changes)
+    runner = make_runner(tmp_path_factory.mktemp("icons") / "runs", settings, striped(), SpecialistsRunner)
+    generalist = specialists.generalist_run(settings, 0)
+    runner.carry_out([generalist])
+    ones = specialists.specialist_runs(settings, runner, 0)
+    runner.carry_out(ones)
+    return settings, runner, generalist, ones
+
+
+def test_nets_distilled_back_start_as_the_generalist_and_learn_from_their_teacher(icons):
+    settings, runner, generalist, ones = icons
+    back = settings.distilled_back
+    everyone = Combined("with specialists", generalist, tuple(ones), settings.specialists.active)
+    for taught in (generalist, everyone):
+        run = Net("distilled", settings.generalist.width, back.recipe, 0, taught, 2.0, 0.3, generalist)
+        training = runner.training(run)
+        start = runner.net_of(generalist).state_dict()
+        assert all(torch.equal(start[name], value) for name, value in training.net.state_dict().items())
+        said = runner.on_part(taught, "train")[training.picked(0)]
+        images, labels, _ = training.batch(0)
+        one = torch.ones(1)
+        expected = distillation_loss(training.net(images), said, labels, 2.0 * one, 0.3 * one)
+        torch.testing.assert_close(training.losses(0), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_specialists_of_a_full_softmax_are_regularised_by_the_generalist(icons):
+    settings, runner, generalist, _ = icons
+    kind = "full softmax, soft targets"
+    run = specialists.specialist_runs(settings, runner, 0, 1, "soft", kind=kind)[0]
+    training = runner.training(run)
+    start = nets.from_generalist(runner.net_of(generalist), torch.tensor(run.subset), kind).state_dict()
+    assert all(torch.equal(start[name], value) for name, value in training.net.state_dict().items())
+    said, (images, labels, _) = runner.on_part(generalist, "train")[training.picked(0)], training.batch(0)
+    special, own = torch.isin(torch.arange(20), torch.tensor(run.subset)), settings.soft_targets
+    expected = nets.soft_regularised_loss(training.net(images), said, labels, special, own.temperature, own.hard_weight)
+    torch.testing.assert_close(training.losses(0), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_each_specialist_is_asked_about_its_own_images_and_its_oversampling_is_undone(icons):
+    _, runner, generalist, ones = icons
+    data, subsets = runner.data, torch.tensor([one.subset for one in ones])
+    run = Combined("with specialists", generalist, tuple(ones), 2)
+    before, after, _ = runner.combine(run, data.test)
+    where, which = inference.active_pairs(before, subsets, 2)
+
+    def by_hand(one):  # 5 of 20 equal classes are half of a batch: the odds of the others are three times too low
+        said = runner.net_of(one).logits(data.test.images)[0].softmax(-1) * torch.tensor([1.0] * 5 + [3.0])
+        return said / said.sum(-1, keepdim=True)
+
+    said = torch.stack([by_hand(one) for one in ones])[which, where]
+    torch.testing.assert_close(after, inference.combine_em(before, said, (where, which), subsets), rtol=0, atol=1e-4)
+
+    found = measure.combined(run, lambda cases: runner.combine(run, cases), data)
+    covered = metrics.unpack_counts(found["test_covering"]).tolist()
+    for name, said in (("_before", before), ("", after)):
+        assert found[f"test_errors{name}"] == int((said.argmax(-1) != data.test.labels).sum())
+        counted = metrics.unpack_counts(found[f"test_conditional{name}"]).tolist()
+        for case, label in enumerate(data.test.labels.tolist()):
+            covering = [list(one.subset) for one in ones if label in one.subset]
+            right = [subset for subset in covering if max(subset, key=lambda c: float(said[case, c])) == label]
+            assert counted[case] == len(right)
+            assert covered[case] == len(covering)
+
+
+def test_oversampling_is_undone_where_it_belongs():
+    draw = torch.Generator().manual_seed(0)
+    dustbin, full = torch.randn(4, 4, generator=draw), torch.randn(4, 9, generator=draw)
+    subset = torch.tensor([1, 4, 7])
+    said = dustbin.softmax(-1) * torch.tensor([1, 1, 1, 49.0])  # half of a batch, a fiftieth of the truth
+    found = nets.corrected(dustbin, subset, "dustbin", 0.5, 0.02)
+    torch.testing.assert_close(found, said / said.sum(-1, keepdim=True))
+    odds = torch.full((9,), 49.0)
+    odds[subset] = 1
+    said = full.softmax(-1) * odds
+    found = nets.corrected(full, subset, "full softmax, hard targets", 0.5, 0.02)
+    torch.testing.assert_close(found, said / said.sum(-1, keepdim=True))
+
+
+def test_a_students_view_order_and_options_are_those_of_its_run(stripy, tmp_path):
+    changes = ["cost_steps=1", "train_cases=800"]
+    settings = config.load(VariantsSettings, config.profile_path("variants", "smoke_icons"), changes)
+    runner = make_runner(tmp_path / "runs", settings, stripy, VariantsRunner)
+    runner.carry_out([teacher(settings)])
+    options = '{"temperature": 7.0, "hard_weight": 0.2}'
+    plain = variants.students(settings, settings.baseline, options)[0]
+    run = dataclasses.replace(plain, view="different", order=5)
+    training = runner.training(run, None)
+    assert (training.view, training.orders[0].seed, training.seed) == ("different", 5, run.seed)
+    assert training.net.method.options.model_dump() == {"temperature": 7.0, "hard_weight": 0.2}
+    kept = runner.net_of(teacher(settings)).state_dict()
+    assert all(torch.equal(kept[name], value) for name, value in training.teacher_net.state_dict().items())
+    (record,) = runner.carry_out([plain])
+    said, theirs = (runner.net_of(one).logits(stripy.test.images)[0].argmax(-1) for one in (plain, teacher(settings)))
+    assert record["metrics"]["test_errors"] == int((said != stripy.test.labels).sum())
+    assert record["metrics"]["test_agreement_bench"] == pytest.approx(float((said == theirs).double().mean()))
