@@ -7,7 +7,7 @@ import sys
 import time
 from pathlib import Path
 
-from conftest import write_pets
+from test_kills import COMMANDS
 
 ROOT = Path(__file__).parents[1]
 
@@ -19,7 +19,8 @@ def repro(*words: str, cwd: Path) -> subprocess.CompletedProcess:
 
 
 def smoke(real_folder: Path, cwd: Path) -> list[str]:
-    return ["mnist", "--profile", "smoke", "--data", str(real_folder), "--out", str(cwd / "out")]
+    changes = [word for change in COMMANDS["mnist"][1:] for word in ("--set", change)]
+    return ["mnist", "--profile", "smoke", "--data", str(real_folder), "--out", str(cwd / "out"), *changes]
 
 
 def test_bad_input_is_one_clear_line_and_exit_code_2(tmp_path):
@@ -35,8 +36,8 @@ def test_help_tells_the_commands(tmp_path):
     assert repro("mnist", "--help", cwd=tmp_path).returncode == 0
 
 
-def test_smoke_killed_interrupted_doubled_and_finished(tmp_path, real_folder):
-    """From the real data to claims.csv; SIGKILL and Ctrl-C on the way; a second command at the same time."""
+def test_smoke_doubled_interrupted_and_finished(tmp_path, real_folder):
+    """From the real data to claims.csv; Ctrl-C on the way, and a second command at the same time."""
     words = smoke(real_folder, tmp_path)
     command = [sys.executable, "-m", "repro", *words]
     first = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
@@ -44,15 +45,9 @@ def test_smoke_killed_interrupted_doubled_and_finished(tmp_path, real_folder):
     first.send_signal(signal.SIGSTOP)  # it holds its folder while the second one comes
     second = repro(*words, cwd=tmp_path)
     assert second.returncode == 2 and "another run is writing there" in second.stderr
-    first.kill()
-    first.communicate()
-    done_before = finished(tmp_path / "runs" / "mnist")
-
-    third = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
-    wait_for(tmp_path / "runs" / "mnist", len(done_before) + 2, third)
-    third.send_signal(signal.SIGINT)
-    said = third.communicate(timeout=120)[1]
-    assert third.returncode == 130 and "goes on from the last checkpoint" in said
+    first.send_signal(signal.SIGCONT)
+    said = interrupted(first)
+    assert first.returncode == 130 and "goes on from the last checkpoint" in said
 
     times = {path: path.stat().st_mtime_ns for path in finished(tmp_path / "runs" / "mnist")}
     last = repro(*words, cwd=tmp_path)
@@ -61,6 +56,17 @@ def test_smoke_killed_interrupted_doubled_and_finished(tmp_path, real_folder):
     assert "Claims" in last.stdout and "REPRODUCE.md" in last.stdout
     claims = (tmp_path / "out" / "results" / "claims.csv").read_text()
     assert "mnist.teacher_errors" in claims and "theory.logit_matching" in claims
+
+
+def interrupted(process: subprocess.Popen) -> str:
+    """Ctrl-C, again where Python was in a place where it drops it; what was said."""
+    for _ in range(20):
+        process.send_signal(signal.SIGINT)
+        try:
+            return process.communicate(timeout=5)[1]
+        except subprocess.TimeoutExpired:
+            continue
+    raise AssertionError("it goes on")
 
 
 def finished(folder: Path) -> list[Path]:
@@ -82,29 +88,11 @@ def test_specialists_from_the_embedded_images_to_the_table(tmp_path):
     less = [
         "seeds=1",
         "more_generalists=0",
+        "specialists.count=2",
+        "studies.count=1",
         *(f"studies.{name}=[]" for name in ("counts", "sizes", "methods", "widths")),
     ]
     words = [word for change in less for word in ("--set", change)]
     done = repro("specialists", "--profile", "smoke", "--out", "out", *words, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "Claims" in done.stdout and "specialists.relative_gain" in (tmp_path / "out/results/claims.csv").read_text()
-
-
-def test_own_images_from_a_folder(tmp_path):
-    """Six classes of small pictures, written as files, named by one setting."""
-    write_pets(tmp_path)
-    changes = [
-        "data.source=folder",
-        "data.folder=pets",
-        "specialists.count=2",
-        "specialists.size=3",
-        "specialists.recipe.batch=8",
-        "generalist.recipe.batch=16",
-        "studies.count=1",
-        "studies.counts=[1]",
-        "studies.sizes=[2]",
-    ]
-    words = ["specialists", "--profile", "smoke", "--out", "out"] + [w for c in changes for w in ("--set", c)]
-    done = repro(*words, cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
-    assert (tmp_path / "out" / "results" / "specialists" / "pets" / "table3.csv").exists()

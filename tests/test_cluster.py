@@ -102,7 +102,7 @@ def test_chains_are_the_same_on_two_nodes(second, runner_for, stripy):
 
 
 def test_a_node_that_dies_costs_its_unfinished_runs_alone(cluster, second, runner_for, toy, mnist, folders):
-    recipe = mnist.baseline.recipe.model_copy(update={"epochs": 150})
+    recipe = mnist.baseline.recipe.model_copy(update={"epochs": 60})
     long = mnist.model_copy(update={"baseline": mnist.baseline.model_copy(update={"recipe": recipe})})
     runs = [experiment.headline_runs(long, seed)[1] for seed in (1, 2)]
     local = runner_for(long, toy, "here")
@@ -132,11 +132,11 @@ def kill_at_work(cluster, node, folder: Path, before: set[Path]) -> None:
     deadline = time.monotonic() + 60
     while not scratch(folder) - before and time.monotonic() < deadline:
         time.sleep(0.02)
-    time.sleep(0.3)
+    time.sleep(0.1)
     cluster.remove_node(node, allow_graceful=False)
 
 
-def test_what_is_wrong_in_a_job_is_one_line(second, runner_for, toy, mnist):
+def test_what_is_wrong_in_a_job_is_one_line(cluster, runner_for, toy, mnist):
     blank = Mnist(LabelledSet(toy.train.images * float("nan"), toy.train.labels), toy.test, "blank")
     runner = on_ray(runner_for(mnist, blank))
     with pytest.raises(UserError, match=r"^baseline, seed 0: training diverged") as caught:
@@ -148,7 +148,7 @@ def test_what_is_wrong_in_a_job_is_one_line(second, runner_for, toy, mnist):
         large.executor(jobs)
 
 
-def test_another_version_of_the_code_on_a_node_is_named(second, runner_for, toy, mnist):
+def test_another_version_of_the_code_on_a_node_is_named(cluster, runner_for, toy, mnist):
     runner, run = on_ray(runner_for(mnist, toy)), experiment.headline_runs(mnist, 0)[1]
     runner._keys[run] = "made by other code"
     with pytest.raises(UserError, match="has another version of this package than the head"):

@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 import torch
 from conftest import CLASSES, stripes
+from matplotlib.figure import Figure
 from scipy.stats import spearmanr
 
 from repro import config, paper
@@ -146,9 +147,6 @@ def test_from_data_to_table(stripy, smoke, runner_for, tmp_path):
     }
     figures = {path.name for path in (tmp_path / "out" / "figures" / "specialists" / "stripy").glob("*.png")}
     assert len(figures) == 7
-    before = (tmp_path / "out" / "REPRODUCE.md").read_bytes()
-    build.report(tmp_path / "out")
-    assert (tmp_path / "out" / "REPRODUCE.md").read_bytes() == before
 
     again = runner_for(smoke, stripy)
     again.make = None  # anything that is made again would call it
@@ -157,7 +155,8 @@ def test_from_data_to_table(stripy, smoke, runner_for, tmp_path):
 
 
 @pytest.mark.parametrize("kept_groups", [0, 1, 3, 8, 20])
-def test_only_what_is_finished_is_reported_at_any_moment(stripy, smoke, runner_for, tmp_path, kept_groups):
+def test_only_what_is_finished_is_reported_at_any_moment(stripy, smoke, runner_for, tmp_path, kept_groups, monkeypatch):
+    monkeypatch.setattr(Figure, "savefig", lambda figure, content, **_: content.write(b"figure"))
     runner = runner_for(smoke, stripy)
     budget = iter(range(kept_groups))
     make = runner.make

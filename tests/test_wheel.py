@@ -41,7 +41,12 @@ def test_an_installed_wheel_runs_from_data_to_page_in_an_empty_folder(wheel, tmp
     target, empty = tmp_path / "target", tmp_path / "empty"
     empty.mkdir()
     subprocess.run([*PIP, "install", "--quiet", "--no-deps", "--target", str(target), str(wheel)], check=True)
-    changes = ["train_cases=600", "temperatures.temperatures=[1.0,20.0]", "temperatures.extra_temperatures=[]"]
+    changes = [
+        "seeds=1",
+        "train_cases=600",
+        "temperatures.temperatures=[1.0,20.0]",
+        "temperatures.extra_temperatures=[]",
+    ]
     words = ["mnist", "--profile", "smoke", *(word for change in changes for word in ("--set", change))]
     environment = os.environ | {"PYTHONPATH": str(target), "REPRO_DATA": str(real_folder), "CUDA_VISIBLE_DEVICES": ""}
     run = lambda *command: subprocess.run(  # noqa: E731
@@ -51,4 +56,4 @@ def test_an_installed_wheel_runs_from_data_to_page_in_an_empty_folder(wheel, tmp
     assert icons.stdout.split()[0] == str(target / "repro" / "__init__.py") and int(icons.stdout.split()[1]) > 100
     done = run("-m", "repro", *words)
     assert done.returncode == 0, done.stderr
-    assert (empty / "runs/smoke/results/index.html").stat().st_size > 10_000 and "Claims" in done.stdout
+    assert (empty / "runs/smoke-changed/results/index.html").stat().st_size > 10_000 and "Claims" in done.stdout

@@ -181,11 +181,12 @@ def data(records: Found) -> pd.DataFrame:
     first, heard = single[0], select(records, "words: single net")
     metrics = first["metrics"]
     hidden = first["settings"]["hidden"]
+    layers = f"{len(hidden)} x {hidden[0]}" if len(set(hidden)) == 1 else ", ".join(map(str, hidden))
     rows = [
         ("training frames", f"{metrics['train_frames']:,} ({metrics['train_frames'] / 360_000:.1f} hours)"),
         ("test speakers", f"{len(metrics['test_speaker_cases'])}"),
         ("test frames that are counted", f"{metrics['test_cases']:,}"),
-        ("a net", f"layers of {', '.join(map(str, hidden))} units, {STATES:,} tied states, "
+        ("a net", f"{layers} units, {STATES:,} tied states, "
                   f"{count_weights([INPUTS, *hidden, STATES]) / 1e6:.1f}M weights"),
     ]  # fmt: skip
     if heard:
