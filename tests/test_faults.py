@@ -223,7 +223,7 @@ def trials(disk: FullDisk) -> set[Path]:
 
 
 def test_no_room_for_any_file_of_a_report_leaves_the_old_or_the_new_one(tmp_path, monkeypatch, run, whole):
-    out = shutil.copytree(whole / "smoke", tmp_path / "out")
+    out = shutil.copytree(whole / "smoke-changed", tmp_path / "out")
     sections = [section for find in build.SECTIONS for section in find(out)]
     drawn = Figure()
     for section in sections:  # drawing takes the time, and is not what is tested
