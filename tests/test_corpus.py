@@ -115,8 +115,10 @@ def test_audio_that_is_none(tmp_path):
 class FakeAligner:
     """Finds everybody's words in the middle, but not those of ``fails``."""
 
+    lexicon = {"foreign": [("a", "b")]}
+
     def unknown(self, words):
-        return [word for word in words if word == "zyzzyva"]
+        return [word for word in words if word in ("zyzzyva", "foreign")]
 
     def align(self, samples, words):
         frames = len(samples) // 160
@@ -143,7 +145,7 @@ def here(monkeypatch):
 
 
 def test_utterances_that_do_not_align_are_listed(root, tmp_path, here):
-    names = ["short", "broken", "unknown", "fails", "good"]
+    names = ["short", "broken", "unknown", "foreign", "fails", "good"]
     with open(root / "train" / "wav.scp", "a") as scp, open(root / "train" / "text", "a") as text:
         for name in names:
             scp.write(f"{name} {name}.wav\n")
@@ -156,6 +158,7 @@ def test_utterances_that_do_not_align_are_listed(root, tmp_path, here):
     assert found.left_out == {
         "audio that cannot be read": ["broken"],
         "a word outside the lexicon": ["unknown (zyzzyva)"],
+        "a pronunciation in unknown phones": ["foreign (foreign)"],
         "no alignment found": ["fails"],
         "fewer frames than the window of 26": ["short"],
     }

@@ -67,6 +67,16 @@ def whole(tmp_path_factory) -> Path:
     return folder / "runs"
 
 
+def test_recipes_are_tried_and_reported_by_their_own_command(run, tmp_path):
+    recipe = "recipe={epochs=1,batch=50,learning_rate=0.003}"
+    net = f"net={{hidden=[16],temperature=4.0,hard_weight=0.5,{recipe}}}"
+    tried = [f"{{name='{role} one',role='{role}',{net}}}" for role in ("teacher", "baseline", "distilled")]
+    code, said = run("mnist-choice", "--set", f"candidates=[{','.join(tried)}]", "--set", "train_cases=1200")
+    assert code == 0, said
+    found = (tmp_path / "runs/choice-changed/results/mnist/choice/recipes.csv").read_text()
+    assert all(f"{role} one" in found for role in ("teacher", "baseline", "distilled"))
+
+
 class FullDisk:
     """A disk without room for a file below a folder the first time that it is written: that ends as on /dev/full."""
 

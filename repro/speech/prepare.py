@@ -166,7 +166,10 @@ def _analyse(one: Utterance, left_out: Reasons, remarked: Reasons) -> tuple[Tens
         remarked[remark].append(one.id)
     unknown = _aligner.unknown(one.words)
     if unknown:
-        left_out["a word outside the lexicon"].append(f"{one.id} ({', '.join(unknown)})")
+        # The lexicon's own phones may be others than the acoustic model's (CMUdict's, without stress).
+        listed = any(word in _aligner.lexicon for word in unknown)
+        reason = "a pronunciation in unknown phones" if listed else "a word outside the lexicon"
+        left_out[reason].append(f"{one.id} ({', '.join(unknown)})")
         return None
     banks = filterbanks(samples)
     if len(banks) < WINDOW:
