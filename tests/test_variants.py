@@ -1,199 +1,27 @@
-"""Variants: equal terms, features by name, no leaks, resume, and a tiny full run from data to table."""
+"""Variants: no leaks, how rows are made and compared, and a tiny full run from data to table."""
 
 import json
 import shutil
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import get_args
 
 import pandas as pd
 import pytest
 import torch
 from conftest import CLASSES, make_runner, striped, stripes
+from test_variant_training import METHODS
 
 from repro import config
-from repro.core import compute
-from repro.core.recipe import Recipe
 from repro.core.stats import p_of_zero
 from repro.data.images import ImageSet
 from repro.errors import UserError
 from repro.report import build, records, variants_claims, variants_figures, variants_tables
-from repro.variants import experiment, methods, nets
+from repro.variants import experiment, methods
 from repro.variants.nets import Shape
-from repro.variants.runner import Diverged, VariantsRunner, spread_steps, step_bytes
+from repro.variants.runner import Diverged, VariantsRunner
 from repro.variants.runs import Cost, teacher
 from repro.variants.settings import VariantsSettings
-from repro.variants.training import VariantTraining, View
-
-CPU = compute.choose("cpu", "fp32")
-WIDE, NARROW = (Shape(kind="convolutional", width=width) for width in (4, 2))
-DEEP = Shape(kind="fully connected", hidden=(12, 9))
-RECIPE = Recipe(epochs=1, batch=80, optimiser="sgd", learning_rate=0.05, jitter=2)
-OPTIONS = {
-    "hints": {"pairs": [("stages.1", "stages.1")], "first": 0.5},
-    "feature_maps": {"pairs": [("stages.0", "stages.0"), ("stages.2", "stages.2")]},
-    "attention": {"pairs": [("stages.1", "stages.1")]},
-    "self_distillation": {"exits": ["stages.0"]},
-}
-
-
-def training(data, name="soft_targets", shape=NARROW, seed=3, options=None, **changed):
-    method = methods.find(name)
-    own = method.Options(**(OPTIONS.get(name, {}) if options is None else options))
-    if method.has_teacher and "teacher" not in changed:
-        changed["teacher"] = nets.make(WIDE, data, 1)
-    recipe = changed.pop("recipe", RECIPE)
-    return VariantTraining(nets.make(shape, data, seed), method, own, data, recipe, CPU, seed, **changed)
-
-
-def weights(one):
-    return {name: value.clone() for name, value in one.net.student.state_dict().items()}
-
-
-# Those of the profiles: a method that somebody adds is nothing to these tests.
-METHODS = sorted(
-    {plan.method for plan in config.load(VariantsSettings, config.profile_path("variants", "icons")).methods}
-)
-
-
-@pytest.mark.parametrize("name", METHODS)
-def test_all_methods_have_the_same_student_order_and_views(stripy, name):
-    one, plain = training(stripy, name), training(stripy, "none")
-    assert all(torch.equal(weights(one)[key], value) for key, value in weights(plain).items())
-    assert one.steps == plain.steps
-    for step in (0, 3):
-        assert all(torch.equal(a, b) for a, b in zip(one.batch(step)[:2], plain.batch(step)[:2], strict=True))
-
-
-@pytest.mark.parametrize("name", METHODS)
-def test_the_student_learns_and_the_teacher_stays_as_it_was(stripy, name):
-    taught = nets.make(WIDE, stripy, 1)
-    before = {key: value.clone() for key, value in taught.state_dict().items()}
-    one = training(stripy, name, **({"teacher": taught} if methods.find(name).has_teacher else {}))
-    started = weights(one)
-    for snapshot in one.run():
-        assert bool(snapshot.loss.isfinite().all())
-    assert not torch.equal(started["head.weight"], weights(one)["head.weight"])
-    assert all(torch.equal(before[key], value) for key, value in taught.state_dict().items())
-
-
-def test_what_a_hook_sees_is_what_the_stage_puts_out(stripy):
-    one = training(stripy, "attention")
-    one.net.eval()
-    images = stripy.test.images[:5]
-    seen = one.student(images)
-    features = seen.features["stages.1"]
-    assert features.shape == (5, 4, 4, 4) and list(seen.features) == ["stages.1"]
-    later = one.net.student.down[2](features)
-    logits = one.net.student.head((later + one.net.student.keep[2](later)).mean((2, 3)))
-    torch.testing.assert_close(seen.logits, logits)
-
-
-def test_fully_connected_nets_go_through_the_same_methods(stripy):
-    taught = nets.make(Shape(kind="fully connected", hidden=(20, 15)), stripy, 1)
-    for name, options in (
-        ("hints", {"pairs": [("layers.1", "layers.1")]}),
-        ("attention", {"kind": "gradient", "weight": 1.0}),
-    ):
-        one = training(stripy, name, DEEP, options=options, teacher=taught)
-        started = weights(one)
-        list(one.run())
-        assert not torch.equal(started["layers.0.weight"], weights(one)["layers.0.weight"])
-    dropped = RECIPE.model_copy(update={"drop_hidden": 0.5, "drop_input": 0.2, "max_norm": 0.5})
-    one = training(stripy, "none", DEEP, recipe=dropped)
-    list(one.run())
-    for layer in one.net.student.layers:
-        assert float(layer.weight.detach().norm(dim=1).max()) <= 0.5 + 1e-5
-    assert nets.count(DEEP, stripy) == sum(p.numel() for p in one.net.student.parameters())
-
-
-def test_views_of_the_teacher(stripy):
-    mirrored = replace(stripy, mirrored=True)
-    for view in get_args(View):
-        one = training(mirrored, view=view)
-        seen = []
-        hook = one.teacher_net.register_forward_pre_hook(lambda _, inputs, seen=seen: seen.append(inputs[0].clone()))
-        one.losses(2)
-        hook.remove()
-        mine, _, fixed = one.batch(2)
-        if view == "same":
-            assert torch.equal(seen[0], mine)
-        if view == "different":
-            assert not torch.equal(seen[0], mine) and seen[0].shape == mine.shape
-        if view in ("fixed", "still"):
-            assert not seen
-            torch.testing.assert_close(fixed, one.teacher_net.logits(stripy.train.images[one.picked(2)])[0])
-        assert torch.equal(mine, stripy.train.images[one.picked(2)]) == (view == "still")
-
-
-def test_what_the_teacher_says_of_images_that_never_change_is_worked_out_once(stripy):
-    still = RECIPE.model_copy(update={"jitter": 0})
-    kept, asked = training(stripy, recipe=still), training(stripy, "feature_maps", recipe=still)
-    assert kept.teacher.shape == (800, CLASSES) and asked.teacher is None
-    torch.testing.assert_close(kept.teacher, kept.teacher_net.logits(stripy.train.images)[0])
-    assert training(replace(stripy, mirrored=True), recipe=still).teacher is None
-
-
-def test_gradient_attention_is_felt(stripy):
-    """Pixels come as bytes; gradients by them would be next to nothing beside the soft targets'."""
-    taught = nets.make(Shape(kind="fully connected", hidden=(20, 15)), stripy, 1)
-    options = {"kind": "gradient", "weight": 1.0}
-    with_it = training(stripy, "attention", DEEP, options=options, teacher=taught).losses(0)
-    without = training(stripy, "soft_targets", DEEP, options={"temperature": 4.0}, teacher=taught).losses(0)
-    assert (with_it - without).item() > 0.05 * without.item()
-
-
-class Killed(Exception):
-    """Stands for a process that ends here."""
-
-
-@pytest.mark.parametrize("name", ["soft_targets", "adversarial"])
-def test_a_killed_training_ends_bit_identical(stripy, tmp_path, monkeypatch, name):
-    monkeypatch.setattr(VariantTraining, "_checkpoint_due", lambda one: one.step % 3 == 0)
-
-    def whole(checkpoint, stop=None):
-        one = training(stripy, name, checkpoint=checkpoint)
-        started = one.step
-
-        def on_step():
-            if one.step == stop:
-                raise Killed
-
-        for _ in one.run(on_step=on_step):
-            pass
-        return started, {key: value.clone() for key, value in one.net.state_dict().items()}
-
-    with pytest.raises(Killed):
-        whole(tmp_path / "a", stop=8)
-    (resumed_at, resumed), (_, uninterrupted) = whole(tmp_path / "a"), whole(tmp_path / "b")
-    assert resumed_at == 6 and all(torch.equal(resumed[key], uninterrupted[key]) for key in resumed)
-
-
-def test_time_and_memory_are_of_all_stages(stripy):
-    one, steps = training(stripy, "hints"), []
-    one.losses = lambda step, losses=one.losses: steps.append(step) or losses(step)
-    assert spread_steps(one, 4) > 0
-    assert steps == [number * one.whole // 8 for number in (1, 3, 5, 7)]
-    late = training(stripy, "hints", options={"pairs": [("stages.1", "stages.1")], "first": 0.0})
-    assert step_bytes(one) >= step_bytes(late)
-
-
-def test_memory_counts_what_a_method_keeps(stripy):
-    none, soft, hinted = (step_bytes(training(stripy, name)) for name in ("none", "soft_targets", "feature_maps"))
-    assert 0 < none < soft < hinted
-
-
-def test_a_teacher_whose_logits_are_worked_out_once_is_paid_for_once(stripy):
-    still = training(stripy, "soft_targets", recipe=RECIPE.model_copy(update={"jitter": 0}))
-    moving = training(stripy, "soft_targets")
-    weights = sum(one.nbytes for one in moving.teacher_net.parameters())
-    assert still.teacher.nbytes == 4 * len(stripy.train) * len(stripy.classes)
-    assert step_bytes(moving) - step_bytes(still) == pytest.approx(weights - still.teacher.nbytes, abs=2000)
-    passes = []
-    still.teacher_net.register_forward_hook(lambda *_: passes.append(1))
-    spread_steps(still, 4)
-    assert len(passes) == 1
 
 
 def test_costs_are_timed_on_one_thread_as_nets_are_trained(smoke, runner_for, stripy, monkeypatch):
@@ -440,12 +268,3 @@ def test_a_module_that_is_not_there_is_named_before_anything_is_trained(smoke, r
     runner.train = None
     with pytest.raises(UserError, match="a is no module of this net"):
         experiment.run(runner.settings, runner, lambda _: None)
-
-
-def test_a_module_that_is_not_there_is_named_with_those_that_are(stripy):
-    for options, said in (
-        ({"pairs": [("stage.1", "stages.1")]}, "the student: stage.1 is no module of this net; there are down"),
-        ({"pairs": [("stages.1", "head")]}, "maps with maps"),
-    ):
-        with pytest.raises(UserError, match=said):
-            training(stripy, "feature_maps", options=options)
