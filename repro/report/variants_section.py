@@ -18,9 +18,8 @@ TERMS = """\
   every method that adds a term to it (hints, feature maps, attention, adversarial; decoupled takes the temperature):
   these stand on three and three candidates. Feature maps, attention and adversarial can hardly lose, for with a small
   weight they are plain distillation; hints spends its first steps without soft targets, and decoupled weighs its terms
-  otherwise: these can.
-  Standardised logits and DIST have three in all. Born-again nets have none (T = 1, and a label weight of 0.5), nor
-  have assistants (what was chosen for plain distillation). The choice is one seed's.
+  otherwise: these can. Standardised logits and DIST have three in all. Born-again nets have none (T = 1, and a label
+  weight of 0.5), nor have assistants (what was chosen for plain distillation). The choice is one seed's.
 - **Lengths, batches and rates** are what two cores bear, and no method has its own. MNIST's students take batches of
   512 at 0.003, because at 256 the optimiser took a quarter of a step's time; on validation, two students of seeds that
   no row has made 150 and 149 errors with soft targets and 166 and 168 without, and 150, 133, 171 and 170 in batches of
@@ -56,9 +55,9 @@ TERMS = """\
 - **The images of MNIST's student are not shifted** (as section 3's), so what the teacher is shown is studied on the
   convolutional benches alone.
 - **Self-distillation's exits** from maps are separable convolutions, half as many as in the authors' code, which also
-  has attention there, and a linear layer; on MNIST, and in CIFAR-100's records, they are linear alone. The authors' code has no T squared in front
-  of what the exits are taught, so that on the convolutional benches the weights tried start at a tenth of theirs (on
-  MNIST at a third).
+  has attention there, and a linear layer; on MNIST, and in CIFAR-100's records, they are linear alone. The authors'
+  code has no T squared in front of what the exits are taught, so that on the icons the weights tried start at a tenth
+  of theirs, elsewhere at a third.
 - **Hints' two stages** share one schedule: the first, where it is short, lies within the warm-up, and the second
   starts near the highest rate. **Adversarial**: the discriminator is shown the class and reverses its gradient in the
   same step, with soft targets beside it; its source has it name the class, alternates steps, and has an L1 distance of
@@ -74,8 +73,8 @@ TERMS = """\
 - These are small nets, short runs and few candidates: that a method does not help here does not say that it helps
   nowhere. Its own paper's figures, on other nets and data, stand in *sources*."""
 OLD_COSTS = """
-- **{benches} timed before time and memory were counted so**: on two threads, with the teacher's weights counted
-  where its logits are kept, and without the share of working these out."""
+- **{benches} timed before time and memory were counted so**: on two threads,
+  with the teacher's weights counted where its logits are kept, and without the share of working these out."""
 PROFILES = ("mnist", "icons", "cifar100")
 
 
