@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from repro import __version__
+from repro.config import COMMITTED
 from repro.errors import UserError
 
 # PyTorch and what reports are made with take seconds to load: the one only for commands that need it, the other only
@@ -40,7 +41,7 @@ Out = Annotated[
     Path | None,
     typer.Option(
         help="Where results/ and figures/ go. Default: here for an unchanged profile whose results are committed "
-        "(paper, choice, mnist, icons, cifar100, speechocean762), else runs/<profile>, with --set "
+        f"({', '.join(sorted(set().union(*COMMITTED.values())))}), else runs/<profile>, with --set "
         "runs/<profile>-changed."
     ),
 ]
@@ -87,7 +88,7 @@ def _mnist(options: "Options") -> None:
     from repro.mnist.runs import make_runner
     from repro.mnist.settings import MnistSettings
 
-    folder = options.folder(("paper",))
+    folder = options.folder("mnist")
     with opened("mnist", options, folder, MnistSettings, make_runner(options.data)) as (settings, runner):
         from repro.report import build, mnist_section, records, screen
 
@@ -107,7 +108,7 @@ def _mnist_choice(options: "Options") -> None:
     from repro.mnist.runs import make_runner
     from repro.mnist.settings import ChoiceSettings
 
-    folder = options.folder(("choice",))
+    folder = options.folder("mnist")
     with opened("mnist", options, folder, ChoiceSettings, make_runner(options.data)) as (settings, runner):
         from repro.report import build, records
 
@@ -126,7 +127,7 @@ def _specialists(options: "Options") -> None:
     from repro.specialists.settings import SpecialistsSettings
     from repro.specialists.shown import shown
 
-    folder = options.folder(("paper", "cifar100"))
+    folder = options.folder("specialists")
     with opened("specialists", options, folder, SpecialistsSettings, make_runner(options.data)) as (settings, runner):
         from repro.report import build, records, screen, specialists_section
 
@@ -146,7 +147,7 @@ def _speech(options: "Options") -> None:
     from repro.speech.settings import SpeechSettings
     from repro.speech.shown import shown
 
-    folder = options.folder(("paper", "speechocean762"))
+    folder = options.folder("speech")
     with opened("speech", options, folder, SpeechSettings, make_runner(options.data)) as (settings, runner):
         from repro.report import build, records, screen, speech_section
 
@@ -177,7 +178,7 @@ def _variants(options: "Options") -> None:
 
     for profile in BENCHES.get(options.profile, (options.profile,)):
         own = replace(options, profile=profile)
-        folder = own.folder(("mnist", "icons", "cifar100"))
+        folder = own.folder("variants")
         with opened("variants", own, folder, VariantsSettings, make_runner(own.data)) as (settings, runner):
             from repro.report import build, records, screen, variants_section
 

@@ -32,12 +32,12 @@ class Options:
     finished_only: bool
     executor: str = "local"
 
-    def folder(self, committed: tuple[str, ...]) -> Path:
+    def folder(self, experiment: str) -> Path:
         """Where results go: here for the whole of an unchanged profile whose results are committed, else under
         ``runs``."""
         if self.out:
             return self.out
-        known = self.profile in committed
+        known = self.profile in config.COMMITTED[experiment]
         changed = bool(self.overrides) or (self.device, self.precision) != ("auto", "auto")
         if known and not changed and not self.finished_only:
             return Path()

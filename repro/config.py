@@ -10,6 +10,13 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from repro.errors import UserError
 
 CONFIGS = Path("paper_configs")
+# By experiment, the profiles whose results are committed: what the reports' words and the claims' describe.
+COMMITTED = {
+    "mnist": ("paper", "choice"),
+    "speech": ("paper", "speechocean762"),
+    "specialists": ("paper", "cifar100"),
+    "variants": ("mnist", "icons", "cifar100"),
+}
 # What the parser raises: a TOMLDecodeError, which is a ValueError, and plain ones for endless numbers and brackets.
 NOT_TOML = (ValueError, RecursionError)
 

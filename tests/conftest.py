@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from jaxtyping import install_import_hook
+from matplotlib.figure import Figure
 from PIL import Image
 
 install_import_hook(
@@ -92,6 +93,17 @@ def threads_stay():
     after = torch.get_num_threads()
     torch.set_num_threads(before)
     assert after == before, "a test changed the number of threads"
+
+
+def draw_stubs(patch: pytest.MonkeyPatch) -> None:
+    """Reports write stubs for figures, which take most of a report's time to draw."""
+    patch.setattr(Figure, "savefig", lambda figure, content, **_: content.write(b"figure"))
+
+
+@pytest.fixture
+def figures_are_stubs(monkeypatch):
+    """The same, for one test."""
+    draw_stubs(monkeypatch)
 
 
 CLASSES = 20

@@ -16,7 +16,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from conftest import blobs
+from conftest import blobs, draw_stubs
 from matplotlib.figure import Figure
 
 from repro import __main__
@@ -39,7 +39,7 @@ def made_ready(folder: Path, patch: pytest.MonkeyPatch) -> None:
     digits = Mnist(blobs(1200, 0), blobs(300, 1), "toy")
     patch.chdir(folder)
     patch.setattr(runs, "load", lambda folder: digits)
-    patch.setattr(Figure, "savefig", lambda figure, content, **_: content.write(b"figure"))
+    draw_stubs(patch)
     patch.setattr(loop, "CHECKPOINT_SECONDS", 0.0)
 
 

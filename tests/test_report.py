@@ -2,15 +2,17 @@
 
 import json
 import shutil
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pandas as pd
 import pytest
 from conftest import digits, make_runner
-from matplotlib.figure import Figure
 from pydantic import BaseModel
 
 from repro import config, paper
+from repro.core import store
 from repro.core.recipe import Recipe
 from repro.errors import UserError
 from repro.mnist import experiment
@@ -47,7 +49,8 @@ def reported(made, tmp_path) -> Path:
 
 
 def files(folder: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*"))
+            if path.is_file() and path.name != "lock"}  # fmt: skip
 
 
 def test_everything_is_made_and_made_alike_twice(reported):
@@ -80,8 +83,7 @@ def test_an_absent_run_is_an_absent_row(reported):
     assert not claims["claim"].str.startswith("mnist.no3").any() and len(claims) > 5
 
 
-def test_what_an_interrupted_run_has_finished_is_reported(reported, monkeypatch):
-    monkeypatch.setattr(Figure, "savefig", lambda figure, content, **_: content.write(b"figure"))
+def test_what_an_interrupted_run_has_finished_is_reported(reported, figures_are_stubs):
     found = records.load(reported, "mnist", "mnist")
     drawn = lambda: {path.stem for path in (reported / "figures").rglob("*.png")}  # noqa: E731
     for role, gone in (("width", "temperature_by_width"), ("share", "size_of_transfer_set"), ("no3", None),
@@ -90,6 +92,20 @@ def test_what_an_interrupted_run_has_finished_is_reported(reported, monkeypatch)
         records.save(reported, "mnist", "mnist", found)
         build.report(reported)
         assert gone not in drawn() and "training_curves" in drawn()
+
+
+def test_a_report_waits_for_another_and_has_what_that_one_wrote(reported, figures_are_stubs):
+    path = records.path(reported, "mnist", "mnist")
+    with ThreadPoolExecutor() as second:
+        with store.results_held(reported):
+            report = second.submit(build.report, reported)
+            time.sleep(0.5)
+            store.write(
+                path, "".join(f"{line}\n" for line in path.read_text().splitlines() if "no3" not in line).encode()
+            )
+            assert not report.done()
+        report.result()
+    assert not pd.read_csv(reported / "results" / "claims.csv")["claim"].str.startswith("mnist.no3").any()
 
 
 def test_where_nothing_is_finished_the_records_of_before_stay(reported):
@@ -104,8 +120,7 @@ def test_other_profiles_say_so_of_every_claim(reported):
     assert claims["note"].str.startswith("not the paper profile").all()
 
 
-def test_what_is_not_a_reports_own_stays_and_what_it_makes_no_more_goes(reported, monkeypatch):
-    monkeypatch.setattr(Figure, "savefig", lambda figure, content, **_: content.write(b"figure"))
+def test_what_is_not_a_reports_own_stays_and_what_it_makes_no_more_goes(reported, figures_are_stubs):
     table, figure = reported / "results/mnist/mnist/own.csv", reported / "figures/mnist/mnist/own.png"
     for path in (table, figure):
         path.write_text("mine")
@@ -204,9 +219,8 @@ def test_ties_between_shifts_go_to_the_one_nearest_to_zero():
     assert found.tuned == [0] and found.honest == [3] and found.at(found.honest) == [5]
 
 
-def test_committed_reports_are_what_the_committed_records_give(tmp_path, monkeypatch):
+def test_committed_reports_are_what_the_committed_records_give(tmp_path, figures_are_stubs):
     """Tables, claims and pages to the byte; figures by name, for their pixels depend on the fonts' version."""
-    monkeypatch.setattr(Figure, "savefig", lambda figure, content, **_: content.write(b"figure"))
     shutil.copytree(ROOT / "results", tmp_path / "results")
     pages = ("README.md", "REPRODUCE.md")
     committed = files(ROOT / "results") | {name: (ROOT / name).read_bytes() for name in pages}
@@ -287,8 +301,7 @@ def test_synthetic_speech_says_so_wherever_its_figures_stand():
     assert "synthetic speech" not in (ROOT / "figures/speech/speechocean762/temperature.svg").read_text()
 
 
-def test_a_readme_without_the_headlines_place_stays_as_it_is(reported, monkeypatch):
-    monkeypatch.setattr(Figure, "savefig", lambda figure, content, **_: content.write(b"figure"))
+def test_a_readme_without_the_headlines_place_stays_as_it_is(reported, figures_are_stubs):
     (reported / "README.md").write_bytes(b"mine\r\n")
     build.report(reported)
     assert (reported / "README.md").read_bytes() == b"mine\r\n"

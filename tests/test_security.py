@@ -206,18 +206,18 @@ def test_a_profile_is_a_name_in_its_folder_and_nothing_else(profile):
 @pytest.mark.parametrize("profile", ["...toml", "..toml", ".toml", "../../up.toml", "/tmp/there.toml", "a/../...toml"])
 def test_results_of_an_own_profile_stay_below_the_runs_folder(profile, tmp_path):
     options = Options(profile, [], None, tmp_path / "runs", None, "auto", "auto", False)
-    folder = options.folder(("paper",)).resolve()
+    folder = options.folder("mnist").resolve()
     assert folder.parent == (tmp_path / "runs").resolve()
 
 
 def test_only_the_whole_of_an_unchanged_profile_replaces_committed_results(tmp_path):
     whole = Options("paper", [], None, tmp_path, None, "auto", "auto", False)
-    assert whole.folder(("paper",)) == Path()
+    assert whole.folder("mnist") == Path()
     for changed in ({"overrides": ["seeds=1"]}, {"finished_only": True}, {"device": "cpu"}, {"precision": "fp32"}):
-        assert dataclasses.replace(whole, **changed).folder(("paper",)) == tmp_path / "paper-changed"
+        assert dataclasses.replace(whole, **changed).folder("mnist") == tmp_path / "paper-changed"
     quick = dataclasses.replace(whole, profile="quick")
     part, other = (dataclasses.replace(quick, **one) for one in ({"finished_only": True}, {"overrides": ["seeds=1"]}))
-    assert [one.folder(("paper",)).name for one in (quick, part, other)] == ["quick", "quick", "quick-changed"]
+    assert [one.folder("mnist").name for one in (quick, part, other)] == ["quick", "quick", "quick-changed"]
 
 
 @pytest.mark.parametrize("name", ["..", "/", "a b; touch harm", "$(touch harm)", "synth", "librispeech", "<b>|`x`"])

@@ -8,7 +8,6 @@ import pandas as pd
 import pytest
 import torch
 from conftest import CLASSES, stripes
-from matplotlib.figure import Figure
 from scipy.stats import spearmanr
 
 from repro import config, paper
@@ -155,8 +154,9 @@ def test_from_data_to_table(stripy, smoke, runner_for, tmp_path):
 
 
 @pytest.mark.parametrize("kept_groups", [0, 1, 3, 8, 20])
-def test_only_what_is_finished_is_reported_at_any_moment(stripy, smoke, runner_for, tmp_path, kept_groups, monkeypatch):
-    monkeypatch.setattr(Figure, "savefig", lambda figure, content, **_: content.write(b"figure"))
+def test_only_what_is_finished_is_reported_at_any_moment(
+    stripy, smoke, runner_for, tmp_path, kept_groups, figures_are_stubs
+):
     runner = runner_for(smoke, stripy)
     budget = iter(range(kept_groups))
     make = runner.make

@@ -139,6 +139,11 @@ def set_aside(path: Path, why: str) -> None:
     print(f"warning: {why} (kept as {path.name}.damaged)", file=sys.stderr)
 
 
+def results_held(folder: Path) -> filelock.FileLock:
+    """To be entered while ``folder/results`` is written: a second command's report waits until the first's is made."""
+    return filelock.FileLock(folder / "results" / "lock")
+
+
 @contextlib.contextmanager
 def opened(folder: Path) -> Iterator["Store"]:
     """The kept runs in ``folder``, held against a second command while they are in use.

@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 
 from repro import paper
-from repro.core.store import remove_unfinished, write
+from repro.core.store import remove_unfinished, results_held, write
 from repro.errors import UserError
 from repro.report import (
     figures,
@@ -22,15 +22,12 @@ from repro.report import (
     variants_section,
 )
 from repro.report.records import Record
-from repro.report.section import Finding, Section
+from repro.report.section import Finding, Section, described
 
 CLAIM_COLUMNS = (
     "claim", "setting", "section", "quantity", "unit", "paper", "ours", "ci_low", "ci_high", "seeds", "verdict",
     "config", "command", "note",
 )  # fmt: skip
-
-# Profiles whose nets and data are what the claims' words say.
-COMMITTED = ("paper", "cifar100", "speechocean762", "choice", "mnist", "icons")
 
 # What each experiment reports, in the order of the page.
 SECTIONS = (mnist_section.sections, speech_section.sections, specialists_section.sections, variants_section.sections)
@@ -42,9 +39,17 @@ def report(folder: Path) -> None:
     Raises:
         UserError: there are no records, or a line of them is damaged.
     """
-    sections = [section for sections_in in SECTIONS for section in sections_in(folder)]
-    if not sections:
-        raise UserError(f"{folder / 'results'}: there are no records to report on; run an experiment first")
+    nothing = UserError(f"{folder / 'results'}: there are no records to report on; run an experiment first")
+    if not (folder / "results").is_dir():
+        raise nothing
+    with results_held(folder):  # reading, too: who comes last has everyone's records
+        sections = [section for sections_in in SECTIONS for section in sections_in(folder)]
+        if not sections:
+            raise nothing
+        _write(folder, sections)
+
+
+def _write(folder: Path, sections: list[Section]) -> None:
     for part in ("results", "figures"):
         remove_unfinished(folder / part)
     for section in sections:
@@ -93,7 +98,7 @@ def _row(claim: paper.Claim, finding: Finding, section: Section) -> tuple:
     note = finding.note
     if verdict == "reproduced" and paper.is_better(claim, ours.low, ours.high):
         note = "; ".join(filter(None, ["better than the paper's figure", note]))
-    if first["profile"] not in COMMITTED or first["overrides"]:
+    if not described(first):
         note = "; ".join(
             filter(None, ["not the paper profile: nets and data may not be what the quantity names", note])
         )

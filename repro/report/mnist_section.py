@@ -7,7 +7,7 @@ from rich.table import Table
 
 from repro.report import mnist_choice, mnist_claims, mnist_figures, mnist_tables, records, screen
 from repro.report.records import Record
-from repro.report.section import Section
+from repro.report.section import Section, of_others
 
 DEVIATIONS = """\
 - **Optimiser and length.** The paper's teacher follows Hinton et al. 2012: SGD, 3000 epochs. Ours is AdamW
@@ -79,9 +79,7 @@ def sections(folder: Path) -> list[Section]:
             )
             figures = {"soft_targets": (caption, partial(mnist_figures.soft_targets, digits))} | figures
         tables = {name: (title, make(found)) for name, (title, make) in mnist_tables.TABLES.items()}
-        remarks = {"Deviations from the paper": DEVIATIONS, "What the paper leaves unsaid": UNSAID}
-        if found[0]["profile"] != "paper" or found[0]["overrides"]:
-            remarks = {"Not the paper profile": "What follows describes the paper profile."} | remarks
+        remarks = of_others(found) | {"Deviations from the paper": DEVIATIONS, "What the paper leaves unsaid": UNSAID}
         claims = mnist_claims.findings(found)
         parts.append(Section("mnist", "mnist", "MNIST", found, tables, figures, claims, remarks))
     if tried:

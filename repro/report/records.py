@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from repro.core.store import write
+from repro.core.store import results_held, write
 from repro.errors import UserError
 
 Record = dict[str, Any]
@@ -38,9 +38,10 @@ def save(
             f"{experiment}: nothing is finished for every seed, so no report was made; train without --finished-only"
         )
     lines = [json.dumps({"setting": setting} | record) for record in sorted(records, key=_order)]
-    write(path(folder, experiment, setting), "".join(f"{line}\n" for line in lines).encode())
-    if shown is not None:
-        write(path(folder, experiment, setting, "shown.json"), (json.dumps(shown) + "\n").encode())
+    with results_held(folder):
+        write(path(folder, experiment, setting), "".join(f"{line}\n" for line in lines).encode())
+        if shown is not None:
+            write(path(folder, experiment, setting, "shown.json"), (json.dumps(shown) + "\n").encode())
 
 
 def load(folder: Path, experiment: str, setting: str) -> list[Record]:

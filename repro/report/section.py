@@ -7,6 +7,7 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure
 
+from repro.config import COMMITTED
 from repro.core.stats import Estimate
 from repro.report.records import Record
 
@@ -52,6 +53,19 @@ def select(records: list[Record], role: str, **settings: Any) -> list[Record]:
         if record["role"] == role and all(record["settings"][name] == value for name, value in settings.items())
     ]
     return sorted(found, key=lambda record: record["seed"])
+
+
+def described(record: Record) -> bool:
+    """Whether a record is of a profile whose nets and data are what the claims' words and the remarks say."""
+    return record["profile"] in COMMITTED.get(record["experiment"], ()) and not record["overrides"]
+
+
+def of_others(found: list[Record]) -> dict[str, str]:
+    """A remark for records of other profiles, to stand above those that were written for the committed ones."""
+    if all(described(record) for record in found):
+        return {}
+    names = ", ".join(COMMITTED.get(found[0]["experiment"], ()))
+    return {"Another profile": f"What follows describes the profiles {names}."}
 
 
 def interval(estimate: Estimate, form: str = ".1f") -> str:

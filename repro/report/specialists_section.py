@@ -7,7 +7,7 @@ from rich.table import Table
 
 from repro.report import records, screen, specialists_claims, specialists_figures, specialists_tables
 from repro.report.records import Record
-from repro.report.section import Section
+from repro.report.section import Section, of_others
 from repro.report.specialists_claims import MAIN
 
 DEVIATIONS = """\
@@ -97,12 +97,10 @@ def _section(folder: Path, setting: str) -> Section | None:
         figures |= {draw.__name__: (caption, partial(draw, found)) for draw, caption in FIGURES.items()}
     if not specialists_figures.varied(found):
         figures.pop(specialists_figures.gain_by_setting.__name__, None)
-    remarks = {
+    remarks = of_others(found) | {
         "Deviations from the paper": DEVIATIONS,
         "What the paper leaves unsaid": UNSAID,
         "How the recipes were chosen": CHOSEN,
     }
-    if found[0]["profile"] not in ("paper", "cifar100") or found[0]["overrides"]:
-        remarks = {"Not the paper profile": "What follows describes the profiles paper and cifar100."} | remarks
     claims = specialists_claims.findings(found)
     return Section("specialists", setting, f"Specialists: {setting}", found, tables, figures, claims, remarks)

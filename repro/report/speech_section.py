@@ -8,7 +8,7 @@ from rich.table import Table
 from repro.report import records, screen, speech_claims, speech_figures, speech_tables
 from repro.report.figures import marked
 from repro.report.records import Record
-from repro.report.section import Section, select
+from repro.report.section import Section, of_others, select
 
 DEVIATIONS = """\
 - **Data and scale.** The paper's 2,000 hours of voice search are Google's own, and so are its 14,000 states and nets of
@@ -102,7 +102,7 @@ def _section(folder: Path, setting: str) -> Section | None:
     tables = {name: (title, make(found)) for name, (title, make) in speech_tables.TABLES.items()}
     drawn = (FIGURES if select(found, "distilled") else {}) | (FEW if select(found, "few data, hard targets") else {})
     figures = {name: (caption, partial(getattr(speech_figures, name), found)) for name, caption in drawn.items()}
-    remarks = {
+    remarks = of_others(found) | {
         "Deviations from the paper": DEVIATIONS,
         "What the paper leaves unsaid": UNSAID,
         "How the recipes were chosen": CHOSEN,
@@ -113,8 +113,6 @@ def _section(folder: Path, setting: str) -> Section | None:
         caption = "An utterance: filterbanks, words, phones, and the tied states that are the targets, right or wrong."
         figures["utterance"] = (caption, partial(speech_figures.utterance, shown))
     name = setting
-    if found[0]["profile"] not in ("paper", "speechocean762") or found[0]["overrides"]:
-        remarks = {"Not the paper profile": "What follows describes the profiles paper and speechocean762."} | remarks
     if shown is not None and shown["synthetic"]:
         name = f"{setting} (synthetic speech)"
         remarks = {"Synthetic speech": SYNTHETIC} | remarks

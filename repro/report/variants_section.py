@@ -7,7 +7,7 @@ from rich.table import Table
 
 from repro.report import records, screen, variants_claims, variants_figures, variants_tables
 from repro.report.records import Record
-from repro.report.section import Section, select
+from repro.report.section import Section, of_others, select
 
 TERMS = """\
 - **The same for all rows of a bench**: student, order of cases, shifts, number of steps, optimiser and rate; the loss
@@ -75,7 +75,6 @@ TERMS = """\
 OLD_COSTS = """
 - **{benches} timed before time and memory were counted so**: on two threads,
   with the teacher's weights counted where its logits are kept, and without the share of working these out."""
-PROFILES = ("mnist", "icons", "cifar100")
 
 
 # Columns that a terminal has no room for.
@@ -102,9 +101,7 @@ def sections(folder: Path) -> list[Section]:
     every = [record for part in parts for record in part.records]
     old = {r["setting"] for r in every if r["role"].startswith("cost") and r["machine"]["threads"] > 1}
     costs = OLD_COSTS.format(benches=f"The costs of {' and '.join(sorted(old))} were") if old else ""
-    remarks = {"On equal terms": TERMS + costs}
-    if any(record["profile"] not in PROFILES or record["overrides"] for record in every):
-        remarks = {"Other profiles": f"What follows describes the profiles {', '.join(PROFILES)}."} | remarks
+    remarks = of_others(every) | {"On equal terms": TERMS + costs}
     whole = Section("variants", "all", "Variants: all benches", [], tables, {}, [], remarks)
     return [whole, *parts] if benches else parts
 
