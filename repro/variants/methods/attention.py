@@ -55,8 +55,9 @@ class Method(base.Adding):
     def forward(self, student: Seen, teacher: Seen, labels: Int[Tensor, "batch"], progress: float) -> Float[Tensor, ""]:
         """The sum of both."""
         own = self.options
-        soft = self.soft_loss(student, teacher, labels)
         if own.kind == "gradient":
+            # Or the soft targets' gradient would be taken through the teacher, too, down to the pixels, for nothing.
+            soft = self.soft_loss(student, Seen(teacher.logits.detach()), labels)
             mine = by_pixels(student, labels, learn=True)
             theirs = by_pixels(teacher, labels, learn=False)
             return soft + own.weight * 0.5 * (mine - theirs).square().sum() / len(labels)
@@ -65,7 +66,7 @@ class Method(base.Adding):
                        attention_map(teacher.features[theirs]))
             for mine, theirs in own.pairs
         ]  # fmt: skip
-        return soft + own.weight * sum(apart)
+        return self.soft_loss(student, teacher, labels) + own.weight * sum(apart)
 
 
 def attention_map(features: Float[Tensor, "batch channel row column"]) -> Float[Tensor, "batch place"]:
@@ -75,8 +76,9 @@ def attention_map(features: Float[Tensor, "batch channel row column"]) -> Float[
 
 
 def by_pixels(seen: Seen, labels: Int[Tensor, "batch"], learn: bool) -> Float[Tensor, "batch *image"]:
-    """The gradient of each image's cross-entropy by its brightness; ``learn`` where it is differentiated in turn."""
+    """The gradient of each image's cross-entropy by its brightness; ``learn`` where it is differentiated in turn, else
+    what it was worked out from is let go of."""
     assert seen.images is not None, "what a net says without its images has no gradient by them"
     loss = hard_loss(seen, labels) * len(labels)
-    (found,) = torch.autograd.grad(loss, seen.images, create_graph=learn, retain_graph=True)
+    (found,) = torch.autograd.grad(loss, seen.images, create_graph=learn)
     return BRIGHT * (found if learn else found.detach())
