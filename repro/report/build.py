@@ -58,7 +58,8 @@ def _write(folder: Path, sections: list[Section]) -> None:
         for name, (title, table) in section.tables.items():
             _table(records.path(folder, section.experiment, section.setting, f"{name}.csv"), title, table)
         for name, (_, draw) in section.figures.items():
-            figures.save(draw(), folder / "figures" / section.experiment / section.setting / name)
+            path = folder / "figures" / section.experiment / section.setting / name
+            figures.save(draw(), path, section.setting)
     claims = claim_table(sections)
     write(folder / "results" / "claims.csv", claims.to_csv(index=False, lineterminator="\n").encode())
     further = _further(folder, sections)

@@ -89,7 +89,7 @@ def _temperatures(records: list[Record]) -> list[Finding]:
             t: stats.paired_difference(table[:, temperatures.index(t)], at_best)
             for t in temperatures if not least <= t <= most
         }  # fmt: skip
-        note = "errors above the best: " + ", ".join(
+        note = "errors above the best (which the same test cases chose): " + ", ".join(
             f"T={t:g}: {m.value:+.0f}{_range(m, '.0f')}" for t, m in margins.items()
         )
         low_ones = [margin for t, margin in margins.items() if t == 1]
@@ -218,8 +218,9 @@ def _theory(records: list[Record]) -> list[Finding]:
     nearer = all(b < a for a, b in zip(distance[:-1], distance[1:], strict=True))
     note = ", ".join(f"T={t:g}: {r:.3f}" for t, r in ratios.items() if t in (1, 5, 20, 100, 1000))
     last = ratios[GRADIENT_TEMPERATURES[-1]]
-    note = f"logits drawn from a normal distribution of standard deviation 5; {note}{_regression(records)}"
-    return [Finding("theory.logit_matching", Estimate(last, last, last, 1), nearer, note)]
+    drawn = "one draw of logits, normal, of standard deviation 5: the third digit is the draw's"
+    note = f"{drawn}; {note}{_regression(records)}"
+    return [Finding("theory.logit_matching", Estimate(last, None, None, 1), nearer, note)]
 
 
 def _regression(records: list[Record]) -> str:

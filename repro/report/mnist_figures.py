@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from repro import paper
 from repro.core import distill, stats
 from repro.report import mnist_claims as claims
-from repro.report.figures import OURS, PAPER, SECOND, THIRD, level, points, ticks
+from repro.report.figures import FOURTH, OURS, PAPER, SECOND, THIRD, legend, level, points, ticks
 from repro.report.records import Record
 from repro.report.section import select
 
@@ -18,7 +18,8 @@ from repro.report.section import select
 def soft_targets(digits: dict[str, Any]) -> Figure:
     """Test digits with the teacher's probabilities at T = 1, 5 and 20: what each might also have been."""
     cases, temperatures = digits["cases"], (1.0, 5.0, 20.0)
-    figure, axes = plt.subplots(len(cases), 1 + len(temperatures), figsize=(9, 1.25 * len(cases)), squeeze=False)
+    figure, axes = plt.subplots(len(cases), 1 + len(temperatures), figsize=(9, 1.25 * len(cases)), squeeze=False,
+                                sharey="col")  # fmt: skip
     for number, (row, case) in enumerate(zip(axes, cases, strict=True)):
         row[0].imshow(np.reshape(case["pixels"], (28, 28)), cmap="gray_r")
         row[0].set_axis_off()
@@ -26,14 +27,16 @@ def soft_targets(digits: dict[str, Any]) -> Figure:
         logits = torch.tensor([case["logits"]])
         for axis, temperature in zip(row[1:], temperatures, strict=True):
             soft = distill.soften(logits, temperature)[0].numpy()
-            colours = [PAPER if digit == case["label"] else OURS for digit in range(10)]
+            colours = [SECOND if digit == case["label"] else OURS for digit in range(10)]
             axis.bar(range(10), soft, color=colours)
-            axis.set_ylim(0, 1)
             axis.set_xticks(range(10), range(10), fontsize=7)
-            axis.set_yticks([0, 0.5, 1], ["0", "½", "1"], fontsize=7)
+            axis.tick_params(axis="y", labelsize=7)
             if number == 0:
                 axis.set_title(f"T = {temperature:g}", fontsize=9)
-    figure.suptitle("Soft targets of the teacher (equation 1); the true class in red", fontsize=10)
+    for axis in axes[-1, 1:]:
+        axis.set_xlabel("class", fontsize=8)
+    figure.supylabel("probability (each column has its own scale)", fontsize=8)
+    figure.suptitle("Soft targets of the teacher (equation 1); the true class in orange", fontsize=10)
     figure.tight_layout()
     return figure
 
@@ -41,11 +44,15 @@ def soft_targets(digits: dict[str, Any]) -> Figure:
 def temperature_by_width(records: list[Record]) -> Figure:
     """Errors against T for each width, with intervals; the paper's best range for 30 units is shaded."""
     widths = claims.widths(records)
-    figure, axes = plt.subplots(1, len(widths), figsize=(3.4 * len(widths), 3.6), squeeze=False)
-    for axis, units in zip(axes[0], widths, strict=True):
+    columns = min(2, len(widths))
+    lines = -(-len(widths) // columns)
+    figure, axes = plt.subplots(lines, columns, figsize=(4 * columns, 0.6 + 2.9 * lines), squeeze=False)
+    for axis in axes.flat[len(widths) :]:
+        axis.set_axis_off()
+    for axis, units in zip(axes.flat, widths, strict=False):
         temperatures, table, plain = claims.sweep(records, units)
         estimates = [stats.mean_interval(table[:, i]) for i in range(len(temperatures))]
-        points(axis, temperatures, estimates, OURS, "distilled at T")
+        points(axis, temperatures, estimates, OURS, "soft targets at T")
         level(axis, stats.mean_interval(plain), SECOND, "hard targets")
         regression = select(records, "width x temperature", hidden=[units, units], temperature="inf")
         if regression:
@@ -59,9 +66,11 @@ def temperature_by_width(records: list[Record]) -> Figure:
         ticks(axis.xaxis, [t for t in (1, 2, 4, 8, 20, 40, 100) if t <= max(temperatures)])
         axis.set_title(f"{units} units in each layer", fontsize=10)
         axis.set_xlabel("temperature T")
-        axis.legend(fontsize=7)
-    axes[0][0].set_ylabel("test errors of 10,000")
-    figure.suptitle("Temperature and width: mean over seeds, 95% intervals", fontsize=10)
+        legend(axis)
+    for axis in axes[:, 0]:
+        axis.set_ylabel("test errors of 10,000")
+    seeds = len(claims.sweep(records, widths[0])[1])
+    figure.suptitle(f"Temperature and width: mean over {seeds} seeds, 95% intervals; scales differ", fontsize=10)
     figure.tight_layout()
     return figure
 
@@ -86,9 +95,16 @@ def bias_shift(records: list[Record]) -> Figure:
                           label="each seed" if seed == 0 else None)  # fmt: skip
             axis.plot(found.shifts, found.curve.mean(0), color=OURS, linewidth=2, label="mean")
             honest = [found.shifts[i] for i in found.honest]
-            axis.plot(honest, found.at(found.honest), "v", color=THIRD, label="chosen on validation")
+            axis.plot(honest, found.at(found.honest), "v", color=THIRD, fillstyle="none", label="chosen on validation")
             tuned = [found.shifts[i] for i in found.tuned]
-            axis.plot(tuned, found.at(found.tuned), "^", color=SECOND, label="chosen on test, as in the paper")
+            axis.plot(
+                tuned,
+                found.at(found.tuned),
+                "^",
+                color=SECOND,
+                fillstyle="none",
+                label="chosen on test, as in the paper",
+            )
         axis.plot(*zip(*printed, strict=True), "*", color=PAPER, markersize=12, label="paper", linestyle="none")
         axis.set_yscale("log")
         ticks(axis.yaxis, [100, 200, 500, 1000, 2000, 5000], "{:,}", minor=True)
@@ -106,7 +122,7 @@ def size_of_transfer_set(records: list[Record]) -> Figure:
     shares = sorted({r["settings"]["share"] for r in records if r["role"].startswith("share of the data")})
     lines = (
         ("hard", "stopped_errors", SECOND, "hard targets, early-stopped", "-"),
-        ("hard", "test_errors", SECOND, "hard targets, last epoch", ":"),
+        ("hard", "test_errors", SECOND, "hard targets, last epoch (on the early-stopped where not seen)", ":"),
         ("soft", "test_errors", OURS, "soft targets, last epoch", "-"),
     )
     for kind, metric, colour, label, style in lines:
@@ -117,16 +133,16 @@ def size_of_transfer_set(records: list[Record]) -> Figure:
     if teacher:
         level(axis, stats.mean_interval(claims.errors(teacher)), THIRD, "teacher")
     hard, soft = (paper.BY_ID[f"mnist.{net}_errors"].figure for net in ("baseline", "distilled"))
-    printed = f"paper, 100% of 60,000 cases: hard {hard:g}, soft {soft:g}"
-    axis.plot([100, 100], [hard, soft], "*", color=PAPER, markersize=11, label=printed)
+    printed = f"paper, 100% of 60,000 cases, nets trained to the end: hard {hard:g}, soft {soft:g}"
+    axis.plot([112, 112], [hard, soft], "*", color=PAPER, markersize=11, label=printed)
     axis.set_xscale("log")
     axis.set_yscale("log")
     ticks(axis.xaxis, [100 * share for share in shares], "{:g}%")
     ticks(axis.yaxis, [50, 100, 200, 500, 1000, 2000], minor=True)
     axis.set_xlabel("share of the training split (50,000 cases)")
     axis.set_ylabel("test errors of 10,000")
-    axis.set_title("The small net on less data: mean over seeds, 95% intervals", fontsize=10)
-    axis.legend(fontsize=8)
+    axis.set_title("2x800 on less data, short training: mean over seeds, 95% intervals", fontsize=10)
+    legend(axis, loc="upper right")
     figure.tight_layout()
     return figure
 
@@ -138,7 +154,7 @@ def training_curves(records: list[Record]) -> Figure:
         ("teacher", OURS, "mnist.teacher_errors"),
         ("baseline", SECOND, "mnist.baseline_errors"),
         ("distilled", THIRD, "mnist.distilled_errors"),
-        ("distilled, soft targets only", "#7d5ba6", ""),
+        ("distilled, soft targets only", FOURTH, ""),
     )  # fmt: skip
     for role, colour, claim in roles:
         found = select(records, role)
@@ -150,8 +166,8 @@ def training_curves(records: list[Record]) -> Figure:
         if claim:
             figure_of_paper = paper.BY_ID[claim].paper
             axes[0].axhline(figure_of_paper, color=colour, linestyle="--", linewidth=1)
-            axes[0].annotate(f"paper {figure_of_paper}", (1, figure_of_paper), xycoords=("axes fraction", "data"),
-                             ha="right", va="bottom", fontsize=7, color=colour)  # fmt: skip
+            axes[0].annotate(f"paper {figure_of_paper}", (0.62, figure_of_paper), xycoords=("axes fraction", "data"),
+                             ha="left", va="bottom", fontsize=7, color=colour)  # fmt: skip
     for axis, label in zip(
         axes, ("test errors of 10,000", "training loss (each net's own objective, nats)"), strict=True
     ):
@@ -159,6 +175,7 @@ def training_curves(records: list[Record]) -> Figure:
         axis.set_xlabel("epoch")
         axis.set_ylabel(label)
         axis.legend(fontsize=8)
+    figure.suptitle("A line for each seed; losses are of different objectives", fontsize=10)
     ticks(axes[0].yaxis, [50, 70, 100, 150, 200, 300, 500, 1000], minor=True)
     figure.tight_layout()
     return figure

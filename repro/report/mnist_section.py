@@ -74,9 +74,7 @@ def sections(folder: Path) -> list[Section]:
         }
         digits = records.load_shown(folder, "mnist", "mnist")
         if digits is not None:
-            caption = (
-                "Soft targets of the test digits of which the teacher is least sure: what each might also have been."
-            )
+            caption = "Soft targets of test digits that the teacher gets right by the least margin: what each might also have been."
             figures = {"soft_targets": (caption, partial(mnist_figures.soft_targets, digits))} | figures
         tables = {name: (title, make(found)) for name, (title, make) in mnist_tables.TABLES.items()}
         remarks = of_others(found) | {"Deviations from the paper": DEVIATIONS, "What the paper leaves unsaid": UNSAID}

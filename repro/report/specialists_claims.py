@@ -148,7 +148,8 @@ def findings(records: list[Record]) -> list[Finding]:
     for number, (name, cover) in enumerate(zip(COVER, covers(found), strict=True)):
         ours = cover_over_images(found, number)
         if ours is not None and cover.images.min() > 0:
-            note = f"{cover.images.mean():.0f} test images a seed; interval over these"
+            count = f"{cover.images.mean():.0f} test images a seed"
+            note = f"{count}; interval over these, as if those of a class were independent"
             results.append(Finding(f"specialists.cover_{name}", ours, True, note))
     correlation = trend(found)
     if correlation is not None:

@@ -11,10 +11,12 @@ from repro import paper
 from repro.core import stats
 from repro.report import specialists_claims as claims
 from repro.report import specialists_tables as tables
-from repro.report.figures import FOURTH, OURS, PAPER, SECOND, THIRD, level, points
+from repro.report.figures import FOURTH, OURS, PAPER, SECOND, THIRD, legend, level, points
 from repro.report.records import Record
 from repro.report.section import select
 from repro.report.specialists_claims import COVER, MAIN
+
+NUMBER = "number of specialists"
 
 
 def covariance(shown: dict[str, Any]) -> Figure:
@@ -22,11 +24,17 @@ def covariance(shown: dict[str, Any]) -> Figure:
     figure, axis = plt.subplots(figsize=(6.4, 5.6))
     matrix, classes, covered = np.array(shown["covariance"]), shown["classes"], shown["covered"]
     image = axis.imshow(matrix, cmap="RdBu_r", vmin=-0.3, vmax=0.3, extent=(0, classes, classes, 0), aspect="equal")
-    cells = f"; a cell is the strongest of {(classes / len(matrix)) ** 2:.0f}" if classes > len(matrix) else ""
-    for line in (axis.axvline, axis.axhline):
-        line(covered, color="black", linewidth=0.6, linestyle=":")
-    axis.set_title("The covariance of the generalist's predictions, as correlations, classes in the\norder of the "
-                   f"specialists; beyond the dotted line: in none{cells}", fontsize=8.5)  # fmt: skip
+    side = classes / len(matrix)
+    cells = (
+        f"\na cell is the largest in magnitude of {side:.0f} x {side:.0f}; the diagonal is left out" if side > 1 else ""
+    )
+    rest = ""
+    if covered < classes:
+        rest = "; beyond the dotted line: in none"
+        for line in (axis.axvline, axis.axhline):
+            line(covered, color="black", linewidth=0.6, linestyle=":")
+    axis.set_title("Correlations of the generalist's predictions, classes in the order of the\nspecialists, each "
+                   f"with the first that has it{rest}{cells}", fontsize=8.5)  # fmt: skip
     axis.set_xlabel("class")
     axis.set_ylabel("class")
     figure.colorbar(image, shrink=0.8, label="correlation, cut at ±0.3")
@@ -47,7 +55,11 @@ def contact_sheet(shown: dict[str, Any]) -> Figure:
                 _image(axis, image)
             axis.set_title(_fold(name), fontsize=6.5, pad=2)
         row[0].text(-0.3, 0.5, str(number), transform=row[0].transAxes, fontsize=9, va="center", color=OURS)
-    figure.suptitle("Confusable classes found without labels: a row for each of the first specialists", fontsize=9)
+    figure.suptitle(
+        "Confusable classes found without labels: a row for each of the first specialists,\n"
+        "a training image for each of its most confusable classes",
+        fontsize=9,
+    )
     figure.tight_layout()
     return figure
 
@@ -57,21 +69,23 @@ def cover(records: list[Record]) -> Figure:
     figure, axis = plt.subplots(figsize=(6.8, 4))
     found = claims.gain_of(select(records, MAIN))
     rows = [(k, gain, c.images.mean()) for k, c in enumerate(claims.covers(found))
-            if c.images.min() > 0 and (gain := claims.cover_over_images(found, k)) is not None]  # fmt: skip
-    points(axis, [k for k, *_ in rows], [estimate for _, estimate, _ in rows], OURS, "ours, 95% over test images")
+            if c.images.any() and (gain := claims.cover_over_images(found, k)) is not None]  # fmt: skip
+    points(axis, [k for k, *_ in rows], [estimate for _, estimate, _ in rows], OURS,
+           "ours, 95% over test images (over seeds: Table 4)")  # fmt: skip
     axis.plot(range(len(COVER)), paper.COVER_GAINS, "*--", color=PAPER, markersize=9, linewidth=0.8, label="paper")
-    for k, estimate, images in rows:
-        axis.annotate(f"{images:.0f}", (k, estimate.value), textcoords="offset points", xytext=(6, -9), fontsize=6.5,
-                      color=OURS)  # fmt: skip
-    # A number of specialists that few images have has an interval as wide as the page: the means set the scale.
+    # A number of specialists that few images have has an interval as wide as the page: the means limit the scale.
     values = [estimate.value for _, estimate, _ in rows] + list(paper.COVER_GAINS)
-    axis.set_ylim(min(-3.0, min(values) - 2), max(values) + 4)
+    ends = [value if end is None else end for _, e, _ in rows for value, end in ((e.value, e.low), (e.value, e.high))]
+    low, high = max(min(ends), min(values) - 12) - 1, min(max(ends), max(values) + 12) + 1
+    axis.set_ylim(min(low, -3.0), max(high, max(values) + 1))
+    cut = " (wide intervals are cut)" if min(ends) < low or max(ends) > high else ""
     axis.axhline(0, color="black", linewidth=0.6)
-    axis.set_xticks(range(len(COVER)), [name.replace("plus", "+") for name in COVER])
-    axis.set_xlabel("specialists that cover the right class (small figures: test images a seed)")
+    images = {k: f"{count:.0f}" for k, _, count in rows}
+    axis.set_xticks(range(len(COVER)), [f"{n.replace('plus', '+')}\n{images.get(k, 0)}" for k, n in enumerate(COVER)])
+    axis.set_xlabel("specialists that cover the right class; below: test images of such classes, mean over seeds")
     axis.set_ylabel("relative gain of accuracy, %")
-    axis.set_title("Table 4: relative gain by number of covering specialists (wide intervals are cut)", fontsize=10)
-    axis.legend(fontsize=8)
+    axis.set_title(f"Table 4: relative gain by number of covering specialists{cut}", fontsize=10)
+    legend(axis, fontsize=8)
     figure.tight_layout()
     return figure
 
@@ -83,18 +97,19 @@ def by_specialist(records: list[Record]) -> Figure:
         rows = np.array(record["metrics"]["test_by_specialist"], dtype=float)
         rows = rows[rows[:, 0] > 0]
         gains = np.sort(100 * (rows[:, 2] - rows[:, 1]) / rows[:, 0])
-        axis.plot(np.linspace(0, 100, len(gains)), gains, marker=".", linewidth=1, label=f"seed {record['seed']}")
+        axis.plot(np.linspace(0, 100, len(gains)), gains, marker=".", linewidth=1, color=OURS, alpha=0.4,
+                  label="each seed" if not axis.lines else None)  # fmt: skip
     found = claims.gain_of(select(records, MAIN))
     mean = stats.paired_difference(found.conditional(1), found.conditional(0))
-    level(axis, mean, OURS, f"mean {mean.value:+.2f}")
+    level(axis, mean, OURS, f"mean {mean.value:+.2f}, 95% over seeds")
     printed = [paper.BY_ID[f"specialists.{s}_conditional"].figure for s in ("baseline", "with")]
     gain = printed[1] - printed[0]
-    axis.axhline(gain, color=PAPER, linestyle="--", linewidth=1, label=f"paper, mean {gain:+.1f}")
+    axis.axhline(gain, color=PAPER, linestyle="--", linewidth=1, label=f"paper (development set), {gain:+.1f}")
     axis.axhline(0, color="black", linewidth=0.6)
-    axis.set_xlabel("specialists, from least to most gain, %")
+    axis.set_xlabel("rank of the specialist by its gain, % of specialists")
     axis.set_ylabel("gain within the specialist's own classes, points")
     axis.set_title("Gain of each specialist, test images", fontsize=10)
-    axis.legend(fontsize=8)
+    legend(axis, fontsize=8)
     figure.tight_layout()
     return figure
 
@@ -113,17 +128,17 @@ def changed(shown: dict[str, Any]) -> Figure:
         row, column = number % lines, 2 * (number // lines)
         _image(axes[row][column], case["image"])
         said = "\n".join(
-            f"{when}: " + ", ".join(f"{name} {value:.2f}" for name, value in case[key])
+            f"{when}: " + ", ".join(f"{_plain(name)} {value:.2f}" for name, value in case[key])
             for when, key in (("generalist", "before"), ("with specialists", "after"))
         )
         axes[row][column + 1].text(
-            0, 0.5, f"{case['label']} ({case['kind']})\n{said}", fontsize=6, va="center",
+            0, 0.5, f"{_plain(case['label'])} ({case['kind']})\n{said}", fontsize=6, va="center",
             color=OURS if case["kind"] == "corrected" else PAPER,
         )  # fmt: skip
     totals = ", ".join(f"{count} {kind}" for kind, count in shown["changes"].items())
     images = shown["test_images"]
-    figure.suptitle(f"Where equation 5 changed the answer: {totals}, of {images} test images (first seed); "
-                    "the first of each", fontsize=9)  # fmt: skip
+    figure.suptitle(f"Where equation 5 made an answer right or wrong: {totals}, of {images} test images\n"
+                    "(first seed); the first of each, in the order of the test set", fontsize=9)  # fmt: skip
     figure.tight_layout()
     return figure
 
@@ -143,9 +158,10 @@ def gain_by_setting(records: list[Record]) -> Figure:
             axis.set_xlim(-0.5, len(found) - 0.5)
         axis.set_xlabel(label)
         axis.axhline(0, color="black", linewidth=0.6)
-    axes[0, 0].axhline(paper.BY_ID["specialists.relative_gain"].paper, color=PAPER, linestyle="--", linewidth=1)
-    axes[0, 0].annotate("paper, 61 specialists", (0.02, paper.BY_ID["specialists.relative_gain"].paper), fontsize=7,
-                        xycoords=("axes fraction", "data"), va="bottom", color=PAPER)  # fmt: skip
+    if panels[0][0] == NUMBER:
+        axes[0, 0].plot(61, paper.BY_ID["specialists.relative_gain"].figure, "*", color=PAPER, markersize=9,
+                        label="paper (development set)")  # fmt: skip
+        legend(axes[0, 0])
     axes[0, 0].set_ylabel("relative gain of accuracy, %")
     figure.suptitle("What the gain depends on: mean over seeds, 95% intervals, test images", fontsize=10)
     figure.tight_layout()
@@ -180,9 +196,9 @@ def _studies(records: list[Record]) -> list[tuple[str, dict[Any, Any], str, str]
     number = {count: claims.gain(claims.of_count(records, count), f"{MAIN}, count") for count in counts}
     number |= {r["metrics"]["count"]: claims.gain(records) for r in select(records, MAIN)[:1]}
     return [
-        ("number of specialists", {n: gain for n, gain in number.items() if gain is not None}, OURS, "-"),
+        (NUMBER, {n: gain for n, gain in number.items() if gain is not None}, OURS, "-"),
         (f"classes of a specialist{of}", varied("size"), OURS, "-"),
-        (f"width of the nets{of}", varied("width"), OURS, "-"),
+        (f"width of the nets, channels{of}", varied("width"), OURS, "-"),
         (f"how subsets are chosen{of}", varied("method"), SECOND, "none"),
     ]
 
@@ -192,21 +208,27 @@ def equal_cost(records: list[Record]) -> Figure:
     nets."""
     figure, axes = plt.subplots(1, 2, figsize=(10, 4), sharey=True)
     rows = tables.costs(records)
+    # What stands one above the other is set apart a little.
+    looks = {rows[0][0]: (SECOND, "o", 0.0)} | {
+        name: (FOURTH, "s", 0.05) for name, *_ in rows if name.endswith("longer")
+    }
     for axis, cost, label in ((axes[0], 0, "training"), (axes[1], 1, "use on a test image")):
         ensembles = [rows[0], *(row for row in rows if row[0].startswith(tables.ENSEMBLE))]
         points(axis, [row[1][cost] for row in ensembles], [stats.mean_interval(row[2]) for row in ensembles], SECOND,
                "ensembles of generalists")  # fmt: skip
         for name, at, values in rows[1:]:
             if not name.startswith(tables.ENSEMBLE):
-                colour = OURS if name == rows[1][0] else FOURTH
-                points(axis, [at[cost]], [stats.mean_interval(values)], colour, name, style="none")
+                colour, marker, aside = looks.get(name, (OURS, "D", 0.0))
+                points(axis, [at[cost] + aside], [stats.mean_interval(values)], colour, name, "none", marker)
         back = claims.accuracy(records, "distilled from generalist and specialists")
         if back and cost == 1:
-            points(axis, [1.0], [stats.mean_interval(back)], THIRD, "distilled back into one net", style="none")
-        axis.set_xlabel(f"cost of {label}, in generalists")
-        axis.legend(fontsize=8)
+            points(axis, [0.95], [stats.mean_interval(back)], THIRD, "both, distilled back into one net", "none", "^")
+        axis.set_xlabel(f"cost of {label} (1: one generalist)")
+        legend(axis, fontsize=8)
     axes[0].set_ylabel("test accuracy, %")
-    figure.suptitle("Accuracy and cost: mean over seeds, 95% intervals", fontsize=10)
+    figure.suptitle(
+        "Accuracy and cost: mean over seeds, 95% intervals (the distilled net's training is not drawn)", fontsize=10
+    )
     figure.tight_layout()
     return figure
 
@@ -217,8 +239,12 @@ def _image(axis, image: dict[str, Any]) -> None:
     axis.imshow(array[0] if grey else array.transpose(1, 2, 0), cmap="gray" if grey else None, vmin=0, vmax=255)
 
 
+def _plain(name: str) -> str:
+    return name.replace("_", " ")
+
+
 def _fold(name: str) -> str:
-    words, lines = name.replace("_", " ").split(), [""]
+    words, lines = _plain(name).split(), [""]
     for word in words:
         if len(lines[-1]) + len(word) > 14 and lines[-1]:
             lines.append("")

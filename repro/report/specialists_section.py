@@ -50,8 +50,8 @@ CHOSEN = """\
 On the validation images of the icons, by hand, with one seed; the test images had no part in it. Generalists of width 8
 and 16, of 30, 40 and 60 passes, of weight decays 1e-4 and 5e-4: 40 passes did as well as 60 in one run from the start
 (another 20 after the end, at a lower rate and a fifth of the decay, do bring more: the control); at width 16 specialists did
-not help, for the generalist already told four fifths of its training images apart (*What the gain depends on* shows
-other widths). Specialists at rates of 0.02 to 0.2 and of 4 to 16 passes. Nets distilled back did worse than the
+not help, for the generalist of that trial already told four fifths of its training images apart (*What the gain depends
+on* shows other widths, of today's recipe). Specialists at rates of 0.02 to 0.2 and of 4 to 16 passes. Nets distilled back did worse than the
 generalist when they started from new weights, and at T = 2, and with the generalist's weight decay; what is shown starts
 from the generalist's weights, at T = 1, with a fifth of that decay, which served the control on hard targets better too.
 CIFAR-100 has the same recipes but for passes, jitter, and number and size of specialists."""
@@ -59,13 +59,13 @@ CIFAR-100 has the same recipes but for passes, jitter, and number and size of sp
 FIGURES = {
     specialists_figures.cover: "Relative gain against the number of covering specialists, beside the paper's Table 4.",
     specialists_figures.by_specialist: "Gain of each specialist within its own classes.",
-    specialists_figures.gain_by_setting: "What the gain depends on: number, size, width, choice of subsets.",
+    specialists_figures.gain_by_setting: "What the gain depends on (further values: *studies*).",
     specialists_figures.equal_cost: "Specialists against ensembles of generalists, and longer training, by cost.",
 }
 SHOWN = {
     specialists_figures.contact_sheet: "Clusters of confusable classes: example images and names (Table 2).",
-    specialists_figures.covariance: "The covariance of the generalist's predictions, ordered by cluster.",
-    specialists_figures.changed: "Where equation 5 changed a decision.",
+    specialists_figures.covariance: "The covariance of the generalist's predictions, as correlations, ordered by specialist.",
+    specialists_figures.changed: "Where equation 5 made a decision right or wrong.",
 }
 
 

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from repro import paper
 from repro.core import stats
 from repro.report import speech_claims as claims
-from repro.report.figures import OURS, PAPER, SECOND, level, points, ticks
+from repro.report.figures import OURS, PAPER, SECOND, legend, level, points, ticks
 from repro.report.records import Record
 from repro.report.section import percent, select
 from repro.report.speech_tables import distilled_from
@@ -29,14 +29,18 @@ def ensemble_size(records: Found) -> Figure:
     learned = [k for k in sizes if distilled_from(records, k)]
     if learned:
         students = [claims.difference(claims.right_of(distilled_from(records, k)), single) for k in learned]
-        points(axis, learned, students, SECOND, "one net distilled from it", "--")
+        # Beside the ensembles' points, or their bars would lie on each other.
+        points(
+            axis, [k + 0.15 for k in learned], students, SECOND, "one net distilled from as many (geometric mean)", "--"
+        )
     printed = {name: paper.BY_ID[f"speech.{name}_frame_acc"].figure for name in ("baseline", "ensemble", "distilled")}
     for name, marker in (("ensemble", "*"), ("distilled", "d")):
         axis.plot(10, printed[name] - printed["baseline"], marker, color=PAPER, markersize=9, label=f"paper: {name}")
     axis.axhline(0, color="0.7", linewidth=0.8)
     axis.set_xlabel("nets in the ensemble")
-    axis.set_ylabel("points of test frame accuracy over a single net")
-    axis.legend(fontsize=7)
+    axis.set_ylabel("points of frame accuracy over single nets")
+    axis.set_title("Test frames, over the mean of the single nets; 95% over nets and test speakers", fontsize=8)
+    legend(axis)
     figure.tight_layout()
     return figure
 
@@ -55,18 +59,20 @@ def temperature(records: Found) -> Figure:
     if decoded:
         whose = claims.speakers(records)
         each = [claims.words(records, "distilled", temperature=t) for t in decoded]
-        points(axes[1], decoded, [percent(wer.rate(heard, whose)) for heard in each], OURS, "distilled")
-        for role, colour, style in (("single net", SECOND, "-"), ("ensemble", "0.3", ":")):
-            heard = claims.words(records, role)
-            if heard:
-                axes[1].axhline(100 * wer.rate(heard).value, color=colour, linestyle=style, label=role)
+        nets = ", ".join(str(len(heard)) for heard in each)
+        points(axes[1], decoded, [percent(wer.rate(heard, whose)) for heard in each], OURS, f"distilled ({nets} nets)")
+        level(axes[1], percent(wer.rate(claims.words(records, "single net"), whose)), SECOND, "single nets")
+        together = claims.words(records, "ensemble")
+        if together:
+            axes[1].axhline(100 * wer.rate(together).value, color="0.3", linestyle=":", label="ensemble")
         axes[1].set_ylabel("word error rate, %")
     for axis in axes:
-        axis.axvline(paper.BY_ID["speech.best_temperature"].paper, color=PAPER, linewidth=0.8, label="paper: best T")
+        axis.axvline(paper.BY_ID["speech.best_temperature"].paper, color=PAPER, linewidth=0.8, label="paper: best T",
+                     zorder=0)  # fmt: skip
         axis.set_xscale("log")
         ticks(axis.xaxis, tried)
         axis.set_xlabel("temperature T")
-        axis.legend(fontsize=7)
+        legend(axis)
     figure.suptitle("Students of the ensemble; 95% over seeds (left), over nets and test speakers (right)", fontsize=9)
     figure.tight_layout()
     return figure
@@ -82,8 +88,10 @@ def few_data_curves(records: Found) -> Figure:
             for axis, column in zip(axes, (1, 3), strict=True):
                 axis.plot(curve[:, 0], curve[:, column], color=colour, linewidth=1,
                           label=f"{kind} targets" if number == 0 else None)  # fmt: skip
-    full = stats.mean_interval(claims.accuracy(claims.singles(records)))
-    axes[1].axhline(full.value, color="0.3", linestyle=":", label="all data, hard targets")
+                best = curve[curve[:, 0] == record["metrics"].get("stopped_epoch")] if kind == "hard" else curve[:0]
+                axis.plot(best[:, 0], best[:, column], "o", color=colour, markersize=4,
+                          label="early-stopped" if number == 0 and len(best) else None)  # fmt: skip
+    level(axes[1], stats.mean_interval(claims.accuracy(claims.singles(records))), "0.3", "all data, hard targets")
     for axis, name in zip(axes, ("its own training frames", "test frames"), strict=True):
         axis.set_xlabel("passes over the share")
         axis.set_ylabel(f"accuracy on {name}, %")
@@ -103,19 +111,20 @@ def share_of_data(records: Found) -> Figure:
     for kind, part, colour in (("hard", "stopped_test", SECOND), ("soft", "test", OURS)):
         there = [share for share in tried if claims.few(records, kind, share)]
         found = [stats.mean_interval(claims.accuracy(claims.few(records, kind, share), part)) for share in there]
-        name = "hard targets, early-stopped" if kind == "hard" else "soft targets, to the end"
+        name = "hard targets, early-stopped" if kind == "hard" else "soft targets of the ensemble, to the end"
         points(axis, [100 * share for share in there], found, colour, name)
-    axis.errorbar([100], [full.value], color="0.3", marker="s", markersize=4, label="all data, hard targets")
+    points(axis, [100], [full], "0.3", "all data, hard targets", marker="s")
     printed = {name: paper.BY_ID[f"speech.{name}_test_acc"].figure for name in ("full", "hard3", "soft3")}
     for name, colour in (("hard", SECOND), ("soft", OURS)):
         below = printed["full"] - printed[f"{name}3"]
-        axis.plot(3, full.value - below, "*", color=PAPER, markeredgecolor=colour, markersize=10,
+        axis.plot(3, full.value - below, "*", color=colour, markeredgecolor=PAPER, markersize=11,
                   label=f"paper: {name} targets (its distance below all data)")  # fmt: skip
     axis.set_xscale("log")
     ticks(axis.xaxis, [100 * share for share in tried] + [100])
     axis.set_xlabel("share of the training utterances, %")
     axis.set_ylabel("test frame accuracy, %")
-    axis.legend(fontsize=7)
+    axis.set_title("Means over nets, 95% intervals", fontsize=9)
+    legend(axis)
     figure.tight_layout()
     return figure
 
@@ -126,17 +135,19 @@ def utterance(shown: dict[str, Any]) -> Figure:
     banks = np.frombuffer(base64.b64decode(one["banks"]), np.uint8).reshape(one["frames"], -1)
     figure, axes = plt.subplots(2, 1, figsize=(9, 4.2), sharex=True, height_ratios=(2, 1.3))
     axes[0].imshow(banks.T, origin="lower", aspect="auto", cmap="magma", extent=(0, one["frames"] / 100, 0, 40))
-    axes[0].set_ylabel("Mel filterbank")
+    axes[0].set_ylabel("Mel filterbank (log energy)")
     axes[0].set_title(f"{one['id']}: {one['text']}", fontsize=9)
     for row, name in enumerate(("phones", "words")):
         for label, start, frames in one[name]:
             axes[1].add_patch(plt.Rectangle((start / 100, row), frames / 100, 1, fill=False, linewidth=0.5))
-            axes[1].text((start + frames / 2) / 100, row + 0.5, label, ha="center", va="center", fontsize=6)
+            axes[1].text(
+                (start + frames / 2) / 100, row + 0.5, label.split("(")[0], ha="center", va="center", fontsize=6
+            )
     states = np.array(one["states"])
     axes[1].plot(np.arange(len(states)) / 100, 2 + states / max(1, states.max()), ",-", color=OURS, linewidth=0.6)
     axes[1].set_xlim(0, one["frames"] / 100)
     axes[1].set_ylim(0, 3)
-    axes[1].set_yticks([0.5, 1.5, 2.5], ["phones", "words", "state"])
+    axes[1].set_yticks([0.5, 1.5, 2.5], ["phones", "words", "number of the state\n(in no order)"])
     axes[1].set_xlabel("seconds")
     figure.tight_layout()
     return figure

@@ -11,8 +11,8 @@ from repro.report.section import Section, of_others, select
 
 TERMS = """\
 - **The same for all rows of a bench**: student, order of cases, shifts, number of steps, optimiser and rate; the loss
-  alone differs. A method's own settings were chosen on validation images with a seed that no row has. Rows say what
-  was chosen, and whether it is the lowest or the highest of three or more values that were tried: a better one may lie
+  alone differs. A method's own settings were chosen on validation images (of equals, the lower loss there) with a seed that no
+  row has. Rows say what was chosen, and whether it is the lowest or the highest of three or more values that were tried: a better one may lie
   beyond.
 - **Candidates**: three for each method. Plain distillation's temperature and weight are chosen first, and are those of
   every method that adds a term to it (hints, feature maps, attention, adversarial; decoupled takes the temperature):
@@ -38,7 +38,7 @@ TERMS = """\
   test images.
 - **Time and memory** are those of training, the teacher's forward passes included and its training not, over plain
   distillation's: steps spread over the whole of training, timed in turn on one thread, as nets are trained (the
-  median, the least and the most of five timings; differences of a tenth say nothing); memory is weights, optimiser's
+  median, the least and the most of five timings; differences of a fifth say little, as plain distillation's over itself shows); memory is weights, optimiser's
   state, and what is kept for the backward pass, where it is most. Of nets that are trained one after the other, times
   are added up: a born-again net's teachers are students, and count. Where the images never change and the teacher is
   asked for nothing but logits, these are worked out once; their share of that, and they in place of the teacher,
@@ -46,7 +46,7 @@ TERMS = """\
   gradient attention takes plain distillation's gradient through the teacher.
 - **The verdict** is better or worse where the difference from plain distillation is clear of zero at the 5% level. *No
   distillation* is judged by itself, for whether distillation helps at all is the paper's own question (so decided
-  after it had been seen that on MNIST it was, among seventeen others, just not clear); all other rows of the bench are
+  after it had been seen that on MNIST it was, among sixteen others, just not clear); all other rows of the bench are
   looked at together (Holm 1979). Intervals are each row's own, and one that leaves out zero is not enough among so
   many.
 - **Minus no distillation** is what rows that have no large teacher (label smoothing, self-distillation, born again)
@@ -120,7 +120,8 @@ def _section(folder: Path, setting: str) -> Section | None:
         "fidelity": ("Accuracy against agreement with the teacher.", bool(variants_claims.plain(found))),
         "gap": ("Capacity gap: every teacher with every student.", bool(select(found, "gap"))),
         "temperature": (
-            "Temperature against size and weight of the labels.",
+            "Temperature against the student's size"
+            + (" and the weight of the labels." if select(found, "temperature and weight") else "."),
             bool(select(found, "temperature and size")),
         ),
         "view": ("What the teacher is shown.", bool(select(found, "view"))),

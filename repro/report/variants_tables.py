@@ -128,7 +128,7 @@ def gap_rows(records: Found) -> list[tuple[str, float | None, dict[str, Found]]]
     if not alone:
         return []
     rows: list[tuple[str, float | None, dict[str, Found]]] = [("none", None, cells(alone))]
-    for role, name in (("gap", "{shape}"), ("gap, early-stopped teacher", "{shape}, {epochs:g} passes")):
+    for role, name in (("gap", "{shape}"), ("gap, early-stopped teacher", "{shape}, only {epochs:g} passes")):
         for one in sorted(
             select(records, "teacher"), key=lambda r: (r["metrics"]["weights"], r["settings"]["recipe"]["epochs"])
         ):
@@ -185,7 +185,7 @@ VIEWS = {
     "same": "the student's own view",
     "different": "another draw of shift and mirror",
     "fixed": "the image as it is, once",
-    "still": "the image as it is, and so is the student",
+    "still": "the image as it is, as is the student",
 }
 # Without a teacher, by what the student sees.
 ALONE = {"same": "no teacher", "still": "no teacher, and the student sees the image as it is"}
