@@ -6,6 +6,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import matplotlib.pyplot as plt
 import pandas as pd
 import pytest
 from conftest import digits, make_runner
@@ -106,6 +107,26 @@ def test_a_report_waits_for_another_and_has_what_that_one_wrote(reported, figure
             assert not report.done()
         report.result()
     assert not pd.read_csv(reported / "results" / "claims.csv")["claim"].str.startswith("mnist.no3").any()
+
+
+@pytest.mark.parametrize(
+    ("experiment", "setting", "gone"),
+    [
+        ("variants", "icons", lambda r: r["seed"] != 0 and not r["role"].startswith(("cost", "teacher", "gap"))),
+        ("variants", "icons", lambda r: r["role"] == "soft targets"),
+        ("variants", "icons", lambda r: r["role"] == "gap, no teacher"),
+        ("speech", "synth", lambda r: r["role"] == "words: single net"),
+        ("specialists", "cifar100", lambda r: r["role"].startswith("distilled")),
+    ],
+)
+def test_what_is_left_of_committed_results_is_drawn(experiment, setting, gone, tmp_path):
+    """As after more seeds, or more decoded nets, were asked for: rows that lack some are left out whole."""
+    left = [r for r in records.load(ROOT, experiment, setting) if not gone(r)]
+    records.save(tmp_path, experiment, setting, left)
+    sections = [section for find in build.SECTIONS for section in find(tmp_path)]
+    figures = [draw() for section in sections for _, draw in section.figures.values()]
+    assert figures
+    plt.close("all")
 
 
 def test_where_nothing_is_finished_the_records_of_before_stay(reported):

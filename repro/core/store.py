@@ -139,9 +139,23 @@ def set_aside(path: Path, why: str) -> None:
     print(f"warning: {why} (kept as {path.name}.damaged)", file=sys.stderr)
 
 
-def results_held(folder: Path) -> filelock.FileLock:
-    """To be entered while ``folder/results`` is written: a second command's report waits until the first's is made."""
-    return filelock.FileLock(folder / "results" / "lock")
+@contextlib.contextmanager
+def results_held(folder: Path) -> Iterator[None]:
+    """Hold ``folder/results`` while it is written: a second command waits until the first's report is made.
+
+    Raises:
+        OSError: nothing can be written there.
+    """
+    lock = filelock.FileLock(folder / "results" / "lock", mode=0o664)  # a group may share the folder
+    try:
+        lock.acquire(timeout=0)
+    except filelock.Timeout:
+        print(f"waiting for another command's report in {folder / 'results'}", file=sys.stderr)
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 @contextlib.contextmanager

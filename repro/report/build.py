@@ -40,7 +40,7 @@ def report(folder: Path) -> None:
         UserError: there are no records, or a line of them is damaged.
     """
     nothing = UserError(f"{folder / 'results'}: there are no records to report on; run an experiment first")
-    if not (folder / "results").is_dir():
+    if not (folder / "results").is_dir():  # which holding it would make
         raise nothing
     with results_held(folder):  # reading, too: who comes last has everyone's records
         sections = [section for sections_in in SECTIONS for section in sections_in(folder)]

@@ -122,7 +122,7 @@ def size_of_transfer_set(records: list[Record]) -> Figure:
     shares = sorted({r["settings"]["share"] for r in records if r["role"].startswith("share of the data")})
     lines = (
         ("hard", "stopped_errors", SECOND, "hard targets, early-stopped", "-"),
-        ("hard", "test_errors", SECOND, "hard targets, last epoch (on the early-stopped where not seen)", ":"),
+        ("hard", "test_errors", SECOND, "hard targets, last epoch (hidden where alike)", ":"),
         ("soft", "test_errors", OURS, "soft targets, last epoch", "-"),
     )
     for kind, metric, colour, label, style in lines:
@@ -134,7 +134,7 @@ def size_of_transfer_set(records: list[Record]) -> Figure:
         level(axis, stats.mean_interval(claims.errors(teacher)), THIRD, "teacher")
     hard, soft = (paper.BY_ID[f"mnist.{net}_errors"].figure for net in ("baseline", "distilled"))
     printed = f"paper, 100% of 60,000 cases, nets trained to the end: hard {hard:g}, soft {soft:g}"
-    axis.plot([112, 112], [hard, soft], "*", color=PAPER, markersize=11, label=printed)
+    axis.plot([120, 120], [hard, soft], "*", color=PAPER, markersize=11, label=printed)
     axis.set_xscale("log")
     axis.set_yscale("log")
     ticks(axis.xaxis, [100 * share for share in shares], "{:g}%")
@@ -142,7 +142,7 @@ def size_of_transfer_set(records: list[Record]) -> Figure:
     axis.set_xlabel("share of the training split (50,000 cases)")
     axis.set_ylabel("test errors of 10,000")
     axis.set_title("2x800 on less data, short training: mean over seeds, 95% intervals", fontsize=10)
-    legend(axis, loc="upper right")
+    legend(axis, loc="upper center", bbox_to_anchor=(0.5, -0.16), ncol=2)
     figure.tight_layout()
     return figure
 
@@ -175,7 +175,7 @@ def training_curves(records: list[Record]) -> Figure:
         axis.set_xlabel("epoch")
         axis.set_ylabel(label)
         axis.legend(fontsize=8)
-    figure.suptitle("A line for each seed; losses are of different objectives", fontsize=10)
+    figure.suptitle("The headline nets, a line for each seed", fontsize=10)
     ticks(axes[0].yaxis, [50, 70, 100, 150, 200, 300, 500, 1000], minor=True)
     figure.tight_layout()
     return figure

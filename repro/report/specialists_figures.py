@@ -24,17 +24,14 @@ def covariance(shown: dict[str, Any]) -> Figure:
     figure, axis = plt.subplots(figsize=(6.4, 5.6))
     matrix, classes, covered = np.array(shown["covariance"]), shown["classes"], shown["covered"]
     image = axis.imshow(matrix, cmap="RdBu_r", vmin=-0.3, vmax=0.3, extent=(0, classes, classes, 0), aspect="equal")
-    side = classes / len(matrix)
-    cells = (
-        f"\na cell is the largest in magnitude of {side:.0f} x {side:.0f}; the diagonal is left out" if side > 1 else ""
-    )
-    rest = ""
+    side, rest = -(-classes // len(matrix)), ""
+    cells = f"; a cell is the largest in magnitude of up to {side} x {side}" if side > 1 else ""
     if covered < classes:
         rest = "; beyond the dotted line: in none"
         for line in (axis.axvline, axis.axhline):
             line(covered, color="black", linewidth=0.6, linestyle=":")
     axis.set_title("Correlations of the generalist's predictions, classes in the order of the\nspecialists, each "
-                   f"with the first that has it{rest}{cells}", fontsize=8.5)  # fmt: skip
+                   f"with the first that has it{rest}\nthe diagonal is left out{cells}", fontsize=8.5)  # fmt: skip
     axis.set_xlabel("class")
     axis.set_ylabel("class")
     figure.colorbar(image, shrink=0.8, label="correlation, cut at ±0.3")
@@ -68,20 +65,20 @@ def cover(records: list[Record]) -> Figure:
     """Relative gain by number of specialists that cover the right class, beside the paper's Table 4."""
     figure, axis = plt.subplots(figsize=(6.8, 4))
     found = claims.gain_of(select(records, MAIN))
-    rows = [(k, gain, c.images.mean()) for k, c in enumerate(claims.covers(found))
-            if c.images.any() and (gain := claims.cover_over_images(found, k)) is not None]  # fmt: skip
-    points(axis, [k for k, *_ in rows], [estimate for _, estimate, _ in rows], OURS,
-           "ours, 95% over test images (over seeds: Table 4)")  # fmt: skip
+    rows = {k: gain for k in range(len(COVER)) if (gain := claims.cover_over_images(found, k)) is not None}
+    points(axis, list(rows), list(rows.values()), OURS, "ours, 95% over test images (over seeds: Table 4)")
     axis.plot(range(len(COVER)), paper.COVER_GAINS, "*--", color=PAPER, markersize=9, linewidth=0.8, label="paper")
     # A number of specialists that few images have has an interval as wide as the page: the means limit the scale.
-    values = [estimate.value for _, estimate, _ in rows] + list(paper.COVER_GAINS)
-    ends = [value if end is None else end for _, e, _ in rows for value, end in ((e.value, e.low), (e.value, e.high))]
+    values = [estimate.value for estimate in rows.values()] + list(paper.COVER_GAINS)
+    ends = values + [end for estimate in rows.values() for end in (estimate.low, estimate.high) if end is not None]
     low, high = max(min(ends), min(values) - 12) - 1, min(max(ends), max(values) + 12) + 1
-    axis.set_ylim(min(low, -3.0), max(high, max(values) + 1))
+    axis.set_ylim(min(low, -3.0), high)
     cut = " (wide intervals are cut)" if min(ends) < low or max(ends) > high else ""
     axis.axhline(0, color="black", linewidth=0.6)
-    images = {k: f"{count:.0f}" for k, _, count in rows}
-    axis.set_xticks(range(len(COVER)), [f"{n.replace('plus', '+')}\n{images.get(k, 0)}" for k, n in enumerate(COVER)])
+    images = [f"{cover.images.mean():.0f}" for cover in claims.covers(found)]
+    axis.set_xticks(
+        range(len(COVER)), [f"{n.replace('plus', '+')}\n{count}" for n, count in zip(COVER, images, strict=True)]
+    )
     axis.set_xlabel("specialists that cover the right class; below: test images of such classes, mean over seeds")
     axis.set_ylabel("relative gain of accuracy, %")
     axis.set_title(f"Table 4: relative gain by number of covering specialists{cut}", fontsize=10)
@@ -208,21 +205,20 @@ def equal_cost(records: list[Record]) -> Figure:
     nets."""
     figure, axes = plt.subplots(1, 2, figsize=(10, 4), sharey=True)
     rows = tables.costs(records)
-    # What stands one above the other is set apart a little.
-    looks = {rows[0][0]: (SECOND, "o", 0.0)} | {
-        name: (FOURTH, "s", 0.05) for name, *_ in rows if name.endswith("longer")
-    }
     for axis, cost, label in ((axes[0], 0, "training"), (axes[1], 1, "use on a test image")):
         ensembles = [rows[0], *(row for row in rows if row[0].startswith(tables.ENSEMBLE))]
         points(axis, [row[1][cost] for row in ensembles], [stats.mean_interval(row[2]) for row in ensembles], SECOND,
                "ensembles of generalists")  # fmt: skip
         for name, at, values in rows[1:]:
             if not name.startswith(tables.ENSEMBLE):
-                colour, marker, aside = looks.get(name, (OURS, "D", 0.0))
+                colour, marker = (OURS, "D") if name == rows[1][0] else (FOURTH, "s")
+                # In use three nets cost the same, and would lie on each other.
+                aside = 0.05 if cost == 1 and at[cost] == 1 else 0
                 points(axis, [at[cost] + aside], [stats.mean_interval(values)], colour, name, "none", marker)
         back = claims.accuracy(records, "distilled from generalist and specialists")
         if back and cost == 1:
-            points(axis, [0.95], [stats.mean_interval(back)], THIRD, "both, distilled back into one net", "none", "^")
+            points(axis, [0.95], [stats.mean_interval(back)], THIRD, "generalist with specialists, distilled back",
+                   "none", "^")  # fmt: skip
         axis.set_xlabel(f"cost of {label} (1: one generalist)")
         legend(axis, fontsize=8)
     axes[0].set_ylabel("test accuracy, %")

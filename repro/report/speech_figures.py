@@ -60,9 +60,16 @@ def temperature(records: Found) -> Figure:
         whose = claims.speakers(records)
         each = [claims.words(records, "distilled", temperature=t) for t in decoded]
         nets = ", ".join(str(len(heard)) for heard in each)
-        points(axes[1], decoded, [percent(wer.rate(heard, whose)) for heard in each], OURS, f"distilled ({nets} nets)")
-        level(axes[1], percent(wer.rate(claims.words(records, "single net"), whose)), SECOND, "single nets")
-        together = claims.words(records, "ensemble")
+        points(
+            axes[1],
+            decoded,
+            [percent(wer.rate(heard, whose)) for heard in each],
+            OURS,
+            f"distilled (nets at each T: {nets})",
+        )
+        alone, together = (claims.words(records, role) for role in ("single net", "ensemble"))
+        if alone:
+            level(axes[1], percent(wer.rate(alone, whose)), SECOND, "single nets")
         if together:
             axes[1].axhline(100 * wer.rate(together).value, color="0.3", linestyle=":", label="ensemble")
         axes[1].set_ylabel("word error rate, %")
@@ -72,7 +79,7 @@ def temperature(records: Found) -> Figure:
         axis.set_xscale("log")
         ticks(axis.xaxis, tried)
         axis.set_xlabel("temperature T")
-        legend(axis)
+        legend(axis, framealpha=0.5)
     figure.suptitle("Students of the ensemble; 95% over seeds (left), over nets and test speakers (right)", fontsize=9)
     figure.tight_layout()
     return figure
@@ -88,9 +95,10 @@ def few_data_curves(records: Found) -> Figure:
             for axis, column in zip(axes, (1, 3), strict=True):
                 axis.plot(curve[:, 0], curve[:, column], color=colour, linewidth=1,
                           label=f"{kind} targets" if number == 0 else None)  # fmt: skip
-                best = curve[curve[:, 0] == record["metrics"].get("stopped_epoch")] if kind == "hard" else curve[:0]
-                axis.plot(best[:, 0], best[:, column], "o", color=colour, markersize=4,
-                          label="early-stopped" if number == 0 and len(best) else None)  # fmt: skip
+                if kind == "hard":
+                    best = curve[curve[:, 0] == record["metrics"]["stopped_epoch"]]
+                    axis.plot(best[:, 0], best[:, column], "o", color=colour, markersize=4,
+                              label="early-stopped" if number == 0 else None)  # fmt: skip
     level(axes[1], stats.mean_interval(claims.accuracy(claims.singles(records))), "0.3", "all data, hard targets")
     for axis, name in zip(axes, ("its own training frames", "test frames"), strict=True):
         axis.set_xlabel("passes over the share")
@@ -138,6 +146,7 @@ def utterance(shown: dict[str, Any]) -> Figure:
     axes[0].set_ylabel("Mel filterbank (log energy)")
     axes[0].set_title(f"{one['id']}: {one['text']}", fontsize=9)
     for row, name in enumerate(("phones", "words")):
+        # To pocketsphinx a word said in its second way is "word(2)".
         for label, start, frames in one[name]:
             axes[1].add_patch(plt.Rectangle((start / 100, row), frames / 100, 1, fill=False, linewidth=0.5))
             axes[1].text(

@@ -38,7 +38,8 @@ TERMS = """\
   test images.
 - **Time and memory** are those of training, the teacher's forward passes included and its training not, over plain
   distillation's: steps spread over the whole of training, timed in turn on one thread, as nets are trained (the
-  median, the least and the most of five timings; differences of a fifth say little, as plain distillation's over itself shows); memory is weights, optimiser's
+  median, the least and the most of five timings; differences of a tenth say nothing, nor does one
+  that these five spread over); memory is weights, optimiser's
   state, and what is kept for the backward pass, where it is most. Of nets that are trained one after the other, times
   are added up: a born-again net's teachers are students, and count. Where the images never change and the teacher is
   asked for nothing but logits, these are worked out once; their share of that, and they in place of the teacher,
@@ -114,11 +115,11 @@ def _section(folder: Path, setting: str) -> Section | None:
     drawn = {
         "methods": ("Each method over plain distillation, paired by seed.", bool(variants_claims.plain(found))),
         "cost": (
-            "What a method gains against what a step of it costs.",
-            any(r["role"].startswith("cost") for r in found),
+            "What a method gains against what training by it costs.",
+            bool(variants_claims.plain(found)) and any(r["role"].startswith("cost") for r in found),
         ),
         "fidelity": ("Accuracy against agreement with the teacher.", bool(variants_claims.plain(found))),
-        "gap": ("Capacity gap: every teacher with every student.", bool(select(found, "gap"))),
+        "gap": ("Capacity gap: every teacher with every student.", len(variants_tables.gap_rows(found)) > 1),
         "temperature": (
             "Temperature against the student's size"
             + (" and the weight of the labels." if select(found, "temperature and weight") else "."),

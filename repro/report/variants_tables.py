@@ -223,7 +223,7 @@ def _plain(value: float | None) -> str:
 
 
 TABLES: dict[str, tuple[str, Callable[[Found], pd.DataFrame]]] = {
-    "methods": ("All methods: test accuracy, and cost of a step over plain distillation's", methods),
+    "methods": ("All methods: test accuracy, and cost of training over plain distillation's", methods),
     "summary": ("Methods, what validation chose, agreement with the teacher", summary),
     "gap": ("Capacity gap: test accuracy in percent of every student from every teacher", gap),
     "temperatures": ("Temperature against size and against the weight of the labels", temperatures),
