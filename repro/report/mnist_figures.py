@@ -133,7 +133,7 @@ def size_of_transfer_set(records: list[Record]) -> Figure:
     if teacher:
         level(axis, stats.mean_interval(claims.errors(teacher)), THIRD, "teacher")
     hard, soft = (paper.BY_ID[f"mnist.{net}_errors"].figure for net in ("baseline", "distilled"))
-    printed = f"paper, 100% of 60,000 cases, nets trained to the end: hard {hard:g}, soft {soft:g}"
+    printed = f"paper, 60,000 cases: hard {hard:g}, soft {soft:g}"
     axis.plot([120, 120], [hard, soft], "*", color=PAPER, markersize=11, label=printed)
     axis.set_xscale("log")
     axis.set_yscale("log")
@@ -141,7 +141,7 @@ def size_of_transfer_set(records: list[Record]) -> Figure:
     ticks(axis.yaxis, [50, 100, 200, 500, 1000, 2000], minor=True)
     axis.set_xlabel("share of the training split (50,000 cases)")
     axis.set_ylabel("test errors of 10,000")
-    axis.set_title("2x800 on less data, short training: mean over seeds, 95% intervals", fontsize=10)
+    axis.set_title("2x800 on less data, trained for less long than the headline nets: mean over seeds, 95%", fontsize=9)
     legend(axis, loc="upper center", bbox_to_anchor=(0.5, -0.16), ncol=2)
     figure.tight_layout()
     return figure
