@@ -29,8 +29,7 @@ def page(claims: pd.DataFrame, sections: list[Section], further: dict[str, str])
     links = {"Claims": "claims-heading"} | names
     return Template(TEMPLATE.read_text(encoding="utf-8")).substitute(
         title="Reproduction report",
-        subtitle=f"{escape(paper.TITLE)}. Made by <code>repro report</code> from the records in <code>results/</code>; "
-        "no figure here is typed by hand. Means over seeds, with 95% intervals.",
+        subtitle=f"{escape(paper.TITLE)}. {MARKDOWN.renderInline(reproduce.MADE)}",
         contents="".join(f'<li><a href="#{name}">{escape(title)}</a></li>' for title, name in links.items()),
         settings=_options(claims["setting"]),
         verdicts=_options(claims["verdict"]),

@@ -10,6 +10,10 @@ from repro import paper
 from repro.report.records import Record
 from repro.report.section import UNDECIDED, Section
 
+MADE = (
+    "Made by `repro report` from the records in `results/`; no figure of a table or a claim is typed by hand; remarks "
+    "have some, of what was tried on the way. Means over seeds, with 95% intervals."
+)
 RULES = """\
 Verdicts are computed by `repro/paper.py`, each claim's direction by the report. *reproduced*: the effect that the row
 is about is there and clear of the noise (mostly a paired difference whose 95% interval leaves out zero, for some rows
@@ -55,8 +59,7 @@ def page(claims: pd.DataFrame, sections: list[Section], further: dict[str, str])
     """The whole page, as Markdown; ``further`` is Markdown by heading, of what belongs to no experiment."""
     parts = [
         "# Reproduction report",
-        f"{paper.TITLE}.\n\nMade by `repro report` from the records in `results/`; no figure of a table or a claim is "
-        "typed by hand; remarks have some, of what was tried on the way. Means over seeds, with 95% intervals.",
+        f"{paper.TITLE}.\n\n{MADE}",
         "## Claims",
         markdown(short(claims)),
         RULES,
