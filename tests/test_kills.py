@@ -149,14 +149,15 @@ def test_ctrl_c_is_one_line_on_how_to_go_on(sittings, here, whole, moment, send)
     command, first = words("specialists", moment, here), whole["specialists"]
     again = sittings.run(*words("specialists", "whole", here), cwd=here)
     after = 0.6 * again.seconds if moment == "report" else 0.5 * (first.seconds - again.seconds)
-    # The machine may have become quicker, and the command have ended; or Python was where it drops Ctrl-C (a callback).
-    for sooner in (1, 0.7, 0.5, 0.35, 0.25):
+    for _ in range(6):
         shutil.rmtree(here / moment, ignore_errors=True)
         if moment == "report":  # all is trained, so that most of the time goes into tables
             shutil.copytree(here / "whole", here / moment)
-        stopped = sittings.run(*command, cwd=here, after=sooner * after, send=send)
+        stopped = sittings.run(*command, cwd=here, after=after, send=send)
         if stopped.code:
             break
+        # The machine has become quicker, and the command ended; or Python was where it drops Ctrl-C (a callback).
+        after = 0.6 * min(after, stopped.seconds)
     assert stopped.code == 130 and "Traceback" not in stopped.said
     assert stopped.said.splitlines()[-1] == "interrupted; the same command goes on from the last checkpoint"
     assert sittings.run(*command, cwd=here).code == 0
