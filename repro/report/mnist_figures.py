@@ -69,8 +69,7 @@ def temperature_by_width(records: list[Record]) -> Figure:
         legend(axis)
     for axis in axes[:, 0]:
         axis.set_ylabel("test errors of 10,000")
-    seeds = len(claims.sweep(records, widths[0])[1])
-    figure.suptitle(f"Temperature and width: mean over {seeds} seeds, 95% intervals; scales differ", fontsize=10)
+    figure.suptitle(f"Temperature and width: mean over {len(table)} seeds, 95% intervals; scales differ", fontsize=10)
     figure.tight_layout()
     return figure
 

@@ -43,7 +43,7 @@ def methods(records: Found) -> Figure:
     return figure
 
 
-def looks_of(roles: list[str], plain: str) -> dict[str, dict[str, Any]]:
+def looks_of(records: Found) -> dict[str, dict[str, Any]]:
     """A point for each row: names beside the points would lie on each other. Plain distillation's is a black star above
     all others."""
     # Eleven, which have no divisor in common with ten colours: of 110 rows no two look alike.
@@ -51,15 +51,16 @@ def looks_of(roles: list[str], plain: str) -> dict[str, dict[str, Any]]:
     looks: dict[str, dict[str, Any]] = {
         role: {"color": colours(n % 10), "marker": markers[n % len(markers)], "linestyle": "", "markersize": 5,
                "label": role}
-        for n, role in enumerate(roles)
+        for n, role in enumerate(claims.rows(records))
     }  # fmt: skip
+    plain = claims.plain(records)
     return looks | {plain: looks[plain] | {"color": "black", "marker": "*", "markersize": 10, "zorder": 5}}
 
 
 def cost(records: Found) -> Figure:
     """Difference from plain distillation against time and memory of training."""
     figure, axes = plt.subplots(1, 2, figsize=(10, 4.2), sharey=True)
-    looks = looks_of(claims.rows(records), claims.plain(records))
+    looks = looks_of(records)
     for role in looks:
         one, ahead = claims.cost(records, role), claims.ahead(records, role)
         if one is None or ahead is None:
@@ -117,7 +118,7 @@ def gap(records: Found) -> Figure:
 def fidelity(records: Found) -> Figure:
     """Test accuracy against how often student and teacher name the same class."""
     figure, axis = plt.subplots(figsize=(7.6, 4.6))
-    looks = looks_of(claims.rows(records), claims.plain(records))
+    looks = looks_of(records)
     for role in looks:
         found = select(records, role)
         agree = claims.agreement(found)
