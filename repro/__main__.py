@@ -16,7 +16,7 @@ from repro.errors import UserError
 # PyTorch and what reports are made with take seconds to load: the one only for commands that need it, the other only
 # once the settings are known to be right.
 if TYPE_CHECKING:
-    from repro.command import Options
+    from repro.session import Options
 
 if multiprocessing.parent_process() is not None:
     # In a process that a command started: Ctrl-C is for the command, which ends its processes itself.
@@ -47,7 +47,7 @@ Out = Annotated[
 ]
 Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
 Precision = Annotated[str, typer.Option(help="auto, fp32 or bf16 (matrix products; weights stay fp32).")]
-FinishedOnly = Annotated[
+ReportOnly = Annotated[
     bool, typer.Option("--finished-only", help="Train nothing: report on what is finished for every seed.")
 ]
 
@@ -68,12 +68,12 @@ def _trains(name: str, default: str = "paper") -> Callable[[Callable[["Options"]
             out: Out = None,
             device: Device = "auto",
             precision: Precision = "auto",
-            finished_only: FinishedOnly = False,
+            report_only: ReportOnly = False,
             executor: Where = "local",
         ) -> None:
-            from repro.command import Options
+            from repro.session import Options
 
-            body(Options(profile, set_ or [], data, runs, out, device, precision, finished_only, executor))
+            body(Options(profile, set_ or [], data, runs, out, device, precision, report_only, executor))
 
         app.command(name, help=body.__doc__)(command)
 
@@ -83,30 +83,31 @@ def _trains(name: str, default: str = "paper") -> Callable[[Callable[["Options"]
 @_trains("mnist")
 def _mnist(options: "Options") -> None:
     """Section 3: teacher, students, temperatures, missing classes; ends with the table."""
-    from repro.command import opened
-    from repro.mnist import experiment
-    from repro.mnist.runs import make_runner
+    from repro.mnist import examples, experiment
+    from repro.mnist.runner import make_runner
     from repro.mnist.settings import MnistSettings
+    from repro.session import opened
 
     folder = options.folder("mnist")
     with opened("mnist", options, folder, MnistSettings, make_runner(options.data)) as (settings, runner):
-        from repro.report import build, mnist_section, records, screen
+        from repro.report import build, records, terminal
+        from repro.report.mnist import section
 
-        experiment.run(settings, runner, lambda found: runner.watch.say(mnist_section.headline(found)))
+        experiment.run(settings, runner, lambda found: runner.progress.say(section.headline(found)))
         finished = records.complete(list(runner.finished.values()))
-        digits = experiment.shown_digits(settings, runner) if finished else None
+        digits = examples.shown_digits(settings, runner) if finished else None
         records.save(folder, "mnist", "mnist", finished, digits)
         build.report(folder)
-    screen.show(screen.closing(folder, "mnist", "mnist"))
+    terminal.show(terminal.closing(folder, "mnist", "mnist"))
 
 
 @_trains("mnist-choice", default="choice")
 def _mnist_choice(options: "Options") -> None:
     """Train the recipes that were tried for the paper profile, and judge them on the validation split."""
-    from repro.command import opened
     from repro.mnist import experiment
-    from repro.mnist.runs import make_runner
+    from repro.mnist.runner import make_runner
     from repro.mnist.settings import ChoiceSettings
+    from repro.session import opened
 
     folder = options.folder("mnist")
     with opened("mnist", options, folder, ChoiceSettings, make_runner(options.data)) as (settings, runner):
@@ -121,41 +122,43 @@ def _mnist_choice(options: "Options") -> None:
 @_trains("specialists")
 def _specialists(options: "Options") -> None:
     """Sections 5 and 6.1: a generalist and specialists on confusable classes; ends with the table."""
-    from repro.command import opened
+    from repro.session import opened
     from repro.specialists import experiment
+    from repro.specialists.examples import shown
     from repro.specialists.runner import make_runner
     from repro.specialists.settings import SpecialistsSettings
-    from repro.specialists.shown import shown
 
     folder = options.folder("specialists")
     with opened("specialists", options, folder, SpecialistsSettings, make_runner(options.data)) as (settings, runner):
-        from repro.report import build, records, screen, specialists_section
+        from repro.report import build, records, terminal
+        from repro.report.specialists import section
 
-        experiment.run(settings, runner, lambda found: runner.watch.say(specialists_section.headline(found)))
+        experiment.run(settings, runner, lambda found: runner.progress.say(section.headline(found)))
         finished = records.complete(list(runner.finished.values()))
         records.save(folder, "specialists", runner.data.name, finished, shown(settings, runner))
         build.report(folder)
-    screen.show(screen.closing(folder, "specialists", runner.data.name))
+    terminal.show(terminal.closing(folder, "specialists", runner.data.name))
 
 
 @_trains("speech")
 def _speech(options: "Options") -> None:
     """Sections 4 and 6: ten acoustic models into one, soft targets on few data; ends with the table."""
-    from repro.command import opened
+    from repro.session import opened
     from repro.speech import experiment
+    from repro.speech.examples import shown
     from repro.speech.runner import make_runner
     from repro.speech.settings import SpeechSettings
-    from repro.speech.shown import shown
 
     folder = options.folder("speech")
     with opened("speech", options, folder, SpeechSettings, make_runner(options.data)) as (settings, runner):
-        from repro.report import build, records, screen, speech_section
+        from repro.report import build, records, terminal
+        from repro.report.speech import section
 
-        experiment.run(settings, runner, lambda found: runner.watch.say(speech_section.headline(found)))
+        experiment.run(settings, runner, lambda found: runner.progress.say(section.headline(found)))
         finished = records.complete(list(runner.finished.values()))
         records.save(folder, "speech", runner.data.name, finished, shown(runner.corpus, runner.data))
         build.report(folder)
-    screen.show(screen.closing(folder, "speech", runner.data.name))
+    terminal.show(terminal.closing(folder, "speech", runner.data.name))
 
 
 # Profiles that stand for one of each test bench.
@@ -171,7 +174,7 @@ def _variants(options: "Options") -> None:
     """What became of the idea, on equal terms; paper: the profiles mnist and icons, one after the other."""
     from dataclasses import replace
 
-    from repro.command import opened
+    from repro.session import opened
     from repro.variants import experiment
     from repro.variants.runner import make_runner
     from repro.variants.settings import VariantsSettings
@@ -180,15 +183,16 @@ def _variants(options: "Options") -> None:
         own = replace(options, profile=profile)
         folder = own.folder("variants")
         with opened("variants", own, folder, VariantsSettings, make_runner(own.data)) as (settings, runner):
-            from repro.report import build, records, screen, variants_section
+            from repro.report import build, records, terminal
+            from repro.report.variants import section
 
-            headline = lambda found, say=runner.watch.say: say(variants_section.headline(found))  # noqa: E731
+            headline = lambda found, say=runner.progress.say: say(section.headline(found))  # noqa: E731
             experiment.run(settings, runner, headline)
             finished = records.complete(list(runner.finished.values()))
             records.save(folder, "variants", runner.data.name, finished)
             build.report(folder)
-        screen.show(variants_section.headline(finished))
-        screen.show(screen.closing(folder, "variants", runner.data.name))
+        terminal.show(section.headline(finished))
+        terminal.show(terminal.closing(folder, "variants", runner.data.name))
 
 
 @app.command()
@@ -210,9 +214,9 @@ def bench(
 ) -> None:
     """Measure the speed ratios of results/bench.json; both sides of each in turn, in this process."""
     from repro.bench import measure
-    from repro.command import commit
-    from repro.core import compute
-    from repro.data.place import data_folder
+    from repro.data.download import data_folder
+    from repro.session import commit
+    from repro.training import compute
 
     print(
         measure(data_folder(data), out / "results" / "bench.json", compute.choose(device, precision), repeats, commit())
@@ -223,7 +227,7 @@ def bench(
 def data(data: Data = None) -> None:
     """Fetch and check the data sets."""
     from repro.data import mnist as source
-    from repro.data.place import data_folder
+    from repro.data.download import data_folder
 
     folder = data_folder(data)
     source.load(folder)
@@ -236,9 +240,10 @@ def icons_build(
     out: Annotated[Path | None, typer.Option(help="Where the files go. Default: into this package.")] = None,
 ) -> None:
     """Make the embedded data set icons anew from the open icon sets it is drawn from."""
-    from repro.data import icons, icons_build
+    from repro.data import icons
+    from repro.data.icons import build
 
-    print(icons_build.build(tarball, out or icons.FOLDER))
+    print(build.build(tarball, out or icons.FOLDER))
 
 
 @app.callback(invoke_without_command=True)

@@ -13,20 +13,21 @@ from PIL import Image
 
 install_import_hook(
     [
-        *("repro.core.distill", "repro.core.population", "repro.core.metrics", "repro.core.conv"),
-        *("repro.speech.frames", "repro.speech.measure", "repro.speech.training"),
-        *("repro.specialists.clustering", "repro.specialists.inference", "repro.specialists.nets"),
+        *("repro.kd.losses", "repro.models.mlp", "repro.evaluation.metrics", "repro.training.images"),
+        *("repro.speech.features", "repro.speech.evaluate", "repro.speech.training"),
+        *("repro.specialists.clustering", "repro.specialists.inference", "repro.specialists.specialist"),
     ],
     "beartype.beartype",
 )
 
-from repro.core import compute, store  # noqa: E402
-from repro.core.progress import Watch  # noqa: E402
-from repro.core.runner import Runner  # noqa: E402
-from repro.data.images import ImageData, ImageSet  # noqa: E402
+from repro.data.download import data_folder  # noqa: E402
 from repro.data.mnist import LabelledSet, Mnist, load  # noqa: E402
-from repro.data.place import data_folder  # noqa: E402
-from repro.mnist.runs import MnistRunner  # noqa: E402
+from repro.data.types import ImageData, ImageSet  # noqa: E402
+from repro.engine import store  # noqa: E402
+from repro.engine.progress import ProgressDisplay  # noqa: E402
+from repro.engine.runner import Runner  # noqa: E402
+from repro.mnist.runner import MnistRunner  # noqa: E402
+from repro.training import compute
 
 
 def blobs(count: int, seed: int) -> LabelledSet:
@@ -145,7 +146,9 @@ def make_runner(folder: Path, settings, data, kind: type[Runner] = MnistRunner, 
     about = {"experiment": "any", "profile": "test", "overrides": [], "config": "none", "commit": "none"}
     folder.mkdir(exist_ok=True)
     kept, cpu = store.Store(folder), compute.choose("cpu", "fp32")
-    return kind(settings=settings, data=data, kept=kept, compute=cpu, watch=Watch("test"), about=about, **more)
+    return kind(
+        settings=settings, data=data, kept=kept, compute=cpu, progress=ProgressDisplay("test"), about=about, **more
+    )
 
 
 @pytest.fixture

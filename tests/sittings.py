@@ -107,21 +107,21 @@ def _serve() -> None:
     import torch
     from matplotlib.figure import Figure
 
-    from repro import command
-    from repro.core import loop
+    from repro import session
     from repro.data import icons, mnist
-    from repro.data.place import data_folder
-    from repro.mnist import runs
+    from repro.data.download import data_folder
+    from repro.mnist import runner
     from repro.report import build  # noqa: F401
     from repro.specialists import experiment as _specialists  # noqa: F401
     from repro.speech import experiment as _speech  # noqa: F401
+    from repro.training import trainer
     from repro.variants import experiment as _variants  # noqa: F401
 
     torch.set_num_threads(1)
-    loop.CHECKPOINT_SECONDS = 0.02
+    trainer.CHECKPOINT_SECONDS = 0.02
     Figure.savefig = lambda figure, content, **_: content.write(b"figure")  # type: ignore[method-assign]
-    command.commit()
-    runs.load = mnist.load = cache(mnist.load)
+    session.commit()
+    runner.load = mnist.load = cache(mnist.load)
     icons.load = cache(icons.load)
     icons.load()
     mnist.load(data_folder(None))

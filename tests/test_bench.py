@@ -7,22 +7,27 @@ import torch
 from torch.utils.data import DataLoader
 
 from repro import bench, config
-from repro.core import compute
-from repro.core.timing import Steps
+from repro.bench import specialists as specialists_bench
+from repro.bench import speech as speech_bench
+from repro.bench.timing import Steps
 from repro.errors import UserError
-from repro.specialists import bench as specialists_bench
 from repro.specialists.settings import SpecialistsSettings
-from repro.speech import bench as speech_bench
-from repro.speech.frames import BANKS, lay_out
-from repro.speech.prepare import Prepared
+from repro.speech.features import BANKS, lay_out
+from repro.speech.preparation import Prepared
 from repro.speech.settings import SpeechSettings
+from repro.training import compute
 
 CPU = compute.choose("cpu", "fp32")
 
 
 @pytest.fixture
 def settings() -> SpecialistsSettings:
-    changes = ["specialists.size=5", "studies.sizes=[]", "generalist.recipe.batch=32", "generalist.recipe.jitter=0"]
+    changes = [
+        "specialists.size=5",
+        "studies.sizes=[]",
+        "generalist.recipe.batch_size=32",
+        "generalist.recipe.max_translation=0",
+    ]
     return config.load(SpecialistsSettings, config.profile_path("specialists", "smoke"), changes)
 
 
@@ -51,7 +56,7 @@ def test_a_plain_loop_over_windows_starts_where_ours_does_and_learns_alike(monke
         [(f"u{n}", "s", banks[at], states[at].short()) for n, at in enumerate(torch.arange(400).split(80))]
     )
     data = Prepared("toy", False, frames, frames, frames, "toy")
-    own = config.load(SpeechSettings, config.profile_path("speech", "smoke"), ["recipe.batch=64"])
+    own = config.load(SpeechSettings, config.profile_path("speech", "smoke"), ["recipe.batch_size=64"])
     ours = Steps(speech_bench.training(own, data, CPU, own.recipe, 1), speech_bench.STEPS)
     plain = speech_bench.plain(frames, ours.training)
     inputs, _ = next(iter(DataLoader(plain.dataset, batch_size=400)))

@@ -85,7 +85,7 @@ def test_both_layouts_of_cifar100_give_the_same_tensors(small):
     roots, _ = small
     strips, official = cifar100.load(roots["strips"]), cifar100.load(roots["official"])
     assert are_equal(strips, official) and strips.digest == official.digest
-    assert strips.classes == NAMES and strips.name == "cifar100" and strips.mirrored
+    assert strips.classes == NAMES and strips.name == "cifar100" and strips.horizontal_flip
     assert strips.train.images.dtype == torch.uint8 and strips.train.images.shape[1:] == (3, 32, 32)
     assert strips.train.labels.dtype == torch.int64
     assert torch.bincount(strips.validation.labels).tolist() == [4, 4, 4]

@@ -11,7 +11,7 @@ import pytest
 import torch
 from conftest import same
 
-from repro import command, config
+from repro import config, session
 from repro.__main__ import main
 from repro.data.mnist import LabelledSet, Mnist
 from repro.errors import UserError
@@ -51,7 +51,7 @@ def cluster(folders):
         found = cluster_utils.Cluster()
         add_node(found, folders[0])
         patch.setenv("RAY_ADDRESS", found.address)
-        command.executor("ray")
+        session.executor("ray")
         yield found
         ray.shutdown()
         found.shutdown()
@@ -65,7 +65,7 @@ def second(cluster, folders):
 
 
 def on_ray(runner):
-    runner.executor = command.executor("ray")(runner)
+    runner.executor = session.executor("ray")(runner)
     return runner
 
 
@@ -79,8 +79,8 @@ def test_mnist_is_the_same_on_two_nodes(second, runner_for, toy, mnist, folders)
     for folder, place in (("here", lambda runner: runner), ("there", on_ray)):
         runner = place(runner_for(mnist, toy, folder))
         heads = [run for seed in range(3) for run in experiment.headline_runs(mnist, seed)]
-        runner.carry_out(heads)  # teachers and their students at once: what learns waits for its teacher
-        runner.carry_out(experiment.missing_runs(mnist, "no3", 0))
+        runner.execute(heads)  # teachers and their students at once: what learns waits for its teacher
+        runner.execute(experiment.missing_runs(mnist, "no3", 0))
         found.append(runner)
     same(*reversed(found))
     assert all(list(folder.glob("repro-*/*.json")) for folder in folders), "both nodes had work"
@@ -94,11 +94,11 @@ def test_chains_are_the_same_on_two_nodes(second, runner_for, stripy):
         soft = variants.tried(own.baseline, None)[0]
         students = variants.students(own, own.baseline, soft)
         # All at once: on the cluster, each net waits for its teacher, and a mean for its nets.
-        runner.carry_out([teacher(own), *variants.chains(own, soft), *students, *variants.ensembles(own)])
+        runner.execute([teacher(own), *variants.chains(own, soft), *students, *variants.ensembles(own)])
         found.append(runner)
     same(*reversed(found))
     costs = [Cost("cost", (students[0],), students[0])]  # is timed here, where nothing else runs
-    assert found[1].carry_out(costs)[0]["machine"]["threads"] == torch.get_num_threads()
+    assert found[1].execute(costs)[0]["machine"]["threads"] == torch.get_num_threads()
 
 
 def test_a_node_that_dies_costs_its_unfinished_runs_alone(cluster, second, runner_for, toy, mnist, folders):
@@ -106,12 +106,12 @@ def test_a_node_that_dies_costs_its_unfinished_runs_alone(cluster, second, runne
     long = mnist.model_copy(update={"baseline": mnist.baseline.model_copy(update={"recipe": recipe})})
     runs = [experiment.headline_runs(long, seed)[1] for seed in (1, 2)]
     local = runner_for(long, toy, "here")
-    local.carry_out(runs)
+    local.execute(runs)
     runner = on_ray(runner_for(long, toy, "there"))
     before = [scratch(folder) for folder in folders]
     killer = threading.Thread(target=kill_at_work, args=(cluster, second, folders[1], before[1]))
     killer.start()
-    runner.carry_out(runs)
+    runner.execute(runs)
     killer.join()
     same(runner, local)
     deadline = time.monotonic() + 30  # the head learns of a death by its health checks
@@ -140,7 +140,7 @@ def test_what_is_wrong_in_a_job_is_one_line(cluster, runner_for, toy, mnist):
     blank = Mnist(LabelledSet(toy.train.images * float("nan"), toy.train.labels), toy.test, "blank")
     runner = on_ray(runner_for(mnist, blank))
     with pytest.raises(UserError, match=r"^baseline, seed 0: training diverged") as caught:
-        runner.carry_out([experiment.headline_runs(mnist, 0)[1]])
+        runner.execute([experiment.headline_runs(mnist, 0)[1]])
     assert "\n" not in str(caught.value)
     large = on_ray(runner_for(mnist, toy, "large"))
     jobs = [replace(job, cpus=3) for job in large.jobs([experiment.headline_runs(mnist, 0)[1]])]
@@ -152,7 +152,7 @@ def test_another_version_of_the_code_on_a_node_is_named(cluster, runner_for, toy
     runner, run = on_ray(runner_for(mnist, toy)), experiment.headline_runs(mnist, 0)[1]
     runner._keys[run] = "made by other code"
     with pytest.raises(UserError, match="has another version of this package than the head"):
-        runner.carry_out([run])
+        runner.execute([run])
 
 
 @pytest.mark.parametrize(
@@ -171,8 +171,8 @@ def test_no_cluster_is_one_line_and_exit_code_2(tmp_path, monkeypatch, capsys, n
         monkeypatch.setenv("RAY_ADDRESS", address)
         monkeypatch.setattr(ray, "is_initialized", lambda: False)
     else:
-        monkeypatch.delitem(sys.modules, "repro.core.cluster", raising=False)
-        monkeypatch.delattr("repro.core.cluster", raising=False)
+        monkeypatch.delitem(sys.modules, "repro.engine.ray_pool", raising=False)
+        monkeypatch.delattr("repro.engine.ray_pool", raising=False)
         monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(SystemExit) as ended:
         main()

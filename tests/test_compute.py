@@ -5,8 +5,8 @@ import subprocess
 import pytest
 import torch
 
-from repro import command
-from repro.core import compute
+from repro import session
+from repro.training import compute
 
 
 def test_a_gpu_that_only_emulates_bf16_has_no_units_for_it(monkeypatch):
@@ -35,7 +35,7 @@ def test_a_repository_around_an_installed_package_is_not_its_commit(monkeypatch,
         subprocess.run([*git, *words], check=True)
     package = tmp_path / "site-packages" / "repro"
     package.mkdir(parents=True)
-    monkeypatch.setattr(command, "__file__", str(package / "command.py"))
-    assert command.commit.__wrapped__() == "unknown"
-    monkeypatch.setattr(command, "__file__", str(tmp_path / "repro" / "command.py"))
-    assert len(command.commit.__wrapped__()) == 40
+    monkeypatch.setattr(session, "__file__", str(package / "session.py"))
+    assert session.commit.__wrapped__() == "unknown"
+    monkeypatch.setattr(session, "__file__", str(tmp_path / "repro" / "session.py"))
+    assert len(session.commit.__wrapped__()) == 40

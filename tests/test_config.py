@@ -19,16 +19,16 @@ MALFORMED = {
     "teacher.recipe.epochs=0": "teacher.recipe.epochs",
     "teacher.recipe.epochs=-3": "teacher.recipe.epochs",
     "teacher.recipe.epochs=nan": "teacher.recipe.epochs",
-    "teacher.recipe.batch=0": "teacher.recipe.batch",
+    "teacher.recipe.batch_size=0": "teacher.recipe.batch_size",
     "teacher.recipe.learning_rate=0": "teacher.recipe.learning_rate",
     "teacher.recipe.learning_rate=inf": "teacher.recipe.learning_rate",
-    "teacher.recipe.drop_hidden=1.5": "teacher.recipe.drop_hidden",
+    "teacher.recipe.hidden_dropout=1.5": "teacher.recipe.hidden_dropout",
     "teacher.recipe.optimiser=adamx": "'adamw' or 'sgd'",
     "teacher.recipe.optimizer=sgd": "did you mean optimiser?",
     "teacher.recipe=fast": "teacher.recipe",
     "distilled.temperature=0": "distilled.temperature",
     "distilled.temperature=-1": "distilled.temperature",
-    "distilled.hard_weight=1.1": "distilled.hard_weight",
+    "distilled.hard_label_weight=1.1": "distilled.hard_label_weight",
     "temperatures.temperatures=[1, 0]": "temperatures.temperatures",
     "temperatures.widths=[]": "temperatures.widths",
     "no3.kept=[]": "no3.kept",
@@ -92,5 +92,5 @@ def test_overrides_reach_nested_settings():
         MnistSettings, config.profile_path("mnist", "paper"),
         ["teacher.recipe.epochs=20", "teacher.recipe.optimiser=sgd", "distilled.temperature=inf"],
     )  # fmt: skip
-    assert settings.teacher.recipe.epochs == 20 and settings.teacher.recipe.optimiser == "sgd"
+    assert settings.teacher.recipe.epochs == 20 and settings.teacher.recipe.optimizer == "sgd"
     assert settings.distilled.temperature == float("inf")

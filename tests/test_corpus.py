@@ -6,12 +6,14 @@ import soundfile
 import torch
 import torchaudio
 
-from repro.data import librispeech, synth_voices
-from repro.data.corpus import kaldi, read_audio, words_of
+from repro.data.speech import librispeech
+from repro.data.speech.corpus import read_audio, words_of
+from repro.data.speech.kaldi import kaldi
+from repro.data.speech.synth import voices
 from repro.errors import UserError
-from repro.speech import prepare as preparing
+from repro.speech import preparation as preparing
 from repro.speech.alignment import Aligner, known_phones
-from repro.speech.prepare import prepare
+from repro.speech.preparation import prepare
 
 NO_AUDIO = "no audio file (paths begin at the folder of train and test)"
 
@@ -206,9 +208,9 @@ def test_pocketsphinx_aligns_a_hum_to_silence_or_to_nothing_and_goes_on():
 def test_words_are_aligned_to_where_they_are_said():
     """The same sound half a second later is aligned half a second later; only pauses come before it."""
     draw = np.random.default_rng(0)
-    voice = synth_voices.voice(draw)
-    with synth_voices.Espeak() as espeak:
-        spoken = espeak.say(voice, synth_voices.manner(voice, draw), "hello good morning")
+    voice = voices.voice(draw)
+    with voices.Espeak() as espeak:
+        spoken = espeak.say(voice, voices.manner(voice, draw), "hello good morning")
     sound = torch.from_numpy(spoken.astype(np.float32) / 32768)
     sound = torchaudio.functional.resample(sound, 22_050, 16_000)
     noise = torch.from_numpy(draw.normal(0, 1e-3, 8000).astype(np.float32))

@@ -9,9 +9,10 @@ import pocketsphinx
 import pytest
 
 from repro.errors import UserError
-from repro.speech import decode, language_model, wer
 from repro.speech.alignment import STATES
-from repro.speech.decode import Decoder, Search, pronunciations, transcribe
+from repro.speech.decoding import decoder as decoding
+from repro.speech.decoding import language_model, wer
+from repro.speech.decoding.decoder import Decoder, Search, pronunciations, transcribe
 
 SENTENCES = [
     "we call it bear", "we see the cat", "the cat sees a bear", "call the cat", "we call a bear the cat", "it sees we",
@@ -207,12 +208,12 @@ def test_pronunciations_come_from_the_dictionary_and_the_lexicon():
 def test_costs_count_down_from_the_best_state():
     scores = np.full((3, STATES), -2.0)
     scores[0, 7], scores[1, 5], scores[2] = 1.0, -np.inf, -np.inf
-    found = decode.costs(scores, scale=0.5)
+    found = decoder.costs(scores, scale=0.5)
     assert found.dtype == np.int16
-    assert found[0, 7] == 0 and found[0, 6] == round(1.5 / decode.UNIT)
-    assert found[1, 5] == decode.WORST and found[1, 6] == 0
-    assert (found[2] == decode.WORST).all()
-    assert round(decode.UNIT, 4) == 0.1024
+    assert found[0, 7] == 0 and found[0, 6] == round(1.5 / decoding.UNIT)
+    assert found[1, 5] == decoding.WORST and found[1, 6] == 0
+    assert (found[2] == decoding.WORST).all()
+    assert round(decoding.UNIT, 4) == 0.1024
 
 
 def test_bad_input_is_named(arpa: Path, dictionary: dict, decoder: Decoder, tmp_path: Path):

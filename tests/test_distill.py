@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from repro.core import distill
+from repro import kd
 
 STUDENT = torch.tensor([[1.0, -2.0, 0.5], [0.0, 3.0, -1.0]], dtype=torch.float64)
 TEACHER = torch.tensor([[2.0, 0.0, -1.0], [-1.0, 4.0, 1.0]], dtype=torch.float64)
@@ -35,23 +35,23 @@ def plain_soft_loss(student: torch.Tensor, teacher: torch.Tensor, temperature: f
 @pytest.mark.parametrize("temperature", [1.0, 2.5, 20.0])
 def test_soft_targets_are_equation_1(temperature):
     expected = [plain_softmax(row, temperature) for row in TEACHER.tolist()]
-    np.testing.assert_allclose(distill.soften(TEACHER, temperature), expected, rtol=1e-12)
+    np.testing.assert_allclose(kd.soften(TEACHER, temperature), expected, rtol=1e-12)
 
 
 @pytest.mark.parametrize("temperature", [1.0, 2.5, 20.0])
 def test_soft_target_loss_is_the_plain_sum(temperature):
-    ours = distill.soft_target_loss(STUDENT, TEACHER, temperature)
+    ours = kd.soft_target_loss(STUDENT, TEACHER, temperature)
     assert float(ours) == pytest.approx(plain_soft_loss(STUDENT, TEACHER, temperature), rel=1e-12)
 
 
 def test_golden_values():
     """Worked out with scipy: a change of T^2, of the mean over cases or of the sum over classes shows."""
-    assert float(distill.soft_target_loss(STUDENT, TEACHER, 4.0)) == pytest.approx(0.6919494506, abs=1e-9)
+    assert float(kd.soft_target_loss(STUDENT, TEACHER, 4.0)) == pytest.approx(0.6919494506, abs=1e-9)
     hard = (
         -(math.log(plain_softmax(STUDENT[0].tolist(), 1)[0]) + math.log(plain_softmax(STUDENT[1].tolist(), 1)[1])) / 2
     )
-    assert float(distill.hard_target_loss(STUDENT, LABELS)) == pytest.approx(hard, rel=1e-12)
-    regression = distill.logit_regression_loss(STUDENT, TEACHER)
+    assert float(kd.hard_target_loss(STUDENT, LABELS)) == pytest.approx(hard, rel=1e-12)
+    regression = kd.logit_regression_loss(STUDENT, TEACHER)
     d = (STUDENT - TEACHER).numpy()
     d = d - d.mean(1, keepdims=True)
     assert float(regression) == pytest.approx((d**2).sum() / (2 * 3 * 2), rel=1e-12)
@@ -62,15 +62,15 @@ def test_golden_values():
 def test_gradients_match_finite_differences(temperature, weight):
     student = STUDENT.clone().requires_grad_()
     assert torch.autograd.gradcheck(
-        lambda z: distill.distillation_loss(z, TEACHER, LABELS, torch.tensor(temperature), weight), student
+        lambda z: kd.distillation_loss(z, TEACHER, LABELS, torch.tensor(temperature), weight), student
     )
 
 
 @pytest.mark.parametrize("temperature", [1.0, 3.0, 20.0])
 def test_gradient_of_soft_targets_is_equation_2_times_T_squared(temperature):
     student = STUDENT.clone().requires_grad_()
-    distill.soft_target_loss(student, TEACHER, temperature).backward()
-    expected = temperature**2 * distill.exact_gradient(STUDENT, TEACHER, temperature) / len(STUDENT)
+    kd.soft_target_loss(student, TEACHER, temperature).backward()
+    expected = temperature**2 * kd.exact_gradient(STUDENT, TEACHER, temperature) / len(STUDENT)
     torch.testing.assert_close(student.grad, expected)
 
 
@@ -79,7 +79,7 @@ def test_hard_targets_keep_their_weight_when_the_temperature_changes():
     sizes = []
     for temperature in (20.0, 40.0, 80.0):
         student = STUDENT.clone().requires_grad_()
-        distill.soft_target_loss(student, TEACHER, temperature).backward()
+        kd.soft_target_loss(student, TEACHER, temperature).backward()
         sizes.append(float(student.grad.norm()))
     assert max(sizes) / min(sizes) < 1.05
 
@@ -88,24 +88,24 @@ def test_hard_targets_keep_their_weight_when_the_temperature_changes():
 @given(logits, logits)
 def test_loss_tends_to_logit_regression_at_high_temperature(student, teacher):
     z, v = (torch.tensor([row], dtype=torch.float64) for row in (student, teacher))
-    limit = float(distill.logit_regression_loss(z, v))
-    assert float(distill.soft_target_loss(z, v, 1e5)) == pytest.approx(limit, rel=1e-2, abs=1e-4)
+    limit = float(kd.logit_regression_loss(z, v))
+    assert float(kd.soft_target_loss(z, v, 1e5)) == pytest.approx(limit, rel=1e-2, abs=1e-4)
 
 
 @settings(deadline=None, max_examples=60)
 @given(logits, logits, st.floats(0.5, 50))
 def test_loss_is_zero_for_equals_only(student, teacher, temperature):
     z, v = (torch.tensor([row], dtype=torch.float64) for row in (student, teacher))
-    assert float(distill.soft_target_loss(z, z + 3.0, temperature)) == pytest.approx(0, abs=1e-8)
-    apart = (distill.soften(z, temperature) - distill.soften(v, temperature)).abs().max()
-    assert float(distill.soft_target_loss(z, v, temperature)) >= float(apart) ** 2 / 2 - 1e-9
+    assert float(kd.soft_target_loss(z, z + 3.0, temperature)) == pytest.approx(0, abs=1e-8)
+    apart = (kd.soften(z, temperature) - kd.soften(v, temperature)).abs().max()
+    assert float(kd.soft_target_loss(z, v, temperature)) >= float(apart) ** 2 / 2 - 1e-9
 
 
 @settings(deadline=None, max_examples=60)
 @given(logits, st.floats(0.5, 20), st.floats(1.1, 5))
 def test_only_logits_over_temperature_matter(student, temperature, factor):
     z = torch.tensor([student], dtype=torch.float64)
-    torch.testing.assert_close(distill.soften(z * factor, temperature * factor), distill.soften(z, temperature))
+    torch.testing.assert_close(kd.soften(z * factor, temperature * factor), kd.soften(z, temperature))
 
 
 def test_ratio_of_gradients_tends_to_one():
@@ -113,7 +113,7 @@ def test_ratio_of_gradients_tends_to_one():
     z, v = STUDENT - STUDENT.mean(-1, keepdim=True), TEACHER - TEACHER.mean(-1, keepdim=True)
     distances = []
     for temperature in (5.0, 50.0, 500.0):
-        ratio = distill.exact_gradient(z, v, temperature) / distill.high_temperature_gradient(z, v, temperature)
+        ratio = kd.exact_gradient(z, v, temperature) / kd.high_temperature_gradient(z, v, temperature)
         distances.append(float((ratio - 1).abs().max()))
     assert distances[0] > distances[1] > distances[2] and distances[2] < 0.01
 
@@ -121,9 +121,9 @@ def test_ratio_of_gradients_tends_to_one():
 def test_each_member_has_its_own_temperature_and_weight():
     z = torch.stack([STUDENT, 2 * STUDENT, STUDENT + 1])
     temperature, weight = torch.tensor([1.0, 20.0, math.inf]), torch.tensor([0.0, 0.3, 0.5])
-    together = distill.distillation_loss(z, TEACHER, LABELS, temperature, weight)
+    together = kd.distillation_loss(z, TEACHER, LABELS, temperature, weight)
     for m in range(3):
-        alone = distill.distillation_loss(z[m], TEACHER, LABELS, float(temperature[m]), float(weight[m]))
+        alone = kd.distillation_loss(z[m], TEACHER, LABELS, float(temperature[m]), float(weight[m]))
         torch.testing.assert_close(together[m], alone, check_dtype=False)
 
 
@@ -131,15 +131,13 @@ def test_student_gets_a_gradient_at_every_temperature_and_weight():
     """Neither side of the loss is cut off from the student by a detach."""
     for temperature, weight in ((4.0, 0.0), (4.0, 1.0), (20.0, 0.1), (math.inf, 0.0)):
         student = STUDENT.clone().requires_grad_()
-        distill.distillation_loss(student, TEACHER, LABELS, temperature, weight).backward()
+        kd.distillation_loss(student, TEACHER, LABELS, temperature, weight).backward()
         assert float(student.grad.abs().min()) > 0
 
 
 def test_ensemble_means():
     pair = torch.stack([STUDENT, TEACHER])
-    arithmetic = distill.soften(distill.arithmetic_mean(pair, 2.0), 2.0)
-    torch.testing.assert_close(arithmetic, (distill.soften(STUDENT, 2.0) + distill.soften(TEACHER, 2.0)) / 2)
-    geometric = (distill.soften(STUDENT, 1.0) * distill.soften(TEACHER, 1.0)).sqrt()
-    torch.testing.assert_close(
-        distill.soften(distill.geometric_mean(pair), 1.0), geometric / geometric.sum(-1, keepdim=True)
-    )
+    arithmetic = kd.soften(kd.arithmetic_mean(pair, 2.0), 2.0)
+    torch.testing.assert_close(arithmetic, (kd.soften(STUDENT, 2.0) + kd.soften(TEACHER, 2.0)) / 2)
+    geometric = (kd.soften(STUDENT, 1.0) * kd.soften(TEACHER, 1.0)).sqrt()
+    torch.testing.assert_close(kd.soften(kd.geometric_mean(pair), 1.0), geometric / geometric.sum(-1, keepdim=True))

@@ -8,29 +8,30 @@ from conftest import CLASSES
 from test_train import NOISY, SIZES, transfer_set
 from torch.nn import functional as F
 
-from repro.core import compute
-from repro.core.conv import ConvNet, ImageTraining
-from repro.core.distill import hard_target_loss
-from repro.core.noise import Noise, Order
-from repro.core.population import Population
-from repro.core.recipe import Recipe
-from repro.core.train import Member, Training
+from repro.kd.losses import hard_target_loss
+from repro.models.conv import ConvNet
+from repro.models.mlp import BatchedMLP
+from repro.training import compute
+from repro.training.images import ImageTrainer
+from repro.training.mlp import MemberSpec, MLPTrainer
+from repro.training.random_streams import BatchSampler, Dropout
+from repro.training.recipe import Recipe
 
 CPU = compute.choose("cpu", "fp32")
 
 
-@pytest.mark.parametrize("optimiser", ["adamw", "sgd"])
-def test_every_step_is_that_of_a_plain_loop(toy, optimiser):
+@pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
+def test_every_step_is_that_of_a_plain_loop(toy, optimizer):
     """Dropout, schedule, decay, momentum and the bound on norms included."""
-    changed = {"optimiser": optimiser, "schedule": "cosine", "jitter": 0, "epochs": 0.5}
+    changed = {"optimizer": optimizer, "schedule": "cosine", "max_translation": 0, "epochs": 0.5}
     recipe, data = NOISY.model_copy(update=changed), transfer_set(toy)
-    ours = Training(SIZES, [Member(3, 4.0, 0.3)], data, recipe, CPU)
+    ours = MLPTrainer(SIZES, [MemberSpec(3, 4.0, 0.3)], data, recipe, CPU)
     layers = (ours.net.weights, ours.net.biases)
     weights, biases = ([one[0].detach().clone().requires_grad_() for one in layer] for layer in layers)
-    kind = torch.optim.AdamW if optimiser == "adamw" else partial(torch.optim.SGD, momentum=0.9, nesterov=True)
+    kind = torch.optim.AdamW if optimizer == "adamw" else partial(torch.optim.SGD, momentum=0.9, nesterov=True)
     plain = kind([*weights, *biases], lr=1.0, weight_decay=0.01)
     for step in range(ours.steps):
-        at, noise = Order(3, torch.arange(1200), 50).indices(step), Noise([3], step, 0.2, 0.5)
+        at, noise = BatchSampler(3, torch.arange(1200), 50).indices(step), Dropout([3], step, 0.2, 0.5)
         x = noise.drop_inputs(data.images[at])[0]
         for n, (weight, bias) in enumerate(zip(weights[:-1], biases[:-1], strict=True)):
             x = torch.relu(x @ weight + bias) * noise.hidden_mask(n, x[None], weight.shape[1])[0][0]
@@ -52,22 +53,24 @@ def test_every_step_is_that_of_a_plain_loop(toy, optimiser):
 
 @pytest.mark.parametrize("drop", [0.2, 0.5])
 def test_inputs_are_dropped_as_often_as_it_says_and_keep_their_mean(drop):
-    found = Noise([0, 1], 5, drop, 0.0).drop_inputs(torch.ones(400, 500))
+    found = Dropout([0, 1], 5, drop, 0.0).drop_inputs(torch.ones(400, 500))
     assert float((found == 0).float().mean()) == pytest.approx(round(256 * drop) / 256, abs=0.005)
     assert float(found.mean()) == pytest.approx(1, abs=0.01) and not torch.equal(found[0], found[1])
 
 
 def test_in_bf16_the_last_layer_and_all_that_is_judged_are_exact():
-    net, inputs = Population((784, 64, 64, 10), [0], torch.bfloat16), torch.rand(20, 784)
+    net, inputs = BatchedMLP((784, 64, 64, 10), [0], torch.bfloat16), torch.rand(20, 784)
     exact = torch.baddbmm(net.biases[-1], net.hidden(inputs).float(), net.weights[-1])
     assert torch.equal(net(inputs), exact)
-    assert torch.equal(net.logits(inputs), Population((784, 64, 64, 10), [0]).logits(inputs))
+    assert torch.equal(net.logits(inputs), BatchedMLP((784, 64, 64, 10), [0]).logits(inputs))
 
 
 def test_in_bf16_it_learns_the_same_with_weights_in_fp32(toy):
-    recipe, found = Recipe(epochs=4, batch=50, learning_rate=0.003), []
+    recipe, found = Recipe(epochs=4, batch_size=50, learning_rate=0.003), []
     for precision in ("fp32", "bf16"):
-        training = Training(SIZES, [Member(3, 4.0, 0.3)], transfer_set(toy), recipe, compute.choose("cpu", precision))
+        training = MLPTrainer(
+            SIZES, [MemberSpec(3, 4.0, 0.3)], transfer_set(toy), recipe, compute.choose("cpu", precision)
+        )
         (*_, last) = training.run(4)
         assert {one.dtype for one in training.net.parameters()} == {torch.float32}
         found.append(float(last.loss))
@@ -75,7 +78,7 @@ def test_in_bf16_it_learns_the_same_with_weights_in_fp32(toy):
 
 
 def test_a_convolutional_net_learns_in_bf16(stripy):
-    recipe, found = Recipe(epochs=3, batch=80, learning_rate=0.01), []
+    recipe, found = Recipe(epochs=3, batch_size=80, learning_rate=0.01), []
     for precision in ("fp32", "bf16"):
         training = images(stripy, ConvNet(1, 4, CLASSES, 0), recipe, compute.choose("cpu", precision))
         (*_, last) = training.run(3)
@@ -83,12 +86,20 @@ def test_a_convolutional_net_learns_in_bf16(stripy):
     assert found[0] != found[1] and found[0] == pytest.approx(found[1], rel=0.1)
 
 
-def images(data, net, recipe, where=CPU, mirrored=False):
-    order = [Order(0, torch.arange(len(data.train)), 80)]
+def images(data, net, recipe, where=CPU, horizontal_flip=False):
+    order = [BatchSampler(0, torch.arange(len(data.train)), 80)]
     objective = lambda logits, labels, _: hard_target_loss(logits, labels)  # noqa: E731
     count = len(data.train)
-    return ImageTraining(
-        net, order, data.train.images, data.train.labels, objective, recipe, where, count, mirrored=mirrored
+    return ImageTrainer(
+        net,
+        order,
+        data.train.images,
+        data.train.labels,
+        objective,
+        recipe,
+        where,
+        count,
+        horizontal_flip=horizontal_flip,
     )
 
 
@@ -100,16 +111,18 @@ def test_an_image_is_judged_by_itself(stripy):
 
 
 def test_half_of_the_images_are_mirrored_left_to_right(stripy):
-    training = images(stripy, ConvNet(1, 4, CLASSES, 0), Recipe(epochs=1, batch=80, learning_rate=0.01), mirrored=True)
+    training = images(
+        stripy, ConvNet(1, 4, CLASSES, 0), Recipe(epochs=1, batch_size=80, learning_rate=0.01), horizontal_flip=True
+    )
     seen, plain = training.batch(0)[0], stripy.train.images[training.picked(0)]
     kept, turned = ((seen == one).flatten(1).all(1) for one in (plain, plain.flip(-1)))
     assert bool((kept | turned).all()) and 20 < int(turned.sum()) < 60
 
 
 def test_early_stopping_keeps_each_nets_own_best(toy):
-    recipe = Recipe(epochs=2, batch=50, learning_rate=0.003)
-    training = Training(
-        SIZES, [Member(0), Member(1)], transfer_set(toy, False), recipe, CPU, validation=toy.split("validation")
+    recipe = Recipe(epochs=2, batch_size=50, learning_rate=0.003)
+    training = MLPTrainer(
+        SIZES, [MemberSpec(0), MemberSpec(1)], transfer_set(toy, False), recipe, CPU, validation=toy.split("validation")
     )
     said = iter(torch.tensor([[5, 9], [3, 9], [4, 2], [3, 8]]))
     training.validation_errors = lambda cases: next(said)

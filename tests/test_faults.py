@@ -20,14 +20,16 @@ from conftest import blobs, draw_stubs
 from matplotlib.figure import Figure
 
 from repro import __main__
-from repro.core import loop, store
-from repro.data import mnist, synth
+from repro.data import mnist
 from repro.data.mnist import Mnist
+from repro.data.speech import sources, synth
+from repro.engine import files, store
 from repro.errors import UserError
-from repro.mnist import runs
+from repro.mnist import runner
 from repro.report import build
-from repro.speech import corpora, words
+from repro.speech.decoding import pipeline
 from repro.speech.settings import Data
+from repro.training import trainer
 
 CHANGES = ("train_cases=600", "seeds=1", "temperatures.temperatures=[1.0,20.0]", "temperatures.extra_temperatures=[]",
            "sizes.sizes=[{share=1.0,epochs=1}]")  # fmt: skip
@@ -38,9 +40,9 @@ def made_ready(folder: Path, patch: pytest.MonkeyPatch) -> None:
     """Commands run in the folder, on toy digits, with figures that are stubs."""
     digits = Mnist(blobs(1200, 0), blobs(300, 1), "toy")
     patch.chdir(folder)
-    patch.setattr(runs, "load", lambda folder: digits)
+    patch.setattr(runner, "load", lambda folder: digits)
     draw_stubs(patch)
-    patch.setattr(loop, "CHECKPOINT_SECONDS", 0.0)
+    patch.setattr(trainer, "CHECKPOINT_SECONDS", 0.0)
 
 
 def exit_code(command: tuple[str, ...], patch: pytest.MonkeyPatch) -> int:
@@ -68,13 +70,13 @@ def whole(tmp_path_factory) -> Path:
 
 
 def test_recipes_are_tried_and_reported_by_their_own_command(run, tmp_path):
-    recipe = "recipe={epochs=1,batch=50,learning_rate=0.003}"
-    net = f"net={{hidden=[16],temperature=4.0,hard_weight=0.5,{recipe}}}"
-    tried = [f"{{name='{role} one',role='{role}',{net}}}" for role in ("teacher", "baseline", "distilled")]
+    recipe = "recipe={epochs=1,batch_size=50,learning_rate=0.003}"
+    net = f"net={{hidden=[16],temperature=4.0,hard_label_weight=0.5,{recipe}}}"
+    tried = [f"{{name='{arm} one',role='{arm}',{net}}}" for arm in ("teacher", "baseline", "distilled")]
     code, said = run("mnist-choice", "--set", f"candidates=[{','.join(tried)}]", "--set", "train_cases=1200")
     assert code == 0, said
     found = (tmp_path / "runs/choice-changed/results/mnist/choice/recipes.csv").read_text()
-    assert all(f"{role} one" in found for role in ("teacher", "baseline", "distilled"))
+    assert all(f"{arm} one" in found for arm in ("teacher", "baseline", "distilled"))
 
 
 class FullDisk:
@@ -127,15 +129,15 @@ def test_no_altered_byte_and_no_cut_of_kept_tensors_passes(tmp_path):
     """At every place of a small file; what is read nevertheless is what was written."""
     tensors, about = {"a": torch.arange(5.0), "b": torch.arange(3)}, {"counts": [1, 2.5], "history": []}
     path = tmp_path / "kept"
-    store.save_tensors(path, tensors, about)
+    files.save_tensors(path, tensors, about)
     content, passed = path.read_bytes(), 0
     altered = [content[:n] + bytes([byte ^ mask]) + content[n + 1 :] for n, byte in enumerate(content)
                for mask in (1, 32, 255)]  # fmt: skip
     for damaged in [*altered, *(content[:n] for n in range(len(content)))]:
         path.write_bytes(damaged)
         try:
-            found, said = store.load_tensors(path)
-        except store.Damaged:
+            found, said = files.load_tensors(path)
+        except files.CorruptFile:
             continue
         passed += 1
         assert said == about and all(torch.equal(found[name], value) for name, value in tensors.items())
@@ -178,13 +180,13 @@ def test_what_is_damaged_between_two_commands_is_named_and_made_again(tmp_path, 
 def test_a_damaged_language_model_is_not_used(tmp_path, monkeypatch):
     """It has no digest, and so is written anew each time."""
     written = []
-    monkeypatch.setattr(words.language_model, "estimate", lambda _: _Model(written))
-    monkeypatch.setattr(words, "in_turn", lambda *_: torch.tensor([0]))
-    monkeypatch.setattr(words, "pronunciations", lambda *_: {})
+    monkeypatch.setattr(pipeline.language_model, "estimate", lambda _: _Model(written))
+    monkeypatch.setattr(pipeline, "in_turn", lambda *_: torch.tensor([0]))
+    monkeypatch.setattr(pipeline, "pronunciations", lambda *_: {})
     frames = SimpleNamespace(ids=["u"])
     data = SimpleNamespace(digest="d", transcripts={"u": ()}, train=frames, validation=frames, test=frames)
     for _ in range(2):
-        found = words.task(SimpleNamespace(lexicon={}), data, tmp_path, 1, 1)
+        found = pipeline.task(SimpleNamespace(lexicon={}), data, tmp_path, 1, 1)
         assert found.language_model.read_text() == "whole"
         found.language_model.write_text("damaged")
     assert len(written) == 2
@@ -207,7 +209,7 @@ class _Model:
 def test_no_room_for_any_file_of_a_run_is_told_and_the_same_command_goes_on(tmp_path, monkeypatch, run, whole):
     """Each file that a run writes (records, weights, soft targets, checkpoints) is refused once, at its first write."""
     monkeypatch.setattr(build, "report", lambda folder: None)
-    monkeypatch.setattr("repro.report.screen.closing", lambda *_: "")
+    monkeypatch.setattr("repro.report.terminal.closing", lambda *_: "")
     disk, told = FullDisk(tmp_path / "runs" / "mnist", monkeypatch), []
     for _ in range(200):
         before = contents(tmp_path / "runs") if (tmp_path / "runs").exists() else {}
@@ -275,7 +277,7 @@ def test_no_room_for_synthetic_speech_names_the_corpus(tmp_path, monkeypatch):
 
     monkeypatch.setattr(synth, "build", build)
     with pytest.raises(UserError, match=r"synth-\w+: cannot be written \(No space left on device\)"):
-        corpora.load(Data(), tmp_path)
+        sources.load(Data(), tmp_path)
 
 
 def test_no_room_on_standard_output_is_told_with_exit_code_2(run, monkeypatch):
@@ -289,7 +291,7 @@ def test_no_room_on_standard_output_is_told_with_exit_code_2(run, monkeypatch):
 
 def test_a_clock_that_jumps_changes_nothing(tmp_path, monkeypatch, run, whole):
     monkeypatch.setattr(build, "report", lambda folder: None)
-    monkeypatch.setattr("repro.report.screen.closing", lambda *_: "")
+    monkeypatch.setattr("repro.report.terminal.closing", lambda *_: "")
     jumps = itertools.cycle([0.0, 1e9, -3e8, 4e9, 1.0])
     monkeypatch.setattr(time, "time", lambda: next(jumps))
     monkeypatch.setattr(time, "time_ns", lambda: int(next(jumps) * 1e9))
@@ -300,5 +302,5 @@ def test_a_clock_that_jumps_changes_nothing(tmp_path, monkeypatch, run, whole):
 
 
 def test_durations_are_of_clocks_that_only_go_forward():
-    code = "".join(path.read_text(encoding="utf-8") for path in Path(store.__file__).parents[1].rglob("*.py"))
+    code = "".join(path.read_text(encoding="utf-8") for path in Path(files.__file__).parents[1].rglob("*.py"))
     assert "time.monotonic()" in code and not any(word in code for word in ("time.time(", "datetime.now", "utcnow"))

@@ -5,7 +5,7 @@ import pytest
 import torch
 from PIL import Image
 
-from repro.data import folder
+from repro.data import image_folder
 from repro.errors import UserError
 
 
@@ -36,8 +36,8 @@ def tree(tmp_path):
 
 
 def test_a_folder_of_images_is_read_and_split(tree):
-    data = folder.load(tree, None)
-    assert data.name == "my-pets" and data.classes == ("cat", "dog") and data.mirrored
+    data = image_folder.load(tree, None)
+    assert data.name == "my-pets" and data.classes == ("cat", "dog") and data.horizontal_flip
     assert data.train.images.shape == (36, 3, 12, 12) and data.train.images.dtype == torch.uint8
     for part, counts in (("train", [18, 18]), ("validation", [2, 2]), ("test", [3, 3])):
         assert torch.bincount(getattr(data, part).labels).tolist() == counts
@@ -48,34 +48,34 @@ def test_a_folder_of_images_is_read_and_split(tree):
 
 
 def test_names_of_files_do_not_matter_but_content_does(tree):
-    before = folder.load(tree, None)
+    before = image_folder.load(tree, None)
     for path in sorted(tree.glob("train/cat/*")):
         path.rename(path.with_stem(f"{99 - int(path.stem)}-turned-round"))
-    after = folder.load(tree, None)
+    after = image_folder.load(tree, None)
     assert are_equal(before, after) and before.digest == after.digest
     noise(77).save(tree / "train" / "dog" / "3.png")
-    assert folder.load(tree, None).digest != before.digest
+    assert image_folder.load(tree, None).digest != before.digest
     (tree / "train" / "cat").rename(tree / "train" / "cow")
     (tree / "test" / "cat").rename(tree / "test" / "cow")
-    assert folder.load(tree, None).classes == ("cow", "dog")
+    assert image_folder.load(tree, None).classes == ("cow", "dog")
 
 
 @pytest.mark.parametrize("name", ["validation", "val"])
 def test_a_folder_for_validation_is_used(tree, name):
     (tree / name / "dog").mkdir(parents=True)
     noise(99).save(tree / name / "dog" / "a.jpg")
-    data = folder.load(tree, None)
+    data = image_folder.load(tree, None)
     assert len(data.train) == 40 and data.validation.labels.tolist() == [1]
 
 
 @pytest.mark.parametrize("name", ["icons", "cifar100", "mnist"])
 def test_no_folder_takes_the_name_of_the_projects_own_data(tree, name):
-    assert folder.load(tree.rename(tree.parent / name), None).name == f"folder-{name}"
+    assert image_folder.load(tree.rename(tree.parent / name), None).name == f"folder-{name}"
 
 
 def test_images_that_may_not_be_mirrored_are_other_data(tree):
-    seen = [folder.load(tree, None, mirrored) for mirrored in (True, False)]
-    assert [one.mirrored for one in seen] == [True, False] and seen[0].digest != seen[1].digest
+    seen = [image_folder.load(tree, None, horizontal_flip) for horizontal_flip in (True, False)]
+    assert [one.horizontal_flip for one in seen] == [True, False] and seen[0].digest != seen[1].digest
 
 
 def test_repeated_images_stay_on_one_side(tree):
@@ -83,7 +83,7 @@ def test_repeated_images_stay_on_one_side(tree):
         noise(case).save(tree / "train" / "cat" / f"again{case}.bmp")  # each of them twice, in two formats
     for case in range(15):
         noise(case).save(tree / "train" / "dog" / f"a-cat-too{case}.png")
-    data = folder.load(tree, None)
+    data = image_folder.load(tree, None)
     train, validation = set(bitmaps(data.train.images)), set(bitmaps(data.validation.images))
     assert not train & validation and len(data.train) + len(data.validation) == 75
     assert torch.bincount(data.validation.labels).tolist() == [4, 4]  # of 20 bitmaps 2, each twice; of 35 bitmaps 4
@@ -91,7 +91,7 @@ def test_repeated_images_stay_on_one_side(tree):
 
 def test_an_image_of_test_is_left_out_of_train(tree, capsys):
     noise(7).save(tree / "test" / "dog" / "seven.png")
-    data = folder.load(tree, None)
+    data = image_folder.load(tree, None)
     assert len(data.test) == 7 and len(data.train) + len(data.validation) == 39
     assert not set(bitmaps(data.test.images)) & set(bitmaps(data.train.images) + bitmaps(data.validation.images))
     error = capsys.readouterr().err
@@ -100,10 +100,10 @@ def test_an_image_of_test_is_left_out_of_train(tree, capsys):
 
 def test_a_class_of_one_image_stays_in_train(tree):
     """Even if that image is one which another class would give to validation."""
-    before = folder.load(tree, None).validation
+    before = image_folder.load(tree, None).validation
     given = before.images[before.labels == 0][0].permute(1, 2, 0).numpy()
     add(tree / "train" / "emu" / "only.png", Image.fromarray(given))
-    data = folder.load(tree, None)
+    data = image_folder.load(tree, None)
     assert torch.bincount(data.train.labels).tolist() == [18, 18, 1] and data.validation.labels.max() == 1
 
 
@@ -114,10 +114,10 @@ def test_grey_images_have_one_channel_whatever_their_format(tmp_path):
             for case in range(2):
                 image = noise(10 * label + case + 100 * (part == "test"), grey=True)
                 image.convert("RGB" if case else "L").save(tmp_path / part / name / f"{case}.png")
-    grey = folder.load(tmp_path, None)
+    grey = image_folder.load(tmp_path, None)
     assert grey.train.images.shape == (2, 1, 12, 12)
     noise(0).save(tmp_path / "test" / "a" / "coloured.png")
-    mixed = folder.load(tmp_path, None)
+    mixed = image_folder.load(tmp_path, None)
     assert mixed.train.images.shape == (2, 3, 12, 12) and torch.equal(mixed.train.images[:, 1:2], grey.train.images)
 
 
@@ -125,7 +125,7 @@ def test_transparency_becomes_white_and_16_bits_are_scaled(tree):
     clear = Image.new("RGBA", (12, 12), (0, 0, 0, 0))
     clear.save(tree / "test" / "cat" / "clear.png")
     Image.fromarray(np.full((12, 12), 0x8000, np.uint16)).save(tree / "test" / "dog" / "deep.png")
-    images = bitmaps(folder.load(tree, None).test.images)
+    images = bitmaps(image_folder.load(tree, None).test.images)
     assert bytes([255]) * 432 in images and bytes([128]) * 432 in images
 
 
@@ -133,7 +133,7 @@ def test_resizing_keeps_the_middle_square(tree):
     wide = Image.new("RGB", (600, 300), "red")
     wide.paste("blue", (50, 0, 550, 300))
     wide.save(tree / "test" / "cat" / "wide.png")
-    data = folder.load(tree, 8)
+    data = image_folder.load(tree, 8)
     assert data.train.images.shape[1:] == (3, 8, 8) and data.test.images.shape[1:] == (3, 8, 8)
     blue = torch.tensor([0, 0, 255], dtype=torch.uint8).view(3, 1, 1).expand(3, 8, 8)
     assert any(torch.equal(image, blue) for image in data.test.images)
@@ -204,7 +204,7 @@ def test_a_bad_folder_is_one_clear_line(tree, case):
     spoil, message = BAD[case]
     spoil(tree)
     with pytest.raises(UserError) as error:
-        folder.load(tree, None)
+        image_folder.load(tree, None)
     assert message in str(error.value) and "\n" not in str(error.value)
 
 
@@ -212,14 +212,14 @@ def test_a_bad_folder_is_one_clear_line(tree, case):
 def test_resizing_is_what_mends_other_sizes(tree, case):
     BAD[case][0](tree)
     with pytest.raises(UserError, match="set resize"):
-        folder.load(tree, None)
-    assert folder.load(tree, 16).test.images.shape[1:] == (3, 16, 16)
+        image_folder.load(tree, None)
+    assert image_folder.load(tree, 16).test.images.shape[1:] == (3, 16, 16)
 
 
 @pytest.mark.parametrize("resize", [0, 7, 257])
 def test_resize_must_be_a_size_that_is_allowed(tree, resize):
     with pytest.raises(UserError, match=f"resize: must be 8 to 256 pixels, not {resize}"):
-        folder.load(tree, resize)
+        image_folder.load(tree, resize)
 
 
 def test_classes_of_one_image_leave_nothing_for_validation(tree):
@@ -227,11 +227,11 @@ def test_classes_of_one_image_leave_nothing_for_validation(tree):
         if path.stem != "0":
             path.unlink()
     with pytest.raises(UserError, match="no class has a second image"):
-        folder.load(tree, None)
+        image_folder.load(tree, None)
 
 
 def test_other_files_are_passed_over_with_a_line(tree, capsys):
     (tree / "train" / "cat" / "LICENSE.txt").write_text("free")
     (tree / "train" / "cat" / ".DS_Store").write_bytes(b"x")
-    assert len(folder.load(tree, None).train) == 36
+    assert len(image_folder.load(tree, None).train) == 36
     assert "passed over 1 files" in capsys.readouterr().err

@@ -12,9 +12,11 @@ from itertools import combinations
 import numpy as np
 import pytest
 
-from repro.data import icons, icons_build, icons_sets
-from repro.data.icons_names import is_readable, merge, stem, styles_of
-from repro.data.icons_pictures import cells_of, near_pairs, varied
+from repro.data import icons
+from repro.data.icons import build
+from repro.data.icons import sets as icon_sets
+from repro.data.icons.names import is_readable, merge, stem, styles_of
+from repro.data.icons.render import cells_of, near_pairs, varied
 from repro.errors import UserError
 
 PERMISSIVE = {"MIT", "Apache-2.0", "ISC", "BSD-3-Clause", "CC0-1.0", "CC-BY-3.0", "CC-BY-4.0", "Unlicense"}
@@ -40,7 +42,7 @@ def test_the_data_set_is_read_fast_and_whole(found):
     middle = time.process_time()
     data = icons.load()
     assert time.process_time() - middle < 0.5 + 4 * (middle - start), "little more than its reading"
-    assert (data.name, data.mirrored, len(data.digest)) == ("icons", False, 16)
+    assert (data.name, data.horizontal_flip, len(data.digest)) == ("icons", False, 16)
     parts = (data.train, data.validation, data.test)
     assert sum(map(len, parts)) == len(found.labels)
     for part in parts:
@@ -56,7 +58,7 @@ def test_no_family_is_in_two_splits(found):
         splits_of[source.family].add(source.split)
         authors[source.author].add(source.split)
     assert {len(parts) for parts in [*splits_of.values(), *authors.values()]} == {1}
-    named = icons_sets.VALIDATION | icons_sets.TEST
+    named = icon_sets.VALIDATION | icon_sets.TEST
     assert named <= set(splits_of), "a family of the table that draws nothing"
     assert {family for family, parts in splits_of.items() if parts != {"train"}} == named
 
@@ -203,16 +205,16 @@ def test_the_same_picture_is_found_however_bright():
 
 
 def test_what_is_the_same_stays_once_and_ambiguity_is_not_tested(monkeypatch):
-    monkeypatch.setattr(icons_sets, "TEST", {"T"})
-    icon = icons_build.Icon
+    monkeypatch.setattr(icon_sets, "TEST", {"T"})
+    icon = build.Icon
     known = [
         icon("a", "plus", "plus", "A", ""), icon("b", "plus", "plus", "B", ""), icon("a", "add", "add", "A", ""),
         icon("t", "add", "add", "T", ""), icon("t", "plus", "plus", "T", ""), icon("t", "sun", "sun", "T", ""),
     ]  # fmt: skip
     # plus of A = add of A: the commoner name stays; add of T = plus of B: out of the test, and plus of B stays.
-    assert icons_build.without_duplicates(known, {(0, 2), (1, 3)}) == [0, 1, 4, 5]
+    assert build.without_duplicates(known, {(0, 2), (1, 3)}) == [0, 1, 4, 5]
     # The same class in training and test: the one in training stays.
-    assert icons_build.without_duplicates(known, {(0, 4)}) == [0, 1, 2, 3, 5]
+    assert build.without_duplicates(known, {(0, 4)}) == [0, 1, 2, 3, 5]
 
 
 def tarball(path, sets) -> str:
@@ -245,14 +247,14 @@ def test_a_small_package_is_built_twice_the_same(tmp_path, monkeypatch):
         icon_set("colour", "F", {"tile": path.format(2, 2)}, palette=True),
         icon_set("smile", "G", {"tile": path.format(2, 2)}, category="Emoji"),
     ]
-    monkeypatch.setattr(icons_sets, "TEST", {"C"})
-    monkeypatch.setattr(icons_build, "SHA256", tarball(tmp_path / "small.tgz", sets))
-    monkeypatch.setattr(icons_build, "FAMILIES", 3)
-    monkeypatch.setattr(icons_build, "LEAST", {"train": 2, "test": 1})
-    report = icons_build.build(tmp_path / "small.tgz", tmp_path / "first")
+    monkeypatch.setattr(icon_sets, "TEST", {"C"})
+    monkeypatch.setattr(build, "SHA256", tarball(tmp_path / "small.tgz", sets))
+    monkeypatch.setattr(build, "FAMILIES", 3)
+    monkeypatch.setattr(build, "LEAST", {"train": 2, "test": 1})
+    report = build.build(tmp_path / "small.tgz", tmp_path / "first")
     assert "families: 3, classes: 2, images: 7" in report and "dropped, licence GPL-3.0: 1" in report
-    icons_build.build(tmp_path / "small.tgz", tmp_path / "second")
-    for name in ("icons.npz", "ICONS_ATTRIBUTION.md"):
+    build.build(tmp_path / "small.tgz", tmp_path / "second")
+    for name in ("icons.npz", "ATTRIBUTION.md"):
         assert (tmp_path / "first" / name).read_bytes() == (tmp_path / "second" / name).read_bytes()
     monkeypatch.setattr(icons, "FILE", tmp_path / "first" / "icons.npz")
     monkeypatch.setattr(icons, "SHA256", hashlib.sha256(icons.FILE.read_bytes()).hexdigest())
@@ -266,7 +268,7 @@ def test_a_small_package_is_built_twice_the_same(tmp_path, monkeypatch):
 def test_another_tarball_is_refused_before_it_is_read(tmp_path):
     (tmp_path / "other.tgz").write_bytes(b"no tarball at all")
     with pytest.raises(UserError, match=r"other\.tgz: is not @iconify/json@2\.2\.535") as error:
-        icons_build.read(tmp_path / "other.tgz")
+        build.read(tmp_path / "other.tgz")
     assert "\n" not in str(error.value)
     with pytest.raises(UserError, match=r"missing\.tgz: cannot be read"):
-        icons_build.read(tmp_path / "missing.tgz")
+        build.read(tmp_path / "missing.tgz")

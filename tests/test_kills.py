@@ -14,15 +14,15 @@ import pytest
 from conftest import write_pets
 from sittings import Sitting, Sittings
 
-from repro.data.synth import SynthSettings
-from repro.speech import corpora
+from repro.data.speech import sources
+from repro.data.speech.synth import SynthSettings
 from repro.speech.settings import Data
 
 KILLS = 8
 # What a record says of the clock, and what the variants' costs are.
 TIMED = ("wall_seconds", "time_over_plain", "time_low", "time_high", "plain_step_seconds")
 PETS = ("data.source=folder", "data.folder=pets")
-CANDIDATES = "[{temperature=4.0,hard_weight=0.1},{temperature=2.0,hard_weight=0.1}]"
+CANDIDATES = "[{temperature=4.0,hard_label_weight=0.1},{temperature=2.0,hard_label_weight=0.1}]"
 HINTS = "[{pairs=[['stages.1','stages.1']],first=0.2},{pairs=[['stages.1','stages.1']],first=0.4}]"
 METHODS = (
     "methods=[{name='none',method='none'},"
@@ -33,17 +33,17 @@ METHODS = (
 COMMANDS = {
     "mnist": ("smoke", "train_cases=600", "temperatures.temperatures=[1.0,20.0]",
               "temperatures.extra_temperatures=[]"),
-    "specialists": ("smoke", *PETS, "specialists.count=2", "specialists.size=3", "specialists.recipe.batch=8",
-                    "generalist.recipe.batch=16", "studies.count=1", "studies.counts=[1]", "studies.sizes=[]",
+    "specialists": ("smoke", *PETS, "specialists.count=2", "specialists.size=3", "specialists.recipe.batch_size=8",
+                    "generalist.recipe.batch_size=16", "studies.count=1", "studies.counts=[1]", "studies.sizes=[]",
                     "studies.widths=[]", "studies.methods=['random']"),
-    "variants": ("smoke_icons", *PETS, "teacher.recipe.batch=16", "student.recipe.batch=16", METHODS, "gap.teachers=[]",
+    "variants": ("smoke_icons", *PETS, "teacher.recipe.batch_size=16", "student.recipe.batch_size=16", METHODS, "gap.teachers=[]",
                  "gap.students=[]", "gap.shortened=[]", "views.epochs=[]", "chains.assistants=[]",
                  "temperatures.values=[]"),
     "speech": ("smoke", "data.synth.train_hours=0.006", "data.synth.test_hours=0.003", "data.synth.train_speakers=3",
                "data.synth.test_speakers=2", "hidden=[8]", "ensemble=2", "studies.sizes=[]", "studies.widths=[]",
                "studies.teachers=0", "distilled.temperatures=[2.0]", "words.utterances=1",
                "words.validation_utterances=1",
-               "subsets.parts=[{share=0.5,seeds=2,recipe={epochs=2,batch=64,learning_rate=0.003}}]"),
+               "subsets.parts=[{share=0.5,seeds=2,recipe={epochs=2,batch_size=64,learning_rate=0.003}}]"),
 }  # fmt: skip
 
 
@@ -75,7 +75,7 @@ def prepared(sittings, here) -> dict[str, Sitting]:
     command = words("speech", "first", here)
     no_corpus = sittings.run(*command, cwd=here, limit=5_000)
     sizes = {"train_hours": 0.006, "test_hours": 0.003, "train_speakers": 3, "test_speakers": 2}
-    corpora.load(Data(synth=SynthSettings(**sizes)), here / "data")  # writes larger files than frames are
+    sources.load(Data(synth=SynthSettings(**sizes)), here / "data")  # writes larger files than frames are
     no_frames = sittings.run(*command, cwd=here, limit=100_000)
     for sooner in (0.9, 0.7, 0.5):  # where Python drops Ctrl-C (a callback), again
         stopped = sittings.run(*command, cwd=here, after=sooner * no_frames.seconds, send=signal.SIGINT)

@@ -3,10 +3,11 @@
 import pytest
 import torch
 
-from repro.core import distill, output_layer
-from repro.core.output_layer import SoftTargets
+from repro import kd
+from repro.kd import fused_loss
+from repro.kd.fused_loss import SoftTargets
 
-MODELS, BATCH, UNITS, CLASSES = 3, 2 * output_layer.BLOCK + 7, 5, 11
+MODELS, BATCH, UNITS, CLASSES = 3, 2 * fused_loss.BLOCK + 7, 5, 11
 TEACHER, TEMPERATURE, HARD_WEIGHT = (0, 1, 0), (1.0, 5.0, 2.0), (0.5, 0.0, 0.9)
 
 
@@ -19,23 +20,23 @@ def given():
 
 
 def ours(parameters, labels, logits):
-    return output_layer.loss(*parameters, labels, SoftTargets(logits, TEACHER, TEMPERATURE, HARD_WEIGHT))
+    return fused_loss.loss(*parameters, labels, SoftTargets(logits, TEACHER, TEMPERATURE, HARD_WEIGHT))
 
 
 def plain(parameters, labels, logits):
     hidden, weight, bias = parameters
     student, settings = torch.baddbmm(bias, hidden, weight), (TEMPERATURE, HARD_WEIGHT)
-    temperature, hard_weight = (torch.tensor(one, dtype=hidden.dtype) for one in settings)
-    return distill.distillation_loss(student, logits[list(TEACHER)], labels, temperature, hard_weight)
+    temperature, hard_label_weight = (torch.tensor(one, dtype=hidden.dtype) for one in settings)
+    return kd.distillation_loss(student, logits[list(TEACHER)], labels, temperature, hard_label_weight)
 
 
 def hard(parameters, labels, _):
-    return output_layer.loss(*parameters, labels)
+    return fused_loss.loss(*parameters, labels)
 
 
 def plain_hard(parameters, labels, _):
     hidden, weight, bias = parameters
-    return distill.hard_target_loss(torch.baddbmm(bias, hidden, weight), labels)
+    return kd.hard_target_loss(torch.baddbmm(bias, hidden, weight), labels)
 
 
 @pytest.mark.parametrize(("one", "other"), [(ours, plain), (hard, plain_hard)])
@@ -44,10 +45,10 @@ def test_loss_and_gradients_are_those_of_the_plain_formula(given, one, other):
     upstream = torch.tensor([1.0, 2.0, -0.5], dtype=torch.float64)
     found = []
     for make in (one, other):
-        asked = [parameter.clone().requires_grad_() for parameter in parameters]
-        losses = make(asked, labels, logits)
+        request_metadata = [parameter.clone().requires_grad_() for parameter in parameters]
+        losses = make(request_metadata, labels, logits)
         (losses * upstream).sum().backward()
-        found.append([losses.detach(), *(parameter.grad for parameter in asked)])
+        found.append([losses.detach(), *(parameter.grad for parameter in request_metadata)])
     for mine, theirs in zip(*found, strict=True):
         torch.testing.assert_close(mine, theirs, atol=1e-12, rtol=1e-9)
 

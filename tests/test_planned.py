@@ -5,21 +5,21 @@ from pathlib import Path
 
 import pytest
 
-from repro.report import planned, speed
+from repro.report import scale_estimate, speed
 
 ROOT = Path(__file__).parents[1]
 
 
-def record(role, **metrics):
+def record(arm, **metrics):
     about = {"processor": "X", "cores": 2, "threads": 2, "precision": "bf16", "bf16_units": "amx"}
     settings = {"hidden": [8, 8], "width": 2, "recipe": {"epochs": 2.0}}
-    return {"role": role, "seed": 0, "setting": "toy", "machine": about, "settings": settings, "metrics": metrics,
+    return {"arm": arm, "seed": 0, "setting": "toy", "machine": about, "settings": settings, "metrics": metrics,
             "wall_seconds": 4.0}  # fmt: skip
 
 
 def test_the_papers_net_and_its_cost_by_hand():
     weights = 1041 * 2560 + 7 * 2561 * 2560 + 2561 * 14_000
-    table = planned.table([record("single net", train_frames=1000)], []).set_index("what")
+    table = scale_estimate.table([record("single net", train_frames=1000)], []).set_index("what")
     first = table.iloc[0]
     assert float(first["operations"]) == pytest.approx(10 * 6 * weights * 700e6 * 3, rel=0.05)
     assert float(first["days on one H100"]) == pytest.approx(

@@ -3,21 +3,22 @@
 import pytest
 import torch
 
-from repro.core.noise import Noise, Order, jitter_offsets
-from repro.core.population import HiddenLayer, Population, count_weights
-from repro.core.train import jittered
+from repro.models.flops import count_parameters
+from repro.models.mlp import BatchedMLP, HiddenLayer
+from repro.training.mlp import translations
+from repro.training.random_streams import BatchSampler, Dropout, random_translations
 
 
 def test_weights_of_the_papers_nets():
-    counts = [count_weights((784, units, units, 10)) for units in (1200, 800, 300, 30)]
+    counts = [count_parameters((784, units, units, 10)) for units in (1200, 800, 300, 30)]
     assert counts == [2_395_210, 1_276_810, 328_810, 24_790]
-    assert sum(p.numel() for p in Population((784, 30, 30, 10), [0]).parameters()) == 24_790
+    assert sum(p.numel() for p in BatchedMLP((784, 30, 30, 10), [0]).parameters()) == 24_790
 
 
 def test_a_member_starts_as_the_net_of_its_seed():
-    together = Population((12, 7, 5, 3), [3, 1, 4])
+    together = BatchedMLP((12, 7, 5, 3), [3, 1, 4])
     for m, seed in enumerate((3, 1, 4)):
-        alone, member = Population((12, 7, 5, 3), [seed]), together.member(m)
+        alone, member = BatchedMLP((12, 7, 5, 3), [seed]), together.member(m)
         for a, b in zip(alone.parameters(), member.parameters(), strict=True):
             assert torch.equal(a, b)
 
@@ -39,13 +40,13 @@ def test_hidden_layer_has_the_gradient_of_plain_autograd():
 
 
 def test_constraint_bounds_incoming_norms_and_is_idempotent():
-    net = Population((50, 40, 30, 10), [0, 1])
+    net = BatchedMLP((50, 40, 30, 10), [0, 1])
     last = net.weights[-1].clone()
-    net.constrain(0.8)
+    net.clip_weight_norms(0.8)
     norms = [torch.linalg.vector_norm(weight.detach(), dim=1) for weight in net.weights[:-1]]
     assert all(float(norm.max()) <= 0.8 + 1e-6 for norm in norms)
     once = [weight.clone() for weight in net.weights]
-    net.constrain(0.8)
+    net.clip_weight_norms(0.8)
     for a, b in zip(once, net.weights, strict=True):
         torch.testing.assert_close(a, b)
     assert torch.equal(net.weights[-1], last)
@@ -54,7 +55,7 @@ def test_constraint_bounds_incoming_norms_and_is_idempotent():
 @pytest.mark.parametrize(("drop", "threshold"), [(0.2, 51), (0.5, 128)])
 def test_dropout_drops_what_it_says_and_keeps_the_mean(drop, threshold):
     """0.2 means that a fifth is dropped, not kept."""
-    mask, scale = Noise([0, 1], 5, 0.0, drop).hidden_mask(0, torch.empty(2, 400, 1), 500)
+    mask, scale = Dropout([0, 1], 5, 0.0, drop).hidden_mask(0, torch.empty(2, 400, 1), 500)
     assert scale == pytest.approx(256 / (256 - threshold))
     assert mask.unique().tolist() == pytest.approx([0.0, scale])
     assert float((mask == 0).float().mean()) == pytest.approx(threshold / 256, abs=0.005)
@@ -63,31 +64,31 @@ def test_dropout_drops_what_it_says_and_keeps_the_mean(drop, threshold):
 
 
 def test_dropout_depends_on_seed_and_step_only():
-    draws = [Noise(seeds, step, 0, 0.5).hidden_mask(0, torch.empty(1, 8, 1), 16)[0] for seeds, step in
+    draws = [Dropout(seeds, step, 0, 0.5).hidden_mask(0, torch.empty(1, 8, 1), 16)[0] for seeds, step in
              (([7], 3), ([7], 3), ([7], 4), ([8], 3))]  # fmt: skip
     assert torch.equal(draws[0], draws[1])
     assert not torch.equal(draws[0], draws[2]) and not torch.equal(draws[0], draws[3])
-    together = Noise([8, 7], 3, 0, 0.5).hidden_mask(0, torch.empty(2, 8, 1), 16)[0]
+    together = Dropout([8, 7], 3, 0, 0.5).hidden_mask(0, torch.empty(2, 8, 1), 16)[0]
     assert torch.equal(together[1:], draws[0])
 
 
 def test_every_pass_shows_every_case_once():
-    order = Order(3, torch.arange(10, 110), batch=30)
+    order = BatchSampler(3, torch.arange(10, 110), batch=30)
     seen = torch.cat([order.indices(step) for step in range(10)])
     for epoch in seen.split(100):
         assert sorted(epoch.tolist()) == list(range(10, 110))
     assert not torch.equal(seen[:100], seen[100:200])
-    assert torch.equal(Order(3, torch.arange(10, 110), batch=30).indices(7), seen[210:240])
+    assert torch.equal(BatchSampler(3, torch.arange(10, 110), batch=30).indices(7), seen[210:240])
 
 
 def test_jitter_translates_and_keeps_the_mass_that_stays_inside():
     image = torch.zeros(28, 28)
     image[10:18, 9:20] = torch.rand(8, 11)
-    views = jittered(image.view(1, -1), 2)
+    views = translations(image.view(1, -1), 2)
     assert views.shape == (1, 5, 5, 28, 28)
     for row in range(5):
         for column in range(5):
             moved = torch.roll(image, (2 - row, 2 - column), dims=(0, 1))
             assert torch.equal(views[0, row, column], moved)
-    rows, columns = jitter_offsets(0, 0, 5000, 2)
+    rows, columns = random_translations(0, 0, 5000, 2)
     assert set(rows.tolist()) == set(columns.tolist()) == {0, 1, 2, 3, 4}

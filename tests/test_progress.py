@@ -2,8 +2,8 @@
 
 import pytest
 
-from repro.core import progress
-from repro.core.progress import Watch
+from repro.engine import progress
+from repro.engine.progress import ProgressDisplay
 
 
 @pytest.fixture
@@ -15,24 +15,24 @@ def clock(monkeypatch):
 
 
 def test_the_time_left_counts_from_the_first_work_not_from_the_preparing_before_it(clock, capsys):
-    watch = Watch("speech")
+    progress = ProgressDisplay("speech")
     clock[0] += 3600  # the data were made
-    watch.expect(100.0)
-    watch.now("single net")
+    progress.expect(100.0)
+    progress.now("single net")
     clock[0] += 40
-    watch.advance(25.0)
+    progress.advance(25.0)
     assert capsys.readouterr().err == "single net: 25% of all, 2 min left\n"  # three times 40 seconds
 
 
 def test_a_line_every_half_minute_at_most_and_more_work_makes_it_longer(clock, capsys):
-    watch = Watch("mnist")
-    watch.expect(100.0)
+    progress = ProgressDisplay("mnist")
+    progress.expect(100.0)
     for _ in range(10):
         clock[0] += 10
-        watch.advance(5.0)
+        progress.advance(5.0)
     assert len(capsys.readouterr().err.splitlines()) == 2
-    watch.expect(50.0)
+    progress.expect(50.0)
     clock[0] += 40
-    watch.advance(5.0)
+    progress.advance(5.0)
     told = capsys.readouterr().err
     assert told.startswith("mnist: 37% of all, 4 min left") and told.count("\n") == 1

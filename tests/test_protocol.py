@@ -10,7 +10,7 @@ from repro.data.mnist import LabelledSet, Mnist
 from repro.errors import UserError
 from repro.mnist import experiment
 from repro.mnist.settings import MnistSettings
-from repro.report import mnist_claims
+from repro.report.mnist import analysis
 
 
 @pytest.fixture
@@ -65,9 +65,9 @@ def test_no_3_in_the_no_3_set_and_nothing_but_7_and_8(toy, runner_for, smoke):
 def test_only_the_teacher_sees_jitter_and_dropout():
     settings = config.load(MnistSettings, config.profile_path("mnist", "paper"))
     for run in all_runs(settings):
-        noise = (run.recipe.jitter, run.recipe.drop_input, run.recipe.drop_hidden)
-        assert noise == ((2, 0.2, 0.5) if run.role == "teacher" else (0, 0, 0))
-        if run.role != "teacher":
+        noise = (run.recipe.max_translation, run.recipe.input_dropout, run.recipe.hidden_dropout)
+        assert noise == ((2, 0.2, 0.5) if run.arm == "teacher" else (0, 0, 0))
+        if run.arm != "teacher":
             assert run.recipe.weight_decay == 0 and run.recipe.max_norm is None
 
 
@@ -86,7 +86,7 @@ def test_students_learn_from_another_net_of_their_own_seed():
     settings = config.load(MnistSettings, config.profile_path("mnist", "smoke"))
     for run in all_runs(settings):
         if run.teacher is not None:
-            assert run.teacher.role == "teacher" and run.teacher.seed == run.seed and run.hidden != run.teacher.hidden
+            assert run.teacher.arm == "teacher" and run.teacher.seed == run.seed and run.hidden != run.teacher.hidden
 
 
 def test_weights_and_honest_shifts_do_not_depend_on_the_test_set(toy, runner_for, smoke):
@@ -98,7 +98,7 @@ def test_weights_and_honest_shifts_do_not_depend_on_the_test_set(toy, runner_for
         runner = runner_for(smoke, data, folder)
         experiment.run(smoke, runner, lambda records: None)
         weights = [runner.weights_of(run).state_dict() for run in all_runs(smoke)]
-        honest = [mnist_claims.shifted(list(runner.finished.values()), part).honest for part in ("no3", "only78")]
+        honest = [analysis.shifted(list(runner.finished.values()), part).honest for part in ("no3", "only78")]
         stops = [record["metrics"].get("stopped_epoch") for record in runner.finished.values()]
         errors = [record["metrics"]["test_errors"] for record in runner.finished.values()]
         found.append((weights, honest, stops, errors))
@@ -112,9 +112,9 @@ def test_the_teacher_is_not_changed_by_distillation(toy, runner_for, smoke):
     """Neither its weights nor the soft targets that students are given."""
     runner = runner_for(smoke, toy)
     teacher, _, *students = experiment.headline_runs(smoke, 0)
-    runner.carry_out([teacher])
+    runner.execute([teacher])
     before = runner.weights_of(teacher).state_dict() | runner.teacher_logits(teacher)
-    runner.carry_out(students)
+    runner.execute(students)
     fresh = runner.weights_of(teacher)
     after = fresh.state_dict() | {"train": fresh.logits(toy.train.images)[0], "test": fresh.logits(toy.test.images)[0]}
     assert before.keys() == after.keys() and all(torch.equal(before[name], after[name]) for name in before)
@@ -123,23 +123,23 @@ def test_the_teacher_is_not_changed_by_distillation(toy, runner_for, smoke):
 def test_a_diverging_run_is_one_clear_line(toy, runner_for, smoke):
     blank = dataclasses.replace(toy, train=LabelledSet(toy.train.images * float("nan"), toy.train.labels))
     with pytest.raises(UserError, match="baseline, seed 0: training diverged"):
-        runner_for(smoke, blank).carry_out([experiment.headline_runs(smoke, 0)[1]])
+        runner_for(smoke, blank).execute([experiment.headline_runs(smoke, 0)[1]])
 
 
 def test_a_finished_run_is_not_run_again(toy, runner_for, smoke):
     runner = runner_for(smoke, toy)
     runs = experiment.headline_runs(smoke, 0)
-    first = [runner.carry_out([run]) for run in runs]
+    first = [runner.execute([run]) for run in runs]
     again = runner_for(smoke, toy)
     assert again.plan(runs) == []
-    assert [again.carry_out([run]) for run in runs] == first
+    assert [again.execute([run]) for run in runs] == first
 
 
 def test_the_name_of_a_run_depends_on_all_that_determines_it(toy, runner_for, smoke):
     runner = runner_for(smoke, toy)
     run = experiment.headline_runs(smoke, 0)[2]
     changes = {
-        "seed": 1, "temperature": 3.0, "hard_weight": 0.9, "hidden": (31, 32), "split": "train", "share": 0.5,
+        "seed": 1, "temperature": 3.0, "hard_label_weight": 0.9, "hidden": (31, 32), "split": "train", "share": 0.5,
         "kept": (1, 2), "recipe": run.recipe.model_copy(update={"epochs": 9.0}),
         "teacher": dataclasses.replace(run.teacher, seed=5),
     }  # fmt: skip

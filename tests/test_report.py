@@ -13,14 +13,17 @@ from conftest import digits, make_runner
 from pydantic import BaseModel
 
 from repro import config, paper
-from repro.core import store
-from repro.core.recipe import Recipe
+from repro.engine.files import results_lock, write
 from repro.errors import UserError
-from repro.mnist import experiment
+from repro.mnist import examples, experiment
 from repro.mnist.settings import MnistSettings
-from repro.report import build, mnist_claims, mnist_section, records, reproduce
+from repro.report import build, records
+from repro.report.mnist import analysis
+from repro.report.mnist.section import sections as mnist_sections
+from repro.report.pages import markdown
 from repro.specialists.settings import SpecialistsSettings
 from repro.speech.settings import SpeechSettings
+from repro.training.recipe import Recipe
 from repro.variants.settings import VariantsSettings
 
 ROOT = Path(__file__).parents[1]
@@ -37,7 +40,7 @@ def made(tmp_path_factory) -> Path:
     shown = []
     experiment.run(settings, runner, shown.append)
     out = folder / "out"
-    records.save(out, "mnist", "mnist", list(runner.finished.values()), experiment.shown_digits(settings, runner))
+    records.save(out, "mnist", "mnist", list(runner.finished.values()), examples.shown_digits(settings, runner))
     build.report(out)
     assert [len(found) for found in shown] == [4, 8]
     return out
@@ -80,16 +83,16 @@ def test_an_absent_run_is_an_absent_row(reported):
     path = records.path(reported, "mnist", "mnist")
     lines = [line for line in path.read_text().splitlines() if '"role": "no3"' not in line]
     path.write_text("\n".join(lines) + "\n")
-    claims = build.claim_table(mnist_section.sections(reported))
+    claims = build.claim_table(mnist_sections(reported))
     assert not claims["claim"].str.startswith("mnist.no3").any() and len(claims) > 5
 
 
 def test_what_an_interrupted_run_has_finished_is_reported(reported, figures_are_stubs):
     found = records.load(reported, "mnist", "mnist")
     drawn = lambda: {path.stem for path in (reported / "figures").rglob("*.png")}  # noqa: E731
-    for role, gone in (("width", "temperature_by_width"), ("share", "size_of_transfer_set"), ("no3", None),
+    for arm, gone in (("width", "temperature_by_width"), ("share", "size_of_transfer_set"), ("no3", None),
                        ("only78", "bias_shift")):  # fmt: skip
-        found = [record for record in found if not record["role"].startswith(role)]
+        found = [record for record in found if not record["arm"].startswith(arm)]
         records.save(reported, "mnist", "mnist", found)
         build.report(reported)
         assert gone not in drawn() and "training_curves" in drawn()
@@ -98,12 +101,10 @@ def test_what_an_interrupted_run_has_finished_is_reported(reported, figures_are_
 def test_a_report_waits_for_another_and_has_what_that_one_wrote(reported, figures_are_stubs):
     path = records.path(reported, "mnist", "mnist")
     with ThreadPoolExecutor() as second:
-        with store.results_held(reported):
+        with results_lock(reported):
             report = second.submit(build.report, reported)
             time.sleep(0.5)
-            store.write(
-                path, "".join(f"{line}\n" for line in path.read_text().splitlines() if "no3" not in line).encode()
-            )
+            write(path, "".join(f"{line}\n" for line in path.read_text().splitlines() if "no3" not in line).encode())
             assert not report.done()
         report.result()
     assert not pd.read_csv(reported / "results" / "claims.csv")["claim"].str.startswith("mnist.no3").any()
@@ -112,11 +113,11 @@ def test_a_report_waits_for_another_and_has_what_that_one_wrote(reported, figure
 @pytest.mark.parametrize(
     ("experiment", "setting", "gone"),
     [
-        ("variants", "icons", lambda r: r["seed"] != 0 and not r["role"].startswith(("cost", "teacher", "gap"))),
-        ("variants", "icons", lambda r: r["role"] == "soft targets"),
-        ("variants", "icons", lambda r: r["role"] == "gap, no teacher"),
-        ("speech", "synth", lambda r: r["role"] == "words: single net"),
-        ("specialists", "cifar100", lambda r: r["role"].startswith("distilled")),
+        ("variants", "icons", lambda r: r["seed"] != 0 and not r["arm"].startswith(("cost", "teacher", "gap"))),
+        ("variants", "icons", lambda r: r["arm"] == "soft targets"),
+        ("variants", "icons", lambda r: r["arm"] == "gap, no teacher"),
+        ("speech", "synth", lambda r: r["arm"] == "words: single net"),
+        ("specialists", "cifar100", lambda r: r["arm"].startswith("distilled")),
     ],
 )
 def test_what_is_left_of_committed_results_is_drawn(experiment, setting, gone, tmp_path):
@@ -203,14 +204,14 @@ def test_one_seed_is_shown_and_not_judged(claim):
 
 def test_the_best_temperature_is_judged_against_lower_and_higher_ones_or_not_at_all(made):
     found = records.load(made, "mnist", "mnist")
-    assert "mnist.narrow_best_T" not in {one.claim for one in mnist_claims.findings(found)}, "no width of 30"
-    sweep = [r for r in found if r["role"].startswith("width ")]
+    assert "mnist.narrow_best_T" not in {one.claim for one in analysis.findings(found)}, "no width of 30"
+    sweep = [r for r in found if r["arm"].startswith("width ")]
     narrow = [r | {"settings": r["settings"] | {"hidden": [30, 30]}} for r in sweep]
     tried = {t for r in narrow if isinstance(t := r["settings"].get("temperature"), float)}
     assert 1.0 in tried and max(tried) >= 10
-    assert "mnist.narrow_best_T" in {one.claim for one in mnist_claims.findings(narrow)}
+    assert "mnist.narrow_best_T" in {one.claim for one in analysis.findings(narrow)}
     low = [r for r in narrow if not (isinstance(t := r["settings"].get("temperature"), float) and t >= 10)]
-    assert "mnist.narrow_best_T" not in {one.claim for one in mnist_claims.findings(low)}
+    assert "mnist.narrow_best_T" not in {one.claim for one in analysis.findings(low)}
 
 
 def test_paper_figures_are_consistent_with_each_other():
@@ -227,16 +228,16 @@ def test_paper_figures_are_consistent_with_each_other():
 
 
 def test_ties_between_shifts_go_to_the_one_nearest_to_zero():
-    def record(role, curve):
+    def record(arm, curve):
         found = {
             "shifts": [-1, 0, 1, 2],
             "shift_errors": curve,
             "shift_errors_on_classes": curve,
             "cases_of_classes": 9,
         }
-        return {"role": role, "seed": 0, "settings": {}, "metrics": found}
+        return {"arm": arm, "seed": 0, "settings": {}, "metrics": found}
 
-    found = mnist_claims.shifted([record("no3", [5, 6, 5, 5]), record("no3, to choose the shift", [9, 8, 7, 2])], "no3")
+    found = analysis.shifted([record("no3", [5, 6, 5, 5]), record("no3, to choose the shift", [9, 8, 7, 2])], "no3")
     assert found.tuned == [0] and found.honest == [3] and found.at(found.honest) == [5]
 
 
@@ -245,7 +246,7 @@ def test_committed_reports_are_what_the_committed_records_give(tmp_path, figures
     shutil.copytree(ROOT / "results", tmp_path / "results")
     pages = ("README.md", "REPRODUCE.md")
     committed = files(ROOT / "results") | {name: (ROOT / name).read_bytes() for name in pages}
-    emptied = reproduce.BLOCK.sub(r"\1\2", (ROOT / "README.md").read_text())
+    emptied = markdown.BLOCK.sub(r"\1\2", (ROOT / "README.md").read_text())
     assert len(emptied) < len(committed["README.md"])
     for made in [*tmp_path.rglob("*.md"), *tmp_path.rglob("*.csv")]:
         made.unlink()
@@ -305,11 +306,11 @@ def test_committed_records_are_of_what_the_profiles_say_today(where):
         known += [teacher | {"epochs": share * teacher["epochs"]} for share in settings.gap.shortened]
     for record in [one for one in found if one["settings"].get("recipe")]:
         own = record["settings"]["recipe"]
-        changed = {"epochs"} if record["role"].startswith(OTHER_LENGTHS) else set()
+        changed = {"epochs"} if record["arm"].startswith(OTHER_LENGTHS) else set()
         less = [{name: value for name, value in one.items() if name not in changed} for one in (own, *known)]
-        assert less[0] in less[1:], record["role"]
+        assert less[0] in less[1:], record["arm"]
     for plan in getattr(settings, "methods", ()):
-        tried = [one["settings"]["options"] for one in found if one["role"] == f"candidate: {plan.name}"]
+        tried = [one["settings"]["options"] for one in found if one["arm"] == f"candidate: {plan.name}"]
         for candidate in plan.candidates if len(plan.candidates) > 1 else ():
             assert any(candidate.items() <= one.items() for one in tried), (plan.name, candidate)
 
@@ -328,4 +329,4 @@ def test_a_readme_without_the_headlines_place_stays_as_it_is(reported, figures_a
     assert (reported / "README.md").read_bytes() == b"mine\r\n"
     claims = build.claim_table([])
     block = "<!-- headline: made by repro report -->\nstale\n<!-- end of headline -->"
-    assert "stale" not in reproduce.with_headline(block, claims)
+    assert "stale" not in markdown.with_headline(block, claims)

@@ -7,16 +7,16 @@ import torch
 from conftest import make_runner, striped
 
 from repro import config
-from repro.core import metrics
-from repro.core.distill import distillation_loss
-from repro.core.train import Member, Training, TransferSet
-from repro.mnist import experiment as mnist
+from repro.evaluation import metrics
+from repro.kd.losses import distillation_loss
+from repro.mnist import experiment
 from repro.mnist.settings import ChoiceSettings, MnistSettings
+from repro.specialists import evaluate, inference, specialist
 from repro.specialists import experiment as specialists
-from repro.specialists import inference, measure, nets
 from repro.specialists.runner import SpecialistsRunner
 from repro.specialists.runs import Combined, Net
 from repro.specialists.settings import SpecialistsSettings
+from repro.training.mlp import MemberSpec, MLPTrainer, TransferSet
 from repro.variants import experiment as variants
 from repro.variants.runner import VariantsRunner
 from repro.variants.runs import teacher
@@ -28,25 +28,25 @@ def test_students_on_mnist_learn_what_their_runs_say_and_are_measured_as_they_en
         update={"train_cases": 1200}
     )
     runner = make_runner(tmp_path / "runs", settings, toy)
-    master, baseline, *students = mnist.headline_runs(settings, 0)
-    runner.carry_out([master])
+    master, baseline, *students = experiment.headline_runs(settings, 0)
+    runner.execute([master])
     taught = runner.weights_of(master)
     soft, soft_on_test = taught.logits(toy.train.images)[0], taught.logits(toy.test.images)[0]
     agreed = []
-    for run in (baseline, *students, *mnist.missing_runs(settings, "no3", 0)):
-        own = settings.no3 if run.role.startswith("no3") else settings.distilled
-        hard = {baseline.role: 1.0, "distilled, soft targets only": 0.0}.get(run.role, own.hard_weight)
+    for run in (baseline, *students, *experiment.missing_runs(settings, "no3", 0)):
+        own = settings.no3 if run.arm.startswith("no3") else settings.distilled
+        hard = {baseline.arm: 1.0, "distilled, soft targets only": 0.0}.get(run.arm, own.hard_label_weight)
         cases = torch.arange(1000 if run.split == "train" else 1200)
-        if run.role.startswith("no3"):
+        if run.arm.startswith("no3"):
             cases = cases[toy.train.labels[cases] != 3]
         transfer, member = (
             TransferSet(toy.train.images, toy.train.labels, soft),
-            Member(0, own.temperature, hard, cases),
+            MemberSpec(0, own.temperature, hard, cases),
         )
-        by_hand = Training(run.sizes, [member], transfer, run.recipe, runner.compute)
+        by_hand = MLPTrainer(run.sizes, [member], transfer, run.recipe, runner.compute)
         for _ in by_hand.run():
             pass
-        (record,) = runner.carry_out([run])
+        (record,) = runner.execute([run])
         net = runner.weights_of(run)
         for ours, theirs in zip(by_hand.net.parameters(), net.parameters(), strict=True):
             torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
@@ -61,7 +61,7 @@ def test_students_on_mnist_learn_what_their_runs_say_and_are_measured_as_they_en
 
 
 def test_recipes_for_mnist_are_chosen_without_the_validation_cases():
-    runs = mnist.choice_runs(config.load(ChoiceSettings, config.profile_path("mnist", "choice")))
+    runs = experiment.choice_runs(config.load(ChoiceSettings, config.profile_path("mnist", "choice")))
     assert {run.split for run in runs} | {run.teacher.split for run in runs if run.teacher} == {"train"}
 
 
@@ -72,9 +72,9 @@ def icons(tmp_path_factory):
     settings = config.load(SpecialistsSettings, config.profile_path("specialists", "smoke"), changes)
     runner = make_runner(tmp_path_factory.mktemp("icons") / "runs", settings, striped(), SpecialistsRunner)
     generalist = specialists.generalist_run(settings, 0)
-    runner.carry_out([generalist])
+    runner.execute([generalist])
     ones = specialists.specialist_runs(settings, runner, 0)
-    runner.carry_out(ones)
+    runner.execute(ones)
     return settings, runner, generalist, ones
 
 
@@ -99,11 +99,13 @@ def test_specialists_of_a_full_softmax_are_regularised_by_the_generalist(icons):
     kind = "full softmax, soft targets"
     run = specialists.specialist_runs(settings, runner, 0, 1, "soft", kind=kind)[0]
     training = runner.training(run)
-    start = nets.from_generalist(runner.net_of(generalist), torch.tensor(run.subset), kind).state_dict()
+    start = specialist.from_generalist(runner.net_of(generalist), torch.tensor(run.subset), kind).state_dict()
     assert all(torch.equal(start[name], value) for name, value in training.net.state_dict().items())
     said, (images, labels, _) = runner.on_part(generalist, "train")[training.picked(0)], training.batch(0)
     special, own = torch.isin(torch.arange(20), torch.tensor(run.subset)), settings.soft_targets
-    expected = nets.soft_regularised_loss(training.net(images), said, labels, special, own.temperature, own.hard_weight)
+    expected = specialist.soft_regularised_loss(
+        training.net(images), said, labels, special, own.temperature, own.hard_label_weight
+    )
     torch.testing.assert_close(training.losses(0), expected, rtol=1e-4, atol=1e-5)
 
 
@@ -121,7 +123,7 @@ def test_each_specialist_is_asked_about_its_own_images_and_its_oversampling_is_u
     said = torch.stack([by_hand(one) for one in ones])[which, where]
     torch.testing.assert_close(after, inference.combine_em(before, said, (where, which), subsets), rtol=0, atol=1e-4)
 
-    found = measure.combined(run, lambda cases: runner.combine(run, cases), data)
+    found = evaluate.combined(run, lambda cases: runner.combine(run, cases), data)
     covered = metrics.unpack_counts(found["test_covering"]).tolist()
     for name, said in (("_before", before), ("", after)):
         assert found[f"test_errors{name}"] == int((said.argmax(-1) != data.test.labels).sum())
@@ -138,12 +140,12 @@ def test_oversampling_is_undone_where_it_belongs():
     dustbin, full = torch.randn(4, 4, generator=draw), torch.randn(4, 9, generator=draw)
     subset = torch.tensor([1, 4, 7])
     said = dustbin.softmax(-1) * torch.tensor([1, 1, 1, 49.0])  # half of a batch, a fiftieth of the truth
-    found = nets.corrected(dustbin, subset, "dustbin", 0.5, 0.02)
+    found = specialist.corrected(dustbin, subset, "dustbin", 0.5, 0.02)
     torch.testing.assert_close(found, said / said.sum(-1, keepdim=True))
     odds = torch.full((9,), 49.0)
     odds[subset] = 1
     said = full.softmax(-1) * odds
-    found = nets.corrected(full, subset, "full softmax, hard targets", 0.5, 0.02)
+    found = specialist.corrected(full, subset, "full softmax, hard targets", 0.5, 0.02)
     torch.testing.assert_close(found, said / said.sum(-1, keepdim=True))
 
 
@@ -151,16 +153,16 @@ def test_a_students_view_order_and_options_are_those_of_its_run(stripy, tmp_path
     changes = ["cost_steps=1", "train_cases=800"]
     settings = config.load(VariantsSettings, config.profile_path("variants", "smoke_icons"), changes)
     runner = make_runner(tmp_path / "runs", settings, stripy, VariantsRunner)
-    runner.carry_out([teacher(settings)])
-    options = '{"temperature": 7.0, "hard_weight": 0.2}'
+    runner.execute([teacher(settings)])
+    options = '{"temperature": 7.0, "hard_label_weight": 0.2}'
     plain = variants.students(settings, settings.baseline, options)[0]
     run = dataclasses.replace(plain, view="different", order=5)
     training = runner.training(run, None)
     assert (training.view, training.orders[0].seed, training.seed) == ("different", 5, run.seed)
-    assert training.net.method.options.model_dump() == {"temperature": 7.0, "hard_weight": 0.2}
+    assert training.net.method.options.model_dump() == {"temperature": 7.0, "hard_label_weight": 0.2}
     kept = runner.net_of(teacher(settings)).state_dict()
     assert all(torch.equal(kept[name], value) for name, value in training.teacher_net.state_dict().items())
-    (record,) = runner.carry_out([plain])
+    (record,) = runner.execute([plain])
     said, theirs = (runner.net_of(one).logits(stripy.test.images)[0].argmax(-1) for one in (plain, teacher(settings)))
     assert record["metrics"]["test_errors"] == int((said != stripy.test.labels).sum())
     assert record["metrics"]["test_agreement_bench"] == pytest.approx(float((said == theirs).double().mean()))

@@ -13,11 +13,13 @@ from pathlib import Path
 import pytest
 
 from repro import __main__, config
-from repro.command import Options
-from repro.data import cifar100, icons_build, librispeech, mnist
+from repro.data import cifar100, mnist
+from repro.data.icons import build as icons_builder
+from repro.data.speech import librispeech, sources
 from repro.errors import UserError
-from repro.report import build, html
-from repro.speech import corpora
+from repro.report import build
+from repro.report.pages import html
+from repro.session import Options
 from repro.variants import methods
 
 PACKAGE = Path(__main__.__file__).parent
@@ -25,7 +27,10 @@ PACKAGE = Path(__main__.__file__).parent
 ALLOWED = {
     ("data/mnist.py", "pickle.loads"): "after the sha256 of the packed file has been compared with the known one",
     ("data/cifar100.py", "pickle.loads"): "after the md5 of the file has been compared with the published one",
-    ("core/workers.py", "pickle.loads"): "after the sha256 of the file has been compared with what the command wrote",
+    (
+        "engine/local_pool.py",
+        "pickle.loads",
+    ): "after the sha256 of the file has been compared with what the command wrote",
 }
 FORBIDDEN = {
     "eval", "exec", "compile", "__import__", "os.system", "os.popen", "pickle.load", "pickle.loads", "pickle.Unpickler",
@@ -180,10 +185,10 @@ def test_the_package_of_icons_is_read_in_memory_whatever_its_members_are_called(
     folder.mkdir(parents=True)
     path = hostile(folder / "icons.tgz")
     with pytest.raises(UserError, match="is not @iconify/json"):
-        icons_build.read(path)
-    monkeypatch.setattr(icons_build, "SHA256", hashlib.sha256(path.read_bytes()).hexdigest())
+        build.read(path)
+    monkeypatch.setattr(icons_builder, "SHA256", hashlib.sha256(path.read_bytes()).hexdigest())
     monkeypatch.chdir(folder)
-    assert icons_build.read(path) == {}
+    assert build.read(path) == {}
     assert list(folder.iterdir()) == [path] and not escaped(tmp_path, folder)
 
 
@@ -213,16 +218,16 @@ def test_results_of_an_own_profile_stay_below_the_runs_folder(profile, tmp_path)
 def test_only_the_whole_of_an_unchanged_profile_replaces_committed_results(tmp_path):
     whole = Options("paper", [], None, tmp_path, None, "auto", "auto", False)
     assert whole.folder("mnist") == Path()
-    for changed in ({"overrides": ["seeds=1"]}, {"finished_only": True}, {"device": "cpu"}, {"precision": "fp32"}):
+    for changed in ({"overrides": ["seeds=1"]}, {"report_only": True}, {"device": "cpu"}, {"precision": "fp32"}):
         assert dataclasses.replace(whole, **changed).folder("mnist") == tmp_path / "paper-changed"
     quick = dataclasses.replace(whole, profile="quick")
-    part, other = (dataclasses.replace(quick, **one) for one in ({"finished_only": True}, {"overrides": ["seeds=1"]}))
+    part, other = (dataclasses.replace(quick, **one) for one in ({"report_only": True}, {"overrides": ["seeds=1"]}))
     assert [one.folder("mnist").name for one in (quick, part, other)] == ["quick", "quick", "quick-changed"]
 
 
 @pytest.mark.parametrize("name", ["..", "/", "a b; touch harm", "$(touch harm)", "synth", "librispeech", "<b>|`x`"])
 def test_the_name_of_a_corpus_is_safe_in_a_path_and_not_one_of_ours(name, tmp_path):
-    found = corpora._name(tmp_path / "root" / name)
+    found = sources._name(tmp_path / "root" / name)
     assert found.replace("-", "").replace("_", "").isalnum() and found not in ("synth", "librispeech")
 
 

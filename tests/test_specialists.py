@@ -11,19 +11,22 @@ from conftest import CLASSES, stripes
 from scipy.stats import spearmanr
 
 from repro import config, paper
-from repro.core import compute
-from repro.core.conv import ConvNet, ImageTraining, count_conv_multiply_adds, count_conv_weights, shifted_views
-from repro.core.distill import hard_target_loss
-from repro.core.noise import Order
-from repro.core.recipe import Recipe
-from repro.data.images import ImageSet
+from repro.data.types import ImageSet
 from repro.errors import UserError
-from repro.report import build, records, specialists_claims
-from repro.specialists import experiment, nets
+from repro.kd.losses import hard_target_loss
+from repro.models.conv import ConvNet
+from repro.models.flops import count_conv_multiply_adds, count_conv_parameters
+from repro.report import build, records
+from repro.report.specialists import analysis
+from repro.specialists import experiment, specialist
+from repro.specialists.examples import shown
 from repro.specialists.runner import SpecialistsRunner, fewer
 from repro.specialists.runs import Combined
 from repro.specialists.settings import SpecialistsSettings
-from repro.specialists.shown import shown
+from repro.training import compute
+from repro.training.images import ImageTrainer, shifted_views
+from repro.training.random_streams import BatchSampler
+from repro.training.recipe import Recipe
 
 CPU = compute.choose("cpu", "fp32")
 
@@ -41,7 +44,7 @@ def runner_for(runner_for):
 
 def test_weights_and_multiply_adds_are_counted_right():
     net = ConvNet(3, 6, 11, 0)
-    assert count_conv_weights(3, 6, 11) == sum(parameter.numel() for parameter in net.parameters())
+    assert count_conv_parameters(3, 6, 11) == sum(parameter.numel() for parameter in net.parameters())
     by_hand = 9 * (12 * 6 + 6 * 6) * 16**2 + 9 * (6 * 12 + 12 * 12) * 8**2 + 9 * (12 * 24 + 24 * 24) * 4**2 + 24 * 11
     assert count_conv_multiply_adds(3, 6, 11, 32) == by_hand
 
@@ -58,12 +61,12 @@ class Killed(Exception):
 
 
 def test_a_killed_training_ends_bit_identical(stripy, tmp_path, monkeypatch):
-    monkeypatch.setattr(ImageTraining, "_checkpoint_due", lambda training: training.step % 3 == 0)
-    recipe = Recipe(epochs=1, batch=80, optimiser="sgd", learning_rate=0.05, jitter=1)
+    monkeypatch.setattr(ImageTrainer, "_checkpoint_due", lambda training: training.step % 3 == 0)
+    recipe = Recipe(epochs=1, batch_size=80, optimizer="sgd", learning_rate=0.05, max_translation=1)
 
     def whole(checkpoint, stop=None):
-        training = ImageTraining(
-            ConvNet(1, 4, CLASSES, 0), [Order(0, torch.arange(800), 80)], stripy.train.images, stripy.train.labels,
+        training = ImageTrainer(
+            ConvNet(1, 4, CLASSES, 0), [BatchSampler(0, torch.arange(800), 80)], stripy.train.images, stripy.train.labels,
             lambda logits, labels, _: hard_target_loss(logits, labels), recipe, CPU, 800, True, None, checkpoint,
         )  # fmt: skip
         for _ in training.run(2, on_step=lambda: maybe_kill(training.step == stop)):
@@ -83,14 +86,14 @@ def test_a_killed_training_ends_bit_identical(stripy, tmp_path, monkeypatch):
 def test_a_dustbin_specialist_starts_with_the_generalists_opinion():
     generalist = ConvNet(1, 4, CLASSES, 3).eval()
     subset = torch.tensor([1, 4, 7])
-    net = nets.from_generalist(generalist, subset, "dustbin").eval()
+    net = specialist.from_generalist(generalist, subset, "dustbin").eval()
     images = stripes(30, 5).images
     ours, theirs = net.logits(images)[0], generalist.logits(images)[0]
     torch.testing.assert_close(ours[:, :3], theirs[:, subset])
     others = [c for c in range(CLASSES) if c not in (1, 4, 7)]
     torch.testing.assert_close(ours[:, 3], theirs[:, others].mean(-1) + math.log(17))
     assert bool((ours[:, 3] <= theirs[:, others].logsumexp(-1) + 1e-5).all())
-    assert nets.dustbin_labels(torch.tensor([4, 0, 1, 7]), subset, CLASSES).tolist() == [1, 3, 0, 2]
+    assert specialist.dustbin_labels(torch.tensor([4, 0, 1, 7]), subset, CLASSES).tolist() == [1, 3, 0, 2]
 
 
 def test_the_soft_regulariser_in_plain_float64_and_blind_to_the_special_classes():
@@ -105,16 +108,18 @@ def test_the_soft_regulariser_in_plain_float64_and_blind_to_the_special_classes(
         soft = sum(a / sum(p) * math.log((a / sum(p)) / (b / sum(q))) for a, b in zip(p, q, strict=True))
         hard = math.log(sum(math.exp(float(z)) for z in student[row])) - float(student[row, labels[row]])
         expected += (0.75 * 4 * soft + 0.25 * hard) / 6
-    found = nets.soft_regularised_loss(student[None], generalist, labels, special, 2.0, 0.25)
+    found = specialist.soft_regularised_loss(student[None], generalist, labels, special, 2.0, 0.25)
     torch.testing.assert_close(found, torch.tensor([expected], dtype=torch.float64))
     moved = generalist.clone()
     moved[:, :3] += 5
-    torch.testing.assert_close(nets.soft_regularised_loss(student[None], moved, labels, special, 2.0, 0.25), found)
+    torch.testing.assert_close(
+        specialist.soft_regularised_loss(student[None], moved, labels, special, 2.0, 0.25), found
+    )
 
 
 def test_half_of_a_specialists_batch_is_special(stripy, smoke, runner_for):
     runner = runner_for(smoke, stripy)
-    runner.carry_out([experiment.generalist_run(smoke, 0)])
+    runner.execute([experiment.generalist_run(smoke, 0)])
     one = experiment.specialist_runs(smoke, runner, 0)[0]
     training = runner.training(one)
     for step in range(3):
@@ -131,7 +136,7 @@ def test_from_data_to_table(stripy, smoke, runner_for, tmp_path):
     assert len(seen) == 2
     # The nets distilled back and their control start from the generalist of their seed.
     started = {r["key"]: r["settings"]["start"] for r in runner.finished.values() if r["settings"].get("start")}
-    generalists = {r["key"] for r in runner.finished.values() if r["role"] == "generalist"}
+    generalists = {r["key"] for r in runner.finished.values() if r["arm"] == "generalist"}
     assert len(started) == 3 * smoke.seeds and set(started.values()) == generalists
     found = records.complete(list(runner.finished.values()))
     records.save(tmp_path / "out", "specialists", "stripy", found, shown(smoke, runner))
@@ -170,7 +175,7 @@ def test_only_what_is_finished_is_reported_at_any_moment(
     with pytest.raises(Killed):
         experiment.run(smoke, runner, lambda found: None)
     partly = runner_for(smoke, stripy)
-    partly.finished_only, partly.make = True, None
+    partly.report_only, partly.make = True, None
     experiment.run(smoke, partly, lambda found: None)
     assert len({key for _, key in partly.finished}) == kept_groups
     found = records.complete(list(partly.finished.values()))
@@ -182,10 +187,10 @@ def test_only_what_is_finished_is_reported_at_any_moment(
 def test_further_generalists_are_each_seeds_own_and_no_two_nets_start_alike(stripy, smoke, runner_for):
     runner = runner_for(smoke, stripy)
     for seed in range(2):
-        runner.carry_out([experiment.generalist_run(smoke, seed)])
+        runner.execute([experiment.generalist_run(smoke, seed)])
         experiment.ensembles(smoke, runner, seed)
-    nets_made = [r for r in runner.finished.values() if "generalist" in r["role"] and "ensemble" not in r["role"]]
-    assert sorted((r["role"], r["seed"]) for r in nets_made) == [
+    nets_made = [r for r in runner.finished.values() if "generalist" in r["arm"] and "ensemble" not in r["arm"]]
+    assert sorted((r["arm"], r["seed"]) for r in nets_made) == [
         *(("further generalist", seed) for seed in range(2)), *(("generalist", seed) for seed in range(2))
     ]  # fmt: skip
     assert len({r["metrics"]["test_nll"] for r in nets_made}) == 4
@@ -199,9 +204,9 @@ def test_nothing_that_trains_or_chooses_depends_on_the_test_or_validation_images
     weights = []
     for folder, data in (("a", stripy), ("b", other)):
         runner = runner_for(smoke, data, folder)
-        runner.carry_out([experiment.generalist_run(smoke, 0)])
+        runner.execute([experiment.generalist_run(smoke, 0)])
         specialists = experiment.specialist_runs(smoke, runner, 0)
-        runner.carry_out(specialists)
+        runner.execute(specialists)
         weights.append(([one.subset for one in specialists], [runner.net_of(one).state_dict() for one in specialists]))
     assert weights[0][0] == weights[1][0]
     for a, b in zip(weights[0][1], weights[1][1], strict=True):
@@ -210,9 +215,9 @@ def test_nothing_that_trains_or_chooses_depends_on_the_test_or_validation_images
 
 def test_images_that_no_specialist_is_asked_about_keep_the_generalists_answer(stripy, smoke, runner_for):
     runner = runner_for(smoke, stripy)
-    runner.carry_out([experiment.generalist_run(smoke, 0)])
+    runner.execute([experiment.generalist_run(smoke, 0)])
     specialists = experiment.specialist_runs(smoke, runner, 0, count=1)
-    runner.carry_out(specialists)
+    runner.execute(specialists)
     run = Combined("with specialists", specialists[0].generalist, tuple(specialists))
     before, after, active = runner.combine(run, stripy.test)
     assert torch.equal(before[active == 0], after[active == 0]) and bool((active == 0).any())
@@ -222,7 +227,7 @@ def test_images_that_no_specialist_is_asked_about_keep_the_generalists_answer(st
 
 def test_gains_are_counted_right():
     """Three images, two of them covered once and twice; by hand."""
-    from repro.core import metrics
+    from repro.evaluation import metrics
 
     one = {
         "test_cases": 3, "count": 2,
@@ -232,11 +237,11 @@ def test_gains_are_counted_right():
         "test_conditional_before": metrics.pack_counts(torch.tensor([0, 1, 0])),
         "test_conditional": metrics.pack_counts(torch.tensor([1, 1, 0])),
     }  # fmt: skip
-    found = specialists_claims.gain([{"role": "with specialists", "seed": 0, "settings": {}, "metrics": one}])
+    found = analysis.gain([{"arm": "with specialists", "seed": 0, "settings": {}, "metrics": one}])
     assert found.accuracy(0) == pytest.approx([100 / 3]) and found.accuracy(1) == pytest.approx([200 / 3])
     assert found.conditional(0) == pytest.approx([100 / 3]) and found.conditional(1) == pytest.approx([200 / 3])
     assert found.relative() == pytest.approx([100.0])
-    rows = specialists_claims.covers(found)
+    rows = analysis.covers(found)
     assert [int(row.images[0]) for row in rows[:3]] == [1, 1, 1] and int(rows[1].after[0]) == 1
 
 
@@ -263,9 +268,9 @@ def test_the_papers_own_table_4_is_consistent():
         ("generalist.width=0", "generalist.width"),
         ("soft_targets.temperature=inf", "soft_targets.temperature"),
         ("specialists.special_share=0.001", "special_share"),
-        ("specialists.recipe.batch=1", "special_share"),
+        ("specialists.recipe.batch_size=1", "special_share"),
         ("generalist.recipe.max_norm=3", "max_norm"),
-        ("specialists.recipe.drop_hidden=0.5", "drop_hidden"),
+        ("specialists.recipe.hidden_dropout=0.5", "hidden_dropout"),
         ("studies.widths=[0]", "studies.widths"),
         ("studies.active=[-1]", "studies.active"),
         ("data.resize=32", "data.resize"),

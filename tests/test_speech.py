@@ -8,16 +8,18 @@ import pytest
 import torch
 
 from repro import config
-from repro.core.train import Member
-from repro.data.corpus import Corpus
-from repro.report import build, records, speech_claims
-from repro.speech import experiment, words
+from repro.data.speech.corpus import Corpus
+from repro.report import build, records
+from repro.report.speech import analysis
+from repro.speech import experiment
 from repro.speech.alignment import STATES
-from repro.speech.frames import BANKS, lay_out
-from repro.speech.prepare import Prepared
+from repro.speech.decoding import pipeline
+from repro.speech.features import BANKS, lay_out
+from repro.speech.preparation import Prepared
 from repro.speech.runner import SpeechRunner
 from repro.speech.settings import SpeechSettings
-from repro.speech.training import FrameTraining, share_of
+from repro.speech.training import FrameTrainer, share_of
+from repro.training.mlp import MemberSpec
 
 USED = 12  # of the model's tied states
 
@@ -44,7 +46,7 @@ def prepared() -> Prepared:
 
 @pytest.fixture(scope="module")
 def smoke() -> SpeechSettings:
-    changes = ["recipe.epochs=3", "distilled.recipe.epochs=3", "recipe.batch=64", "distilled.recipe.batch=64"]
+    changes = ["recipe.epochs=3", "distilled.recipe.epochs=3", "recipe.batch_size=64", "distilled.recipe.batch_size=64"]
     found = config.load(SpeechSettings, config.profile_path("speech", "smoke"), changes)
     return found.model_copy(update={"words": found.words.model_copy(update={"scales": (0.5, 1.0)})})
 
@@ -52,8 +54,8 @@ def smoke() -> SpeechSettings:
 @pytest.fixture
 def runner_for(runner_for, prepared, monkeypatch):
     """Makes a runner; what a decoder would hear is the number of frames that the net has in the most common state."""
-    monkeypatch.setattr(words, "decode", heard)
-    monkeypatch.setattr(words, "decode_stock", lambda what, data, corpus, threads: counted(data, 2))
+    monkeypatch.setattr(pipeline, "decode", heard)
+    monkeypatch.setattr(pipeline, "decode_stock", lambda what, data, corpus, threads: counted(data, 2))
 
     def make(settings, data=prepared, folder="runs") -> SpeechRunner:
         return runner_for(settings, data, folder, kind=SpeechRunner, corpus=Corpus("toy", (), (), {}, "toy"))
@@ -110,23 +112,23 @@ def test_from_frames_to_table(smoke, runner_for, tmp_path):
 
 def test_half_of_it_is_reported_as_far_as_every_seed_is_there(smoke, runner_for):
     runner = runner_for(smoke)
-    runner.carry_out(experiment.ensemble_nets(smoke))
-    runner.carry_out(experiment.distilled_nets(smoke)[:1])
+    runner.execute(experiment.ensemble_nets(smoke))
+    runner.execute(experiment.distilled_nets(smoke)[:1])
     found = records.complete(list(runner.finished.values()))
-    assert {record["role"] for record in found} == {"single net"}
-    runner.finished_only = True
+    assert {record["arm"] for record in found} == {"single net"}
+    runner.report_only = True
     assert experiment.best_temperature(smoke, runner) is None
 
 
 def test_acoustic_models_are_trained_as_their_runs_say(smoke, runner_for, prepared, monkeypatch):
     runner, seen = runner_for(smoke), []
-    runner.carry_out(experiment.ensemble_nets(smoke))
-    monkeypatch.setattr("repro.speech.runner.FrameTraining", lambda *a: seen.append(a) or FrameTraining(*a))
+    runner.execute(experiment.ensemble_nets(smoke))
+    monkeypatch.setattr("repro.speech.runner.FrameTraining", lambda *a: seen.append(a) or FrameTrainer(*a))
     for job in runner.jobs([*experiment.distilled_nets(smoke), *experiment.few_data(smoke, 2.0)]):
         (group,) = job.arguments
         runner.train(group)
         hidden, members, frames, cases, _, recipe, _, order, taught, _, validation, _ = seen[-1]
-        assert members == [Member(net.seed, net.temperature, net.hard_weight) for net in group]
+        assert members == [MemberSpec(net.seed, net.temperature, net.hard_label_weight) for net in group]
         assert frames is prepared.train and torch.equal(cases, share_of(prepared.train, group[0].share, group[0].draw))
         assert (hidden, recipe, order) == (group[0].hidden, group[0].recipe, group[0].draw)
         assert validation is (prepared.validation if group[0].early_stopping else None)
@@ -142,9 +144,9 @@ def test_nothing_that_trains_or_chooses_a_temperature_sees_the_test_frames(smoke
     kept, temperatures = [], []
     for folder, data in (("one", prepared), ("two", other)):
         runner = runner_for(smoke, data, folder)
-        runner.carry_out([*experiment.ensemble_nets(smoke), *experiment.distilled_nets(smoke)])
+        runner.execute([*experiment.ensemble_nets(smoke), *experiment.distilled_nets(smoke)])
         temperatures.append(experiment.best_temperature(smoke, runner))
-        kept.append([runner.tensors_of(net) for net in experiment.distilled_nets(smoke)])
+        kept.append([runner.load_tensors(net) for net in experiment.distilled_nets(smoke)])
     assert temperatures[0] == temperatures[1]
     for one, two in zip(*kept, strict=True):
         assert all(torch.equal(one[name], two[name]) for name in one)
@@ -162,9 +164,11 @@ def test_the_shares_are_whole_utterances_and_each_seed_has_its_own(smoke, runner
 
 def test_hard_and_soft_nets_of_few_data_start_alike_and_see_the_same(smoke):
     hard, soft = experiment.subset_nets(smoke, smoke.subsets.parts[0], 2.0, 1)
-    alike = ("hidden", "recipe", "seed", "share", "draw", "looks", "early_stopping")
+    alike = ("hidden", "recipe", "seed", "share", "draw", "num_evals", "early_stopping")
     assert all(getattr(hard, name) == getattr(soft, name) for name in alike)
-    assert hard.teacher is None and hard.hard_weight == 1 and soft.hard_weight == 0 and soft.temperature == 2
+    assert (
+        hard.teacher is None and hard.hard_label_weight == 1 and soft.hard_label_weight == 0 and soft.temperature == 2
+    )
 
 
 def test_no_student_has_a_teachers_initial_weights(smoke):
@@ -175,13 +179,13 @@ def test_no_student_has_a_teachers_initial_weights(smoke):
 def test_scores_are_the_posterior_less_the_prior(smoke, runner_for, prepared):
     runner = runner_for(smoke)
     nets = experiment.ensemble_nets(smoke)
-    runner.carry_out(nets)
-    prior = words.log_prior(prepared.train)
+    runner.execute(nets)
+    prior = pipeline.log_prior(prepared.train)
     assert float(prior.exp().sum()) == pytest.approx(1, rel=1e-4)
     net = runner.population(nets)
-    found = next(words.scores(net, prepared.test, torch.tensor([2]), prior, runner.compute))
+    found = next(pipeline.scores(net, prepared.test, torch.tensor([2]), prior, runner.compute))
     at = (prepared.test.utterance == 2).nonzero()[:, 0]
-    from repro.speech.training import Inputs
+    from repro.speech.features import Inputs
 
     posterior = net(Inputs(prepared.test, runner.compute)[at]).softmax(-1).mean(0).detach()
     np.testing.assert_allclose(found, (posterior.log() - prior).numpy(), atol=1e-4)
@@ -189,19 +193,19 @@ def test_scores_are_the_posterior_less_the_prior(smoke, runner_for, prepared):
 
 def test_the_acoustic_scale_is_chosen_on_validation(prepared, monkeypatch):
     """On validation the second scale hears every word, on test the first does: test has no say."""
-    what = words.Task({}, None, torch.arange(3), torch.arange(3), {})
-    asked = []
+    what = pipeline.Task({}, None, torch.arange(3), torch.arange(3), {})
+    request_metadata = []
 
     def hear(what, found, search, threads):
         part = next(iter(found))
-        asked.append((part, search.acoustic_scale))
+        request_metadata.append((part, search.acoustic_scale))
         right = (search.acoustic_scale == 0.5) == (part == "validation")
         return [["go", "there"] if right else ["no"]] * 3
 
     names = {id(prepared.validation): "validation", id(prepared.test): "test"}
-    monkeypatch.setattr(words, "_decode", hear)
-    found = words.decode(what, prepared, lambda frames, _: iter([names[id(frames)]]), (0.3, 0.5, 0.8), 500, 1)
-    assert found["scale"] == 0.5 and asked == [("validation", s) for s in (0.3, 0.5, 0.8)] + [("test", 0.5)]
+    monkeypatch.setattr(pipeline, "_decode", hear)
+    found = pipeline.decode(what, prepared, lambda frames, _: iter([names[id(frames)]]), (0.3, 0.5, 0.8), 500, 1)
+    assert found["scale"] == 0.5 and request_metadata == [("validation", s) for s in (0.3, 0.5, 0.8)] + [("test", 0.5)]
     assert sum(found["test_substitutions"]) + sum(found["test_deletions"]) > 0
 
 
@@ -209,13 +213,13 @@ def test_the_language_model_knows_the_words_of_training_alone(prepared, tmp_path
     said = prepared.transcripts | {id: ("hello", "world") for id in (*prepared.test.ids, *prepared.validation.ids)}
     lexicon = {"world": [("W", "ER", "L", "D")]}
     corpus, data = Corpus("toy", (), (), lexicon, "toy"), dataclasses.replace(prepared, transcripts=said)
-    what = words.task(corpus, data, tmp_path, 2, 3)
+    what = pipeline.task(corpus, data, tmp_path, 2, 3)
     assert set(what.pronunciations) == {"go", "there"} and what.about["unknown_words"] == 6
     assert not {"hello", "world"} & set(what.language_model.read_text().split())
 
 
 def test_utterances_are_taken_from_each_speaker_in_turn(prepared):
-    assert words.in_turn(prepared.test, 4).tolist() == [0, 1, 4, 8]
+    assert pipeline.in_turn(prepared.test, 4).tolist() == [0, 1, 4, 8]
 
 
 def test_few_data_and_words_by_hand():
@@ -223,23 +227,23 @@ def test_few_data_and_words_by_hand():
         return {f"{part}test_speaker_right": right, f"{part}test_right": sum(right), f"{part}test_cases": 200,
                 f"{part}train_right": 1, f"{part}train_cases": 2}  # fmt: skip
 
-    def record(role, seed, metrics, curve=(), **settings):
+    def record(arm, seed, metrics, curve=(), **settings):
         settings = {"share": 0.03, "temperature": 2.0, "teachers": 10, "recipe": {"epochs": 30.0}} | settings
         whole = {"test_speaker_cases": [100, 100], "validation_right": 1, "validation_cases": 2} | metrics
-        return {"role": role, "seed": seed, "metrics": whole, "curve": curve, "settings": settings}
+        return {"arm": arm, "seed": seed, "metrics": whole, "curve": curve, "settings": settings}
 
-    def heard(role, seed, *errors):
+    def heard(arm, seed, *errors):
         each = {"test_substitutions": errors, "test_deletions": [0, 1, 0], "test_insertions": [0, 0, 0]}
-        return record(f"words: {role}", seed, each | {"test_words": [10, 10, 10], "test_speakers": ["a", "b", "c"]})
+        return record(f"words: {arm}", seed, each | {"test_words": [10, 10, 10], "test_speakers": ["a", "b", "c"]})
 
     hard = frames([25, 25]) | frames([20, 20], "stopped_") | {"stopped_epoch": 3.004}
-    looks = [[1, 0, 0, 30.0], [2, 0, 0, 33.0], [3, 0, 0, 28.0]]
+    num_evals = [[1, 0, 0, 30.0], [2, 0, 0, 33.0], [3, 0, 0, 28.0]]
     found = [record("single net", seed, frames([60, 60]) | {"test_speaker_cases": [100, 100]}) for seed in (0, 1)]
     found += [record("ensemble", 0, frames([70, 70]) | {"nets": 2}, mean="arithmetic")]
-    found += [record("few data, hard targets", seed, hard, looks) for seed in (2, 3)]
-    found += [record("few data, soft targets", seed, frames([50, 50]), looks[:2]) for seed in (2, 3)]
+    found += [record("few data, hard targets", seed, hard, num_evals) for seed in (2, 3)]
+    found += [record("few data, soft targets", seed, frames([50, 50]), num_evals[:2]) for seed in (2, 3)]
     found += [heard("single net", seed, 6, 6, 6) for seed in (0, 1)] + [heard("ensemble", 0, 3, 2, 4)]
-    by_claim = {finding.claim: finding for finding in speech_claims.findings(found)}
+    by_claim = {finding.claim: finding for finding in analysis.findings(found)}
     recovered = by_claim["speech.soft3_recovered"]
     assert recovered.ours.value == pytest.approx((50 - 20) / (60 - 20)) and recovered.direction_holds
     assert "stopped after 3, 3 of 30 passes" in recovered.note
@@ -247,24 +251,24 @@ def test_few_data_and_words_by_hand():
     words = by_claim["speech.ensemble_wer"]
     assert words.ours.value == pytest.approx(100 * 10 / 30) and words.direction_holds
     assert f"minus single nets: {100 * (10 - 19) / 30:+.2f}" in words.note
-    even = {finding.claim: finding for finding in speech_claims.findings([*found[:-1], heard("ensemble", 0, 5, 8, 5)])}
+    even = {finding.claim: finding for finding in analysis.findings([*found[:-1], heard("ensemble", 0, 5, 8, 5)])}
     assert not even["speech.ensemble_wer"].direction_holds, "a difference of nothing is not lower"
 
 
 def test_share_transferred_by_hand():
-    def record(role, right, **settings):
+    def record(arm, right, **settings):
         metrics = {"test_speaker_right": right, "test_speaker_cases": [100, 100], "test_right": sum(right),
                    "test_cases": 200, "validation_right": sum(right), "validation_cases": 200, "nets": 2,
                    "validation_speaker_right": right, "validation_speaker_cases": [100, 100]}  # fmt: skip
-        return {"role": role, "seed": 0, "metrics": metrics, "settings": {"mean": "arithmetic", **settings}}
+        return {"arm": arm, "seed": 0, "metrics": metrics, "settings": {"mean": "arithmetic", **settings}}
 
     base = [record("single net", [40, 60]), record("ensemble", [50, 70])]
     right = {1.0: [44, 64], 2.0: [48, 68], 5.0: [45, 65]}
     students = [record("distilled", each, temperature=t) for t, each in right.items()]
-    by_claim = {finding.claim: finding for finding in speech_claims.findings(base + students)}
+    by_claim = {finding.claim: finding for finding in analysis.findings(base + students)}
     assert by_claim["speech.gain_transferred"].ours.value == pytest.approx(0.8)
     assert by_claim["speech.ensemble_frame_acc"].direction_holds
     best = by_claim["speech.best_temperature"]
     assert best.ours.value == 2.0 and best.direction_holds
-    without = {finding.claim for finding in speech_claims.findings(base + students[:2])}
+    without = {finding.claim for finding in analysis.findings(base + students[:2])}
     assert "speech.gain_transferred" in without and "speech.best_temperature" not in without

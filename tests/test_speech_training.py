@@ -3,22 +3,22 @@
 import pytest
 import torch
 
-from repro import config
-from repro.core import distill
-from repro.core.compute import Compute
-from repro.core.population import count_weights
-from repro.core.recipe import Recipe
-from repro.core.train import Member
+from repro import config, kd
 from repro.errors import UserError
-from repro.speech import measure, rounding
-from repro.speech.frames import AFTER, BANKS, BEFORE, INPUTS, TARGET, WINDOW, lay_out, windows
-from repro.speech.prepare import Prepared
+from repro.models.flops import count_parameters
+from repro.speech import evaluate, target_precision
+from repro.speech.ensemble_targets import Teacher
+from repro.speech.features import AFTER, BANKS, BEFORE, INPUTS, TARGET, WINDOW, Inputs, lay_out, windows
+from repro.speech.preparation import Prepared
 from repro.speech.settings import SpeechSettings
-from repro.speech.training import FrameTraining, Inputs, Teacher, blocks, make_net
+from repro.speech.training import FrameTrainer, blocks, make_net
+from repro.training.compute import Compute
+from repro.training.mlp import MemberSpec
+from repro.training.recipe import Recipe
 
 CPU = Compute(torch.device("cpu"), "fp32")
 STATES = 7
-RECIPE = Recipe(epochs=10, batch=32, learning_rate=3e-3)
+RECIPE = Recipe(epochs=10, batch_size=32, learning_rate=3e-3)
 
 
 def utterances(count=6, speakers=3, frames=40, seed=0):
@@ -73,7 +73,7 @@ def test_speakers_set_apart_keep_their_frames(frames):
 
 
 def trained(frames, members, teacher=None, **changed):
-    training = FrameTraining(
+    training = FrameTrainer(
         (16, 16), members, frames, torch.arange(len(frames)), STATES, RECIPE, CPU, 5, teacher, **changed
     )
     for _ in training.run():
@@ -82,15 +82,15 @@ def trained(frames, members, teacher=None, **changed):
 
 
 def test_a_member_of_a_population_is_the_net_trained_alone(frames):
-    together, alone = trained(frames, [Member(1), Member(2)]).net, trained(frames, [Member(2)]).net
+    together, alone = trained(frames, [MemberSpec(1), MemberSpec(2)]).net, trained(frames, [MemberSpec(2)]).net
     for mine, theirs in zip(together.member(1).parameters(), alone.parameters(), strict=True):
         torch.testing.assert_close(mine, theirs, atol=1e-6, rtol=1e-5)
 
 
 def test_the_net_learns_the_states_and_early_stopping_keeps_the_best(frames):
-    training = trained(frames, [Member(1)], validation=frames)
+    training = trained(frames, [MemberSpec(1)], validation=frames)
     assert int(training.best_errors) < 0.5 * len(frames)
-    right = measure.Measure(_data(frames), CPU, 10**6).nets(training.best_net(), torch.arange(len(frames)))[0]
+    right = evaluate.Measure(_data(frames), CPU, 10**6).nets(training.best_net(), torch.arange(len(frames)))[0]
     assert right["validation_cases"] - right["validation_right"] == int(training.best_errors)
 
 
@@ -116,19 +116,19 @@ def test_what_keeping_logits_in_half_precision_changes_in_loss_and_gradient(fram
     exact, student = (4 * torch.randn(1, 64, 500, generator=draw) for _ in range(2))
     results = []
     for logits in (exact, exact.half().float()):
-        asked = student.clone().requires_grad_()
-        loss = distill.soft_target_loss(asked, logits, 2.0).sum()
+        request_metadata = student.clone().requires_grad_()
+        loss = kd.soft_target_loss(request_metadata, logits, 2.0).sum()
         loss.backward()
-        results.append((loss.detach(), asked.grad))
+        results.append((loss.detach(), request_metadata.grad))
     (loss, gradient), (kept_loss, kept_gradient) = results
     assert abs(float(loss - kept_loss)) < 1e-3 * float(loss)
     assert float((gradient - kept_gradient).norm() / gradient.norm()) < 1e-3
 
 
 def test_what_is_lost_where_soft_targets_are_not_held_exactly(frames, monkeypatch):
-    monkeypatch.setattr(rounding, "TOP", (2, 4))
+    monkeypatch.setattr(target_precision, "TOP", (2, 4))
     ensemble, student = make_net((8,), STATES, [0, 1, 2], CPU), make_net((8,), STATES, [5], CPU)
-    found = rounding.errors(ensemble, student, Inputs(frames, CPU)[torch.arange(50)], 2.0)
+    found = target_precision.errors(ensemble, student, Inputs(frames, CPU)[torch.arange(50)], 2.0)
     by_way = {row["way"]: row for row in found}
     assert by_way["computed on the way"]["gradient_error"] < 1e-5  # fp32 here
     half = by_way["kept in half precision"]
@@ -136,22 +136,22 @@ def test_what_is_lost_where_soft_targets_are_not_held_exactly(frames, monkeypatc
     two, four = (by_way[f"top {k} kept, the rest alike"] for k in (2, 4))
     assert two["gradient_error"] > four["gradient_error"] > half["gradient_error"] and two["bytes"] < four["bytes"]
     logits = torch.tensor([[3.0, 2.0, 1.0, 0.0]])
-    p, exact = rounding.top(logits, 2).softmax(1)[0], logits.softmax(1)[0]
+    p, exact = target_precision.top(logits, 2).softmax(1)[0], logits.softmax(1)[0]
     torch.testing.assert_close(p[:2], exact[:2])
     torch.testing.assert_close(p[2:], exact[2:].mean().expand(2))
 
 
 def test_losses_are_those_of_each_students_temperature_and_weight(frames):
-    ensemble, members = make_net((8,), STATES, [0, 1], CPU), [Member(3, 2.0, 0.5), Member(4, 5.0, 0.0)]
-    training = FrameTraining(
+    ensemble, members = make_net((8,), STATES, [0, 1], CPU), [MemberSpec(3, 2.0, 0.5), MemberSpec(4, 5.0, 0.0)]
+    training = FrameTrainer(
         (16,), members, frames, torch.arange(len(frames)), STATES, RECIPE, CPU, 5,
         Teacher(ensemble, ["geometric"] * 2, [2.0, 5.0]),
     )  # fmt: skip
     at = training.order.indices(0)
     batch, labels = training.inputs[at], frames.states[at]
     said = ensemble.logits(batch).mean(0)
-    temperature, hard_weight = torch.tensor([2.0, 5.0]), torch.tensor([0.5, 0.0])
-    expected = distill.distillation_loss(training.net(batch), said, labels.long(), temperature, hard_weight)
+    temperature, hard_label_weight = torch.tensor([2.0, 5.0]), torch.tensor([0.5, 0.0])
+    expected = kd.distillation_loss(training.net(batch), said, labels.long(), temperature, hard_label_weight)
     torch.testing.assert_close(training.losses(0), expected)
 
 
@@ -169,14 +169,14 @@ def test_the_teacher_stays_as_it_was_and_no_gradient_goes_into_it(frames):
     ensemble = make_net((8,), STATES, [0, 1], CPU)
     before = {name: value.clone() for name, value in ensemble.state_dict().items()}
     teacher = Teacher(ensemble, ["geometric"], [2.0])
-    trained(frames, [Member(3, 2.0, 0.5)], teacher)
+    trained(frames, [MemberSpec(3, 2.0, 0.5)], teacher)
     assert all(torch.equal(before[name], value) for name, value in ensemble.state_dict().items())
     assert all(parameter.grad is None for parameter in ensemble.parameters())
 
 
 def test_soft_targets_without_a_teacher_are_refused(frames):
     with pytest.raises(ValueError, match="teacher"):
-        trained(frames, [Member(0, 2.0, 0.5)])
+        trained(frames, [MemberSpec(0, 2.0, 0.5)])
 
 
 class Killed(Exception):
@@ -184,12 +184,12 @@ class Killed(Exception):
 
 
 def test_a_killed_training_ends_bit_identical(frames, tmp_path, monkeypatch):
-    monkeypatch.setattr(FrameTraining, "_checkpoint_due", lambda training: training.step % 3 == 0)
+    monkeypatch.setattr(FrameTrainer, "_checkpoint_due", lambda training: training.step % 3 == 0)
 
     def whole(checkpoint, stop=None):
         teacher = Teacher(make_net((8,), STATES, [7, 8], CPU), ["geometric"], [2.0])
-        training = FrameTraining(
-            (8,), [Member(0, 2.0, 0.5)], frames, torch.arange(len(frames)), STATES, RECIPE, CPU, 5, teacher,
+        training = FrameTrainer(
+            (8,), [MemberSpec(0, 2.0, 0.5)], frames, torch.arange(len(frames)), STATES, RECIPE, CPU, 5, teacher,
             checkpoint, frames,
         )  # fmt: skip
         started = training.step
@@ -212,7 +212,7 @@ def test_a_killed_training_ends_bit_identical(frames, tmp_path, monkeypatch):
 def test_tally_by_hand(frames):
     net, inputs = make_net((8,), STATES, [0, 1], CPU), Inputs(frames, CPU)
     at = torch.arange(len(frames))
-    found = measure.tally(((p, z.log_softmax(-1)) for p, z in blocks(net, inputs, at)), frames, 2)
+    found = evaluate.tally(((p, z.log_softmax(-1)) for p, z in blocks(net, inputs, at)), frames, 2)
     for m, one in enumerate(found):
         logits = net(inputs[at])[m].detach()
         hit = logits.argmax(-1) == frames.states
@@ -223,8 +223,8 @@ def test_tally_by_hand(frames):
 
 
 def test_every_third_frame_is_counted_and_watched(frames):
-    training = trained(frames, [Member(1)], validation=frames, every=3)
-    found = measure.Measure(_data(frames), CPU, 100, every=3).nets(training.best_net(), torch.arange(50))[0]
+    training = trained(frames, [MemberSpec(1)], validation=frames, every=3)
+    found = evaluate.Measure(_data(frames), CPU, 100, every=3).nets(training.best_net(), torch.arange(50))[0]
     logits = training.best_net()(Inputs(frames, CPU)[torch.arange(len(frames))])[0]
     wrong = (logits.argmax(-1) != frames.states)[::3]
     assert found["test_cases"] == found["validation_cases"] == len(wrong) and found["train_cases"] == 50
@@ -234,7 +234,7 @@ def test_every_third_frame_is_counted_and_watched(frames):
 def test_ensembles_of_the_first_nets_by_hand(frames):
     net, inputs = make_net((8,), STATES, [0, 1, 2], CPU), Inputs(frames, CPU)
     wanted = [(1, "arithmetic"), (2, "arithmetic"), (3, "geometric")]
-    found = measure.Measure(_data(frames), CPU, 100).ensembles(net, wanted)
+    found = evaluate.Measure(_data(frames), CPU, 100).ensembles(net, wanted)
     p = net(inputs[torch.arange(len(frames))]).detach().double().softmax(-1)
     expected = [p[0], p[:2].mean(0), p.log().mean(0)]
     assert [one["test_right"] for one in found] == [int((e.argmax(-1) == frames.states).sum()) for e in expected]
@@ -244,15 +244,15 @@ def test_ensembles_of_the_first_nets_by_hand(frames):
 def test_the_papers_own_net_has_84_4_million_weights():
     own = config.load(SpeechSettings, config.profile_path("speech", "paper_scale"))
     assert INPUTS == 26 * 40 and own.hidden == (2560,) * 8
-    assert count_weights((INPUTS, *own.hidden, 14_000)) == pytest.approx(84.4e6, rel=1e-3)
+    assert count_parameters((INPUTS, *own.hidden, 14_000)) == pytest.approx(84.4e6, rel=1e-3)
 
 
 @pytest.mark.parametrize("profile", ["paper", "speechocean762", "quick", "smoke"])
 def test_every_profile_reads_and_keeps_to_the_papers_procedure(profile):
     own = config.load(SpeechSettings, config.profile_path("speech", profile))
-    assert own.distilled.hard_weight == 0.5 and {1.0, 2.0} <= set(own.distilled.temperatures)
+    assert own.distilled.hard_label_weight == 0.5 and {1.0, 2.0} <= set(own.distilled.temperatures)
     assert 0.03 in {part.share for part in own.subsets.parts}
-    assert not any((own.recipe.drop_hidden, own.recipe.jitter, own.distilled.recipe.drop_hidden))
+    assert not any((own.recipe.hidden_dropout, own.recipe.max_translation, own.distilled.recipe.hidden_dropout))
 
 
 @pytest.mark.parametrize(
@@ -265,7 +265,7 @@ def test_every_profile_reads_and_keeps_to_the_papers_procedure(profile):
         ("ensemble=0", "ensemble"),
         ("studies.sizes=[11]", "at most ensemble"),
         ("distilled.temperatures=[inf]", "distilled.temperatures"),
-        ("distilled.hard_wait=1", "did you mean hard_weight"),
+        ("distilled.hard_wait=1", "did you mean hard_label_weight"),
         ("words.scales=[0]", "words.scales"),
     ],
 )

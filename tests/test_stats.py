@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from repro.core import metrics, stats
+from repro.evaluation import metrics, stats
 
 
 def test_interval_of_a_mean_is_students():

@@ -7,9 +7,9 @@ import os
 import pytest
 import torch
 
-from repro.core import store
+from repro.engine import files, store
 from repro.errors import UserError
-from repro.mnist.runs import NUMERICS
+from repro.mnist.runner import CODE_DEPENDENCIES
 
 WEIGHTS = {"weights.0": torch.randn(2, 3, 4)}
 RECORDS = [{"key": "a", "metrics": {"test_errors": 3}}, {"key": "b", "metrics": {"test_errors": 4}}]
@@ -51,20 +51,20 @@ def test_damaged_weights_make_their_runs_be_made_again(kept, capsys, position):
 
 
 def test_truncated_tensors_are_damaged(tmp_path):
-    store.save_tensors(tmp_path / "file", WEIGHTS, {})
+    files.save_tensors(tmp_path / "file", WEIGHTS, {})
     (tmp_path / "file").write_bytes((tmp_path / "file").read_bytes()[:-7])
-    with pytest.raises(store.Damaged, match="file"):
-        store.load_tensors(tmp_path / "file")
+    with pytest.raises(files.CorruptFile, match="file"):
+        files.load_tensors(tmp_path / "file")
 
 
 def test_a_full_disk_is_one_clear_line_and_leaves_the_old_file(tmp_path, monkeypatch):
     path = tmp_path / "file"
-    store.write(path, b"old")
+    files.write(path, b"old")
     monkeypatch.setattr(
         os, "fsync", lambda number: (_ for _ in ()).throw(OSError(errno.ENOSPC, "No space left on device"))
     )
     with pytest.raises(UserError, match="No space left"):
-        store.write(path, b"new")
+        files.write(path, b"new")
     assert path.read_bytes() == b"old" and list(tmp_path.iterdir()) == [path]
 
 
@@ -92,4 +92,6 @@ def test_the_code_has_the_same_digest_in_every_version_of_python():
 def test_keys_are_stable_and_distinct():
     assert store.key({"a": 1, "b": [2.0]}) == store.key({"b": [2.0], "a": 1})
     assert store.key({"a": 1}) != store.key({"a": 2})
-    assert len(store.code_version(NUMERICS)) == 12 and store.code_version(NUMERICS) != store.code_version(NUMERICS[1:])
+    assert len(store.code_version(CODE_DEPENDENCIES)) == 12 and store.code_version(
+        CODE_DEPENDENCIES
+    ) != store.code_version(CODE_DEPENDENCIES[1:])

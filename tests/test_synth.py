@@ -9,13 +9,12 @@ import numpy as np
 import pytest
 import soundfile
 
-from repro.data import synth
-from repro.data.corpus import kaldi
-from repro.data.synth import SynthSettings, about, build, generator, record, speaker, utterance
-from repro.data.synth_language import grammar, in_test, sentence, vocabulary
-from repro.data.synth_voices import ACCENTS, Espeak, manner
+from repro.data.speech import sources, synth
+from repro.data.speech.kaldi import kaldi
+from repro.data.speech.synth import SynthSettings, about, build, generator, record, speaker, utterance
+from repro.data.speech.synth.grammar import grammar, in_test, sentence, vocabulary
+from repro.data.speech.synth.voices import ACCENTS, Espeak, manner
 from repro.errors import UserError
-from repro.speech import corpora
 from repro.speech.alignment import dictionary_path
 from repro.speech.settings import Data
 
@@ -136,12 +135,12 @@ def test_a_corpus_made_from_other_settings_is_replaced_and_other_files_are_not(t
 
 def test_a_recording_that_was_damaged_later_is_named_and_the_corpus_made_again(tmp_path):
     said = list[str]()
-    first = corpora.load(Data(synth=TINY), tmp_path, said.append)
+    first = sources.load(Data(synth=TINY), tmp_path, said.append)
     made = contents(tmp_path)
     recording = first.train[0].audio
     recording.write_bytes(recording.read_bytes()[:-1])
-    assert corpora.load(Data(synth=TINY), tmp_path, said.append).digest == first.digest
+    assert sources.load(Data(synth=TINY), tmp_path, said.append).digest == first.digest
     assert contents(tmp_path) == made
     assert len(said) == 2 and said[1].startswith(f"{recording.parents[2]} is damaged")
-    corpora.load(Data(synth=TINY), tmp_path, said.append)
+    sources.load(Data(synth=TINY), tmp_path, said.append)
     assert len(said) == 2

@@ -3,14 +3,15 @@
 import pytest
 import torch
 
-from repro.core import compute, store
-from repro.core.recipe import Recipe
-from repro.core.train import Member, Training, TransferSet
+from repro.engine import files
+from repro.training import compute
+from repro.training.mlp import MemberSpec, MLPTrainer, TransferSet
+from repro.training.recipe import Recipe
 
 CPU = compute.choose("cpu", "fp32")
 SIZES = (784, 16, 12, 10)
-NOISY = Recipe(epochs=1, batch=50, learning_rate=0.003, warmup=0.2, weight_decay=0.01, max_norm=1.0,
-               drop_input=0.2, drop_hidden=0.5, jitter=1)  # fmt: skip
+NOISY = Recipe(epochs=1, batch_size=50, learning_rate=0.003, warmup_fraction=0.2, weight_decay=0.01, max_norm=1.0,
+               input_dropout=0.2, hidden_dropout=0.5, max_translation=1)  # fmt: skip
 
 
 def transfer_set(toy, soft: bool = True) -> TransferSet:
@@ -19,21 +20,21 @@ def transfer_set(toy, soft: bool = True) -> TransferSet:
     return TransferSet(toy.train.images, toy.train.labels, teacher)
 
 
-def finish(training: Training) -> list[torch.Tensor]:
+def finish(training: MLPTrainer) -> list[torch.Tensor]:
     for _ in training.run():
         pass
     return [parameter.detach().clone() for parameter in training.net.parameters()]
 
 
-@pytest.mark.parametrize("optimiser", ["adamw", "sgd"])
-def test_a_member_of_a_population_is_the_net_trained_alone(toy, optimiser):
-    recipe = NOISY.model_copy(update={"optimiser": optimiser})
+@pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
+def test_a_member_of_a_population_is_the_net_trained_alone(toy, optimizer):
+    recipe = NOISY.model_copy(update={"optimizer": optimizer})
     half = torch.arange(600)
-    members = [Member(3, 20.0, 0.1, half), Member(4, 4.0, 0.5, half + 600), Member(4, 1.0, 1.0, half + 600)]
+    members = [MemberSpec(3, 20.0, 0.1, half), MemberSpec(4, 4.0, 0.5, half + 600), MemberSpec(4, 1.0, 1.0, half + 600)]
     data = transfer_set(toy)
-    together = finish(Training(SIZES, members, data, recipe, CPU))
+    together = finish(MLPTrainer(SIZES, members, data, recipe, CPU))
     for m, member in enumerate(members):
-        alone = finish(Training(SIZES, [member], data, recipe, CPU))
+        alone = finish(MLPTrainer(SIZES, [member], data, recipe, CPU))
         for a, b in zip(alone, together, strict=True):
             torch.testing.assert_close(a[0], b[m], rtol=1e-4, atol=1e-5)
 
@@ -42,14 +43,14 @@ class Killed(Exception):
     """Stands for a process that ends here."""
 
 
-@pytest.mark.parametrize("optimiser", ["adamw", "sgd"])
+@pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
 @pytest.mark.parametrize("at", [1, 7, 12, 23])
-def test_killed_and_resumed_ends_bit_identical(toy, tmp_path, monkeypatch, optimiser, at):
-    recipe = NOISY.model_copy(update={"optimiser": optimiser})
-    members, data = [Member(0, 20.0, 0.1), Member(0, 2.0, 0.1)], transfer_set(toy)
+def test_killed_and_resumed_ends_bit_identical(toy, tmp_path, monkeypatch, optimizer, at):
+    recipe = NOISY.model_copy(update={"optimizer": optimizer})
+    members, data = [MemberSpec(0, 20.0, 0.1), MemberSpec(0, 2.0, 0.1)], transfer_set(toy)
 
     def whole(checkpoint, stop=None):
-        training = Training(SIZES, members, data, recipe, CPU, checkpoint, toy.split("validation"))
+        training = MLPTrainer(SIZES, members, data, recipe, CPU, checkpoint, toy.split("validation"))
         for snapshot in training.run(4, on_step=lambda: maybe_kill(training.step == stop)):
             training.history.append([snapshot.step, snapshot.loss.tolist()])
         best = training.best_net().state_dict()
@@ -59,7 +60,7 @@ def test_killed_and_resumed_ends_bit_identical(toy, tmp_path, monkeypatch, optim
         if now:
             raise Killed
 
-    monkeypatch.setattr(Training, "_checkpoint_due", lambda training: training.step % 3 == 0)
+    monkeypatch.setattr(MLPTrainer, "_checkpoint_due", lambda training: training.step % 3 == 0)
     expected = whole(None)
     checkpoint = tmp_path / "checkpoint"
     with pytest.raises(Killed):
@@ -73,12 +74,12 @@ def test_killed_and_resumed_ends_bit_identical(toy, tmp_path, monkeypatch, optim
 
 def test_a_damaged_checkpoint_is_named_and_set_aside(toy, tmp_path, capsys):
     checkpoint = tmp_path / "checkpoint"
-    training = Training(SIZES, [Member(0)], transfer_set(toy, soft=False), NOISY, CPU, checkpoint)
+    training = MLPTrainer(SIZES, [MemberSpec(0)], transfer_set(toy, soft=False), NOISY, CPU, checkpoint)
     training.save()
     content = bytearray(checkpoint.read_bytes())
     content[len(content) // 2] ^= 1
     checkpoint.write_bytes(content)
-    again = Training(SIZES, [Member(0)], transfer_set(toy, soft=False), NOISY, CPU, checkpoint)
+    again = MLPTrainer(SIZES, [MemberSpec(0)], transfer_set(toy, soft=False), NOISY, CPU, checkpoint)
     assert again.step == 0 and "damaged" in capsys.readouterr().err
     assert not checkpoint.exists() and (tmp_path / "checkpoint.damaged").exists()
     finish(again)
@@ -88,8 +89,8 @@ def test_images_labels_and_soft_targets_stay_aligned_under_shuffling(toy):
     """Each case carries its number in every array; batches must agree on it."""
     number = torch.arange(1200)
     data = TransferSet(number[:, None].float().expand(-1, 784), number, number[:, None].float().expand(-1, 10))
-    members = [Member(0, 2.0, 0.5), Member(1, 2.0, 0.5)]
-    training = Training(SIZES, members, data, Recipe(epochs=1, batch=64, learning_rate=0.1), CPU)
+    members = [MemberSpec(0, 2.0, 0.5), MemberSpec(1, 2.0, 0.5)]
+    training = MLPTrainer(SIZES, members, data, Recipe(epochs=1, batch_size=64, learning_rate=0.1), CPU)
     for step in (0, 5, 18):
         images, labels, teacher = training.batch(step)
         assert torch.equal(images[..., 0], labels.float()) and torch.equal(teacher[..., 0], labels.float())
@@ -100,8 +101,8 @@ def test_soft_targets_alone_teach_without_labels(toy):
     """Labels that are all wrong do not matter when their weight is zero."""
     teacher = 8.0 * torch.nn.functional.one_hot(toy.train.labels, 10)
     wrong = (toy.train.labels + 1) % 10
-    recipe = Recipe(epochs=12, batch=50, learning_rate=0.003)
-    training = Training((784, 32, 32, 10), [Member(0, 4.0, 0.0)],
+    recipe = Recipe(epochs=12, batch_size=50, learning_rate=0.003)
+    training = MLPTrainer((784, 32, 32, 10), [MemberSpec(0, 4.0, 0.0)],
                         TransferSet(toy.train.images, wrong, teacher), recipe, CPU)  # fmt: skip
     finish(training)
     right = training.net.logits(toy.test.images)[0].argmax(-1) == toy.test.labels
@@ -109,8 +110,8 @@ def test_soft_targets_alone_teach_without_labels(toy):
 
 
 def test_early_stopping_keeps_the_best_and_stops(toy):
-    recipe = Recipe(epochs=30, batch=50, learning_rate=0.01, patience=3)
-    training = Training((784, 32, 32, 10), [Member(0), Member(1)], transfer_set(toy, soft=False), recipe, CPU,
+    recipe = Recipe(epochs=30, batch_size=50, learning_rate=0.01, patience=3)
+    training = MLPTrainer((784, 32, 32, 10), [MemberSpec(0), MemberSpec(1)], transfer_set(toy, soft=False), recipe, CPU,
                         validation=toy.split("validation"))  # fmt: skip
     finish_steps = [snapshot.step for snapshot in training.run(30)]
     assert training.step < training.steps and finish_steps[-1] == training.step
@@ -121,17 +122,17 @@ def test_early_stopping_keeps_the_best_and_stops(toy):
 
 def test_soft_targets_without_a_teacher_are_refused(toy):
     with pytest.raises(ValueError, match="teacher"):
-        Training(SIZES, [Member(0, 2.0, 0.5)], transfer_set(toy, soft=False), NOISY, CPU)
+        MLPTrainer(SIZES, [MemberSpec(0, 2.0, 0.5)], transfer_set(toy, soft=False), NOISY, CPU)
 
 
 def test_members_must_take_the_same_number_of_cases(toy):
-    members = [Member(0, cases=torch.arange(10)), Member(0, cases=torch.arange(20))]
+    members = [MemberSpec(0, cases=torch.arange(10)), MemberSpec(0, cases=torch.arange(20))]
     with pytest.raises(ValueError, match="number of cases"):
-        Training(SIZES, members, transfer_set(toy, soft=False), NOISY, CPU)
+        MLPTrainer(SIZES, members, transfer_set(toy, soft=False), NOISY, CPU)
 
 
 def test_schedules():
-    recipe = Recipe(epochs=1, learning_rate=1.0, warmup=0.1)
+    recipe = Recipe(epochs=1, learning_rate=1.0, warmup_fraction=0.1)
     rates = [recipe.rate(step, 100) for step in range(100)]
     assert max(rates) == pytest.approx(1.0) and rates[0] < 0.1 and 0 < rates[-1] < 0.02
     assert Recipe(epochs=1, learning_rate=2.0, schedule="constant").rate(99, 100) == 2.0
@@ -140,6 +141,6 @@ def test_schedules():
 
 def test_saved_tensors_come_back(tmp_path):
     tensors = {"a": torch.randn(3, 4), "b": torch.arange(5), "c": torch.randn(2).to(torch.bfloat16)}
-    store.save_tensors(tmp_path / "file", tensors, {"step": 3})
-    found, about = store.load_tensors(tmp_path / "file")
+    files.save_tensors(tmp_path / "file", tensors, {"step": 3})
+    found, about = files.load_tensors(tmp_path / "file")
     assert about == {"step": 3} and all(torch.equal(tensors[name], found[name]) for name in tensors)

@@ -9,7 +9,7 @@ from repro import config
 from repro.errors import UserError
 from repro.variants import methods
 from repro.variants.methods import base
-from repro.variants.methods.base import Seen
+from repro.variants.methods.base import ModelOutput
 from repro.variants.settings import VariantsSettings
 
 BATCH, CLASSES = 6, 5
@@ -29,8 +29,8 @@ def given():
     draw = torch.Generator().manual_seed(0)
     make = lambda *shape: torch.randn(*shape, generator=draw, dtype=torch.float64)  # noqa: E731
     mine = {"maps": make(BATCH, 3, 4, 4), "units": make(BATCH, 7), "large": make(BATCH, 3, 8, 8)}
-    student = Seen(2 * make(BATCH, CLASSES), mine)
-    teacher = Seen(3 * make(BATCH, CLASSES), {"maps": make(BATCH, 8, 4, 4), "units": make(BATCH, 9)})
+    student = ModelOutput(2 * make(BATCH, CLASSES), mine)
+    teacher = ModelOutput(3 * make(BATCH, CLASSES), {"maps": make(BATCH, 8, 4, 4), "units": make(BATCH, 9)})
     return student, teacher, torch.randint(CLASSES, (BATCH,), generator=draw)
 
 
@@ -68,19 +68,19 @@ def test_label_smoothing(given):
 
 def test_soft_targets(given):
     expected = 0.7 * soft(given, 3.0) + 0.3 * hard(given)
-    assert loss("soft_targets", given, temperature=3, hard_weight=0.3) == pytest.approx(expected)
+    assert loss("kd", given, temperature=3, hard_label_weight=0.3) == pytest.approx(expected)
 
 
 def test_logit_regression(given):
     apart = [np.square((z - z.mean()) - (v - v.mean())).sum() / 2 for z, v, _ in rows(given)]
     expected = 0.75 * np.mean(apart) + 0.25 * hard(given)
-    assert loss("logit_regression", given, hard_weight=0.25) == pytest.approx(expected)
+    assert loss("logit_regression", given, hard_label_weight=0.25) == pytest.approx(expected)
 
 
 @pytest.mark.parametrize("name", ["maps", "units"])
 def test_hints_first_then_soft_targets(given, name):
     student, teacher, labels = given
-    own = method("hints", student, teacher, pairs=[(name, name)], first=0.4, temperature=2, hard_weight=0.5)
+    own = method("fitnets", student, teacher, pairs=[(name, name)], first=0.4, temperature=2, hard_label_weight=0.5)
     weight, bias = (one.detach() for one in (own.regressor.linear.weight, own.regressor.linear.bias))
     guess = torch.einsum("bi...,oi->bo...", student.features[name], weight)
     guess = guess + bias.view(1, -1, *[1] * (guess.dim() - 2))
@@ -92,7 +92,7 @@ def test_hints_first_then_soft_targets(given, name):
 def test_feature_maps(given):
     student, teacher, labels = given
     pairs = [("maps", "maps"), ("units", "units")]
-    own = method("feature_maps", student, teacher, pairs=pairs, weight=3, temperature=2, hard_weight=0.1)
+    own = method("feature_maps", student, teacher, pairs=pairs, weight=3, temperature=2, hard_label_weight=0.1)
     apart = []
     for (mine, theirs), regress in zip(pairs, own.regressors, strict=True):
         guess, wanted = regress(student.features[mine]).detach().numpy(), teacher.features[theirs].numpy()
@@ -112,7 +112,7 @@ def test_attention_of_activations(given):
     apart = sum(np.square(maps(one) - maps(teacher.features["maps"])).mean()
                 for one in (student.features["maps"], halved))  # fmt: skip
     pairs = [("maps", "maps"), ("large", "maps")]
-    options = {"pairs": pairs, "weight": 50, "temperature": 2, "hard_weight": 0.1}
+    options = {"pairs": pairs, "weight": 50, "temperature": 2, "hard_label_weight": 0.1}
     expected = 0.9 * soft(given, 2.0) + 0.1 * hard(given) + 50 * apart
     assert loss("attention", given, **options) == pytest.approx(expected)
 
@@ -123,13 +123,13 @@ def test_attention_of_gradients_and_that_the_student_learns_from_it(given):
     images = torch.rand(BATCH, 4, generator=draw, dtype=torch.float64).requires_grad_()
     weights = [torch.randn(4, CLASSES, generator=draw, dtype=torch.float64) for _ in range(2)]
     mine = weights[0].clone().requires_grad_()
-    student, teacher = Seen(images @ mine, images=images), Seen(images @ weights[1], images=images)
-    own = method("attention", student, teacher, kind="gradient", weight=7, temperature=1, hard_weight=1.0)
+    student, teacher = ModelOutput(images @ mine, images=images), ModelOutput(images @ weights[1], images=images)
+    own = method("attention", student, teacher, kind="gradient", weight=7, temperature=1, hard_label_weight=1.0)
     found = own(student, teacher, labels, 0.0)
     apart, cross = [], []
     for x, y in zip(images.detach().numpy(), labels.tolist(), strict=True):
-        by_pixels = [255 * w.numpy() @ (softmax(x @ w.numpy()) - np.eye(CLASSES)[y]) for w in weights]
-        apart.append(np.square(by_pixels[0] - by_pixels[1]).sum() / 2)
+        input_gradient = [255 * w.numpy() @ (softmax(x @ w.numpy()) - np.eye(CLASSES)[y]) for w in weights]
+        apart.append(np.square(input_gradient[0] - input_gradient[1]).sum() / 2)
         cross.append(-np.log(softmax(x @ weights[0].numpy())[y]))
     assert found.item() == pytest.approx(np.mean(cross) + 7 * np.mean(apart))
     found.backward()
@@ -156,7 +156,7 @@ def exit_by_hand(early, features):
 def test_self_distillation_and_that_the_deepest_learns_from_the_labels_alone(given):
     student, _, labels = given
     logits = student.logits.clone().requires_grad_()
-    student = Seen(logits, student.features)
+    student = ModelOutput(logits, student.features)
     own = method("self_distillation", student, None, exits=["maps", "units"], temperature=2, soft_weight=0.4)
     assert [len(early.convolutions) for early in own.exits] == [2, 0]
     expected = hard(given)
@@ -176,8 +176,8 @@ def test_self_distillation_and_that_the_deepest_learns_from_the_labels_alone(giv
 def test_adversarial_reverses_the_gradient_for_the_student_alone(given):
     student, teacher, labels = given
     logits = student.logits.clone().requires_grad_()
-    own = method("adversarial", student, teacher, weight=0.5, units=8, temperature=2, hard_weight=0.0)
-    found = own(Seen(logits), teacher, labels, 0.0)
+    own = method("adversarial", student, teacher, weight=0.5, units=8, temperature=2, hard_label_weight=0.0)
+    found = own(ModelOutput(logits), teacher, labels, 0.0)
     found.backward()
     reversed_part = logits.grad.clone()
     plain = logits.detach().clone().requires_grad_()
@@ -200,17 +200,17 @@ def test_decoupled(given):
         other = kl(p[others] / p[others].sum(), q[others] / q[others].sum())
         assert t * t * (target + (1 - p[y]) * other) == pytest.approx(t * t * kl(p, q))  # equation 6
         expected.append(-np.log(softmax(z)[y]) + t * t * (1.5 * target + 4 * other))
-    options = {"temperature": t, "target_weight": 1.5, "other_weight": 4, "warmup": 0.5}
-    assert loss("decoupled", given, progress=0.7, **options) == pytest.approx(np.mean(expected))
+    options = {"temperature": t, "target_weight": 1.5, "other_weight": 4, "warmup_fraction": 0.5}
+    assert loss("dkd", given, progress=0.7, **options) == pytest.approx(np.mean(expected))
     half = hard(given) + 0.5 * (np.mean(expected) - hard(given))
-    assert loss("decoupled", given, progress=0.25, **options) == pytest.approx(half)
+    assert loss("dkd", given, progress=0.25, **options) == pytest.approx(half)
 
 
 def test_decoupled_gradients_stay_finite_where_the_teacher_is_sure(given):
     student, teacher, labels = given
     logits = student.logits.clone().requires_grad_()
-    sure = Seen(teacher.logits + 1000 * torch.nn.functional.one_hot(labels, CLASSES))
-    method("decoupled", student, sure, temperature=1)(Seen(logits), sure, labels, 0.9).backward()
+    sure = ModelOutput(teacher.logits + 1000 * torch.nn.functional.one_hot(labels, CLASSES))
+    method("dkd", student, sure, temperature=1)(ModelOutput(logits), sure, labels, 0.9).backward()
     assert bool(logits.grad.isfinite().all())
 
 
@@ -220,7 +220,7 @@ def test_standardised(given):
         z, v = ((one - one.mean()) / (one.std(ddof=1) + 1e-7) for one in (z, v))
         apart.append(4 * kl(softmax(v, 2), softmax(z, 2)))
     expected = 0.1 * hard(given) + 9 * np.mean(apart)
-    assert loss("standardised", given, temperature=2, soft_weight=9, hard_weight=0.1) == pytest.approx(expected)
+    assert loss("logit_std", given, temperature=2, soft_weight=9, hard_label_weight=0.1) == pytest.approx(expected)
 
 
 def test_correlation(given):
@@ -230,20 +230,20 @@ def test_correlation(given):
     by_column = np.mean([1 - np.corrcoef(a, b)[0, 1] for a, b in zip(q.T, p.T, strict=True)])
     options = {"temperature": t, "row_weight": 2, "column_weight": 3}
     expected = hard(given) + t * t * (2 * by_row + 3 * by_column)
-    assert loss("correlation", given, **options) == pytest.approx(expected)
+    assert loss("dist", given, **options) == pytest.approx(expected)
 
 
 def test_every_method_has_a_source_and_leaves_the_teacher_alone(given):
     options = {
-        "hints": {"pairs": [("maps", "maps")]}, "feature_maps": {"pairs": [("maps", "maps")]},
+        "fitnets": {"pairs": [("maps", "maps")]}, "feature_maps": {"pairs": [("maps", "maps")]},
         "attention": {"pairs": [("maps", "maps")]}, "self_distillation": {"exits": ["maps"]},
     }  # fmt: skip
     names = [plan.method for plan in config.load(VariantsSettings, config.profile_path("variants", "icons")).methods]
     assert len(names) == 12
     for name in names:
         student, teacher, labels = given
-        learns = Seen(student.logits.clone().requires_grad_(), student.features)
-        taught = Seen(teacher.logits.clone(), teacher.features)
+        learns = ModelOutput(student.logits.clone().requires_grad_(), student.features)
+        taught = ModelOutput(teacher.logits.clone(), teacher.features)
         own = method(name, learns, taught, **options.get(name, {}))
         own(learns, taught if own.has_teacher else None, labels, 0.9).backward()
         assert own.source and learns.logits.grad is not None and taught.logits.grad is None

@@ -8,34 +8,34 @@ import torch
 from conftest import CLASSES
 
 from repro import config
-from repro.core import compute
-from repro.core.recipe import Recipe
 from repro.errors import UserError
-from repro.variants import methods, nets
-from repro.variants.nets import Shape
-from repro.variants.runner import spread_steps, step_bytes
+from repro.training import compute
+from repro.training.recipe import Recipe
+from repro.variants import methods, models
+from repro.variants.cost import spread_steps, step_bytes
+from repro.variants.models import Shape
 from repro.variants.settings import VariantsSettings
-from repro.variants.training import VariantTraining, View
+from repro.variants.training import DistillationTrainer, View
 
 CPU = compute.choose("cpu", "fp32")
 WIDE, NARROW = (Shape(kind="convolutional", width=width) for width in (4, 2))
 DEEP = Shape(kind="fully connected", hidden=(12, 9))
-RECIPE = Recipe(epochs=1, batch=80, optimiser="sgd", learning_rate=0.05, jitter=2)
+RECIPE = Recipe(epochs=1, batch_size=80, optimizer="sgd", learning_rate=0.05, max_translation=2)
 OPTIONS = {
-    "hints": {"pairs": [("stages.1", "stages.1")], "first": 0.5},
+    "fitnets": {"pairs": [("stages.1", "stages.1")], "first": 0.5},
     "feature_maps": {"pairs": [("stages.0", "stages.0"), ("stages.2", "stages.2")]},
     "attention": {"pairs": [("stages.1", "stages.1")]},
     "self_distillation": {"exits": ["stages.0"]},
 }
 
 
-def training(data, name="soft_targets", shape=NARROW, seed=3, options=None, **changed):
+def training(data, name="kd", shape=NARROW, seed=3, options=None, **changed):
     method = methods.find(name)
     own = method.Options(**(OPTIONS.get(name, {}) if options is None else options))
     if method.has_teacher and "teacher" not in changed:
-        changed["teacher"] = nets.make(WIDE, data, 1)
+        changed["teacher"] = models.make(WIDE, data, 1)
     recipe = changed.pop("recipe", RECIPE)
-    return VariantTraining(nets.make(shape, data, seed), method, own, data, recipe, CPU, seed, **changed)
+    return DistillationTrainer(models.make(shape, data, seed), method, own, data, recipe, CPU, seed, **changed)
 
 
 def weights(one):
@@ -59,7 +59,7 @@ def test_all_methods_have_the_same_student_order_and_views(stripy, name):
 
 @pytest.mark.parametrize("name", METHODS)
 def test_the_student_learns_and_the_teacher_stays_as_it_was(stripy, name):
-    taught = nets.make(WIDE, stripy, 1)
+    taught = models.make(WIDE, stripy, 1)
     before = {key: value.clone() for key, value in taught.state_dict().items()}
     one = training(stripy, name, **({"teacher": taught} if methods.find(name).has_teacher else {}))
     started = weights(one)
@@ -82,27 +82,27 @@ def test_what_a_hook_sees_is_what_the_stage_puts_out(stripy):
 
 
 def test_fully_connected_nets_go_through_the_same_methods(stripy):
-    taught = nets.make(Shape(kind="fully connected", hidden=(20, 15)), stripy, 1)
+    taught = models.make(Shape(kind="fully connected", hidden=(20, 15)), stripy, 1)
     for name, options in (
-        ("hints", {"pairs": [("layers.1", "layers.1")]}),
+        ("fitnets", {"pairs": [("layers.1", "layers.1")]}),
         ("attention", {"kind": "gradient", "weight": 1.0}),
     ):
         one = training(stripy, name, DEEP, options=options, teacher=taught)
         started = weights(one)
         list(one.run())
         assert not torch.equal(started["layers.0.weight"], weights(one)["layers.0.weight"])
-    dropped = RECIPE.model_copy(update={"drop_hidden": 0.5, "drop_input": 0.2, "max_norm": 0.5})
+    dropped = RECIPE.model_copy(update={"hidden_dropout": 0.5, "input_dropout": 0.2, "max_norm": 0.5})
     one = training(stripy, "none", DEEP, recipe=dropped)
     list(one.run())
     for layer in one.net.student.layers:
         assert float(layer.weight.detach().norm(dim=1).max()) <= 0.5 + 1e-5
-    assert nets.count(DEEP, stripy) == sum(p.numel() for p in one.net.student.parameters())
+    assert models.count(DEEP, stripy) == sum(p.numel() for p in one.net.student.parameters())
 
 
 def test_views_of_the_teacher(stripy):
-    mirrored = replace(stripy, mirrored=True)
+    horizontal_flip = replace(stripy, horizontal_flip=True)
     for view in get_args(View):
-        one = training(mirrored, view=view)
+        one = training(horizontal_flip, view=view)
         seen = []
         hook = one.teacher_net.register_forward_pre_hook(lambda _, inputs, seen=seen: seen.append(inputs[0].clone()))
         one.losses(2)
@@ -119,19 +119,19 @@ def test_views_of_the_teacher(stripy):
 
 
 def test_what_the_teacher_says_of_images_that_never_change_is_worked_out_once(stripy):
-    still = RECIPE.model_copy(update={"jitter": 0})
-    kept, asked = training(stripy, recipe=still), training(stripy, "feature_maps", recipe=still)
-    assert kept.teacher.shape == (800, CLASSES) and asked.teacher is None
+    still = RECIPE.model_copy(update={"max_translation": 0})
+    kept, request_metadata = training(stripy, recipe=still), training(stripy, "feature_maps", recipe=still)
+    assert kept.teacher.shape == (800, CLASSES) and request_metadata.teacher is None
     torch.testing.assert_close(kept.teacher, kept.teacher_net.logits(stripy.train.images)[0])
-    assert training(replace(stripy, mirrored=True), recipe=still).teacher is None
+    assert training(replace(stripy, horizontal_flip=True), recipe=still).teacher is None
 
 
 def test_gradient_attention_is_felt(stripy):
     """Pixels come as bytes; gradients by them would be next to nothing beside the soft targets'."""
-    taught = nets.make(Shape(kind="fully connected", hidden=(20, 15)), stripy, 1)
+    taught = models.make(Shape(kind="fully connected", hidden=(20, 15)), stripy, 1)
     options = {"kind": "gradient", "weight": 1.0}
     with_it = training(stripy, "attention", DEEP, options=options, teacher=taught).losses(0)
-    without = training(stripy, "soft_targets", DEEP, options={"temperature": 4.0}, teacher=taught).losses(0)
+    without = training(stripy, "kd", DEEP, options={"temperature": 4.0}, teacher=taught).losses(0)
     assert (with_it - without).item() > 0.05 * without.item()
 
 
@@ -139,9 +139,9 @@ class Killed(Exception):
     """Stands for a process that ends here."""
 
 
-@pytest.mark.parametrize("name", ["soft_targets", "adversarial"])
+@pytest.mark.parametrize("name", ["kd", "adversarial"])
 def test_a_killed_training_ends_bit_identical(stripy, tmp_path, monkeypatch, name):
-    monkeypatch.setattr(VariantTraining, "_checkpoint_due", lambda one: one.step % 3 == 0)
+    monkeypatch.setattr(DistillationTrainer, "_checkpoint_due", lambda one: one.step % 3 == 0)
 
     def whole(checkpoint, stop=None):
         one = training(stripy, name, checkpoint=checkpoint)
@@ -162,22 +162,22 @@ def test_a_killed_training_ends_bit_identical(stripy, tmp_path, monkeypatch, nam
 
 
 def test_time_and_memory_are_of_all_stages(stripy):
-    one, steps = training(stripy, "hints"), []
+    one, steps = training(stripy, "fitnets"), []
     one.losses = lambda step, losses=one.losses: steps.append(step) or losses(step)
     assert spread_steps(one, 4) > 0
     assert steps == [number * one.whole // 8 for number in (1, 3, 5, 7)]
-    late = training(stripy, "hints", options={"pairs": [("stages.1", "stages.1")], "first": 0.0})
+    late = training(stripy, "fitnets", options={"pairs": [("stages.1", "stages.1")], "first": 0.0})
     assert step_bytes(one) >= step_bytes(late)
 
 
 def test_memory_counts_what_a_method_keeps(stripy):
-    none, soft, hinted = (step_bytes(training(stripy, name)) for name in ("none", "soft_targets", "feature_maps"))
+    none, soft, hinted = (step_bytes(training(stripy, name)) for name in ("none", "kd", "feature_maps"))
     assert 0 < none < soft < hinted
 
 
 def test_a_teacher_whose_logits_are_worked_out_once_is_paid_for_once(stripy):
-    still = training(stripy, "soft_targets", recipe=RECIPE.model_copy(update={"jitter": 0}))
-    moving = training(stripy, "soft_targets")
+    still = training(stripy, "kd", recipe=RECIPE.model_copy(update={"max_translation": 0}))
+    moving = training(stripy, "kd")
     weights = sum(one.nbytes for one in moving.teacher_net.parameters())
     assert still.teacher.nbytes == 4 * len(stripy.train) * len(stripy.classes)
     assert step_bytes(moving) - step_bytes(still) == pytest.approx(weights - still.teacher.nbytes, abs=2000)

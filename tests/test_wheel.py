@@ -34,7 +34,11 @@ def test_a_wheel_holds_all_code_data_and_profiles_and_nothing_else(wheel):
     held = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
     files = {file for name in ("repro", "paper_configs") for file in (ROOT / name).rglob("*") if file.is_file()}
     assert held == {file.relative_to(ROOT).as_posix() for file in files if "__pycache__" not in file.parts}
-    assert {"repro/data/files/icons.npz", "repro/report/files/page.html", "paper_configs/mnist/paper.toml"} <= held
+    assert {
+        "repro/data/icons/files/icons.npz",
+        "repro/report/pages/templates/page.html",
+        "paper_configs/mnist/paper.toml",
+    } <= held
 
 
 def test_an_installed_wheel_runs_from_data_to_page_in_an_empty_folder(wheel, tmp_path, real_folder):

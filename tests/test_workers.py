@@ -15,9 +15,10 @@ from conftest import same, write_pets
 from test_kills import words
 
 from repro import config
-from repro.core import compute, workers
-from repro.core.executor import one_after_another
+from repro.engine import local_pool
+from repro.engine.jobs import serial_executor
 from repro.errors import UserError
+from repro.training import compute
 from repro.variants import experiment
 from repro.variants.runner import VariantsRunner
 from repro.variants.runs import Cost, teacher
@@ -34,10 +35,10 @@ def make(runner_for, stripy):
     """Makes runners of the variants; two jobs at a time unless told otherwise. Their processes end with the test."""
     made = []
 
-    def make(settings: VariantsSettings, folder: str, room: int = 2) -> VariantsRunner:
+    def make(settings: VariantsSettings, folder: str, max_in_flight: int = 2) -> VariantsRunner:
         runner = runner_for(settings, stripy, folder, kind=VariantsRunner)
-        if room > 1:
-            runner.executor = workers.SideBySide(runner, room)
+        if max_in_flight > 1:
+            runner.executor = local_pool.LocalPoolExecutor(runner, max_in_flight)
         made.append(runner)
         return runner
 
@@ -48,21 +49,21 @@ def make(runner_for, stripy):
 
 def test_chains_are_the_same_in_two_processes(make, icons, monkeypatch):
     found = []
-    for folder, room in (("in order", 1), ("at once", 2)):
-        runner = make(icons, folder, room)
+    for folder, max_in_flight in (("in order", 1), ("at once", 2)):
+        runner = make(icons, folder, max_in_flight)
         soft = experiment.tried(icons.baseline, None)[0]
         students = experiment.students(icons, icons.baseline, soft)
         # All at once: each net waits for its teacher, and a mean for its nets.
-        runner.carry_out([teacher(icons), *experiment.chains(icons, soft), *students, *experiment.ensembles(icons)])
+        runner.execute([teacher(icons), *experiment.chains(icons, soft), *students, *experiment.ensembles(icons)])
         found.append(runner)
     same(*found)
     monkeypatch.setenv("OMP_NUM_THREADS", "2")
     runner.executor.close()
-    (net,) = runner.carry_out([experiment.student(icons, "more", 7)])
+    (net,) = runner.execute([experiment.student(icons, "more", 7)])
     assert net["machine"]["threads"] == 1, "a process has one thread, whatever it is told"
     monkeypatch.setattr(torch, "get_num_threads", lambda: 2)  # in this process alone
     monkeypatch.setattr(torch, "set_num_threads", lambda count: None)
-    (cost,) = runner.carry_out([Cost("cost", (students[0],), students[0])])
+    (cost,) = runner.execute([Cost("cost", (students[0],), students[0])])
     assert cost["machine"]["threads"] == 2, "times are measured by the command itself"
 
 
@@ -70,8 +71,8 @@ def test_the_watch_shows_what_the_processes_do(make, icons, monkeypatch):
     runner = make(icons, "runs")
     runs = [teacher(icons), *(experiment.student(icons, "no distillation", seed) for seed in (0, 1))]
     told = []
-    monkeypatch.setattr(runner.watch, "advance", told.append)
-    runner.carry_out(runs)
+    monkeypatch.setattr(runner.progress, "advance", told.append)
+    runner.execute(runs)
     assert sum(told) == pytest.approx(sum(runner.flops(run) for run in runs))
 
 
@@ -80,28 +81,28 @@ def test_a_process_that_is_killed_is_one_line_and_costs_its_own_work_alone(make,
     settings = icons.model_copy(update={"student": icons.student.model_copy(update={"recipe": long})})
     runs = [teacher(settings), *(experiment.student(settings, "no distillation", seed) for seed in (0, 1))]
     local, runner = make(settings, "in order", 1), make(settings, "at once")
-    local.carry_out(runs)
+    local.execute(runs)
     before = set(children_of(os.getpid()))
-    runner.carry_out(runs[:1])
+    runner.execute(runs[:1])
     (victim,) = (one for one in set(children_of(os.getpid())) - before if "spawn_main" in command_of(one))
     killer = threading.Timer(0.2, os.kill, (victim, signal.SIGKILL))
     killer.start()
     with pytest.raises(UserError, match="a process that trained was killed") as caught:
-        runner.carry_out(runs)
+        runner.execute(runs)
     assert "\n" not in str(caught.value)
-    runner.carry_out(runs)  # new processes
+    runner.execute(runs)  # new processes
     same(runner, local)
 
 
 def test_damaged_weights_that_many_jobs_need_are_made_again_once(make, icons, capsys):
     runs = [teacher(icons), *experiment.students(icons, icons.baseline, experiment.tried(icons.baseline, None)[0])]
     runner = make(icons, "runs")
-    runner.carry_out(runs[:1])
-    weights = runner.kept.folder / f"{runner.key(runs[0])}.safetensors"
+    runner.execute(runs[:1])
+    weights = runner.store.folder / f"{runner.key(runs[0])}.safetensors"
     whole = weights.read_bytes()
     weights.write_bytes(whole[:-1])
     again = make(icons, "runs")
-    again.carry_out(runs)
+    again.execute(runs)
     assert weights.read_bytes() == whole and all(again.is_finished(run) for run in runs)
     assert len(list(again.kept.folder.glob("*.damaged"))) == 1
     assert capsys.readouterr().err.count("is damaged") == 1
@@ -111,15 +112,15 @@ def test_what_is_wrong_in_a_job_is_one_line(make, icons):
     runner = make(icons, "runs")
     steep = icons.student.recipe.model_copy(update={"learning_rate": 1e30, "max_norm": None})
     with pytest.raises(UserError, match="training diverged") as caught:
-        runner.carry_out([teacher(icons), experiment.student(icons, "no distillation", 0, recipe=steep)])
+        runner.execute([teacher(icons), experiment.student(icons, "no distillation", 0, recipe=steep)])
     assert "\n" not in str(caught.value)
-    runner.carry_out([experiment.student(icons, "no distillation", 0)])  # the next is as good as any
+    runner.execute([experiment.student(icons, "no distillation", 0)])  # the next is as good as any
 
 
 @pytest.mark.parametrize("send", [signal.SIGKILL, signal.SIGINT])
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="children are found in /proc")
 def test_no_process_outlives_its_command_and_all_is_taken_up_again(tmp_path, real_folder, send):
-    if compute.memory_bytes() < 2 * workers.PROCESS_BYTES:
+    if compute.memory_bytes() < 2 * local_pool.PROCESS_BYTES:
         pytest.skip("memory for one process")
     write_pets(tmp_path)
     environment = os.environ | {"OMP_NUM_THREADS": "2", "CUDA_VISIBLE_DEVICES": ""}
@@ -147,7 +148,7 @@ def test_no_process_outlives_its_command_and_all_is_taken_up_again(tmp_path, rea
     assert before and before.items() <= {path.name: path.read_bytes() for path in kept.glob("*.json")}.items()
     assert not list(kept.glob("*.unfinished")) and not list(kept.glob("*.damaged"))
     (records,) = (tmp_path / "runs-out").rglob("records.jsonl")
-    roles = {json.loads(line)["role"] for line in records.read_text().splitlines()}
+    roles = {json.loads(line)["arm"] for line in records.read_text().splitlines()}
     assert {"teacher", "soft targets", "hints", "born again, generation 2", "cost: hints"} <= roles
 
 
@@ -176,16 +177,16 @@ def test_one_after_another_where_there_is_one_core_or_little_memory_or_a_gpu(mon
     runner = make(icons, "runs", 1)
     monkeypatch.setattr(torch, "get_num_threads", lambda: 8)
     monkeypatch.setattr(compute, "memory_bytes", lambda: 7 << 30)
-    assert workers.local(runner).room == 3
+    assert local_pool.local(runner).max_in_flight == 3
     monkeypatch.setattr(compute, "memory_bytes", lambda: 3 << 30)
-    assert workers.local(runner) is one_after_another
+    assert local_pool.local(runner) is serial_executor
     monkeypatch.setattr(compute, "memory_bytes", lambda: 64 << 30)
-    assert workers.local(runner).room == 8
+    assert local_pool.local(runner).max_in_flight == 8
     runner.compute = compute.Compute(torch.device("cuda"), "bf16")
-    assert workers.local(runner) is one_after_another
+    assert local_pool.local(runner) is serial_executor
     runner.compute = compute.choose("cpu", "fp32")
     monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
-    assert workers.local(runner) is one_after_another
+    assert local_pool.local(runner) is serial_executor
 
 
 def test_a_containers_memory_counts(monkeypatch, tmp_path):

@@ -18,8 +18,8 @@ import torch
 from jaxtyping import UInt8
 from PIL import Image
 
-from repro.core.store import key
-from repro.data.images import ImageData, ImageSet
+from repro.data.types import ImageData, ImageSet
+from repro.engine.store import key
 from repro.errors import UserError
 
 # sha256 over the sorted records of each published part.
@@ -84,7 +84,7 @@ def _arrange(train: Records, test: Records) -> ImageData:
         train=_image_set(train, chosen["train"]),
         validation=_image_set(train, chosen["validation"]),
         test=_image_set(test, parts[-1][1]),
-        mirrored=True,
+        horizontal_flip=True,
         digest=key([CLASSES, content]),
     )
 

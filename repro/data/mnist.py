@@ -16,7 +16,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from repro.core.store import write
+from repro.engine.files import write
 from repro.errors import UserError
 
 # md5 of the uncompressed files, in the order in which the class below holds them.

@@ -8,7 +8,8 @@ import itertools
 from collections.abc import Callable
 from typing import Any
 
-from repro.mnist.runs import MnistRunner, Run
+from repro.mnist.runner import MnistRunner
+from repro.mnist.runs import Run
 from repro.mnist.settings import ChoiceSettings, Missing, MnistSettings
 
 
@@ -25,12 +26,12 @@ def run(settings: MnistSettings, runner: MnistRunner, headline: Callable[[list[d
     everything = list(itertools.chain(*heads, *stages))
     runner.expect(everything)
     for seed in seeds:
-        runner.carry_out(heads[seed][:1])
-        runner.carry_out(heads[seed][1:])
+        runner.execute(heads[seed][:1])
+        runner.execute(heads[seed][1:])
         if seed in (0, settings.seeds - 1):
             headline(list(runner.finished.values()))
     for stage in stages:
-        runner.carry_out(stage)
+        runner.execute(stage)
 
 
 def choose(settings: ChoiceSettings, runner: MnistRunner) -> None:
@@ -38,22 +39,22 @@ def choose(settings: ChoiceSettings, runner: MnistRunner) -> None:
     runs = choice_runs(settings)
     runner.expect(runs)
     for one in runs:
-        runner.carry_out([one])
+        runner.execute([one])
 
 
 def teacher_run(settings: MnistSettings, seed: int) -> Run:
     """2x1200 with dropout, weight constraint and jitter."""
-    return Run("teacher", settings.teacher.hidden, settings.teacher.recipe, seed, looks=settings.curve_points)
+    return Run("teacher", settings.teacher.hidden, settings.teacher.recipe, seed, num_evals=settings.num_evals)
 
 
 def headline_runs(settings: MnistSettings, seed: int) -> list[Run]:
     """Teacher, plain small net, the same net distilled; and distilled on soft targets alone."""
     teacher, small = teacher_run(settings, seed), settings.distilled
-    looks, net = settings.curve_points, (small.hidden, small.recipe, seed, small.temperature)
-    student = Run("distilled", *net, small.hard_weight, teacher, looks=looks)
-    alone = Run("distilled, soft targets only", *net, 0.0, teacher, looks=looks)
-    baseline = Run("baseline", settings.baseline.hidden, settings.baseline.recipe, seed, looks=looks)
-    return [teacher, baseline, student] + ([alone] if small.hard_weight else [])
+    num_evals, net = settings.num_evals, (small.hidden, small.recipe, seed, small.temperature)
+    student = Run("distilled", *net, small.hard_label_weight, teacher, num_evals=num_evals)
+    alone = Run("distilled, soft targets only", *net, 0.0, teacher, num_evals=num_evals)
+    baseline = Run("baseline", settings.baseline.hidden, settings.baseline.recipe, seed, num_evals=num_evals)
+    return [teacher, baseline, student] + ([alone] if small.hard_label_weight else [])
 
 
 def temperature_runs(settings: MnistSettings, seed: int) -> list[Run]:
@@ -66,7 +67,15 @@ def temperature_runs(settings: MnistSettings, seed: int) -> list[Run]:
             temperatures += sweep.extra_temperatures
         runs.append(Run("width, hard targets", hidden, width.recipe, seed))
         runs += [
-            Run("width x temperature", hidden, width.recipe, seed, t, sweep.hard_weight, teacher_run(settings, seed))
+            Run(
+                "width x temperature",
+                hidden,
+                width.recipe,
+                seed,
+                t,
+                sweep.hard_label_weight,
+                teacher_run(settings, seed),
+            )
             for t in temperatures
         ]
     return runs
@@ -78,7 +87,7 @@ def missing_runs(settings: MnistSettings, part: str, seed: int) -> list[Run]:
     study: Missing = getattr(settings, part)
     shifts = (study.shifted, study.lowest_shift, study.highest_shift, study.shift_step)
     options: dict[str, Any] = {"teacher": teacher_run(settings, seed), "kept": study.kept, "shifts": shifts}
-    net = (study.hidden, study.recipe, seed, study.temperature, study.hard_weight)
+    net = (study.hidden, study.recipe, seed, study.temperature, study.hard_label_weight)
     return [Run(part, *net, **options), Run(f"{part}, to choose the shift", *net, split="train", **options)]
 
 
@@ -91,9 +100,9 @@ def size_runs(settings: MnistSettings, seed: int) -> list[Run]:
             "split": "train",
             "share": size.share,
             "early_stopping": True,
-            "looks": settings.curve_points,
+            "num_evals": settings.num_evals,
         }
-        soft = (study.temperature, study.hard_weight, teacher_run(settings, seed))
+        soft = (study.temperature, study.hard_label_weight, teacher_run(settings, seed))
         runs.append(Run("share of the data, hard targets", study.hidden, recipe, seed, **options))
         runs.append(Run("share of the data, soft targets", study.hidden, recipe, seed, *soft, **options))
     return runs
@@ -104,35 +113,12 @@ def choice_runs(settings: ChoiceSettings) -> list[Run]:
     runs: list[Run] = []
     teachers: dict[int, Run] = {}
     for candidate, seed in itertools.product(settings.candidates, range(settings.seeds)):
-        net, role = candidate.net, f"candidate: {candidate.name}"
-        if candidate.role == "distilled":
-            soft = (net.temperature, net.hard_weight, teachers[seed])
-            runs.append(Run(role, net.hidden, net.recipe, seed, *soft, split="train", looks=settings.curve_points))
+        net, arm = candidate.net, f"candidate: {candidate.name}"
+        if candidate.arm == "distilled":
+            soft = (net.temperature, net.hard_label_weight, teachers[seed])
+            runs.append(Run(arm, net.hidden, net.recipe, seed, *soft, split="train", num_evals=settings.num_evals))
         else:
-            runs.append(Run(role, net.hidden, net.recipe, seed, split="train", looks=settings.curve_points))
-            if candidate.role == "teacher":
+            runs.append(Run(arm, net.hidden, net.recipe, seed, split="train", num_evals=settings.num_evals))
+            if candidate.arm == "teacher":
                 teachers.setdefault(seed, runs[-1])
     return runs
-
-
-def shown_digits(settings: MnistSettings, runner: MnistRunner) -> dict[str, Any]:
-    """Test digits on which the first teacher is least sure, and its logits: the figure of soft targets."""
-    teacher = teacher_run(settings, 0)
-    logits, test = runner.teacher_logits(teacher)["test"], runner.data.test
-    right = logits.argmax(-1) == test.labels
-    top = logits.topk(2, dim=-1).values
-    margin = (top[:, 0] - top[:, 1]).masked_fill(~right, float("inf"))
-    cases: list[dict[str, Any]] = []
-    for digit in (2, 2, 3, 4, 7, 9):
-        unsure = margin.masked_fill(test.labels != digit, float("inf"))
-        unsure[[c["case"] for c in cases]] = float("inf")
-        case = int(unsure.argmin())
-        cases.append(
-            {
-                "case": case,
-                "label": digit,
-                "pixels": (test.images[case] * 255).round().byte().tolist(),
-                "logits": [round(value, 4) for value in logits[case].tolist()],
-            }
-        )
-    return {"key": runner.key(teacher), "cases": cases}

@@ -6,7 +6,7 @@ from typing import Literal
 from pydantic import Field, field_validator, model_validator
 
 from repro.config import Settings
-from repro.core.recipe import Recipe
+from repro.training.recipe import Recipe
 
 Units = tuple[int, ...]
 
@@ -36,7 +36,7 @@ class Student(Net):
     """A net trained on soft targets."""
 
     temperature: float = Field(gt=0, description="inf stands for logit regression")
-    hard_weight: float = Field(ge=0, le=1, description="w in (1 - w) T^2 KL(soft) + w CE(hard)")
+    hard_label_weight: float = Field(ge=0, le=1, description="w in (1 - w) T^2 KL(soft) + w CE(hard)")
 
 
 class Width(Settings):
@@ -54,7 +54,7 @@ class Temperatures(Settings):
     extra_temperatures: tuple[float, ...] = Field(
         (), description="tried at the largest width too; inf is logit regression"
     )
-    hard_weight: float = Field(ge=0, le=1)
+    hard_label_weight: float = Field(ge=0, le=1)
 
     @field_validator("temperatures", "extra_temperatures")
     @classmethod
@@ -119,7 +119,7 @@ class Common(Settings):
 
     seeds: int = Field(ge=1, le=100)
     population_weights: int = Field(4_000_000, ge=1, description="weights trained together at the most")
-    curve_points: int = Field(20, ge=1, le=1000, description="how often a run is evaluated on its way")
+    num_evals: int = Field(20, ge=1, le=1000, description="how often a run is evaluated on its way")
     train_cases: int = Field(60_000, ge=600, le=60_000, description="below 60000 for a quick look only")
 
 
@@ -127,7 +127,7 @@ class Candidate(Settings):
     """A recipe that was tried: trained on the training split, judged on the validation split."""
 
     name: str = Field(min_length=1)
-    role: Literal["teacher", "baseline", "distilled"]
+    arm: Literal["teacher", "baseline", "distilled"]
     net: Student
 
 
@@ -140,7 +140,7 @@ class ChoiceSettings(Common):
     @classmethod
     def _teacher_first(cls, candidates: tuple[Candidate, ...]) -> tuple[Candidate, ...]:
         _different((candidate.name for candidate in candidates), "names")
-        roles = [candidate.role for candidate in candidates]
+        roles = [candidate.arm for candidate in candidates]
         if "distilled" in roles and "teacher" not in roles[: roles.index("distilled")]:
             raise ValueError("a teacher should come before the first distilled candidate")
         return candidates

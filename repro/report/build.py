@@ -7,22 +7,17 @@ from pathlib import Path
 import pandas as pd
 
 from repro import paper
-from repro.core.store import remove_unfinished, results_held, write
+from repro.engine.files import remove_partial_files, results_lock, write
 from repro.errors import UserError
-from repro.report import (
-    figures,
-    html,
-    mnist_section,
-    planned,
-    records,
-    reproduce,
-    specialists_section,
-    speech_section,
-    speed,
-    variants_section,
-)
+from repro.report import plotting, records, scale_estimate, speed
+from repro.report.mnist.section import sections as mnist_sections
+from repro.report.pages import html, markdown
+from repro.report.query import described
 from repro.report.records import Record
-from repro.report.section import Finding, Section, described
+from repro.report.section import Finding, Section
+from repro.report.specialists.section import sections as specialists_sections
+from repro.report.speech.section import sections as speech_sections
+from repro.report.variants.section import sections as variants_sections
 
 CLAIM_COLUMNS = (
     "claim", "setting", "section", "quantity", "unit", "paper", "ours", "ci_low", "ci_high", "seeds", "verdict",
@@ -30,7 +25,7 @@ CLAIM_COLUMNS = (
 )  # fmt: skip
 
 # What each experiment reports, in the order of the page.
-SECTIONS = (mnist_section.sections, speech_section.sections, specialists_section.sections, variants_section.sections)
+SECTIONS = (mnist_sections, specialists_sections, speech_sections, variants_sections)
 
 
 def report(folder: Path) -> None:
@@ -42,7 +37,7 @@ def report(folder: Path) -> None:
     nothing = UserError(f"{folder / 'results'}: there are no records to report on; run an experiment first")
     if not (folder / "results").is_dir():  # which holding it would make
         raise nothing
-    with results_held(folder):  # reading, too: who comes last has everyone's records
+    with results_lock(folder):  # reading, too: who comes last has everyone's records
         sections = [section for sections_in in SECTIONS for section in sections_in(folder)]
         if not sections:
             raise nothing
@@ -51,7 +46,7 @@ def report(folder: Path) -> None:
 
 def _write(folder: Path, sections: list[Section]) -> None:
     for part in ("results", "figures"):
-        remove_unfinished(folder / part)
+        remove_partial_files(folder / part)
     for section in sections:
         _clear(records.path(folder, section.experiment, section.setting).parent, section.tables, (".csv", ".md"))
         _clear(folder / "figures" / section.experiment / section.setting, section.figures, (".png", ".svg"))
@@ -59,14 +54,14 @@ def _write(folder: Path, sections: list[Section]) -> None:
             _table(records.path(folder, section.experiment, section.setting, f"{name}.csv"), title, table)
         for name, (_, draw) in section.figures.items():
             path = folder / "figures" / section.experiment / section.setting / name
-            figures.save(draw(), path, section.setting)
+            plotting.save(draw(), path, section.setting)
     claims = claim_table(sections)
     write(folder / "results" / "claims.csv", claims.to_csv(index=False, lineterminator="\n").encode())
     further = _further(folder, sections)
-    write(folder / "REPRODUCE.md", reproduce.page(claims, sections, further).encode())
+    write(folder / "REPRODUCE.md", markdown.page(claims, sections, further).encode())
     readme = folder / "README.md"
     before = readme.read_text(encoding="utf-8") if readme.exists() else ""
-    after = reproduce.with_headline(before, claims)
+    after = markdown.with_headline(before, claims)
     if after != before:  # another folder's README is its own
         write(readme, after.encode())
     write(folder / "results" / "index.html", html.page(claims, sections, further).encode())
@@ -76,8 +71,8 @@ def _further(folder: Path, sections: list[Section]) -> dict[str, str]:
     """What belongs to no experiment, as Markdown by heading."""
     found = {f"{one.experiment}/{one.setting}": one.records for one in sections}
     of_speech = found.get("speech/synth") or found.get("speech/speechocean762", [])
-    days = reproduce.markdown(planned.table(of_speech, found.get("specialists/icons", [])))
-    further = {"What the paper's own scales would cost": f"{days}\n\n{planned.ASSUMPTIONS}"}
+    days = markdown.markdown(scale_estimate.table(of_speech, found.get("specialists/icons", [])))
+    further = {"What the paper's own scales would cost": f"{days}\n\n{scale_estimate.ASSUMPTIONS}"}
     ratios = speed.text(folder)
     return ({} if ratios is None else {"Speed": ratios}) | further
 
@@ -130,7 +125,7 @@ def _table(file: Path, title: str, table: pd.DataFrame) -> None:
         file.with_suffix(".md").unlink(missing_ok=True)
         return
     write(file, table.to_csv(index=False, lineterminator="\n").encode())
-    write(file.with_suffix(".md"), f"# {title}\n\n{reproduce.markdown(table)}\n".encode())
+    write(file.with_suffix(".md"), f"# {title}\n\n{markdown.markdown(table)}\n".encode())
 
 
 def _plain(value: float | None) -> str:

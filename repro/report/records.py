@@ -4,11 +4,11 @@ import json
 from pathlib import Path
 from typing import Any
 
-from repro.core.store import results_held, write
+from repro.engine.files import results_lock, write
 from repro.errors import UserError
 
 Record = dict[str, Any]
-NEEDED = ("experiment", "role", "seed", "settings", "metrics", "curve", "wall_seconds", "machine", "commit",
+NEEDED = ("experiment", "arm", "seed", "settings", "metrics", "curve", "wall_seconds", "machine", "commit",
           "profile", "overrides", "config")  # fmt: skip
 
 # Settings that name other runs, or were derived from them: they differ from seed to seed.
@@ -38,7 +38,7 @@ def save(
             f"{experiment}: nothing is finished for every seed, so no report was made; train without --finished-only"
         )
     lines = [json.dumps({"setting": setting} | record) for record in sorted(records, key=_order)]
-    with results_held(folder):
+    with results_lock(folder):
         write(path(folder, experiment, setting), "".join(f"{line}\n" for line in lines).encode())
         if shown is not None:
             write(path(folder, experiment, setting, "shown.json"), (json.dumps(shown) + "\n").encode())
@@ -78,9 +78,9 @@ def complete(records: list[Record]) -> list[Record]:
 
 def _whole(file: Path, records: list[Record]) -> None:
     """Refuse records of which some seeds are missing, as in a file that was cut."""
-    for (role, _), missing in _missing_seeds(records).items():
+    for (arm, _), missing in _missing_seeds(records).items():
         if missing:
-            raise UserError(f"{file}: {role}: {missing} are missing; run the experiment again")
+            raise UserError(f"{file}: {arm}: {missing} are missing; run the experiment again")
 
 
 def _missing_seeds(records: list[Record]) -> dict[tuple[str, str], str]:
@@ -111,7 +111,7 @@ def _kind(record: Record) -> tuple[str, str]:
     """What two runs share that differ in their seed alone, and so in what they were made from."""
     settings = {name: value for name, value in record["settings"].items() if name not in OF_A_SEED}
     settings |= {name: record["metrics"].get(name) for name in ("count", "nets")}
-    return record["role"], json.dumps(settings)
+    return record["arm"], json.dumps(settings)
 
 
 def load_shown(folder: Path, experiment: str, setting: str) -> dict[str, Any] | None:

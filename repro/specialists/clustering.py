@@ -13,8 +13,8 @@ from jaxtyping import Float, Int
 from sklearn.cluster import SpectralClustering, kmeans_plusplus
 from torch import Tensor
 
-from repro.core.noise import generator
 from repro.errors import UserError
+from repro.training.random_streams import Stream, generator
 
 # What is added to every affinity, so that the graph of the classes hangs together.
 FAINT = 1e-6
@@ -113,7 +113,7 @@ def online_k_means(
     The n-th column that a centroid receives moves it by 1 / n of the way, so that it is the mean of all it has
     received; the first is given by k-means++. Every pass takes the columns in a fresh random order.
     """
-    draw = generator("k-means", seed)
+    draw = generator(Stream.K_MEANS, seed)
     points = columns.numpy()
     start = int(torch.randint(2**31, (1,), generator=draw))
     centroids = kmeans_plusplus(points, clusters, random_state=start)[0].copy()
@@ -151,7 +151,7 @@ def spectral_subsets(
     the largest mean affinity to it; one that is too small takes in the other classes with the largest.
     """
     affinity = correlation(covariance).clamp_min(0) + FAINT
-    start = int(torch.randint(2**31, (1,), generator=generator("spectral clustering", seed)))
+    start = int(torch.randint(2**31, (1,), generator=generator(Stream.SPECTRAL_CLUSTERING, seed)))
     model = SpectralClustering(clusters, affinity="precomputed", random_state=start)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "k >= N")  # as many clusters as classes: the solver changes
@@ -164,7 +164,9 @@ def spectral_subsets(
 
 def random_subsets(classes: int, clusters: int, size: int, seed: int) -> Int[Tensor, "cluster size"]:
     """Subsets drawn at random, the control: what specialists give when their classes are not confusable."""
-    return _distinct(torch.rand(clusters, classes, generator=generator("random subsets", seed)).argsort(dim=1), size)
+    return _distinct(
+        torch.rand(clusters, classes, generator=generator(Stream.RANDOM_SUBSETS, seed)).argsort(dim=1), size
+    )
 
 
 def _distinct(ranked: Int[Tensor, "cluster classes"], size: int) -> Int[Tensor, "cluster size"]:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from repro.specialists import nets
+from repro.specialists import specialist
 from repro.specialists.runner import SpecialistsRunner, check
 from repro.specialists.runs import Combined, Ensemble, Net, Specialist
 from repro.specialists.settings import Method, SpecialistsSettings
@@ -21,12 +21,12 @@ def run(settings: SpecialistsSettings, runner: SpecialistsRunner, headline: Call
     """All of it. ``headline`` is called with the records so far after the first seed and after the last."""
     check(settings, len(runner.data.classes))
     seeds = range(settings.seeds)
-    runner.watch.expect(total_flops(settings, runner))
+    runner.progress.expect(total_flops(settings, runner))
     for seed in seeds:
-        runner.carry_out([generalist_run(settings, seed)])
+        runner.execute([generalist_run(settings, seed)])
         specialists = specialist_runs(settings, runner, seed)
-        runner.carry_out(specialists)
-        runner.carry_out(combined_runs(settings, specialists))
+        runner.execute(specialists)
+        runner.execute(combined_runs(settings, specialists))
         if seed in (0, settings.seeds - 1):
             headline(list(runner.finished.values()))
     for study in (soft_targets, distilled_back, ensembles, methods, sizes, widths):
@@ -36,8 +36,8 @@ def run(settings: SpecialistsSettings, runner: SpecialistsRunner, headline: Call
 
 def generalist_run(settings: SpecialistsSettings, seed: int, width: int | None = None) -> Net:
     """The net that knows all classes; of the settings' width, or of another."""
-    role = "generalist" if width is None else f"generalist, width: {width}"
-    return Net(role, settings.generalist.width if width is None else width, settings.generalist.recipe, seed)
+    arm = "generalist" if width is None else f"generalist, width: {width}"
+    return Net(arm, settings.generalist.width if width is None else width, settings.generalist.recipe, seed)
 
 
 def specialist_runs(
@@ -45,11 +45,11 @@ def specialist_runs(
     runner: SpecialistsRunner,
     seed: int,
     count: int | None = None,
-    role: str = "specialist",
+    arm: str = "specialist",
     width: int | None = None,
     method: Method | None = None,
     size: int | None = None,
-    kind: nets.Kind = "dustbin",
+    kind: specialist.Kind = "dustbin",
 ) -> list[Specialist]:
     """The specialists of a generalist, or the first ``count`` of them; one thing may differ from the settings.
 
@@ -57,13 +57,13 @@ def specialist_runs(
     """
     own, soft = settings.specialists, settings.soft_targets
     generalist = generalist_run(settings, seed, width)
-    if runner.finished_only and not runner.is_finished(generalist):
+    if runner.report_only and not runner.is_finished(generalist):
         return []
     method = method or own.method
     subsets = runner.subsets(generalist, method, own.count, size or own.size)
-    learned = (soft.temperature, soft.hard_weight) if kind == "full softmax, soft targets" else (1.0, 1.0)
+    learned = (soft.temperature, soft.hard_label_weight) if kind == "full softmax, soft targets" else (1.0, 1.0)
     return [
-        Specialist(role, number, generalist, subset, method, kind, own.recipe, own.special_share, *learned)
+        Specialist(arm, number, generalist, subset, method, kind, own.recipe, own.special_share, *learned)
         for number, subset in enumerate(subsets[: count or own.count])
     ]
 
@@ -88,9 +88,9 @@ def _study(settings: SpecialistsSettings, runner: SpecialistsRunner, seed: int, 
     specialists = specialist_runs(settings, runner, seed, count, f"specialist, {name}", **changed)
     if not specialists:
         return
-    runner.carry_out(specialists)
+    runner.execute(specialists)
     generalist, active = specialists[0].generalist, settings.specialists.active
-    runner.carry_out([Combined(f"{MAIN}, {name}", generalist, tuple(specialists), active)])
+    runner.execute([Combined(f"{MAIN}, {name}", generalist, tuple(specialists), active)])
 
 
 def soft_targets(settings: SpecialistsSettings, runner: SpecialistsRunner, seed: int) -> None:
@@ -117,7 +117,7 @@ def sizes(settings: SpecialistsSettings, runner: SpecialistsRunner, seed: int) -
 def widths(settings: SpecialistsSettings, runner: SpecialistsRunner, seed: int) -> None:
     """Narrower and wider generalists, with specialists of their own width."""
     for width in settings.studies.widths:
-        runner.carry_out([generalist_run(settings, seed, width)])
+        runner.execute([generalist_run(settings, seed, width)])
         _study(settings, runner, seed, f"width: {width}", width=width)
 
 
@@ -130,8 +130,12 @@ def distilled_back(settings: SpecialistsSettings, runner: SpecialistsRunner, see
         return
     generalist = specialists[0].generalist
     everyone = Combined(MAIN, generalist, tuple(specialists), settings.specialists.active)
-    learned: dict[str, Any] = {"temperature": back.temperature, "hard_weight": back.hard_weight, "start": generalist}
-    runner.carry_out(
+    learned: dict[str, Any] = {
+        "temperature": back.temperature,
+        "hard_label_weight": back.hard_label_weight,
+        "start": generalist,
+    }
+    runner.execute(
         [
             Net("distilled from generalist and specialists", width, back.recipe, seed, everyone, **learned),
             Net("distilled from the generalist", width, back.recipe, seed, generalist, **learned),
@@ -144,11 +148,11 @@ def ensembles(settings: SpecialistsSettings, runner: SpecialistsRunner, seed: in
     """Generalists alone, averaged: up to as many as cost what the specialists cost."""
     first = generalist_run(settings, seed)
     more = [
-        replace(first, role="further generalist", number=number) for number in range(1, settings.more_generalists + 1)
+        replace(first, arm="further generalist", number=number) for number in range(1, settings.more_generalists + 1)
     ]
-    runner.carry_out(more)
+    runner.execute(more)
     if all(runner.is_finished(net) for net in (first, *more)):
-        runner.carry_out([Ensemble("ensemble of generalists", (first, *more[:k])) for k in range(1, len(more) + 1)])
+        runner.execute([Ensemble("ensemble of generalists", (first, *more[:k])) for k in range(1, len(more) + 1)])
 
 
 def total_flops(settings: SpecialistsSettings, runner: SpecialistsRunner) -> float:

@@ -9,26 +9,28 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from repro.core import store
-from repro.core.conv import ConvNet, ImageTraining, Objective, count_conv_multiply_adds
-from repro.core.distill import arithmetic_mean, distillation_loss
-from repro.core.executor import Job
-from repro.core.noise import Order
-from repro.core.runner import Runner
-from repro.data.images import ImageData, ImageSet
 from repro.data.sources import fewer, load
+from repro.data.types import ImageData, ImageSet
+from repro.engine import store
+from repro.engine.jobs import Job
+from repro.engine.runner import Runner
 from repro.errors import UserError
-from repro.specialists import clustering, inference, measure, nets
+from repro.kd.losses import arithmetic_mean, distillation_loss
+from repro.models.conv import ConvNet
+from repro.models.flops import count_conv_multiply_adds
+from repro.specialists import clustering, evaluate, inference, specialist
 from repro.specialists.runs import Combined, Ensemble, Net, Run, Specialist, Whole
 from repro.specialists.settings import SpecialistsSettings
+from repro.training.images import ImageTrainer, Objective
+from repro.training.random_streams import BatchSampler
 
 # Counted up by hand when what a record says of the same weights changes: kept records of before are left.
-MEASUREMENT = 1
+RECORD_VERSION = 1
 # The modules that decide what a run's weights become.
-NUMERICS = ("core/conv.py", "core/distill.py", "core/loop.py", "core/noise.py", "core/recipe.py",
-            "specialists/inference.py", "specialists/nets.py")  # fmt: skip
+CODE_DEPENDENCIES = ("training/images.py", "kd/losses.py", "training/trainer.py", "training/random_streams.py", "training/recipe.py",
+            "specialists/inference.py", "specialists/specialist.py")  # fmt: skip
 # A net, the order of its cases, their labels, its objective, its teacher's logits.
-Start = tuple[ConvNet, list[Order], Tensor, Objective, Tensor | None]
+Start = tuple[ConvNet, list[BatchSampler], Tensor, Objective, Tensor | None]
 # What a probability of zero counts as where its logarithm is needed.
 TINY = 1e-12
 
@@ -50,20 +52,20 @@ class SpecialistsRunner(Runner):
         """The digest of the data that the runs are made on."""
         return self.data.digest
 
-    def made_of(self, run: Run) -> list[Any]:
+    def key_inputs(self, run: Run) -> list[Any]:
         """The code, and how many training images there are."""
-        return [MEASUREMENT, len(self.data.train), store.code_version(NUMERICS)]
+        return [RECORD_VERSION, len(self.data.train), store.code_version(CODE_DEPENDENCIES)]
 
     def jobs(self, runs: list[Run]) -> list[Job]:
         """A job for each run."""
-        return [Job(run.role, self.make, (run,), self.flops(run), memory_bytes=2 << 30) for run in runs]
+        return [Job(run.arm, self.make, (run,), self.flops(run), memory_bytes=2 << 30) for run in runs]
 
-    def carry_out(self, runs: Sequence[Run]) -> list[dict[str, Any]]:
+    def execute(self, runs: Sequence[Run]) -> list[dict[str, Any]]:
         """As every runner does; what is finished already is no work ahead."""
         new = [run for run in runs if self.key(run) not in self._counted]
         self._counted |= {self.key(run) for run in new}
-        self.watch.expect(-sum(self.flops(run) for run in new if self.is_finished(run)))
-        return super().carry_out(runs)
+        self.progress.expect(-sum(self.flops(run) for run in new if self.is_finished(run)))
+        return super().execute(runs)
 
     def subsets(self, generalist: Net, method: str, count: int, size: int) -> list[tuple[int, ...]]:
         """Class subsets from the generalist's predictions on training images, labels unseen (section 5.3)."""
@@ -80,7 +82,7 @@ class SpecialistsRunner(Runner):
             return 1.0
         shape = self.data.train.images.shape
         each = 6 * count_conv_multiply_adds(shape[1], run.width, len(self.data.classes), shape[-1])
-        return each * run.recipe.batch * run.recipe.steps(self.cases_in_pass(run))
+        return each * run.recipe.batch_size * run.recipe.steps(self.cases_in_pass(run))
 
     def cases_in_pass(self, run: Net | Specialist) -> int:
         """All training images; for a specialist, its special ones and the others that go with them."""
@@ -95,78 +97,82 @@ class SpecialistsRunner(Runner):
         curve: list[Any] = []
         earlier, start = 0.0, time.monotonic()
         if isinstance(run, Net | Specialist):
-            self.watch.now(f"{run.role}, seed {run.seed}")
+            self.progress.now(f"{run.arm}, seed {run.seed}")
             training = self.training(run)
             earlier = training.seconds
             self.train(run, training)
             curve, net = training.history, training.net
             tensors = {name: value[None] for name, value in net.state_dict().items()}
         if isinstance(run, Specialist):
-            found = measure.specialist(run, net.logits, lambda part: self.on_part(run.generalist, part), self.data)
+            found = evaluate.specialist(run, net.logits, lambda part: self.on_part(run.generalist, part), self.data)
         elif isinstance(run, Net):
-            found = measure.net(net.logits, self.data)
+            found = evaluate.net(net.logits, self.data)
         elif isinstance(run, Combined):
-            found = measure.combined(run, lambda cases: self.combine(run, cases), self.data)
+            found = evaluate.combined(run, lambda cases: self.combine(run, cases), self.data)
         else:
-            found = measure.ensemble(run, lambda cases: self.log_probabilities(run, cases), self.data)
+            found = evaluate.ensemble(run, lambda cases: self.log_probabilities(run, cases), self.data)
         seconds = earlier + time.monotonic() - start
-        self.kept.add(self.key(run), [self.record(run, found, curve, seconds)], tensors)
+        self.store.add(self.key(run), [self.record(run, found, curve, seconds)], tensors)
 
-    def train(self, run: Net | Specialist, training: ImageTraining[ConvNet]) -> None:
+    def train(self, run: Net | Specialist, training: ImageTrainer[ConvNet]) -> None:
         """Train to the end; the history becomes the curve of (epoch, training loss)."""
         flops = self.flops(run) / training.steps
-        self.watch.expect(-flops * training.step)  # done in an earlier sitting
-        looks = self.settings.curve_points if isinstance(run, Net) else 1
-        for snapshot in training.run(looks, lambda: self.watch.advance(flops)):
+        self.progress.expect(-flops * training.step)  # done in an earlier sitting
+        num_evals = self.settings.num_evals if isinstance(run, Net) else 1
+        for snapshot in training.run(num_evals, lambda: self.progress.advance(flops)):
             if not snapshot.loss.isfinite().all():
                 raise UserError(
-                    f"{run.role}, seed {run.seed}: training diverged (the loss is not finite); lower its learning_rate"
+                    f"{run.arm}, seed {run.seed}: training diverged (the loss is not finite); lower its learning_rate"
                 )
             training.history.append([round(snapshot.epoch, 3), float(f"{float(snapshot.loss):.4g}")])
 
-    def training(self, run: Net | Specialist) -> ImageTraining[ConvNet]:
+    def training(self, run: Net | Specialist) -> ImageTrainer[ConvNet]:
         """A net at its start or at its checkpoint, on the training split."""
         net, orders, labels, objective, teacher = (
             self._over_all_classes(run) if isinstance(run, Net) else self._from_generalist(run)
         )
-        return ImageTraining(
+        return ImageTrainer(
             net, orders, self.data.train.images, labels, objective, run.recipe, self.compute,
-            self.cases_in_pass(run), self.data.mirrored, teacher, self.kept.checkpoint(self.key(run)),
+            self.cases_in_pass(run), self.data.horizontal_flip, teacher, self.store.checkpoint(self.key(run)),
         )  # fmt: skip
 
     def _over_all_classes(self, run: Net) -> Start:
         """A net over all classes: on hard targets, or on its teacher's soft ones."""
         train, classes = self.data.train, len(self.data.classes)
         net = self.net_of(run.start) if run.start else ConvNet(train.images.shape[1], run.width, classes, run.draw)
-        orders = [Order(run.draw, torch.arange(len(train)), run.recipe.batch)]
+        orders = [BatchSampler(run.draw, torch.arange(len(train)), run.recipe.batch_size)]
         if run.teacher is None:
-            return net, orders, train.labels, nets.hard_objective, None
-        learned = (run.temperature, run.hard_weight)
-        temperature, hard_weight = (torch.tensor([value], device=self.compute.device) for value in learned)
+            return net, orders, train.labels, specialist.hard_objective, None
+        learned = (run.temperature, run.hard_label_weight)
+        temperature, hard_label_weight = (torch.tensor([value], device=self.compute.device) for value in learned)
 
         def distilled(logits: Tensor, labels: Tensor, teacher: Tensor) -> Tensor:
-            return distillation_loss(logits, teacher, labels, temperature, hard_weight)
+            return distillation_loss(logits, teacher, labels, temperature, hard_label_weight)
 
         return net, orders, train.labels, distilled, self.on_part(run.teacher, "train")
 
     def _from_generalist(self, run: Specialist) -> Start:
         """A specialist: half of a batch (by default) from its own classes, half from the others."""
         labels, classes, subset = self.data.train.labels, len(self.data.classes), torch.tensor(run.subset)
-        orders = nets.half_special(labels, subset, run.generalist.draw, run.recipe.batch, run.special_in_batch)
+        orders = specialist.half_special(
+            labels, subset, run.generalist.draw, run.recipe.batch_size, run.special_in_batch
+        )
         for order, where in zip(orders, ("of", "outside"), strict=True):
             if not len(order.cases):
                 raise UserError(
                     f"specialists.size: there are no training images {where} the classes of specialist {run.number}"
                 )
-        net = nets.from_generalist(self.net_of(run.generalist), subset, run.kind)
+        net = specialist.from_generalist(self.net_of(run.generalist), subset, run.kind)
         if run.kind == "dustbin":
-            return net, orders, nets.dustbin_labels(labels, subset, classes), nets.hard_objective, None
+            return net, orders, specialist.dustbin_labels(labels, subset, classes), specialist.hard_objective, None
         if run.kind == "full softmax, hard targets":
-            return net, orders, labels, nets.hard_objective, None
-        special = ~nets.outside(subset, classes).to(self.compute.device)
+            return net, orders, labels, specialist.hard_objective, None
+        special = ~specialist.outside(subset, classes).to(self.compute.device)
 
         def regularised(logits: Tensor, labels: Tensor, teacher: Tensor) -> Tensor:
-            return nets.soft_regularised_loss(logits, teacher, labels, special, run.temperature, run.hard_weight)
+            return specialist.soft_regularised_loss(
+                logits, teacher, labels, special, run.temperature, run.hard_label_weight
+            )
 
         return net, orders, labels, regularised, self.on_part(run.generalist, "train")
 
@@ -174,7 +180,7 @@ class SpecialistsRunner(Runner):
         """A finished net."""
         classes = self._outputs(run) if isinstance(run, Specialist) else len(self.data.classes)
         net = ConvNet(self.data.train.images.shape[1], run.width, classes, run.seed)
-        net.load_state_dict({name: value[0] for name, value in self.tensors_of(run).items()})
+        net.load_state_dict({name: value[0] for name, value in self.load_tensors(run).items()})
         return net.to(self.compute.device)
 
     def on_part(self, run: Whole, part: str) -> Tensor:
@@ -201,9 +207,9 @@ class SpecialistsRunner(Runner):
         where, which = inference.active_pairs(generalist, subsets, run.active)
         said = torch.empty(len(where), self._outputs(run.specialists[0]))
         for number, one in enumerate(run.specialists):
-            asked = which == number
-            if bool(asked.any()):
-                said[asked] = self.corrected_probabilities(one, cases.images[where[asked]])
+            request_metadata = which == number
+            if bool(request_metadata.any()):
+                said[request_metadata] = self.corrected_probabilities(one, cases.images[where[request_metadata]])
         active = torch.bincount(where, minlength=len(cases))
         if run.specialists[0].kind == "dustbin":
             return generalist, inference.combine_em(generalist, said, (where, which), subsets), active
@@ -217,7 +223,7 @@ class SpecialistsRunner(Runner):
         subset = torch.tensor(run.subset)
         truth = float(torch.isin(self.data.train.labels, subset).double().mean())
         logits = self.net_of(run).logits(images)[0]
-        return nets.corrected(logits, subset, run.kind, run.special_in_batch / run.recipe.batch, truth)
+        return specialist.corrected(logits, subset, run.kind, run.special_in_batch / run.recipe.batch_size, truth)
 
 
 def make_runner(folder_setting: Path | None) -> Callable[..., SpecialistsRunner]:

@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass
 
-from repro.core.recipe import Recipe
-from repro.specialists.nets import Kind
 from repro.specialists.settings import Method
+from repro.specialists.specialist import Kind
+from repro.training.recipe import Recipe
 
 
 @dataclass(frozen=True)
@@ -15,13 +15,13 @@ class Net:
     nets of one seed of the pipeline apart: they differ in initial weights and order.
     """
 
-    role: str
+    arm: str
     width: int
     recipe: Recipe
     seed: int
     teacher: "Net | Combined | None" = None
     temperature: float = 1.0
-    hard_weight: float = 1.0
+    hard_label_weight: float = 1.0
     start: "Net | None" = None
     number: int = 0
 
@@ -35,7 +35,7 @@ class Net:
 class Specialist:
     """A net on the special classes ``subset``, started from the generalist; the ``number``-th of its ``method``."""
 
-    role: str
+    arm: str
     number: int
     generalist: Net
     subset: tuple[int, ...]
@@ -44,7 +44,7 @@ class Specialist:
     recipe: Recipe
     special_share: float
     temperature: float = 1.0
-    hard_weight: float = 1.0
+    hard_label_weight: float = 1.0
 
     @property
     def seed(self) -> int:
@@ -54,7 +54,7 @@ class Specialist:
     @property
     def special_in_batch(self) -> int:
         """Special cases in each batch."""
-        return round(self.recipe.batch * self.special_share)
+        return round(self.recipe.batch_size * self.special_share)
 
     @property
     def width(self) -> int:
@@ -66,7 +66,7 @@ class Specialist:
 class Combined:
     """Generalist and specialists at test time (section 5.4), nothing trained; ``active`` is the paper's n."""
 
-    role: str
+    arm: str
     generalist: Net
     specialists: tuple[Specialist, ...]
     active: int = 1
@@ -81,7 +81,7 @@ class Combined:
 class Ensemble:
     """The arithmetic mean of nets over all classes."""
 
-    role: str
+    arm: str
     nets: tuple[Net, ...]
 
     @property

@@ -5,8 +5,8 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from repro.config import Settings
-from repro.core.recipe import Recipe
 from repro.data.sources import ImageSource
+from repro.training.recipe import Recipe
 
 Method = Literal["k-means", "spectral", "random"]
 Positive = Annotated[int, Field(ge=1, le=100_000)]
@@ -17,7 +17,7 @@ Few = Annotated[int, Field(ge=1, le=10)]
 class ConvRecipe(Recipe):
     """A recipe for convolutional nets, which have neither dropout nor a bound on norms, and train to the end."""
 
-    unused = ("max_norm", "drop_input", "drop_hidden", "patience")
+    unused = ("max_norm", "input_dropout", "hidden_dropout", "patience")
     nets = "convolutional nets"
 
 
@@ -40,8 +40,8 @@ class Specialists(Settings):
 
     @model_validator(mode="after")
     def _both_kinds(self) -> "Specialists":
-        if not 0 < round(self.recipe.batch * self.special_share) < self.recipe.batch:
-            raise ValueError("special_share should leave special cases and others in a batch of recipe.batch")
+        if not 0 < round(self.recipe.batch_size * self.special_share) < self.recipe.batch_size:
+            raise ValueError("special_share should leave special cases and others in a batch of recipe.batch_size")
         return self
 
 
@@ -49,7 +49,7 @@ class SoftTargets(Settings):
     """Section 6.1: full-softmax specialists, with the generalist's soft targets for the other classes."""
 
     temperature: float = Field(gt=0, allow_inf_nan=False)
-    hard_weight: float = Field(ge=0, le=1, description="w in (1 - w) T^2 KL(soft, other classes) + w CE(hard)")
+    hard_label_weight: float = Field(ge=0, le=1, description="w in (1 - w) T^2 KL(soft, other classes) + w CE(hard)")
 
 
 class Studies(Settings):
@@ -67,7 +67,7 @@ class DistilledBack(Settings):
     """Generalist and specialists distilled into one net of the generalist's size, which starts as the generalist."""
 
     temperature: float = Field(gt=0, allow_inf_nan=False)
-    hard_weight: float = Field(ge=0, le=1)
+    hard_label_weight: float = Field(ge=0, le=1)
     recipe: ConvRecipe = Field(description="of the distilled nets, and of their control on hard targets alone")
 
 
@@ -77,7 +77,7 @@ class SpecialistsSettings(Settings):
     seeds: int = Field(ge=1, le=100)
     data: ImageSource = ImageSource()
     train_cases: int | None = Field(None, ge=100, description="fewer training images, for a quick look only")
-    curve_points: int = Field(10, ge=1, le=1000)
+    num_evals: int = Field(10, ge=1, le=1000)
     generalist: Generalist
     specialists: Specialists
     soft_targets: SoftTargets

@@ -14,7 +14,7 @@ import pocketsphinx
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from repro.data.corpus import RATE
+from repro.data.speech.corpus import RATE
 
 STATES = 5126
 HOP = RATE // 100  # samples in a frame of 10 ms

@@ -22,32 +22,32 @@ PAPERS_SHARE = 0.03  # section 6; carried out before other shares
 def run(settings: SpeechSettings, runner: SpeechRunner, headline: Callable[[Records], None]) -> None:
     """All of it. ``headline`` is called with the records so far once Table 1's frames stand, and with its words."""
     runner.expect([*ensemble_nets(settings), *distilled_nets(settings)])
-    runner.carry_out(ensemble_nets(settings))
-    runner.carry_out(means(settings))
-    runner.carry_out(distilled_nets(settings))
+    runner.execute(ensemble_nets(settings))
+    runner.execute(means(settings))
+    runner.execute(distilled_nets(settings))
     headline(list(runner.finished.values()))
     temperature = best_temperature(settings, runner)
     if temperature is None:
         return
     geometric = replace(everyone(settings), mean="geometric")
-    runner.carry_out(
+    runner.execute(
         [Rounding("soft targets, rounding", geometric, distilled_nets(settings)[0], settings.distilled.temperatures)]
     )
     few = few_data(settings, temperature)
     runner.expect(few)
-    runner.carry_out([net for net in few if net.share == PAPERS_SHARE])
+    runner.execute([net for net in few if net.share == PAPERS_SHARE])
     if settings.words is not None:
-        runner.carry_out(decodings(settings, temperature))
+        runner.execute(decodings(settings, temperature))
         headline(list(runner.finished.values()))
     later = (sizes(settings, temperature), widths(settings, temperature))
     for stage in later:
         runner.expect(stage)
     for stage in (few, *later):
-        runner.carry_out(stage)
+        runner.execute(stage)
     untranscribed(settings, runner, temperature)
     for stage in (longer(settings), [arithmetic(settings, temperature)]):
         runner.expect(stage)
-        runner.carry_out(stage)
+        runner.execute(stage)
 
 
 def ensemble_nets(settings: SpeechSettings) -> list[Net]:
@@ -67,10 +67,10 @@ def means(settings: SpeechSettings) -> list[Ensemble]:
     return [whole.first(k) for k in range(1, len(whole.nets) + 1)] + [replace(whole, mean="geometric")]
 
 
-def student(settings: SpeechSettings, role: str, temperature: float, seed: int, **changed: Any) -> Net:
+def student(settings: SpeechSettings, arm: str, temperature: float, seed: int, **changed: Any) -> Net:
     """A net distilled from the ensemble; from the geometric mean of its probabilities unless told otherwise."""
     own, teacher = settings.distilled, replace(everyone(settings), mean="geometric")
-    net = Net(role, settings.hidden, own.recipe, seed, temperature, own.hard_weight, teacher, seeds=own.seeds)
+    net = Net(arm, settings.hidden, own.recipe, seed, temperature, own.hard_label_weight, teacher, seeds=own.seeds)
     return replace(net, **changed)
 
 
@@ -91,7 +91,7 @@ def best_temperature(settings: SpeechSettings, runner: SpeechRunner) -> float | 
     if not all(runner.is_finished(net) for net in nets):
         return None
     right: dict[float, list[int]] = {t: [] for t in settings.distilled.temperatures}
-    for net, record in zip(nets, runner.carry_out(nets), strict=True):
+    for net, record in zip(nets, runner.execute(nets), strict=True):
         right[net.temperature].append(record["metrics"]["validation_right"])
     return max(right, key=lambda t: float(np.mean(right[t])))
 
@@ -125,13 +125,13 @@ def subset_nets(settings: SpeechSettings, part: Part, temperature: float, seed: 
     Both are watched on validation, so that either can be reported as early stopping would have left it.
     """
     own = settings.subsets
-    shared: dict[str, Any] = {"share": part.share, "draw": 1 + seed, "early_stopping": True, "looks": own.looks,
+    shared: dict[str, Any] = {"share": part.share, "draw": 1 + seed, "early_stopping": True, "num_evals": own.num_evals,
               "seeds": part.seeds}  # fmt: skip
     first = settings.ensemble + seed
     hard = Net("few data, hard targets", settings.hidden, part.recipe, first, **shared)
     soft = student(
         settings, "few data, soft targets", temperature, first,
-        recipe=part.recipe, hard_weight=own.hard_weight, **shared,
+        recipe=part.recipe, hard_label_weight=own.hard_label_weight, **shared,
     )  # fmt: skip
     return [hard, soft]
 
@@ -169,8 +169,8 @@ def longer(settings: SpeechSettings) -> list[Net]:
 
 def arithmetic(settings: SpeechSettings, temperature: float) -> Net:
     """A student of the arithmetic mean, which is the dearest to learn from: all nets' probabilities, at each step."""
-    role, first = "distilled, arithmetic mean", student_seeds(settings)[0]
-    return student(settings, role, temperature, first, teacher=everyone(settings), seeds=1)
+    arm, first = "distilled, arithmetic mean", student_seeds(settings)[0]
+    return student(settings, arm, temperature, first, teacher=everyone(settings), seeds=1)
 
 
 def untranscribed(settings: SpeechSettings, runner: SpeechRunner, temperature: float) -> None:
@@ -182,10 +182,10 @@ def untranscribed(settings: SpeechSettings, runner: SpeechRunner, temperature: f
     teachers = [Net("single net, few transcripts", settings.hidden, settings.recipe, seed, seeds=own.teachers, **part)
                 for seed in range(own.teachers)]  # fmt: skip
     whole = Ensemble("ensemble, few transcripts", tuple(teachers))
-    learned = {"teacher": replace(whole, mean="geometric"), "hard_weight": 0.0}
+    learned = {"teacher": replace(whole, mean="geometric"), "hard_label_weight": 0.0}
     seeds = range(own.teachers, own.teachers + settings.distilled.seeds)
     same = [student(settings, "distilled, same speech", temperature, s, **learned, **part) for s in seeds]
     more = [student(settings, "distilled, with untranscribed speech", temperature, s, **learned) for s in seeds]
     runner.expect([*teachers, *same, *more])
     for stage in (teachers, [whole], same, more):
-        runner.carry_out(stage)
+        runner.execute(stage)

@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass, field, replace
 
-from repro.core.recipe import Recipe
-from repro.speech.training import Mean
+from repro.speech.ensemble_targets import Mean
+from repro.training.recipe import Recipe
 
 
 @dataclass(frozen=True)
@@ -14,31 +14,31 @@ class Net:
     many nets of its kind there are, which says nothing of the net.
     """
 
-    role: str
+    arm: str
     hidden: tuple[int, ...]
     recipe: Recipe
     seed: int
     temperature: float = 1.0
-    hard_weight: float = 1.0
+    hard_label_weight: float = 1.0
     teacher: "Ensemble | None" = None
     share: float = 1.0
     draw: int = 0
     early_stopping: bool = False
-    looks: int = 1
+    num_evals: int = 1
     seeds: int = field(default=1, compare=False)
 
     def population_key(self) -> tuple:
         """Nets that agree in this take their steps together."""
         teacher = None if self.teacher is None else self.teacher.nets
         recipe = self.recipe.model_dump_json()
-        return self.hidden, recipe, teacher, self.share, self.draw, self.early_stopping, self.looks
+        return self.hidden, recipe, teacher, self.share, self.draw, self.early_stopping, self.num_evals
 
 
 @dataclass(frozen=True)
 class Ensemble:
     """The mean of some nets' predictions."""
 
-    role: str
+    arm: str
     nets: tuple[Net, ...]
     mean: Mean = "arithmetic"
     seed: int = 0
@@ -53,7 +53,7 @@ class Ensemble:
 class Words:
     """A decoding of test with a system's scores; ``system`` is None for the decoder's own acoustic model."""
 
-    role: str
+    arm: str
     system: Net | Ensemble | None
     temperature: float | None = None
     seed: int = 0
@@ -64,7 +64,7 @@ class Words:
 class Rounding:
     """What a student of an ensemble loses where the soft targets are not held exactly; nothing is trained."""
 
-    role: str
+    arm: str
     ensemble: Ensemble
     student: Net
     temperatures: tuple[float, ...]

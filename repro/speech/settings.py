@@ -6,8 +6,8 @@ from typing import Annotated
 from pydantic import Field, field_validator, model_validator
 
 from repro.config import Settings
-from repro.core.recipe import Recipe
-from repro.data.synth import SynthSettings
+from repro.data.speech.synth import SynthSettings
+from repro.training.recipe import Recipe
 
 # Corpora that have a name of their own.
 CORPORA = ("synth", "librispeech")
@@ -20,7 +20,7 @@ class FrameRecipe(Recipe):
     """A recipe for acoustic models, which have no dropout, whose windows are not shifted, and which train to the end:
     where hard targets would have been stopped early is found afterwards."""
 
-    unused = ("drop_input", "drop_hidden", "jitter", "patience")
+    unused = ("input_dropout", "hidden_dropout", "max_translation", "patience")
     nets = "acoustic models"
 
 
@@ -50,7 +50,7 @@ class Distilled(Settings):
     """The nets that learn from the ensemble."""
 
     temperatures: tuple[Temperature, ...] = Field(min_length=1, max_length=20)
-    hard_weight: float = Field(ge=0, le=1)
+    hard_label_weight: float = Field(ge=0, le=1)
     seeds: int = Field(ge=1, le=100)
     recipe: FrameRecipe
 
@@ -66,8 +66,8 @@ class Part(Settings):
 class Subsets(Settings):
     """Section 6: few data."""
 
-    hard_weight: float = Field(0.0, ge=0, le=1)
-    looks: int = Field(10, ge=1, le=1000, description="how often a run is looked at, on its way")
+    hard_label_weight: float = Field(0.0, ge=0, le=1)
+    num_evals: int = Field(10, ge=1, le=1000, description="how often a run is looked at, on its way")
     parts: tuple[Part, ...]
 
     @model_validator(mode="after")

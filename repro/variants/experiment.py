@@ -13,7 +13,7 @@ from typing import Any, get_args
 
 from repro.errors import UserError
 from repro.variants import methods
-from repro.variants.nets import Shape
+from repro.variants.models import Shape
 from repro.variants.runner import VariantsRunner
 from repro.variants.runs import Cost, Ensemble, Net, teacher
 from repro.variants.settings import MethodPlan, VariantsSettings
@@ -23,7 +23,7 @@ Records = list[dict[str, Any]]
 # Candidates are judged on a seed that no student has.
 CHOICE_SEED = 900
 # Furlanello et al. 2018 add the labels' cross-entropy to the teacher's, and soften neither.
-BORN_AGAIN = json.dumps({"hard_weight": 0.5, "temperature": 1.0})
+BORN_AGAIN = json.dumps({"hard_label_weight": 0.5, "temperature": 1.0})
 
 
 def run(settings: VariantsSettings, runner: VariantsRunner, headline: Callable[[Records], None]) -> None:
@@ -32,7 +32,7 @@ def run(settings: VariantsSettings, runner: VariantsRunner, headline: Callable[[
     base = settings.baseline
     teachers = [teacher(settings), *other_teachers(settings)]
     runner.expect([*teachers, *candidates(settings, base, None)])
-    runner.carry_out(teachers)
+    runner.execute(teachers)
     soft = choose(settings, runner, base, None)
     if soft is None:
         return
@@ -41,25 +41,25 @@ def run(settings: VariantsSettings, runner: VariantsRunner, headline: Callable[[
     likely = {plan.name: soft if plan == base else tried(plan, soft)[0] for plan in settings.methods}
     rows = [net for plan in settings.methods for net in students(settings, plan, likely[plan.name])]
     runner.expect([*to_choose, *rows])
-    runner.carry_out(to_choose)
+    runner.execute(to_choose)
     chosen = {base.name: soft} | {plan.name: choose(settings, runner, plan, soft) for plan in others}
     options = {name: one for name, one in chosen.items() if one is not None}
     plans = [plan for plan in settings.methods if plan.name in options]
-    runner.carry_out([net for plan in plans for net in students(settings, plan, options[plan.name])])
+    runner.execute([net for plan in plans for net in students(settings, plan, options[plan.name])])
     headline(list(runner.finished.values()))
     passed_on = chains(settings, soft)
     studies = [*gap(settings, soft), *temperatures(settings, soft), *views(settings, soft)]
     runner.expect([*passed_on, *studies])
-    runner.carry_out(passed_on)
-    runner.carry_out(ensembles(settings))
-    runner.carry_out(costs(settings, [students(settings, plan, options[plan.name])[0] for plan in plans], soft))
-    runner.carry_out(studies)
+    runner.execute(passed_on)
+    runner.execute(ensembles(settings))
+    runner.execute(costs(settings, [students(settings, plan, options[plan.name])[0] for plan in plans], soft))
+    runner.execute(studies)
 
 
-def student(settings: VariantsSettings, role: str, seed: int, **changed: Any) -> Net:
+def student(settings: VariantsSettings, arm: str, seed: int, **changed: Any) -> Net:
     """A student; without distillation unless told otherwise. No student's seed is the teacher's."""
     count = {"seeds": settings.study_seeds} | changed
-    return replace(Net(role, settings.student.shape, settings.student.recipe, 1 + seed), **count)
+    return replace(Net(arm, settings.student.shape, settings.student.recipe, 1 + seed), **count)
 
 
 def by_method(settings: VariantsSettings, plan: MethodPlan, options: str) -> dict[str, Any]:
@@ -72,7 +72,7 @@ def tried(plan: MethodPlan, soft: str | None) -> list[str]:
     """The settings of a method that are tried; what it shares with plain distillation, and does not name, is what was
     chosen there, so that rows differ in the method alone."""
     shared = json.loads(soft) if soft else {}
-    shared = {name: shared[name] for name in methods.find(plan.method).inherits if name in shared}
+    shared = {name: shared[name] for name in methods.find(plan.method).shared_options if name in shared}
     return [plain(shared | candidate) for candidate in plan.candidates]
 
 
@@ -81,8 +81,8 @@ def candidates(settings: VariantsSettings, plan: MethodPlan, soft: str | None) -
     options = tried(plan, soft)
     if len(options) == 1:
         return []
-    role = f"candidate: {plan.name}"
-    return [student(settings, role, CHOICE_SEED, seeds=1, **by_method(settings, plan, one)) for one in options]
+    arm = f"candidate: {plan.name}"
+    return [student(settings, arm, CHOICE_SEED, seeds=1, **by_method(settings, plan, one)) for one in options]
 
 
 def choose(settings: VariantsSettings, runner: VariantsRunner, plan: MethodPlan, soft: str | None) -> str | None:
@@ -94,7 +94,7 @@ def choose(settings: VariantsSettings, runner: VariantsRunner, plan: MethodPlan,
     nets = candidates(settings, plan, soft)
     if not nets:
         return tried(plan, soft)[0]
-    records = runner.carry_out(nets)
+    records = runner.execute(nets)
     if len(records) < len(nets):
         return None
     found = [record["metrics"] for record in records]
@@ -129,13 +129,13 @@ def by_way_of(settings: VariantsSettings, assistants: tuple[Shape, ...], soft: s
     """Assistants, each taught by the one before, and the student that the last of them teaches."""
     taught, nets = teacher(settings), []
     for shape in assistants:
-        taught = Net("assistant", shape, settings.student.recipe, 0, "soft_targets", soft, taught)
+        taught = Net("assistant", shape, settings.student.recipe, 0, "kd", soft, taught)
         nets.append(taught)
-    role = f"by way of {len(assistants)} assistant{'s' if len(assistants) > 1 else ''}"
+    arm = f"by way of {len(assistants)} assistant{'s' if len(assistants) > 1 else ''}"
     if [len(one) for one in settings.chains.assistants].count(len(assistants)) > 1:
-        role += f" ({', '.join(map(str, assistants))})"
-    by = {"method": "soft_targets", "options": soft, "teacher": taught, "seeds": settings.seeds}
-    return [*nets, student(settings, role, seed, **by)]
+        arm += f" ({', '.join(map(str, assistants))})"
+    by = {"method": "kd", "options": soft, "teacher": taught, "seeds": settings.seeds}
+    return [*nets, student(settings, arm, seed, **by)]
 
 
 def generations(settings: VariantsSettings, seed: int) -> list[Net]:
@@ -144,7 +144,7 @@ def generations(settings: VariantsSettings, seed: int) -> list[Net]:
     first = next((plan.name for plan in settings.methods if plan.method == "none"), "born again, generation 0")
     nets = [student(settings, first, seed, seeds=settings.seeds)]
     for number in range(1, settings.chains.generations + 1):
-        by = {"method": "soft_targets", "options": BORN_AGAIN, "teacher": nets[-1], "seeds": settings.seeds}
+        by = {"method": "kd", "options": BORN_AGAIN, "teacher": nets[-1], "seeds": settings.seeds}
         name = f"born again, generation {number}"
         nets.append(student(settings, name, seed + 1000 * number, order=nets[0].seed, **by))
     return nets
@@ -154,8 +154,8 @@ def ensembles(settings: VariantsSettings) -> list[Ensemble]:
     """Born-again generations, averaged."""
     if not settings.chains.generations:
         return []
-    role = f"born again, mean of {settings.chains.generations}"
-    return [Ensemble(role, tuple(generations(settings, seed)[1:]), settings.seeds) for seed in range(settings.seeds)]
+    arm = f"born again, mean of {settings.chains.generations}"
+    return [Ensemble(arm, tuple(generations(settings, seed)[1:]), settings.seeds) for seed in range(settings.seeds)]
 
 
 def other_teachers(settings: VariantsSettings) -> list[Net]:
@@ -172,11 +172,11 @@ def gap(settings: VariantsSettings, soft: str) -> list[Net]:
     for large in own.teachers:
         taught = teacher(settings, large)
         for shape in own.students:
-            by = {"method": "soft_targets", "options": soft, "teacher": taught, "shape": shape}
+            by = {"method": "kd", "options": soft, "teacher": taught, "shape": shape}
             nets += [student(settings, "gap", seed, **by) for seed in seeds]
     for share in own.shortened:
         taught = teacher(settings, share=share)
-        by = {"method": "soft_targets", "options": soft, "teacher": taught}
+        by = {"method": "kd", "options": soft, "teacher": taught}
         nets += [student(settings, "gap, early-stopped teacher", seed, **by) for seed in seeds]
     return nets
 
@@ -184,14 +184,14 @@ def gap(settings: VariantsSettings, soft: str) -> list[Net]:
 def temperatures(settings: VariantsSettings, soft: str) -> list[Net]:
     """Every temperature with every size of student, and with every weight of the labels."""
     own, nets, chosen = settings.temperatures, [], json.loads(soft)
-    by = {"method": "soft_targets", "teacher": teacher(settings)}
+    by = {"method": "kd", "teacher": teacher(settings)}
     for value in own.values:
         for seed in range(settings.study_seeds):
             for shape in own.students:
                 options = plain(chosen | {"temperature": value})
                 nets.append(student(settings, "temperature and size", seed, shape=shape, options=options, **by))
             for weight in own.hard_weights:
-                options = plain({"temperature": value, "hard_weight": weight})
+                options = plain({"temperature": value, "hard_label_weight": weight})
                 nets.append(student(settings, "temperature and weight", seed, options=options, **by))
     return nets
 
@@ -200,7 +200,7 @@ def views(settings: VariantsSettings, soft: str) -> list[Net]:
     """What the teacher is shown, over short and long training; students whose images are not shifted; and both kinds of
     students without a teacher."""
     nets = []
-    by = {"method": "soft_targets", "options": soft, "teacher": teacher(settings)}
+    by = {"method": "kd", "options": soft, "teacher": teacher(settings)}
     for epochs in settings.views.epochs:
         recipe = settings.student.recipe.model_copy(update={"epochs": epochs})
         for seed in range(settings.study_seeds):
@@ -213,14 +213,14 @@ def views(settings: VariantsSettings, soft: str) -> list[Net]:
 def costs(settings: VariantsSettings, rows: list[Net], soft: str) -> list[Cost]:
     """A step of each row's, or of all nets that were trained one after the other for it, beside one of plain
     distillation's; the teacher's own training is nobody's."""
-    plain_net = next(net for net in rows if net.role == settings.baseline.name)
-    found = [Cost(f"cost: {net.role}", (net,), plain_net) for net in rows]
+    plain_net = next(net for net in rows if net.arm == settings.baseline.name)
+    found = [Cost(f"cost: {net.arm}", (net,), plain_net) for net in rows]
     born = generations(settings, 0)
     found += [
-        Cost(f"cost: {net.role}", tuple(born[: number + 1]), plain_net) for number, net in enumerate(born) if number
+        Cost(f"cost: {net.arm}", tuple(born[: number + 1]), plain_net) for number, net in enumerate(born) if number
     ]
-    found += [Cost(f"cost: {one.role}", tuple(born), plain_net) for one in ensembles(settings)[:1]]
+    found += [Cost(f"cost: {one.arm}", tuple(born), plain_net) for one in ensembles(settings)[:1]]
     for assistants in settings.chains.assistants:
         way = by_way_of(settings, assistants, soft, 0)
-        found.append(Cost(f"cost: {way[-1].role}", tuple(way), plain_net))
+        found.append(Cost(f"cost: {way[-1].arm}", tuple(way), plain_net))
     return found

@@ -6,10 +6,10 @@ import torch
 from torch import Tensor, nn
 
 from repro.errors import UserError
-from repro.variants.methods.base import Seen
+from repro.variants.methods.base import ModelOutput
 
 
-class Watching:
+class FeatureExtractor:
     """A net that says what some of its modules put out, along with its logits.
 
     Names are PyTorch's, such as ``layers.0`` of a fully connected net or ``stages.1`` of a convolutional one.
@@ -32,14 +32,14 @@ class Watching:
     def _keep(self, name: str, output: Tensor) -> None:
         self._outputs[name] = output
 
-    def __call__(self, images: Tensor, *further: object) -> Seen:
+    def __call__(self, images: Tensor, *further: object) -> ModelOutput:
         """Logits (batch, classes) in fp32; features in the type they multiply in."""
         self._outputs = {}
         logits = self.net(images, *further)[0]
-        return Seen(logits, self._outputs, images)
+        return ModelOutput(logits, self._outputs, images)
 
     @torch.no_grad()
-    def sample(self, images: Tensor) -> Seen:
+    def sample(self, images: Tensor) -> ModelOutput:
         """The same for its shapes alone: nothing is learned and no statistics move."""
         training = self.net.training
         self.net.eval()

@@ -12,28 +12,31 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from repro.core import compute, metrics, store
-from repro.core.distill import arithmetic_mean
-from repro.core.executor import Job
-from repro.core.runner import Runner
-from repro.core.timing import clock
-from repro.core.workers import PROCESS_BYTES
-from repro.data.images import ImageData, ImageSet
 from repro.data.sources import fewer, load
+from repro.data.types import ImageData, ImageSet
+from repro.engine import store
+from repro.engine.jobs import Job
+from repro.engine.local_pool import PROCESS_BYTES
+from repro.engine.runner import Runner
 from repro.errors import UserError
-from repro.variants import methods, nets
+from repro.evaluation import metrics
+from repro.kd.losses import arithmetic_mean
+from repro.training import compute
+from repro.variants import methods, models
+from repro.variants.cost import TIMINGS, spread_steps, step_bytes
 from repro.variants.runs import Cost, Ensemble, Net, Run, teacher
 from repro.variants.settings import VariantsSettings
-from repro.variants.training import VariantTraining, assemble
+from repro.variants.training import DistillationTrainer, assemble
 
 # Counted up by hand when what a record says of the same weights changes: kept records of before are left.
-MEASUREMENT = 1
+RECORD_VERSION = 1
+
 # The same, of what a cost is.
-COSTING = 1
+TIMING_VERSION = 1
+
 # The modules that decide what a run's weights become; with the method's own file.
-NUMERICS = ("core/conv.py", "core/distill.py", "core/loop.py", "core/noise.py", "core/recipe.py",
-            "variants/features.py", "variants/methods/base.py", "variants/nets.py", "variants/training.py")  # fmt: skip
-TIMINGS = 5
+CODE_DEPENDENCIES = ("training/images.py", "kd/losses.py", "training/trainer.py", "training/random_streams.py", "training/recipe.py",
+            "variants/features.py", "variants/methods/base.py", "variants/models.py", "variants/training.py")  # fmt: skip
 
 
 @dataclass(kw_only=True)
@@ -49,15 +52,15 @@ class VariantsRunner(Runner):
         """The digest of the data that the runs are made on."""
         return self.data.digest
 
-    def made_of(self, run: Run) -> list[Any]:
+    def key_inputs(self, run: Run) -> list[Any]:
         """The code, with the method's own; how many training images there are; how long a cost is timed, or whose
         predictions a net's are compared with."""
-        code = NUMERICS + ((f"variants/methods/{run.method}.py",) if isinstance(run, Net) else ())
+        code = CODE_DEPENDENCIES + ((f"variants/methods/{run.method}.py",) if isinstance(run, Net) else ())
         taught = teacher(self.settings)
         measured_by: Any = self.key(taught) if run != taught else None
         if isinstance(run, Cost):
-            measured_by = [COSTING, self.settings.cost_steps]
-        return [MEASUREMENT, len(self.data.train), measured_by, store.code_version(code)]
+            measured_by = [TIMING_VERSION, self.settings.cost_steps]
+        return [RECORD_VERSION, len(self.data.train), measured_by, store.code_version(code)]
 
     def settings_of(self, run: Run) -> dict[str, Any]:
         """As of every run; a method's options in full, shapes by their names."""
@@ -69,9 +72,9 @@ class VariantsRunner(Runner):
                 found |= {"teacher_shape": str(run.teacher.shape), "teacher_epochs": run.teacher.recipe.epochs}
         return found
 
-    def asked(self, run: Run) -> dict[str, Any]:
+    def request_metadata(self, run: Run) -> dict[str, Any]:
         """As of every run; and which row the others are compared with."""
-        return super().asked(run) | {"baseline": self.settings.baseline.name}
+        return super().request_metadata(run) | {"baseline": self.settings.baseline.name}
 
     def needs(self, run: Run) -> set[Run]:
         """As of every run; and the bench's teacher, which predictions are compared with."""
@@ -87,7 +90,7 @@ class VariantsRunner(Runner):
             method = methods.find(plan.method)
             for candidate in plan.candidates:
                 student, taught = (
-                    nets.make(one.shape, self.data, 0) for one in (self.settings.student, self.settings.teacher)
+                    models.make(one.shape, self.data, 0) for one in (self.settings.student, self.settings.teacher)
                 )
                 assemble(
                     student, taught if method.has_teacher else None, method, method.Options(**candidate), self.data, 0
@@ -97,7 +100,7 @@ class VariantsRunner(Runner):
         """A job for each run, a teacher's before its students'."""
         each = {"cpus": 1, "memory_bytes": PROCESS_BYTES}
         return [
-            Job(f"{run.role}, seed {run.seed}", self.make, (run,), self.flops(run), here=isinstance(run, Cost), **each)
+            Job(f"{run.arm}, seed {run.seed}", self.make, (run,), self.flops(run), here=isinstance(run, Cost), **each)
             for run in runs
         ]
 
@@ -105,10 +108,10 @@ class VariantsRunner(Runner):
         """The arithmetic of training: forward and twice as much backward, and the teacher's forward."""
         if not isinstance(run, Net):
             return 1.0
-        each = 6.0 * nets.multiply_adds(run.shape, self.data)
+        each = 6.0 * models.multiply_adds(run.shape, self.data)
         if run.teacher is not None:
-            each += 2.0 * nets.multiply_adds(run.teacher.shape, self.data)
-        return each * run.recipe.batch * run.recipe.steps(len(self.data.train))
+            each += 2.0 * models.multiply_adds(run.teacher.shape, self.data)
+        return each * run.recipe.batch_size * run.recipe.steps(len(self.data.train))
 
     def make(self, run: Run) -> None:
         """Train, average or time, measure, and keep the record."""
@@ -117,15 +120,15 @@ class VariantsRunner(Runner):
 
     def _make(self, run: Run) -> None:
         start, earlier, curve, tensors = time.monotonic(), 0.0, [], {}
-        self.watch.now(f"{run.role}, seed {run.seed}")
+        self.progress.now(f"{run.arm}, seed {run.seed}")
         if isinstance(run, Net):
-            training = self.training(run, self.kept.checkpoint(self.key(run)))
+            training = self.training(run, self.store.checkpoint(self.key(run)))
             earlier = training.seconds
             try:
                 self.train(run, training)
                 found = self.measured(run, lambda cases: training.net.logits(cases.images)[0])
             except Diverged:
-                if not is_candidate(run):
+                if not is_search(run):
                     raise
                 found = {"diverged": True}  # it is not chosen, and the others go on
             curve = training.history
@@ -135,35 +138,35 @@ class VariantsRunner(Runner):
         else:
             found = self.timed(run)
         seconds = earlier + time.monotonic() - start
-        self.kept.add(self.key(run), [self.record(run, found, curve, seconds)], tensors)
+        self.store.add(self.key(run), [self.record(run, found, curve, seconds)], tensors)
 
-    def training(self, run: Net, checkpoint: Path | None) -> VariantTraining:
+    def training(self, run: Net, checkpoint: Path | None) -> DistillationTrainer:
         """A student at its start or at its checkpoint."""
         method = methods.find(run.method)
-        student = nets.make(run.shape, self.data, run.seed)
+        student = models.make(run.shape, self.data, run.seed)
         taught = self.net_of(run.teacher) if run.teacher is not None else None
         options = method.Options(**json.loads(run.options))
-        return VariantTraining(
+        return DistillationTrainer(
             student, method, options, self.data, run.recipe, self.compute, run.seed, taught, run.view, checkpoint,
             run.order,
         )  # fmt: skip
 
-    def train(self, run: Net, training: VariantTraining) -> None:
+    def train(self, run: Net, training: DistillationTrainer) -> None:
         """Train to the end; the history becomes the curve of (epoch, training loss)."""
         flops = self.flops(run) / training.steps
-        self.watch.expect(-flops * training.step)  # done in an earlier sitting
-        for snapshot in training.run(10, lambda: self.watch.advance(flops)):
+        self.progress.expect(-flops * training.step)  # done in an earlier sitting
+        for snapshot in training.run(10, lambda: self.progress.advance(flops)):
             if not snapshot.loss.isfinite().all():
                 raise Diverged(
-                    f"{run.role}, {run.options}: training diverged (the loss is not finite); "
+                    f"{run.arm}, {run.options}: training diverged (the loss is not finite); "
                     "lower its learning_rate or the method's weight"
                 )
             training.history.append([round(snapshot.epoch, 3), float(f"{float(snapshot.loss):.4g}")])
 
-    def net_of(self, run: Net) -> nets.Net:
+    def net_of(self, run: Net) -> models.Net:
         """A finished net."""
-        net = nets.make(run.shape, self.data, run.seed)
-        net.load_state_dict({name: value[0] for name, value in self.tensors_of(run).items()})
+        net = models.make(run.shape, self.data, run.seed)
+        net.load_state_dict({name: value[0] for name, value in self.load_tensors(run).items()})
         return net.to(self.compute.device)
 
     def mean(self, run: Ensemble, cases: ImageSet) -> Tensor:
@@ -175,12 +178,12 @@ class VariantsRunner(Runner):
         as its own. Of a candidate on validation alone."""
         said = logits(self.data.validation)
         found = metrics.of_part("validation", said, self.data.validation.labels)
-        if is_candidate(run):
+        if is_search(run):
             return found
         said = logits(self.data.test)
         found |= metrics.of_part("test", said, self.data.test.labels)
         if isinstance(run, Net):
-            found["weights"] = nets.count(run.shape, self.data)
+            found["weights"] = models.count(run.shape, self.data)
         for name, taught in (("bench", teacher(self.settings)), ("own", getattr(run, "teacher", None))):
             if taught is not None and taught != run:
                 found[f"test_agreement_{name}"] = metrics.agreement(said, self.on_test(taught))
@@ -219,59 +222,9 @@ class Diverged(UserError):
     """The loss of a net that was trained is not finite."""
 
 
-def is_candidate(run: Run) -> bool:
+def is_search(run: Run) -> bool:
     """Whether a run is there to be chosen from, and says nothing of test."""
-    return run.role.startswith("candidate: ")
-
-
-def spread_steps(training: VariantTraining, count: int) -> float:
-    """Seconds of so many steps at equal distances over the whole of a training, whose stages may cost differently; and
-    their share of the teacher's pass over all images, where that is made once."""
-    device, seconds = training.parameters[0].device, 0.0
-    if training.teacher is not None and training.teacher_net is not None:
-        some = training.images[:1000, :, 0, 0]
-        start = clock(device)
-        with torch.no_grad():
-            training.teacher_net(some)
-        seconds += (clock(device) - start) * len(training.labels) / len(some) * count / training.whole
-    for number in range(count):
-        training.step = (2 * number + 1) * training.whole // (2 * count)
-        training.steps = training.step + 1
-        training.picked(training.step)  # drawing a pass's order is a share of a step, but for one that comes from afar
-        start = clock(device)
-        for _ in training.run():
-            pass
-        seconds += clock(device) - start
-    return seconds
-
-
-def step_bytes(training: VariantTraining) -> int:
-    """Bytes that a step needs, where it needs most: weights of student and the method's own, the optimiser's state,
-    what is kept for the backward pass, and the teacher's weights, or its logits where these are worked out once."""
-    return max(_bytes_at(training, step) for step in (0, training.whole - 1))
-
-
-def _bytes_at(training: VariantTraining, step: int) -> int:
-    held: dict[int, int] = {}
-
-    def keep(tensor: Tensor) -> Tensor:
-        storage = tensor.untyped_storage()
-        held[storage.data_ptr()] = storage.nbytes()
-        return tensor
-
-    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        loss = training.losses(step)
-    del loss
-    state = [value for one in training.optimiser.state.values() for value in one.values()]
-    teacher: list[Tensor] = []
-    if training.teacher is not None:
-        teacher = [training.teacher]
-    elif training.teacher_net is not None:
-        teacher = list(training.teacher_net.parameters())
-    for tensor in (*training.parameters, *state, *teacher):
-        keep(tensor.detach())
-    data = {one.untyped_storage().data_ptr() for one in (training.images, training.labels)}
-    return sum(size for where, size in held.items() if where not in data)
+    return run.arm.startswith("candidate: ")
 
 
 def make_runner(folder_setting: Path | None) -> Callable[..., VariantsRunner]:

@@ -2,22 +2,22 @@
 
 from dataclasses import dataclass, field
 
-from repro.core.recipe import Recipe
-from repro.variants.nets import Shape
+from repro.training.recipe import Recipe
+from repro.variants.models import Shape
 from repro.variants.settings import VariantsSettings
 from repro.variants.training import View
 
 
 @dataclass(frozen=True)
 class Net:
-    """A net trained by a method; ``options`` are the method's settings as JSON. ``role`` is the row it belongs to.
+    """A net trained by a method; ``options`` are the method's settings as JSON. ``arm`` is the row it belongs to.
 
     ``seed`` draws its initial weights, and the order of cases and their views too where there is no ``order``.
 
     ``seeds`` is how many nets of its kind there are, which says nothing of the net.
     """
 
-    role: str
+    arm: str
     shape: Shape
     recipe: Recipe
     seed: int
@@ -33,7 +33,7 @@ class Net:
 class Ensemble:
     """The arithmetic mean of nets' probabilities."""
 
-    role: str
+    arm: str
     nets: tuple[Net, ...]
     seeds: int = field(default=1, compare=False)
 
@@ -47,7 +47,7 @@ class Ensemble:
 class Cost:
     """What a step of nets that are trained one after the other costs, beside one of plain distillation."""
 
-    role: str
+    arm: str
     nets: tuple[Net, ...]
     plain: Net
     seeds: int = field(default=1, compare=False)

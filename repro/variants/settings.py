@@ -5,11 +5,11 @@ from typing import Annotated, Any
 from pydantic import Field, model_validator
 
 from repro.config import Settings
-from repro.core.recipe import Recipe
 from repro.data.sources import ImageSource
 from repro.errors import UserError
+from repro.training.recipe import Recipe
 from repro.variants import methods
-from repro.variants.nets import Shape
+from repro.variants.models import Shape
 
 Share = Annotated[float, Field(gt=0, le=1)]
 
@@ -26,7 +26,7 @@ class Plan(Settings):
 
     @model_validator(mode="after")
     def _used(self) -> "Plan":
-        unused = ("patience", "max_norm", "drop_input", "drop_hidden") if self.shape.width else ("patience",)
+        unused = ("patience", "max_norm", "input_dropout", "hidden_dropout") if self.shape.width else ("patience",)
         for name in unused:
             if getattr(self.recipe, name):
                 raise ValueError(f"recipe.{name} should be left out for {self.shape.kind} nets of the variants")
@@ -114,11 +114,11 @@ class VariantsSettings(Settings):
         budgets = {len(plan.candidates) for plan in self.methods if plan.method != "none"}
         if len(budgets) > 1:
             raise ValueError("methods: all but none should have as many candidates, or the comparison is not fair")
-        if "soft_targets" not in {plan.method for plan in self.methods}:
-            raise ValueError("methods: soft_targets should be among them; the others are compared with it")
+        if "kd" not in {plan.method for plan in self.methods}:
+            raise ValueError("methods: kd should be among them; the others are compared with it")
         return self
 
     @property
     def baseline(self) -> MethodPlan:
         """Plain distillation, which all rows are compared with: the first row of soft targets."""
-        return next(plan for plan in self.methods if plan.method == "soft_targets")
+        return next(plan for plan in self.methods if plan.method == "kd")

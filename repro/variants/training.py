@@ -8,23 +8,23 @@ from jaxtyping import Float
 from torch import Tensor
 
 from repro.config import Settings
-from repro.core.compute import Compute
-from repro.core.conv import ImageTraining
-from repro.core.nets import Nets
-from repro.core.noise import Noise, Order, generator
-from repro.core.recipe import Recipe
-from repro.data.images import ImageData
+from repro.data.types import ImageData
 from repro.errors import UserError
-from repro.variants.features import Watching
-from repro.variants.methods.base import Method, Seen
-from repro.variants.nets import Net
+from repro.models.base import Model
+from repro.training.compute import Compute
+from repro.training.images import ImageTrainer
+from repro.training.random_streams import BatchSampler, Dropout, Stream, generator
+from repro.training.recipe import Recipe
+from repro.variants.features import FeatureExtractor
+from repro.variants.methods.base import Method, ModelOutput
+from repro.variants.models import Net
 
 # What the teacher is shown of an image: the student's own view of it, another draw, or the image as it is, once; the
 # last is also all that a student sees that is shown no shifts and no mirror images ("still").
 View = Literal["same", "different", "fixed", "still"]
 
 
-class Learning(Nets):
+class Learning(Model):
     """Student and the method's own modules: all that has weights to learn. It stands for the student."""
 
     def __init__(self, student: Net, method: Method):
@@ -38,9 +38,9 @@ class Learning(Nets):
         """The student's, at test time."""
         return self.student.logits(images)
 
-    def constrain(self, max_norm: float) -> None:
+    def clip_weight_norms(self, max_norm: float) -> None:
         """Bound the student's norms."""
-        self.student.constrain(max_norm)
+        self.student.clip_weight_norms(max_norm)
 
     @property
     def dtype(self) -> torch.dtype:
@@ -52,7 +52,7 @@ class Learning(Nets):
         self.student.dtype = dtype
 
 
-class VariantTraining(ImageTraining[Learning]):
+class DistillationTrainer(ImageTrainer[Learning]):
     """One student, one method; the order of cases and the views of images are functions of the seed alone."""
 
     def __init__(
@@ -80,16 +80,16 @@ class VariantTraining(ImageTraining[Learning]):
             teacher.to(compute.device).eval().requires_grad_(False)
             teacher.dtype = compute.dtype
         self.student, self.taught, own = assemble(student, teacher, method, options, data, seed)
-        moves = view != "still" and (recipe.jitter > 0 or data.mirrored)
+        moves = view != "still" and (recipe.max_translation > 0 or data.horizontal_flip)
         if not moves:
-            recipe = recipe.model_copy(update={"jitter": 0})
-        looked_into = own.looks_at_pixels or method.teacher_modules(options)
+            recipe = recipe.model_copy(update={"max_translation": 0})
+        looked_into = own.needs_input_gradient or method.teacher_modules(options)
         # What the teacher says of images that never change is worked out once, where that is all that is asked of it.
         kept = (view in ("fixed", "still") or not moves) and not looked_into
         first = seed if order is None else order
         super().__init__(
-            Learning(student, own), [Order(first, torch.arange(len(data.train)), recipe.batch)], data.train.images,
-            data.train.labels, None, recipe, compute, len(data.train), data.mirrored and moves,
+            Learning(student, own), [BatchSampler(first, torch.arange(len(data.train)), recipe.batch_size)], data.train.images,
+            data.train.labels, None, recipe, compute, len(data.train), data.horizontal_flip and moves,
             said_of(teacher, data.train.images, compute) if teacher is not None and kept else None, checkpoint,
         )  # fmt: skip
         self.whole = self.steps
@@ -98,28 +98,28 @@ class VariantTraining(ImageTraining[Learning]):
         """The method's loss on a step's batch."""
         images, labels, fixed = self.batch(step)
         method = self.net.method
-        if method.looks_at_pixels:
+        if method.needs_input_gradient:
             images = images.float().requires_grad_()
         noise = []
-        if self.recipe.drop_input or self.recipe.drop_hidden:
-            drop = self.recipe.drop_input, self.recipe.drop_hidden
-            noise = [Noise([self.seed], step, *drop, images.device)]
+        if self.recipe.input_dropout or self.recipe.hidden_dropout:
+            drop = self.recipe.input_dropout, self.recipe.hidden_dropout
+            noise = [Dropout([self.seed], step, *drop, images.device)]
         seen = self.student(images, *noise)
         said = None
         if fixed is not None:
-            said = Seen(fixed)
+            said = ModelOutput(fixed)
         elif self.taught is not None:
             shown = images
             if self.view == "different":
                 shown = self.views(self.picked(step), step, -1 - self.orders[0].seed)
-            with torch.set_grad_enabled(method.looks_at_pixels):
+            with torch.set_grad_enabled(method.needs_input_gradient):
                 said = self.taught(shown)
         return method(seen, said, labels, step / self.whole)[None]
 
 
 def assemble(
     student: Net, teacher: Net | None, method: type[Method], options: Settings, data: ImageData, seed: int
-) -> tuple[Watching, Watching | None, Method]:
+) -> tuple[FeatureExtractor, FeatureExtractor | None, Method]:
     """Student and teacher with the modules that the method looks at, and the method with modules of its own.
 
     Raises:
@@ -128,12 +128,12 @@ def assemble(
     if method.has_teacher and teacher is None:
         raise ValueError("the method needs a teacher")
     some, taught, shown = data.train.images[:2], None, None
-    watched = Watching(student, method.student_modules(options), "methods: candidates: the student")
+    watched = FeatureExtractor(student, method.student_modules(options), "methods: candidates: the student")
     if teacher is not None:
-        taught = Watching(teacher, method.teacher_modules(options), "methods: candidates: the teacher")
+        taught = FeatureExtractor(teacher, method.teacher_modules(options), "methods: candidates: the teacher")
         shown = taught.sample(some.to(next(teacher.parameters()).device))
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(generator("the method's own weights", seed).initial_seed() % 2**63)
+        torch.manual_seed(generator(Stream.METHOD_WEIGHTS, seed).initial_seed() % 2**63)
         try:
             return watched, taught, method(options, watched.sample(some), shown)
         except ValueError as error:

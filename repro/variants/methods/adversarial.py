@@ -7,10 +7,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from repro.variants.methods import base
-from repro.variants.methods.base import Seen, Weight
+from repro.variants.methods.base import ModelOutput, Weight
 
 
-class Method(base.Adding):
+class Method(base.KDPlusTerm):
     """Soft targets + the discriminator's cross-entropy, whose gradient is reversed on its way into the student.
 
     The discriminator is told the class, besides the logits. One step serves both sides: it goes down its loss, the
@@ -19,7 +19,7 @@ class Method(base.Adding):
 
     source = "Xu, Hsu & Huang 2018; reversal as in Ganin & Lempitsky 2015"
 
-    class Options(base.Adding.Options):
+    class Options(base.KDPlusTerm.Options):
         """``units`` of the discriminator's two hidden layers."""
 
         weight: Weight = 0.1
@@ -27,14 +27,16 @@ class Method(base.Adding):
 
     options: Options
 
-    def __init__(self, options: "Method.Options", student: Seen, teacher: Seen):
+    def __init__(self, options: "Method.Options", student: ModelOutput, teacher: ModelOutput):
         super().__init__(options, student, teacher)
         classes, units = student.logits.shape[1], options.units
         self.of_class = nn.Embedding(classes, units)
         self.of_logits = nn.Linear(classes, units)
         self.verdict = nn.Sequential(nn.ReLU(), nn.Linear(units, units), nn.ReLU(), nn.Linear(units, 1))
 
-    def forward(self, student: Seen, teacher: Seen, labels: Int[Tensor, "batch"], progress: float) -> Float[Tensor, ""]:
+    def forward(
+        self, student: ModelOutput, teacher: ModelOutput, labels: Int[Tensor, "batch"], progress: float
+    ) -> Float[Tensor, ""]:
         """The sum of both."""
         soft = self.soft_loss(student, teacher, labels)
         logits = torch.cat([_Reversed.apply(student.logits, self.options.weight), teacher.logits])

@@ -9,12 +9,12 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from repro.variants.methods import base
-from repro.variants.methods.base import Pair, Seen, Weight, hard_loss, same_places
+from repro.variants.methods.base import ModelOutput, Pair, Weight, hard_loss, match_spatial_size
 
 BRIGHT = 255  # a white pixel
 
 
-class Method(base.Adding):
+class Method(base.KDPlusTerm):
     """Soft targets + weight x distance of attention maps.
 
     ``activation``: a map is the mean over channels of squared features, normalised to length 1; the distance is the
@@ -25,7 +25,7 @@ class Method(base.Adding):
 
     source = "Zagoruyko & Komodakis 2017, equations 2 and 4"
 
-    class Options(base.Adding.Options):
+    class Options(base.KDPlusTerm.Options):
         """``pairs`` of modules with maps, for ``activation``."""
 
         kind: Literal["activation", "gradient"] = "activation"
@@ -40,7 +40,7 @@ class Method(base.Adding):
 
     options: Options
 
-    def __init__(self, options: "Method.Options", student: Seen, teacher: Seen):
+    def __init__(self, options: "Method.Options", student: ModelOutput, teacher: ModelOutput):
         super().__init__(options, student, teacher)
         for pair in options.pairs:
             for seen, name in zip((student, teacher), pair, strict=True):
@@ -48,21 +48,23 @@ class Method(base.Adding):
                     raise ValueError(f"{name} has no maps; kind = 'gradient' serves nets without")
 
     @property
-    def looks_at_pixels(self) -> bool:
+    def needs_input_gradient(self) -> bool:
         """Where maps are gradients by the pixels."""
         return self.options.kind == "gradient"
 
-    def forward(self, student: Seen, teacher: Seen, labels: Int[Tensor, "batch"], progress: float) -> Float[Tensor, ""]:
+    def forward(
+        self, student: ModelOutput, teacher: ModelOutput, labels: Int[Tensor, "batch"], progress: float
+    ) -> Float[Tensor, ""]:
         """The sum of both."""
         own = self.options
         if own.kind == "gradient":
             # Or the soft targets' gradient would be taken through the teacher, too, down to the pixels, for nothing.
-            soft = self.soft_loss(student, Seen(teacher.logits.detach()), labels)
-            mine = by_pixels(student, labels, learn=True)
-            theirs = by_pixels(teacher, labels, learn=False)
+            soft = self.soft_loss(student, ModelOutput(teacher.logits.detach()), labels)
+            mine = input_gradient(student, labels, learn=True)
+            theirs = input_gradient(teacher, labels, learn=False)
             return soft + own.weight * 0.5 * (mine - theirs).square().sum() / len(labels)
         apart = [
-            F.mse_loss(attention_map(same_places(student.features[mine], teacher.features[theirs])),
+            F.mse_loss(attention_map(match_spatial_size(student.features[mine], teacher.features[theirs])),
                        attention_map(teacher.features[theirs]))
             for mine, theirs in own.pairs
         ]  # fmt: skip
@@ -75,7 +77,7 @@ def attention_map(features: Float[Tensor, "batch channel row column"]) -> Float[
     return F.normalize(wide.square().mean(1).flatten(1))
 
 
-def by_pixels(seen: Seen, labels: Int[Tensor, "batch"], learn: bool) -> Float[Tensor, "batch *image"]:
+def input_gradient(seen: ModelOutput, labels: Int[Tensor, "batch"], learn: bool) -> Float[Tensor, "batch *image"]:
     """The gradient of each image's cross-entropy by its brightness; ``learn`` where it is differentiated in turn, else
     what it was worked out from is let go of."""
     assert seen.images is not None, "what a net says without its images has no gradient by them"

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from repro.config import Settings
-from repro.core.distill import distillation_loss
+from repro.kd.losses import distillation_loss
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Weight = Annotated[float, Field(ge=0, le=1e6)]
@@ -21,7 +21,7 @@ Pair = tuple[str, str]
 
 
 @dataclass(frozen=True)
-class Seen:
+class ModelOutput:
     """What a net says of a batch, in fp32; what some of its modules put out on the way, in the type they multiply
     in; and the images, of 0 .. 255."""
 
@@ -36,20 +36,20 @@ class Method(nn.Module):
     source: ClassVar[str]
     has_teacher: ClassVar[bool] = True
     # Settings that plain distillation has too: a candidate that does not name them takes what was chosen there.
-    inherits: ClassVar[tuple[str, ...]] = ()
+    shared_options: ClassVar[tuple[str, ...]] = ()
 
     class Options(Settings):
         """The method's settings."""
 
     options: Settings
 
-    def __init__(self, options: Settings, student: Seen, teacher: Seen | None):
+    def __init__(self, options: Settings, student: ModelOutput, teacher: ModelOutput | None):
         """``student`` and ``teacher`` are what the nets say of some images, for shapes."""
         super().__init__()
         self.options = options
 
     @property
-    def looks_at_pixels(self) -> bool:
+    def needs_input_gradient(self) -> bool:
         """Whether the loss needs gradients by the pixels."""
         return False
 
@@ -63,7 +63,9 @@ class Method(nn.Module):
         """Names of the teacher's modules whose output the loss looks at."""
         return tuple(theirs for _, theirs in getattr(options, "pairs", ()))
 
-    def forward(self, student: Seen, teacher: Seen, labels: Int[Tensor, "batch"], progress: float) -> Float[Tensor, ""]:
+    def forward(
+        self, student: ModelOutput, teacher: ModelOutput, labels: Int[Tensor, "batch"], progress: float
+    ) -> Float[Tensor, ""]:
         """The loss of a batch, in nats where it is a cross-entropy; ``progress`` goes from 0 to 1 in training.
 
         A method that has no teacher takes None for it.
@@ -71,26 +73,26 @@ class Method(nn.Module):
         raise NotImplementedError
 
 
-class Adding(Method):
+class KDPlusTerm(Method):
     """A method that adds a term to plain distillation."""
 
-    inherits: ClassVar[tuple[str, ...]] = ("temperature", "hard_weight")
+    shared_options: ClassVar[tuple[str, ...]] = ("temperature", "hard_label_weight")
 
     class Options(Settings):
-        """``hard_weight`` is w of section 2's weighted average."""
+        """``hard_label_weight`` is w of section 2's weighted average."""
 
         temperature: Temperature = 4.0
-        hard_weight: Share = 0.1
+        hard_label_weight: Share = 0.1
 
     options: Options
 
-    def soft_loss(self, student: Seen, teacher: Seen, labels: Int[Tensor, "batch"]) -> Float[Tensor, ""]:
+    def soft_loss(self, student: ModelOutput, teacher: ModelOutput, labels: Int[Tensor, "batch"]) -> Float[Tensor, ""]:
         """Section 2's weighted average."""
         own = self.options
-        return distillation_loss(student.logits, teacher.logits, labels, own.temperature, own.hard_weight)
+        return distillation_loss(student.logits, teacher.logits, labels, own.temperature, own.hard_label_weight)
 
 
-def hard_loss(student: Seen, labels: Int[Tensor, "batch"]) -> Float[Tensor, ""]:
+def hard_loss(student: ModelOutput, labels: Int[Tensor, "batch"]) -> Float[Tensor, ""]:
     """Cross-entropy with the labels."""
     return F.cross_entropy(student.logits, labels)
 
@@ -120,7 +122,7 @@ class Regressor(nn.Module):
         return guess.to(torch.promote_types(guess.dtype, torch.float32))
 
 
-def same_places(features: Float[Tensor, "batch *rest"], like: Tensor) -> Float[Tensor, "batch *rest"]:
+def match_spatial_size(features: Float[Tensor, "batch *rest"], like: Tensor) -> Float[Tensor, "batch *rest"]:
     """Maps averaged or repeated to the rows and columns of other maps."""
     if features.dim() == 4 and features.shape[2:] != like.shape[2:]:
         rows, columns = like.shape[2:]

@@ -5,7 +5,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from repro.variants.methods import base
-from repro.variants.methods.base import Seen, Share
+from repro.variants.methods.base import ModelOutput, Share
 
 
 class Method(base.Method):
@@ -22,7 +22,7 @@ class Method(base.Method):
     options: Options
 
     def forward(
-        self, student: Seen, teacher: Seen | None, labels: Int[Tensor, "batch"], progress: float
+        self, student: ModelOutput, teacher: ModelOutput | None, labels: Int[Tensor, "batch"], progress: float
     ) -> Float[Tensor, ""]:
         """(1 - s) CE(label) + s CE(uniform)."""
         return F.cross_entropy(student.logits, labels, label_smoothing=self.options.smoothing)

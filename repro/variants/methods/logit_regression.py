@@ -3,9 +3,9 @@
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from repro.core.distill import logit_regression_loss
+from repro.kd.losses import logit_regression_loss
 from repro.variants.methods import base
-from repro.variants.methods.base import Seen, Share, hard_loss
+from repro.variants.methods.base import ModelOutput, Share, hard_loss
 
 
 class Method(base.Method):
@@ -14,14 +14,16 @@ class Method(base.Method):
     source = "Ba & Caruana 2014, equation 2"
 
     class Options(base.Settings):
-        """``hard_weight`` is w."""
+        """``hard_label_weight`` is w."""
 
-        hard_weight: Share = 0.0
+        hard_label_weight: Share = 0.0
 
     options: Options
 
-    def forward(self, student: Seen, teacher: Seen, labels: Int[Tensor, "batch"], progress: float) -> Float[Tensor, ""]:
+    def forward(
+        self, student: ModelOutput, teacher: ModelOutput, labels: Int[Tensor, "batch"], progress: float
+    ) -> Float[Tensor, ""]:
         """The weighted average of both."""
         # Section 2.1's limit is the mean over classes; theirs is the sum.
         soft = student.logits.shape[1] * logit_regression_loss(student.logits, teacher.logits)
-        return (1 - self.options.hard_weight) * soft + self.options.hard_weight * hard_loss(student, labels)
+        return (1 - self.options.hard_label_weight) * soft + self.options.hard_label_weight * hard_loss(student, labels)

@@ -4,7 +4,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from repro.variants.methods import base
-from repro.variants.methods.base import Seen, hard_loss
+from repro.variants.methods.base import ModelOutput, hard_loss
 
 
 class Method(base.Method):
@@ -14,7 +14,7 @@ class Method(base.Method):
     has_teacher = False
 
     def forward(
-        self, student: Seen, teacher: Seen | None, labels: Int[Tensor, "batch"], progress: float
+        self, student: ModelOutput, teacher: ModelOutput | None, labels: Int[Tensor, "batch"], progress: float
     ) -> Float[Tensor, ""]:
         """-log q of the label."""
         return hard_loss(student, labels)

@@ -6,9 +6,9 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from repro.core.distill import soft_target_loss
+from repro.kd.losses import soft_target_loss
 from repro.variants.methods import base
-from repro.variants.methods.base import Seen, Share, Temperature, hard_loss
+from repro.variants.methods.base import ModelOutput, Share, Temperature, hard_loss
 
 
 class Separable(nn.Module):
@@ -67,7 +67,7 @@ class Method(base.Method):
 
     options: Options
 
-    def __init__(self, options: "Method.Options", student: Seen, teacher: Seen | None):
+    def __init__(self, options: "Method.Options", student: ModelOutput, teacher: ModelOutput | None):
         super().__init__(options, student, teacher)
         classes = student.logits.shape[1]
         left = range(len(options.exits), 0, -1)
@@ -81,7 +81,7 @@ class Method(base.Method):
         return options.exits
 
     def forward(
-        self, student: Seen, teacher: Seen | None, labels: Int[Tensor, "batch"], progress: float
+        self, student: ModelOutput, teacher: ModelOutput | None, labels: Int[Tensor, "batch"], progress: float
     ) -> Float[Tensor, ""]:
         """No gradient goes into the deepest from what it teaches."""
         own = self.options

@@ -1,0 +1,68 @@
+"""Speed of the MNIST training, as ratios: each side is set up once and the two are timed in turn."""
+
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torchvision import transforms
+from torchvision.datasets import MNIST
+
+from repro.bench.timing import PlainSteps, Side, Steps, clock, linear, matmuls
+from repro.data.mnist import Mnist
+from repro.training.compute import Compute
+from repro.training.mlp import MemberSpec, MLPTrainer, TransferSet
+from repro.training.random_streams import BatchSampler
+from repro.training.recipe import Recipe
+
+TEACHER = (784, 1200, 1200, 10)
+RECIPE = Recipe(
+    epochs=1,
+    batch_size=256,
+    learning_rate=1e-3,
+    schedule="constant",
+    input_dropout=0.2,
+    hidden_dropout=0.5,
+    max_translation=2,
+)
+CONSTRAINED = RECIPE.model_copy(update={"max_norm": 2.0, "weight_decay": 0.1})
+LOADER_STEPS = 60
+
+
+def ratios(data: Mnist, folder: Path, compute: Compute) -> dict[str, tuple[Side, Side]]:
+    """For each ratio its numerator and denominator: calls that do the work once and give seconds."""
+    transfer = TransferSet(data.train.images, data.train.labels)
+    step = Steps(MLPTrainer(TEACHER, [MemberSpec(0)], transfer, CONSTRAINED, compute), 20)
+    loader = Steps(MLPTrainer(TEACHER, [MemberSpec(0)], transfer, RECIPE, compute), LOADER_STEPS)
+    return {
+        "mnist.teacher_step_matmul_share": (lambda: matmuls(TEACHER, RECIPE.batch_size, 1, compute, 20), step),
+        "mnist.vs_dataloader": (plain(folder, loader.training), loader),
+        "mnist.population_gain": (lambda: students(transfer, compute, 1), lambda: students(transfer, compute, 10)),
+    }
+
+
+def plain(folder: Path, ours: MLPTrainer) -> PlainSteps:
+    """What one writes first: PIL images, torchvision's transforms, nn.Dropout."""
+    max_translation = transforms.RandomCrop(28, padding=RECIPE.max_translation)
+    dataset = MNIST(str(folder), transform=transforms.Compose([max_translation, transforms.ToTensor()]))
+    layers: list[nn.Module] = [nn.Flatten(), nn.Dropout(RECIPE.input_dropout)]
+    for weight, bias in zip(ours.net.weights, ours.net.biases, strict=True):
+        layers += [linear(weight, bias), nn.ReLU(), nn.Dropout(RECIPE.hidden_dropout)]
+    net = nn.Sequential(*layers[:-2]).to(ours.labels.device)
+    optimizer = torch.optim.AdamW(net.parameters(), lr=RECIPE.learning_rate, weight_decay=0.0)
+    order = BatchSampler(ours.orders[0].seed, ours.orders[0].cases, RECIPE.batch_size)
+    return PlainSteps(dataset, order, LOADER_STEPS, net, optimizer)
+
+
+def students(transfer: TransferSet, compute: Compute, together: int, count: int = 10, steps: int = 150) -> float:
+    """Seconds for ``count`` students of 30 units, ``together`` at a time, at as many temperatures."""
+    recipe = Recipe(epochs=steps * 256 / len(transfer.labels), batch_size=256, learning_rate=4e-3)
+    teacher: Tensor = torch.nn.functional.one_hot(transfer.labels, 10) * 8.0
+    soft = TransferSet(transfer.images, transfer.labels, teacher)
+    members = [MemberSpec(0, 1.0 + m, 0.1) for m in range(count)]
+    groups = [members[m : m + together] for m in range(0, count, together)]
+    trainings = [MLPTrainer((784, 30, 30, 10), group, soft, recipe, compute) for group in groups]
+    start = clock(compute.device)
+    for training in trainings:
+        for _ in training.run(1):
+            pass
+    return clock(compute.device) - start

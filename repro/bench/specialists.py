@@ -1,0 +1,164 @@
+"""Speed of the specialists experiment, as ratios: each side is set up once and the two are timed in turn."""
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from PIL import Image
+from torch.utils.data import Dataset
+from torchvision import transforms
+
+from repro.bench.timing import PlainSteps, Side, Steps, clock
+from repro.data.types import ImageData, ImageSet
+from repro.errors import UserError
+from repro.models.conv import ConvNet
+from repro.specialists import clustering, inference, specialist
+from repro.specialists.settings import SpecialistsSettings
+from repro.training.compute import Compute
+from repro.training.images import ImageTrainer
+from repro.training.random_streams import BatchSampler, Stream, generator
+from repro.training.recipe import Recipe
+
+STEPS = 40
+CASES = 1000
+# In nats per image: how near to equation 5's minimum both ways to solve it are to come. Gradient descent gets no
+# nearer in any bearable number of steps, for it hardly moves classes of small probability.
+EQUAL = 1e-2
+MOST_STEPS = 4096
+
+
+def ratios(settings: SpecialistsSettings, data: ImageData, compute: Compute) -> dict[str, tuple[Side, Side]]:
+    """For each ratio its numerator and denominator: calls that do the work once and give seconds."""
+    train, recipe = data.train, settings.generalist.recipe
+    steady = recipe.model_copy(update={"schedule": "constant", "warmup_fraction": 0.0, "learning_rate": 0.05})
+    ours = Steps(_generalist(settings, data, compute, steady), STEPS)
+    whole = Steps(_generalist(settings, data, compute, recipe), STEPS, recipe.steps(len(train)) / STEPS)
+    return {
+        "specialists.em_vs_gd": Equation5(data, settings, compute).sides(),
+        "specialists.parallel_cost": (_specialists(settings, data, compute), whole),
+        "specialists.conv_vs_plain": (plain(train, ours.training), ours),
+    }
+
+
+def _generalist(
+    settings: SpecialistsSettings, data: ImageData, compute: Compute, recipe: Recipe
+) -> ImageTrainer[ConvNet]:
+    train = data.train
+    net = ConvNet(train.images.shape[1], settings.generalist.width, len(data.classes), 0)
+    order = BatchSampler(0, torch.arange(len(train)), recipe.batch_size)
+    return ImageTrainer(
+        net, [order], train.images, train.labels, specialist.hard_objective, recipe, compute, len(train)
+    )
+
+
+def _specialists(settings: SpecialistsSettings, data: ImageData, compute: Compute) -> Steps[ImageTrainer[ConvNet]]:
+    """Steps of one specialist, standing for all steps of all of them."""
+    own, train = settings.specialists, data.train
+    subset = torch.arange(min(own.size, len(data.classes) - 1))
+    special = round(own.recipe.batch_size * own.special_share)
+    orders = specialist.half_special(train.labels, subset, 0, own.recipe.batch_size, special)
+    generalist = ConvNet(train.images.shape[1], settings.generalist.width, len(data.classes), 0)
+    net = specialist.from_generalist(generalist, subset, "dustbin")
+    labels = specialist.dustbin_labels(train.labels, subset, len(data.classes))
+    cases = round(len(train) * len(subset) / len(data.classes) / own.special_share)
+    training = ImageTrainer(net, orders, train.images, labels, specialist.hard_objective, own.recipe, compute, cases)
+    return Steps(training, STEPS, own.count * own.recipe.steps(cases) / STEPS)
+
+
+def fewest(arrives: Callable[[int], bool]) -> int:
+    """The fewest steps that arrive, by doubling and halving.
+
+    Raises:
+        UserError: ``MOST_STEPS`` do not.
+    """
+    high = 1
+    while not arrives(high):
+        high *= 2
+        if high > MOST_STEPS:
+            raise UserError(f"bench specialists.em_vs_gd: no equal objective after {MOST_STEPS} steps; no ratio")
+    low = high // 2
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if arrives(middle) else (middle, high)
+    return high
+
+
+class Equation5:
+    """Images with as many classes and specialists as the experiment's, and models that are sure of a few classes.
+
+    Either way is timed for as many steps as take its objective to within ``EQUAL`` of the minimum.
+    """
+
+    def __init__(self, data: ImageData, settings: SpecialistsSettings, compute: Compute):
+        draw = generator(Stream.EQUATION_5)
+        classes, own = len(data.classes), settings.specialists
+        size = min(own.size, classes - 1)
+        self.subsets = clustering.random_subsets(classes, min(own.count, classes), size, 0)
+        logits = 4 * torch.randn(CASES, classes, generator=draw)
+        self.generalist = logits.softmax(-1)
+        self.pairs = inference.active_pairs(self.generalist, self.subsets, own.active)
+        # A specialist sees what the generalist sees, and some noise.
+        logits = logits[self.pairs[0]] + torch.randn(len(self.pairs[0]), classes, generator=draw)
+        known = logits.softmax(-1).gather(1, self.subsets[self.pairs[1]])
+        self.specialists = torch.cat([known, 1 - known.sum(1, keepdim=True)], 1).clamp_min(0)
+        self.device = compute.device
+        least = self._value(self._em(1000))
+        self.em_steps, self.steps = (self._fewest(solve, least) for solve in (self._em, self._descend))
+
+    def _fewest(self, solve: Callable[[int], torch.Tensor], least: float) -> int:
+        return fewest(lambda steps: self._value(solve(steps)) - least < EQUAL)
+
+    def _value(self, q: torch.Tensor) -> float:
+        return float(inference.objective(q, self.generalist, self.specialists, self.pairs, self.subsets).mean())
+
+    def _em(self, steps: int) -> torch.Tensor:
+        return inference.combine_em(
+            self.generalist, self.specialists, self.pairs, self.subsets, iterations=steps, tolerance=0.0
+        )
+
+    def _descend(self, steps: int) -> torch.Tensor:
+        return inference.combine_gradient(
+            self.generalist, self.specialists, self.pairs, self.subsets, steps=steps, tolerance=0.0
+        )
+
+    def sides(self) -> tuple[Side, Side]:
+        """Gradient descent, the fixed point."""
+
+        def timed(solve: Callable[[], object]) -> Side:
+            def seconds() -> float:
+                start = clock(self.device)
+                solve()
+                return clock(self.device) - start
+
+            return seconds
+
+        return timed(lambda: self._descend(self.steps)), timed(lambda: self._em(self.em_steps))
+
+
+def plain(train: ImageSet, ours: ImageTrainer[ConvNet]) -> PlainSteps:
+    """What one writes first: PIL images and torchvision's transforms."""
+    order, recipe = ours.orders[0], ours.recipe
+    shift = transforms.RandomCrop(train.images.shape[-1], padding=recipe.max_translation, padding_mode="edge")
+    dataset = PilImages(train, transforms.Compose([shift, transforms.PILToTensor()]))
+    net = ConvNet(ours.net.channels, ours.net.width, ours.net.classes, ours.net.seed).to(ours.labels.device)
+    net.load_state_dict(ours.net.state_dict())
+    optimizer = torch.optim.SGD(
+        net.parameters(), recipe.learning_rate, recipe.momentum, weight_decay=recipe.weight_decay, nesterov=True
+    )
+    same = BatchSampler(order.seed, order.cases, recipe.batch_size)
+    return PlainSteps(dataset, same, STEPS, net, optimizer, lambda images: net(images)[0])
+
+
+class PilImages(Dataset):
+    """Images as a plain loop has them: decoded one at a time."""
+
+    def __init__(self, cases: ImageSet, transform: transforms.Compose):
+        self.arrays, self.labels, self.transform = cases.images.numpy(), cases.labels.tolist(), transform
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __getitem__(self, case: int) -> tuple[torch.Tensor, int]:
+        array: np.ndarray = self.arrays[case]
+        image = Image.fromarray(array[0] if array.shape[0] == 1 else array.transpose(1, 2, 0))
+        return self.transform(image), self.labels[case]

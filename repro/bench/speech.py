@@ -1,0 +1,108 @@
+"""Speed of the speech experiment, as ratios: each side is set up once and the two are timed in turn."""
+
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.utils.data import Dataset
+
+from repro.bench.timing import PlainSteps, Side, Steps, clock, linear, matmuls
+from repro.data.speech.corpus import RATE, Corpus, read_audio
+from repro.speech.alignment import STATES
+from repro.speech.decoding import pipeline
+from repro.speech.decoding.decoder import Decoder, Search, transcribe
+from repro.speech.features import AFTER, BEFORE, INPUTS, Frames, filterbanks, lay_out
+from repro.speech.preparation import Prepared
+from repro.speech.settings import SpeechSettings
+from repro.speech.training import FrameTrainer
+from repro.training.compute import Compute, cores
+from repro.training.mlp import MemberSpec
+from repro.training.random_streams import BatchSampler
+from repro.training.recipe import Recipe
+
+STEPS = 10
+# What a net to decode with learns from: enough that its scores differ as those of a trained net do.
+PASSES = 12
+
+
+def ratios(
+    settings: SpeechSettings, corpus: Corpus, data: Prepared, folder: Path, compute: Compute
+) -> dict[str, tuple[Side, Side]]:
+    """For each ratio its numerator and denominator: calls that do the work once and give seconds.
+
+    Args:
+        folder: where the language model is kept.
+    """
+    steady = settings.recipe.model_copy(update={"schedule": "constant", "warmup_fraction": 0.0, "learning_rate": 5e-4})
+    count, batch, sizes = settings.ensemble, steady.batch_size, (INPUTS, *settings.hidden, STATES)
+    together, alone = (Steps(training(settings, data, compute, steady, n), STEPS) for n in (count, 1))
+    ours = Steps(training(settings, data, compute, steady, 1), STEPS)
+    spoken = Realtime(settings, corpus, data, folder, compute)
+    return {
+        "speech.step_matmul_share": (lambda: matmuls(sizes, batch, count, compute, STEPS, False), together),
+        "speech.vs_dataloader": (plain(data.train, ours.training), ours),
+        "speech.ensemble_gain": (lambda: sum(alone() for _ in range(count)), together),
+        "speech.realtime": (lambda: spoken.audio, spoken),
+    }
+
+
+def training(settings: SpeechSettings, data: Prepared, compute: Compute, recipe: Recipe, count: int) -> FrameTrainer:
+    """So many nets of the experiment's."""
+    members = [MemberSpec(seed) for seed in range(count)]
+    cases = torch.arange(len(data.train))
+    return FrameTrainer(settings.hidden, members, data.train, cases, STATES, recipe, compute, 0)
+
+
+def plain(frames: Frames, ours: FrameTrainer) -> PlainSteps:
+    """What one writes first: a Dataset that cuts out a window at a time."""
+    layers: list[nn.Module] = []
+    for weight, bias in zip(ours.net.weights, ours.net.biases, strict=True):
+        layers += [linear(weight, bias), nn.ReLU()]
+    net = nn.Sequential(*layers[:-1]).to(ours.states.device)
+    optimizer = torch.optim.AdamW(net.parameters(), lr=ours.recipe.learning_rate, weight_decay=0.0)
+    order = BatchSampler(ours.order.seed, ours.order.cases, ours.recipe.batch_size)
+    return PlainSteps(Windows(frames), order, STEPS, net, optimizer)
+
+
+class Windows(Dataset):
+    """Frames as a plain loop has them: a window is cut out when it is asked for."""
+
+    def __init__(self, frames: Frames):
+        self.banks, self.place, self.states = frames.banks, frames.place.tolist(), frames.states.tolist()
+
+    def __len__(self) -> int:
+        return len(self.place)
+
+    def __getitem__(self, frame: int) -> tuple[Tensor, int]:
+        at = self.place[frame]
+        return self.banks[at - BEFORE : at + AFTER + 1].T.flatten(), self.states[frame]
+
+
+class Realtime:
+    """Recordings to words: filterbanks, a net's scores, decoding, on all cores; ``audio`` is how long they last."""
+
+    def __init__(self, settings: SpeechSettings, corpus: Corpus, data: Prepared, folder: Path, compute: Compute):
+        self.data, self.compute, self.prior = data, compute, pipeline.log_prior(data.train)
+        recipe = settings.recipe.model_copy(update={"epochs": PASSES})
+        learning = training(settings, data, compute, recipe, 1)
+        for _ in learning.run():
+            pass
+        self.net = learning.net
+        number = {id: n for n, id in enumerate(data.test.ids)}
+        self.spoken = sorted((one for one in corpus.test if one.id in number), key=lambda one: number[one.id])
+        self.audio = sum(len(read_audio(one.audio)[0]) for one in self.spoken) / RATE
+        what, own = pipeline.task(corpus, data, folder, 1, 1), settings.decoding
+        search = Search(acoustic_scale=own.scales[len(own.scales) // 2], most_active=own.most_active)
+        self.decoders = [Decoder(what.pronunciations, what.language_model, search) for _ in range(cores())]
+
+    def __call__(self) -> float:
+        """Seconds for all test recordings."""
+        start = clock(self.compute.device)
+        heard = []
+        for one in self.spoken:
+            banks = filterbanks(read_audio(one.audio)[0])
+            heard.append((one.id, one.speaker, banks, torch.zeros(len(banks), dtype=torch.int16)))
+        frames, chosen = lay_out(heard), torch.arange(len(heard))
+        scores = pipeline.scores(self.net, frames, chosen, self.prior, self.compute)
+        transcribe([decoder.words for decoder in self.decoders], scores)
+        return clock(self.compute.device) - start

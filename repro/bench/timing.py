@@ -1,0 +1,122 @@
+"""How the sides of a speed ratio are timed."""
+
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset
+
+from repro.training.compute import Compute
+from repro.training.random_streams import BatchSampler
+from repro.training.trainer import Trainer
+
+Side = Callable[[], float]
+LoopType = TypeVar("LoopType", bound=Trainer[Any])
+
+
+@runtime_checkable
+class Learning(Protocol):
+    """A side that trains nets; ``losses`` keeps the mean loss of each timing."""
+
+    losses: list[float]
+
+    def __call__(self) -> float: ...
+
+
+def clock(device: torch.device) -> float:
+    """Seconds, once all that was asked of the device is done."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return time.perf_counter()
+
+
+class Steps(Generic[LoopType]):
+    """Our training steps, timed."""
+
+    def __init__(self, training: LoopType, count: int, scale: float = 1.0):
+        """``scale`` turns the time of ``count`` steps into that of what they stand for."""
+        self.training, self.count, self.scale = training, count, scale
+        self.losses: list[float] = []
+
+    def __call__(self) -> float:
+        """Seconds for ``count`` further steps."""
+        device = self.training.parameters[0].device
+        self.training.steps = self.training.step + self.count
+        start = clock(device)
+        for snapshot in self.training.run(1):
+            self.losses.append(float(snapshot.loss.mean()))
+        return self.scale * (clock(device) - start)
+
+
+def matmuls(
+    sizes: Sequence[int], batch: int, models: int, compute: Compute, count: int, fp32_logits: bool = True
+) -> float:
+    """Seconds for the matrix products of ``count`` steps of a population and nothing else.
+
+    They have the shapes, layouts and types of ``BatchedMLP``'s: every layer forward and for its weights' gradient,
+    and all but the first for the gradient of its inputs.
+    """
+    layers = list(zip(sizes[:-1], sizes[1:], strict=True))
+    operands = []
+    for number, (a, b) in enumerate(layers):
+        last = fp32_logits and number == len(layers) - 1
+        dtype, shapes = torch.float32 if last else compute.dtype, ((batch, a), (a, b), (1, b), (batch, b))
+        operands.append([torch.randn((models, *shape), device=compute.device, dtype=dtype) for shape in shapes])
+    start = clock(compute.device)
+    for _ in range(count):
+        for inputs, weight, bias, _ in operands:
+            torch.baddbmm(bias, inputs, weight)
+        for number, (inputs, weight, _, gradient) in reversed(list(enumerate(operands))):
+            torch.bmm(inputs.transpose(1, 2), gradient)
+            if number:
+                torch.bmm(gradient, weight.transpose(1, 2))
+    return clock(compute.device) - start
+
+
+class PlainSteps:
+    """Training steps as one writes them first: a Dataset, a DataLoader, fp32; timed.
+
+    Ours are to have the same initial weights and the same cases in the same order; what is drawn for a case (shifts,
+    dropout) is each one's own.
+    """
+
+    def __init__(
+        self,
+        dataset: Dataset,
+        order: BatchSampler,
+        count: int,
+        net: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        logits: Callable[[Tensor], Tensor] | None = None,
+    ):
+        """``logits`` of a batch, where they are not what ``net`` returns."""
+        self.dataset, self.order, self.count = dataset, order, count
+        self.net, self.optimizer, self.logits = net, optimizer, logits or net
+        self.step = 0
+        self.losses: list[float] = []
+
+    def __call__(self) -> float:
+        """Seconds for ``count`` further steps."""
+        batches = [self.order.indices(step).tolist() for step in range(self.step, self.step + self.count)]
+        device, total = next(self.net.parameters()).device, 0.0
+        start = clock(device)
+        for inputs, labels in DataLoader(self.dataset, batch_sampler=batches):
+            loss = nn.functional.cross_entropy(self.logits(inputs.to(device)), labels.to(device))
+            self.optimizer.zero_grad()
+            loss.backward()
+            self.optimizer.step()
+            total += loss.item()
+        took = clock(device) - start
+        self.step += self.count
+        self.losses.append(total / self.count)
+        return took
+
+
+def linear(weight: Float[Tensor, "1 unit units"], bias: Float[Tensor, "1 1 units"]) -> nn.Linear:
+    """A layer of a population of one as PyTorch's own, with the same weights."""
+    layer = nn.Linear(*weight.shape[1:])
+    layer.weight.data, layer.bias.data = weight[0].detach().t().clone(), bias[0, 0].detach().clone()
+    return layer

@@ -1,0 +1,130 @@
+"""Files written whole or not at all, tensors with a digest, and the lock on results."""
+
+import contextlib
+import hashlib
+import json
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import filelock
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load as load_safetensors
+from safetensors.torch import save as save_safetensors
+from torch import Tensor
+
+from repro.errors import UserError
+
+ENTRY = "repro"
+
+
+class CorruptFile(Exception):
+    """A kept file is truncated or altered."""
+
+
+def write(path: Path, content: bytes) -> None:
+    """Write a file so that a reader, or a kill at any moment, sees the old content or the new.
+
+    Raises:
+        UserError: the disk is full or the directory cannot be written to.
+    """
+    unfinished = path.with_name(f"{path.name}.{os.getpid()}.unfinished")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with open(unfinished, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(unfinished, path)
+    except BaseException as error:
+        with contextlib.suppress(OSError):
+            unfinished.unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            raise UserError(f"{path}: cannot be written ({error.strerror or error})") from error
+        raise
+
+
+def remove_partial_files(folder: Path) -> None:
+    """Remove what commands that were killed had not finished writing."""
+    for leftover in folder.rglob("*.unfinished"):
+        leftover.unlink(missing_ok=True)
+
+
+def save_tensors(path: Path, tensors: dict[str, Tensor], about: dict[str, Any]) -> None:
+    """Write tensors and JSON data as one safetensors file with a digest inside."""
+    plain = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
+    text = json.dumps(about)
+    # One entry, for safetensors writes several in no fixed order, and equal content should be equal bytes.
+    write(path, save_safetensors(plain, {ENTRY: json.dumps({"about": text, "digest": _digest(plain, text)})}))
+
+
+def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Read what ``save_tensors`` wrote.
+
+    Raises:
+        Damaged: the file is truncated or a byte of it has changed.
+    """
+    try:
+        content = path.read_bytes()
+        tensors = load_safetensors(content)
+        header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
+        entry = json.loads(header["__metadata__"][ENTRY])
+        about, digest = entry["about"], entry["digest"]
+    except (OSError, SafetensorError, ValueError, KeyError) as error:
+        raise CorruptFile(f"{path} is damaged") from error
+    if digest != _digest(tensors, about):
+        raise CorruptFile(f"{path} is damaged: its digest does not match")
+    return tensors, json.loads(about)
+
+
+def _digest(tensors: dict[str, Tensor], about: str) -> str:
+    digest = hashlib.sha256(about.encode())
+    for name in sorted(tensors):
+        digest.update(f"{name}:{tensors[name].dtype}:{tuple(tensors[name].shape)}".encode())
+        digest.update(tensors[name].reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
+def check_writable(folder: Path) -> None:
+    """Make the folder and try a write there, before hours of work depend on it.
+
+    Raises:
+        UserError: it cannot be made or written to.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        trial = folder / f".trial.{os.getpid()}"
+        try:
+            trial.write_bytes(bytes(4096))
+        finally:
+            trial.unlink(missing_ok=True)
+    except OSError as error:
+        raise UserError(f"{folder}: cannot be written to ({error.strerror or error})") from error
+
+
+def quarantine(path: Path, why: str) -> None:
+    """Rename a damaged file, so that it is made anew, and say so."""
+    os.replace(path, path.with_name(path.name + ".damaged"))
+    print(f"warning: {why} (kept as {path.name}.damaged)", file=sys.stderr)
+
+
+@contextlib.contextmanager
+def results_lock(folder: Path) -> Iterator[None]:
+    """Hold ``folder/results`` while it is written: a second command waits until the first's report is made.
+
+    Raises:
+        OSError: nothing can be written there.
+    """
+    lock = filelock.FileLock(folder / "results" / "lock", mode=0o664)  # a group may share the folder
+    try:
+        lock.acquire(timeout=0)
+    except filelock.Timeout:
+        print(f"waiting for another command's report in {folder / 'results'}", file=sys.stderr)
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()

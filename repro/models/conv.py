@@ -1,0 +1,81 @@
+"""A small convolutional network for small images, of any width."""
+
+import torch
+from jaxtyping import Float, UInt8
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from repro.models.base import Model
+from repro.training.random_streams import Stream, generator
+
+
+class Convolution(nn.Module):
+    """A 3x3 convolution, batch normalisation, ReLU."""
+
+    def __init__(self, inputs: int, outputs: int, stride: int, draw: torch.Generator):
+        super().__init__()
+        self.stride = stride
+        scale = (2 / (9 * inputs)) ** 0.5  # He et al. 2015
+        weight = torch.randn(outputs, inputs, 3, 3, generator=draw) * scale
+        self.weight = nn.Parameter(weight.contiguous(memory_format=torch.channels_last))
+        self.norm = nn.BatchNorm2d(outputs)
+
+    def forward(self, inputs: Float[Tensor, "batch channel row column"]) -> Float[Tensor, "batch out row2 column2"]:
+        """The convolution multiplies in the type of its inputs; the normalisation's statistics are fp32."""
+        return F.relu(self.norm(F.conv2d(inputs, self.weight.to(inputs.dtype), stride=self.stride, padding=1)))
+
+
+class ConvNet(Model):
+    """Three stages of 16x16, 8x8 and 4x4 pixels (of 32x32 images); the mean over what is left; one linear layer.
+
+    Two by two pixels are first made channels of one, so that nothing is computed at full resolution, where
+    a small net would spend most of its time on reading and writing memory. A stage has two convolutions,
+    the second added to the first (He et al. 2016); channels double from stage to stage. Convolutions
+    multiply in ``dtype``; the last layer and its logits are fp32. Like a population, the net has a length
+    (one) and its logits a leading axis of models.
+    """
+
+    def __init__(self, channels: int, width: int, classes: int, seed: int, dtype: torch.dtype = torch.float32):
+        """``width`` channels in the first stage, four times as many in the last; weights drawn from ``seed``."""
+        super().__init__()
+        self.channels, self.width, self.classes, self.seed, self.dtype = channels, width, classes, seed, dtype
+        draw = generator(Stream.INITIAL_WEIGHTS, seed)
+        sizes = [4 * channels, width, 2 * width, 4 * width]
+        self.down = nn.ModuleList(
+            Convolution(a, b, 1 if stage == 0 else 2, draw)
+            for stage, (a, b) in enumerate(zip(sizes[:-1], sizes[1:], strict=True))
+        )
+        self.keep = nn.ModuleList(Convolution(size, size, 1, draw) for size in sizes[1:])
+        self.stages = nn.ModuleList(nn.Identity() for _ in sizes[1:])  # names for what a stage puts out
+        self.head = nn.Linear(4 * width, classes)
+        self.head.weight.data = torch.randn(classes, 4 * width, generator=draw) * (1 / (4 * width)) ** 0.5
+        self.head.bias.data.zero_()
+
+    def __len__(self) -> int:
+        return 1
+
+    def forward(self, images: UInt8[Tensor, "batch channel row column"]) -> Float[Tensor, "1 batch classes"]:
+        """Logits, in fp32."""
+        rows, columns = images.shape[-2:]
+        hidden = F.pad((images.float() - 128) / 64, (0, columns % 2, 0, rows % 2))
+        hidden = F.pixel_unshuffle(hidden, 2)
+        hidden = hidden.to(self.dtype).contiguous(memory_format=torch.channels_last)
+        for down, keep, stage in zip(self.down, self.keep, self.stages, strict=True):
+            hidden = down(hidden)
+            hidden = stage(hidden + keep(hidden))
+        return self.head(hidden.float().mean((2, 3)))[None]
+
+    @torch.no_grad()
+    def logits(
+        self, images: UInt8[Tensor, "case channel row column"], batch: int = 1000
+    ) -> Float[Tensor, "1 case classes"]:
+        """Logits at test time (the running statistics normalise), in fp32 throughout and on the CPU."""
+        training, precision = self.training, self.dtype
+        self.eval()
+        self.dtype = torch.float32
+        device = self.head.weight.device
+        try:
+            return torch.cat([self(part.to(device)).cpu() for part in images.split(batch)], dim=1)
+        finally:
+            self.train(training)
+            self.dtype = precision

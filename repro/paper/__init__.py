@@ -1,0 +1,24 @@
+"""Every number the paper prints, once, with the rule that judges ours against it.
+
+``claims`` holds the claims and their verdicts, ``values`` numbers that are not claims, ``later_work`` what the
+literature reports for the variants. Nothing of ours is here.
+"""
+
+from repro.paper.claims import BY_ID, CLAIMS, COVER_GAINS, TITLE, VERDICTS, Claim, is_better, judge
+from repro.paper.later_work import VARIANTS, VariantFigure
+from repro.paper.values import (
+    CLUSTERS,
+    COVER_CHANGES,
+    COVER_EXAMPLES,
+    NARROW_RANGE,
+    NO3_POINTS,
+    ONLY78_POINTS,
+    TEST_THREES,
+    WIDE_SIMILAR_ABOVE,
+)
+
+__all__ = [
+    "BY_ID", "CLAIMS", "CLUSTERS", "COVER_CHANGES", "COVER_EXAMPLES", "COVER_GAINS", "NARROW_RANGE", "NO3_POINTS",
+    "ONLY78_POINTS", "TEST_THREES", "TITLE", "VARIANTS", "VERDICTS", "WIDE_SIMILAR_ABOVE", "Claim", "VariantFigure",
+    "is_better", "judge",
+]  # fmt: skip

@@ -1,0 +1,139 @@
+"""A trigram language model, estimated from transcripts and written as an ARPA file, which decoders read.
+
+Interpolated Kneser-Ney smoothing with one discount for each order (Kneser & Ney 1995; the form of Chen & Goodman
+1998, section 2.7). With c the count of an n-gram, for n < 3 the number of different words found before it,
+
+    p(w | h) = max(c(hw) - D, 0) / c(h) + g(h) p(w | h without its first word),    g(h) = D n(h) / c(h),
+
+where c(h) is the sum of c(hw) over w, n(h) the number of different w, and D = n1 / (n1 + 2 n2) with n1 and n2 the
+numbers of n-grams whose c is 1 and 2. Below the unigrams lies the uniform distribution over the vocabulary, which
+is the transcripts' words and those that are given: a lexicon's. So a word that no transcript holds has a
+probability too, and a decoder can find it; a word outside the vocabulary has none. Every context's probabilities
+sum to one.
+"""
+
+import math
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from repro.engine.files import write
+from repro.errors import UserError
+
+START, END = "<s>", "</s>"
+ORDER = 3
+
+Gram = tuple[str, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class LanguageModel:
+    """Probabilities of n-grams, and by what a context multiplies the shorter context's where it holds none.
+
+    ``vocabulary`` is sorted and holds neither ``<s>``, which is never predicted, nor ``</s>``, which is.
+    """
+
+    vocabulary: tuple[str, ...]
+    probability: dict[Gram, float]
+    back_off: dict[Gram, float]
+
+    def __call__(self, word: str, history: Sequence[str] = ()) -> float:
+        """p(word | history), of which the last two words matter; 0 for a word outside the vocabulary."""
+        gram, factor = (*history[max(0, len(history) - ORDER + 1) :], word), 1.0
+        while gram:
+            if gram in self.probability:
+                return factor * self.probability[gram]
+            factor *= self.back_off.get(gram[:-1], 1.0)
+            gram = gram[1:]
+        return 0.0
+
+    def perplexity(self, sentences: Iterable[Sequence[str]]) -> tuple[float, int]:
+        """Of the known words and the sentences' ends; and how many words are unknown, which are passed over.
+
+        Raises:
+            UserError: there is no sentence.
+        """
+        surprise, count, unknown = 0.0, 0, 0
+        for sentence in sentences:
+            history = [START]
+            for word in (*sentence, END):
+                found = self(word, history)
+                if found > 0:
+                    surprise, count = surprise - math.log(found), count + 1
+                else:
+                    unknown += 1
+                history.append(word)
+        if not count:
+            raise UserError("language model: perplexity of no sentence")
+        return math.exp(surprise / count), unknown
+
+    def write(self, path: Path) -> None:
+        """Write an ARPA file, whole or not at all: log10 probabilities, the n-gram, log10 of the factor for backing
+        off from it."""
+        orders = [sorted(gram for gram in self.probability if len(gram) == n) for n in range(1, ORDER + 1)]
+        orders[0].insert(0, (START,))
+        lines = ["\\data\\", *(f"ngram {n}={len(grams)}" for n, grams in enumerate(orders, 1))]
+        for n, grams in enumerate(orders, 1):
+            lines += ["", f"\\{n}-grams:"]
+            for gram in grams:
+                log = math.log10(self.probability[gram]) if gram in self.probability else -99
+                more = f"\t{math.log10(self.back_off[gram]):.6f}" if gram in self.back_off else ""
+                lines.append(f"{log:.6f}\t{' '.join(gram)}{more}")
+        write(path, "\n".join([*lines, "", "\\end\\", ""]).encode())
+
+
+def estimate(sentences: Iterable[Sequence[str]], vocabulary: Iterable[str] = ()) -> LanguageModel:
+    """The model of some sentences.
+
+    Args:
+        sentences: of training only.
+        vocabulary: words to know besides those of the sentences.
+
+    Raises:
+        UserError: there is no word in the sentences.
+    """
+    whole: Counter[Gram] = Counter()
+    for sentence in sentences:
+        padded = (START, *sentence, END)
+        for n in range(1, ORDER + 1):
+            whole.update(padded[i : i + n] for i in range(len(padded) - n + 1))
+    words = {gram[0] for gram in whole if len(gram) == 1} - {START, END}
+    if not words:
+        raise UserError("language model: the transcripts hold no word")
+    known = tuple(sorted((words | set(vocabulary)) - {START, END}))
+    probability: dict[Gram, float] = {(word,): 1 / (len(known) + 1) for word in (*known, END)}
+    back_off: dict[Gram, float] = {}
+    for n in range(1, ORDER + 1):
+        lower = LanguageModel(known, dict(probability), dict(back_off))
+        counts = {gram: count for gram, count in _counts(whole, n).items() if gram != (START,)}
+        discount = _discount(counts.values())
+        total: dict[Gram, int] = defaultdict(int)
+        different: dict[Gram, int] = defaultdict(int)
+        for gram, count in counts.items():
+            total[gram[:-1]] += count
+            different[gram[:-1]] += 1
+        share = {history: discount * different[history] / total[history] for history in total}
+        if n == 1:  # every word has one already
+            counts = {gram: counts.get(gram, 0) for gram in probability}
+        for gram, count in counts.items():
+            *history, word = gram
+            own = max(count - discount, 0) / total[gram[:-1]]
+            probability[gram] = own + share[gram[:-1]] * lower(word, history[1:])
+        back_off |= {history: factor for history, factor in share.items() if history}
+    return LanguageModel(known, probability, back_off)
+
+
+def _counts(whole: Counter[Gram], n: int) -> dict[Gram, int]:
+    """Counts of n-grams; below the highest order, of the words before them, but for those at a sentence's start."""
+    if n == ORDER:
+        return {gram: count for gram, count in whole.items() if len(gram) == n}
+    counts = Counter(gram[1:] for gram in whole if len(gram) == n + 1)
+    return {**counts, **{gram: count for gram, count in whole.items() if len(gram) == n and gram[0] == START}}
+
+
+def _discount(counts: Iterable[int]) -> float:
+    """n1 / (n1 + 2 n2); a half where so few are counted that it would be 0 or 1."""
+    numbers = Counter(counts)
+    ones, twos = numbers[1], numbers[2]
+    return ones / (ones + 2 * twos) if ones and twos else 0.5

@@ -1,0 +1,59 @@
+"""What a training step of a method costs in time and memory."""
+
+import torch
+from torch import Tensor
+
+from repro.bench.timing import clock
+from repro.variants.training import DistillationTrainer
+
+TIMINGS = 5
+
+
+def spread_steps(training: DistillationTrainer, count: int) -> float:
+    """Seconds of so many steps at equal distances over the whole of a training, whose stages may cost differently; and
+    their share of the teacher's pass over all images, where that is made once."""
+    device, seconds = training.parameters[0].device, 0.0
+    if training.teacher is not None and training.teacher_net is not None:
+        some = training.images[:1000, :, 0, 0]
+        start = clock(device)
+        with torch.no_grad():
+            training.teacher_net(some)
+        seconds += (clock(device) - start) * len(training.labels) / len(some) * count / training.whole
+    for number in range(count):
+        training.step = (2 * number + 1) * training.whole // (2 * count)
+        training.steps = training.step + 1
+        training.picked(training.step)  # drawing a pass's order is a share of a step, but for one that comes from afar
+        start = clock(device)
+        for _ in training.run():
+            pass
+        seconds += clock(device) - start
+    return seconds
+
+
+def step_bytes(training: DistillationTrainer) -> int:
+    """Bytes that a step needs, where it needs most: weights of student and the method's own, the optimiser's state,
+    what is kept for the backward pass, and the teacher's weights, or its logits where these are worked out once."""
+    return max(_bytes_at(training, step) for step in (0, training.whole - 1))
+
+
+def _bytes_at(training: DistillationTrainer, step: int) -> int:
+    held: dict[int, int] = {}
+
+    def keep(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        held[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        loss = training.losses(step)
+    del loss
+    state = [value for one in training.optimizer.state.values() for value in one.values()]
+    teacher: list[Tensor] = []
+    if training.teacher is not None:
+        teacher = [training.teacher]
+    elif training.teacher_net is not None:
+        teacher = list(training.teacher_net.parameters())
+    for tensor in (*training.parameters, *state, *teacher):
+        keep(tensor.detach())
+    data = {one.untyped_storage().data_ptr() for one in (training.images, training.labels)}
+    return sum(size for where, size in held.items() if where not in data)
