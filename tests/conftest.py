@@ -27,7 +27,7 @@ from repro.engine import store  # noqa: E402
 from repro.engine.progress import ProgressDisplay  # noqa: E402
 from repro.engine.runner import Runner  # noqa: E402
 from repro.mnist.runner import MnistRunner  # noqa: E402
-from repro.training import compute
+from repro.training import compute  # noqa: E402
 
 
 def blobs(count: int, seed: int) -> LabelledSet:
@@ -143,11 +143,17 @@ def real_folder() -> Path:
 
 def make_runner(folder: Path, settings, data, kind: type[Runner] = MnistRunner, **more) -> Runner:
     """A runner on the CPU in fp32 for given settings and data, its runs in a folder."""
-    about = {"experiment": "any", "profile": "test", "overrides": [], "config": "none", "commit": "none"}
+    provenance = {"experiment": "any", "profile": "test", "overrides": [], "config": "none", "commit": "none"}
     folder.mkdir(exist_ok=True)
     kept, cpu = store.Store(folder), compute.choose("cpu", "fp32")
     return kind(
-        settings=settings, data=data, kept=kept, compute=cpu, progress=ProgressDisplay("test"), about=about, **more
+        settings=settings,
+        data=data,
+        store=kept,
+        compute=cpu,
+        progress=ProgressDisplay("test"),
+        provenance=provenance,
+        **more,
     )
 
 
@@ -160,7 +166,7 @@ def runner_for(tmp_path: Path):
 def same(runner: Runner, local: Runner) -> None:
     """The files of weights are equal, and the records, apart from where and how long."""
     assert runner.finished.keys() == local.finished.keys()
-    weights = [{p.name: p.read_bytes() for p in one.kept.folder.glob("*.safetensors")} for one in (runner, local)]
+    weights = [{p.name: p.read_bytes() for p in one.store.folder.glob("*.safetensors")} for one in (runner, local)]
     assert weights[0] == weights[1]
     for key, record in runner.finished.items():
         plain = [{n: v for n, v in one.items() if n not in ("wall_seconds", "machine")}

@@ -21,7 +21,7 @@ import ray
 import torch
 from ray.exceptions import RayError, RayTaskError
 
-from repro.engine import files, store
+from repro.engine.files import check_writable
 from repro.engine.jobs import Job
 from repro.engine.progress import ProgressDisplay
 from repro.engine.runner import Runner
@@ -161,7 +161,7 @@ def runner_here(shipped: RunnerSpec) -> Runner:
     if shipped.state not in _runners:
         _runners.clear()  # the data of one experiment at a time
         folder = Path(tempfile.gettempdir()) / shipped.name
-        files.check_writable(folder)
+        check_writable(folder)
         state = ray.get(shipped.state[0])
         compute.choose(state["compute"].device.type, state["compute"].precision)  # as the head did: there, and set up
         _runners[shipped.state] = shipped.kind(**state, store=store.Store(folder), progress=NullProgress())

@@ -26,13 +26,9 @@ from repro.training.random_streams import Stream, generator
 
 # The modules that decide what a run's weights become.
 CODE_DEPENDENCIES = (
-    "kd/losses.py",
+    "kd/losses.py", "models/mlp.py", "training/mlp.py", "training/random_streams.py", "training/recipe.py",
     "training/trainer.py",
-    "training/random_streams.py",
-    "models/mlp.py",
-    "training/recipe.py",
-    "training/mlp.py",
-)
+)  # fmt: skip
 
 # Counted up by hand when what a record says of the same weights changes: kept records of before are left.
 RECORD_VERSION = 1

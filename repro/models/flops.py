@@ -20,9 +20,6 @@ def step_flops(sizes: Sequence[int], batch: int) -> int:
     return sum(2 * batch * a * b * (3 if number else 2) for number, (a, b) in enumerate(layers))
 
 
-from collections.abc import Sequence
-
-
 def _convolutions(channels: int, width: int) -> list[tuple[int, int, int]]:
     """Input channels, output channels and halvings of the image, of every convolution."""
     sizes = [4 * channels, width, 2 * width, 4 * width]

@@ -9,7 +9,7 @@ import pandas as pd
 from repro import paper
 from repro.engine.files import remove_partial_files, results_lock, write
 from repro.errors import UserError
-from repro.report import plotting, records, scale_estimate, speed
+from repro.report import plotting, scale_estimate, speed
 from repro.report.mnist.section import sections as mnist_sections
 from repro.report.pages import html, markdown
 from repro.report.query import described
@@ -20,7 +20,7 @@ from repro.report.speech.section import sections as speech_sections
 from repro.report.variants.section import sections as variants_sections
 
 CLAIM_COLUMNS = (
-    "claim", "setting", "section", "quantity", "unit", "paper", "ours", "ci_low", "ci_high", "seeds", "verdict",
+    "claim", "dataset", "section", "quantity", "unit", "paper", "ours", "ci_low", "ci_high", "seeds", "verdict",
     "config", "command", "note",
 )  # fmt: skip
 
@@ -48,13 +48,13 @@ def _write(folder: Path, sections: list[Section]) -> None:
     for part in ("results", "figures"):
         remove_partial_files(folder / part)
     for section in sections:
-        _clear(records.path(folder, section.experiment, section.setting).parent, section.tables, (".csv", ".md"))
-        _clear(folder / "figures" / section.experiment / section.setting, section.figures, (".png", ".svg"))
+        _clear(folder / "results" / section.place, section.tables, (".csv", ".md"))
+        _clear(folder / "figures" / section.place, section.figures, (".png", ".svg"))
         for name, (title, table) in section.tables.items():
-            _table(records.path(folder, section.experiment, section.setting, f"{name}.csv"), title, table)
+            _table(folder / "results" / section.place / f"{name}.csv", title, table)
         for name, (_, draw) in section.figures.items():
-            path = folder / "figures" / section.experiment / section.setting / name
-            plotting.save(draw(), path, section.setting)
+            path = folder / "figures" / section.place / name
+            plotting.save(draw(), path, section.dataset)
     claims = claim_table(sections)
     write(folder / "results" / "claims.csv", claims.to_csv(index=False, lineterminator="\n").encode())
     further = _further(folder, sections)
@@ -69,7 +69,7 @@ def _write(folder: Path, sections: list[Section]) -> None:
 
 def _further(folder: Path, sections: list[Section]) -> dict[str, str]:
     """What belongs to no experiment, as Markdown by heading."""
-    found = {f"{one.experiment}/{one.setting}": one.records for one in sections}
+    found = {f"{one.experiment}/{one.dataset}": one.records for one in sections}
     of_speech = found.get("speech/synth") or found.get("speech/speechocean762", [])
     days = markdown.markdown(scale_estimate.table(of_speech, found.get("specialists/icons", [])))
     further = {"What the paper's own scales would cost": f"{days}\n\n{scale_estimate.ASSUMPTIONS}"}
@@ -99,7 +99,7 @@ def _row(claim: paper.Claim, finding: Finding, section: Section) -> tuple:
             filter(None, ["not the paper profile: nets and data may not be what the quantity names", note])
         )
     return (
-        claim.id, section.setting, claim.section, claim.quantity, claim.unit, claim.paper, _plain(ours.value),
+        claim.id, section.dataset, claim.section, claim.quantity, claim.unit, claim.paper, _plain(ours.value),
         _plain(ours.low), _plain(ours.high), ours.count, verdict, first["config"], command(first), note,
     )  # fmt: skip
 

@@ -15,18 +15,24 @@ NEEDED = ("experiment", "arm", "seed", "settings", "metrics", "curve", "wall_sec
 OF_A_SEED = ("teacher", "start", "generalist", "subset", "specialists", "nets", "system", "draw", "order")
 
 
-def path(folder: Path, experiment: str, setting: str, name: str = "records.jsonl") -> Path:
-    """Where an experiment's files stand for one setting (data and scale)."""
-    return folder / "results" / experiment / setting / name
+def path(folder: Path, experiment: str, dataset: str, name: str = "records.jsonl") -> Path:
+    """Path of a file of an experiment's results on one data set."""
+    return folder / "results" / experiment / folder_name(experiment, dataset) / name
 
 
-def settings(folder: Path, experiment: str) -> list[str]:
-    """The settings that an experiment has records of."""
-    return sorted(file.parent.name for file in (folder / "results" / experiment).glob("*/records.jsonl"))
+def folder_name(experiment: str, dataset: str) -> str:
+    """Name of a data set's folder below its experiment's: its own, or ``paper`` where the two share a name."""
+    return "paper" if dataset == experiment else dataset
+
+
+def datasets(folder: Path, experiment: str) -> list[str]:
+    """The data sets that an experiment has records of."""
+    names = sorted(file.parent.name for file in (folder / "results" / experiment).glob("*/records.jsonl"))
+    return [experiment if name == folder_name(experiment, experiment) else name for name in names]
 
 
 def save(
-    folder: Path, experiment: str, setting: str, records: list[Record], shown: dict[str, Any] | None = None
+    folder: Path, experiment: str, dataset: str, records: list[Record], shown: dict[str, Any] | None = None
 ) -> None:
     """Replace the records of a setting by those of a whole run of the experiment.
 
@@ -37,20 +43,20 @@ def save(
         raise UserError(
             f"{experiment}: nothing is finished for every seed, so no report was made; train without --finished-only"
         )
-    lines = [json.dumps({"setting": setting} | record) for record in sorted(records, key=_order)]
+    lines = [json.dumps({"dataset": dataset} | record) for record in sorted(records, key=_order)]
     with results_lock(folder):
-        write(path(folder, experiment, setting), "".join(f"{line}\n" for line in lines).encode())
+        write(path(folder, experiment, dataset), "".join(f"{line}\n" for line in lines).encode())
         if shown is not None:
-            write(path(folder, experiment, setting, "shown.json"), (json.dumps(shown) + "\n").encode())
+            write(path(folder, experiment, dataset, "shown.json"), (json.dumps(shown) + "\n").encode())
 
 
-def load(folder: Path, experiment: str, setting: str) -> list[Record]:
+def load(folder: Path, experiment: str, dataset: str) -> list[Record]:
     """The records of a setting; an empty list where it was never run.
 
     Raises:
         UserError: a line is not a record, or some seeds are missing.
     """
-    file = path(folder, experiment, setting)
+    file = path(folder, experiment, dataset)
     if not file.exists():
         return []
     try:
@@ -114,13 +120,13 @@ def _kind(record: Record) -> tuple[str, str]:
     return record["arm"], json.dumps(settings)
 
 
-def load_shown(folder: Path, experiment: str, setting: str) -> dict[str, Any] | None:
+def load_shown(folder: Path, experiment: str, dataset: str) -> dict[str, Any] | None:
     """What was kept to be shown in figures, such as test images; None where there is nothing.
 
     Raises:
         UserError: the file is damaged.
     """
-    file = path(folder, experiment, setting, "shown.json")
+    file = path(folder, experiment, dataset, "shown.json")
     if not file.exists():
         return None
     try:

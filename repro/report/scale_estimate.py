@@ -93,4 +93,4 @@ def image_rate(records: list[Record]) -> Rate | None:
 
 def _rate(found: list[Record], flops: list[float]) -> Rate:
     seconds = sum(record["wall_seconds"] for record in found)
-    return Rate(sum(flops) / seconds, f"{found[0]['arm']}s of {found[0]['setting']}", machine(found[0]["machine"]))
+    return Rate(sum(flops) / seconds, f"{found[0]['arm']}s of {found[0]['dataset']}", machine(found[0]["machine"]))

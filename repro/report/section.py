@@ -7,7 +7,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from repro.evaluation.stats import Estimate
-from repro.report.records import Record
+from repro.report.records import Record, folder_name
 
 
 @dataclass(frozen=True)
@@ -30,10 +30,15 @@ class Section:
     """
 
     experiment: str
-    setting: str
+    dataset: str
     title: str
     records: list[Record]
     tables: dict[str, tuple[str, pd.DataFrame]]
     figures: Mapping[str, tuple[str, Callable[[], Figure]]]
     findings: list[Finding]
     remarks: dict[str, str]
+
+    @property
+    def place(self) -> str:
+        """Folder of its files below ``results`` and ``figures``."""
+        return f"{self.experiment}/{folder_name(self.experiment, self.dataset)}"

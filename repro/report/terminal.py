@@ -7,6 +7,8 @@ from rich import box
 from rich.console import Console, Group, RenderableType
 from rich.table import Table
 
+from repro.report import records
+
 
 def table(title: str, content: pd.DataFrame) -> Table:
     """A table for the screen."""
@@ -23,10 +25,10 @@ def show(content: RenderableType) -> None:
     Console().print(content, soft_wrap=True)
 
 
-def closing(folder: Path, experiment: str, setting: str) -> Group:
+def closing(folder: Path, experiment: str, dataset: str) -> Group:
     """What the experiment's command ends with."""
     claims = pd.read_csv(folder / "results" / "claims.csv", keep_default_na=False, dtype=str)
-    claims = claims[(claims["setting"] == setting) & claims["claim"].str.startswith(f"{experiment}.")]
+    claims = claims[(claims["dataset"] == dataset) & claims["claim"].str.startswith(f"{experiment}.")]
     short = claims[["claim", "paper"]].copy()
     claims = claims.assign(**{name: [f"{float(v):.4g}" if v else "" for v in claims[name]]
                               for name in ("ours", "ci_low", "ci_high")})  # fmt: skip
@@ -34,9 +36,9 @@ def closing(folder: Path, experiment: str, setting: str) -> Group:
                      for ours, low, high in claims[["ours", "ci_low", "ci_high"]].itertuples(index=False)]  # fmt: skip
     short["verdict"] = claims["verdict"]
     places = {
-        "tables": folder / "results" / experiment / setting,
+        "tables": records.path(folder, experiment, dataset).parent,
         "claims": folder / "results" / "claims.csv",
-        "figures": folder / "figures" / experiment / setting,
+        "figures": folder / "figures" / experiment / records.folder_name(experiment, dataset),
         "all on one page": folder / "REPRODUCE.md",
     }
     verdicts = [table("Claims", short)] if len(short) else []

@@ -27,8 +27,10 @@ from repro.training.random_streams import BatchSampler
 # Counted up by hand when what a record says of the same weights changes: kept records of before are left.
 RECORD_VERSION = 1
 # The modules that decide what a run's weights become.
-CODE_DEPENDENCIES = ("training/images.py", "kd/losses.py", "training/trainer.py", "training/random_streams.py", "training/recipe.py",
-            "specialists/inference.py", "specialists/specialist.py")  # fmt: skip
+CODE_DEPENDENCIES = (
+    "kd/losses.py", "models/conv.py", "specialists/inference.py", "specialists/specialist.py", "training/images.py",
+    "training/random_streams.py", "training/recipe.py", "training/trainer.py",
+)  # fmt: skip
 # A net, the order of its cases, their labels, its objective, its teacher's logits.
 Start = tuple[ConvNet, list[BatchSampler], Tensor, Objective, Tensor | None]
 # What a probability of zero counts as where its logarithm is needed.

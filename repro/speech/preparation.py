@@ -24,7 +24,10 @@ Usable = list[tuple[str, str, Tensor, Tensor]]
 Reasons = dict[str, list[str]]
 OnChunk = Callable[[str, int, int], None] | None
 # The modules that decide what frames and states an utterance becomes.
-CODE_DEPENDENCIES = ("data/speech/corpus.py", "speech/alignment.py", "speech/features.py", "speech/preparation.py")
+CODE_DEPENDENCIES = (
+    "data/speech/corpus.py", "data/speech/kaldi.py", "speech/alignment.py", "speech/features.py",
+    "speech/preparation.py",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)

@@ -39,8 +39,10 @@ from repro.training.mlp import MemberSpec
 # Counted up by hand when what a record says of the same weights changes: kept records of before are left.
 RECORD_VERSION = 1
 # The modules that decide what a run's weights become.
-CODE_DEPENDENCIES = ("kd/losses.py", "training/trainer.py", "training/random_streams.py", "kd/fused_loss.py", "models/mlp.py",
-            "training/recipe.py", "speech/training.py")  # fmt: skip
+CODE_DEPENDENCIES = (
+    "kd/fused_loss.py", "kd/losses.py", "models/mlp.py", "speech/ensemble_targets.py", "speech/training.py",
+    "training/random_streams.py", "training/recipe.py", "training/trainer.py",
+)  # fmt: skip
 # Frames on which rounding is measured.
 ROUNDED = 1000
 

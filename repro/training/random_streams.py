@@ -13,7 +13,7 @@ from torch import Tensor
 
 
 class Stream(StrEnum):
-    """What random numbers are drawn for. Changing a value changes every number of the project: the values are frozen."""
+    """Purpose of a random stream. The values are frozen: changing one changes every number of the project."""
 
     INITIAL_WEIGHTS = "initial weights"
     METHOD_WEIGHTS = "the method's own weights"

@@ -35,8 +35,11 @@ RECORD_VERSION = 1
 TIMING_VERSION = 1
 
 # The modules that decide what a run's weights become; with the method's own file.
-CODE_DEPENDENCIES = ("training/images.py", "kd/losses.py", "training/trainer.py", "training/random_streams.py", "training/recipe.py",
-            "variants/features.py", "variants/methods/base.py", "variants/models.py", "variants/training.py")  # fmt: skip
+CODE_DEPENDENCIES = (
+    "kd/losses.py", "models/conv.py", "training/images.py", "training/random_streams.py", "training/recipe.py",
+    "training/trainer.py", "variants/features.py", "variants/methods/base.py", "variants/models.py",
+    "variants/training.py",
+)  # fmt: skip
 
 
 @dataclass(kw_only=True)

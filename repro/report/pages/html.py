@@ -31,7 +31,7 @@ def page(claims: pd.DataFrame, sections: list[Section], further: dict[str, str])
         title="Reproduction report",
         subtitle=f"{escape(paper.TITLE)}. {MARKDOWN.renderInline(markdown.MADE)}",
         contents="".join(f'<li><a href="#{name}">{escape(title)}</a></li>' for title, name in links.items()),
-        settings=_options(claims["setting"]),
+        settings=_options(claims["dataset"]),
         verdicts=_options(claims["verdict"]),
         claims=_claims(claims),
         body="\n".join(body),
@@ -54,9 +54,9 @@ def _claims(claims: pd.DataFrame) -> str:
     short = markdown.short(claims)
     head = "".join(f"<th>{escape(str(name))}</th>" for name in short.columns)
     rows = []
-    for setting, verdict, row in zip(claims["setting"], claims["verdict"], short.to_dict("records"), strict=True):
+    for dataset, verdict, row in zip(claims["dataset"], claims["verdict"], short.to_dict("records"), strict=True):
         cells = "".join(_cell(str(name), str(value), verdict) for name, value in row.items())
-        rows.append(f'<tr data-setting="{escape(setting)}" data-verdict="{escape(verdict)}">{cells}</tr>')
+        rows.append(f'<tr data-setting="{escape(dataset)}" data-verdict="{escape(verdict)}">{cells}</tr>')
     return f'<table id="claims"><thead><tr>{head}</tr></thead><tbody>{"".join(rows)}</tbody></table>'
 
 

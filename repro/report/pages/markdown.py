@@ -74,7 +74,7 @@ def page(claims: pd.DataFrame, sections: list[Section], further: dict[str, str])
 
 def section(section: Section) -> list[str]:
     """Heading, tables, figures, cost and remarks of one experiment at one setting, as Markdown."""
-    place, found = f"{section.experiment}/{section.setting}", section.records
+    place, found = section.place, section.records
     parts = [f"## {section.title}"]
     if found:
         runs = len({record["key"] for record in found})
@@ -132,7 +132,7 @@ def short(claims: pd.DataFrame) -> pd.DataFrame:
     for row in claims.itertuples(index=False):
         interval = f"[{_number(row.ci_low)}, {_number(row.ci_high)}]" if row.ci_low != "" else "–"
         rows.append(
-            {"claim": f"`{row.claim}`", "data": DATA.get(str(row.setting), str(row.setting)), "§": row.section,
+            {"claim": f"`{row.claim}`", "data": DATA.get(str(row.dataset), str(row.dataset)), "§": row.section,
              "quantity": f"{row.quantity} ({row.unit})", "paper": row.paper,
              "ours": _number(row.ours), "95% interval": interval, "seeds": row.seeds, "verdict": f"**{row.verdict}**",
              "command": f"`{row.command}`", "remark": row.note}

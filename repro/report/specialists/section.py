@@ -81,16 +81,16 @@ def headline(found: list[Record]) -> Table | str:
 
 def sections(folder: Path) -> list[Section]:
     """One for each data set that there are records of."""
-    settings = sorted(records.settings(folder, "specialists"), key=lambda name: name != "icons")
+    settings = sorted(records.datasets(folder, "specialists"), key=lambda name: name != "icons")
     return [part for name in settings if (part := _section(folder, name)) is not None]
 
 
-def _section(folder: Path, setting: str) -> Section | None:
-    found = records.load(folder, "specialists", setting)
+def _section(folder: Path, dataset: str) -> Section | None:
+    found = records.load(folder, "specialists", dataset)
     if not found:
         return None
     plots, made = {}, {name: (title, make(found)) for name, (title, make) in tables.TABLES.items()}
-    shown = records.load_shown(folder, "specialists", setting)
+    shown = records.load_shown(folder, "specialists", dataset)
     if shown is not None:
         plots = {draw.__name__: (caption, partial(draw, shown)) for draw, caption in SHOWN.items()}
         title = "Table 2: classes of some specialists, the most confusable first, of ours the first dozen"
@@ -105,4 +105,4 @@ def _section(folder: Path, setting: str) -> Section | None:
         "How the recipes were chosen": CHOSEN,
     }
     claims = analysis.findings(found)
-    return Section("specialists", setting, f"Specialists: {setting}", found, made, plots, claims, remarks)
+    return Section("specialists", dataset, f"Specialists: {dataset}", found, made, plots, claims, remarks)

@@ -97,11 +97,11 @@ def headline(found: list[Record]) -> Table | str:
 
 def sections(folder: Path) -> list[Section]:
     """One for each corpus that there are records of."""
-    return [part for name in records.settings(folder, "speech") if (part := _section(folder, name)) is not None]
+    return [part for name in records.datasets(folder, "speech") if (part := _section(folder, name)) is not None]
 
 
-def _section(folder: Path, setting: str) -> Section | None:
-    found = records.load(folder, "speech", setting)
+def _section(folder: Path, dataset: str) -> Section | None:
+    found = records.load(folder, "speech", dataset)
     if not found:
         return None
     made = {name: (title, make(found)) for name, (title, make) in tables.TABLES.items()}
@@ -112,18 +112,18 @@ def _section(folder: Path, setting: str) -> Section | None:
         "What the paper leaves unsaid": UNSAID,
         "How the recipes were chosen": CHOSEN,
     }
-    shown = records.load_shown(folder, "speech", setting)
+    shown = records.load_shown(folder, "speech", dataset)
     if shown is not None:
         made["left_out"] = ("Utterances left out, or changed, by reason", tables.left_out(shown))
         caption = "An utterance: filterbanks, words, phones, and the tied states that are the targets, right or wrong."
         plots["utterance"] = (caption, partial(figures.utterance, shown))
-    name = setting
+    name = dataset
     if shown is not None and shown["synthetic"]:
-        name = f"{setting} (synthetic speech)"
+        name = f"{dataset} (synthetic speech)"
         remarks = {"Synthetic speech": SYNTHETIC} | remarks
         made = {file: (f"{title} (synthetic speech)", table) for file, (title, table) in made.items()}
         plots = {
             file: (f"{caption} Synthetic speech.", partial(marked, draw, "synthetic speech"))
             for file, (caption, draw) in plots.items()
         }
-    return Section("speech", setting, f"Speech: {name}", found, made, plots, analysis.findings(found), remarks)
+    return Section("speech", dataset, f"Speech: {name}", found, made, plots, analysis.findings(found), remarks)

@@ -89,9 +89,9 @@ def headline(found: list[Record]) -> Table | str:
 def sections(folder: Path) -> list[Section]:
     """One for each bench that there are records of."""
     order = ("mnist", "icons")
-    settings = sorted(records.settings(folder, "variants"), key=lambda name: (*order, name).index(name))
+    settings = sorted(records.datasets(folder, "variants"), key=lambda name: (*order, name).index(name))
     parts = [part for name in settings if (part := _section(folder, name)) is not None]
-    benches = {part.setting: part.records for part in parts if analysis.plain(part.records)}
+    benches = {part.dataset: part.records for part in parts if analysis.plain(part.records)}
     made = {"benches": ("Methods on every bench: test accuracy in percent, minus plain distillation's; † told apart from it",
                           tables.benches(benches)),
               "sources": ("What the methods' own papers print, on other nets and data", tables.sources())}  # fmt: skip
@@ -101,8 +101,8 @@ def sections(folder: Path) -> list[Section]:
     return [whole, *parts] if benches else parts
 
 
-def _section(folder: Path, setting: str) -> Section | None:
-    found = records.load(folder, "variants", setting)
+def _section(folder: Path, dataset: str) -> Section | None:
+    found = records.load(folder, "variants", dataset)
     if not found:
         return None
     made = {name: (title, make(found)) for name, (title, make) in tables.TABLES.items()}
@@ -123,4 +123,4 @@ def _section(folder: Path, setting: str) -> Section | None:
     }
     plots = {name: (caption, partial(getattr(figures, name), found))
                for name, (caption, there) in drawn.items() if there}  # fmt: skip
-    return Section("variants", setting, f"Variants: {setting}", found, made, plots, [], {})
+    return Section("variants", dataset, f"Variants: {dataset}", found, made, plots, [], {})

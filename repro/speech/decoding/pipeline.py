@@ -22,6 +22,8 @@ from repro.speech.preparation import Prepared
 from repro.speech.training import blocks
 from repro.training.compute import Compute
 
+CODE_DEPENDENCIES = ("speech/decoding/language_model.py", "speech/decoding/pipeline.py")
+
 
 @dataclass(frozen=True)
 class Task:
@@ -39,10 +41,7 @@ def task(corpus: Corpus, data: Prepared, folder: Path, validation: int, test: in
     their words: a corpus's lexicon, which may list the words of test, gives pronunciations alone. Utterances are taken
     from each speaker in turn."""
     model = language_model.estimate(data.transcripts[id] for id in data.train.ids)
-    path = (
-        folder
-        / f"{store.key([data.digest, store.code_version(('speech/decoding/language_model.py', 'speech/decoding/pipeline.py'))])}.arpa"
-    )
+    path = folder / f"{store.key([data.digest, store.code_version(CODE_DEPENDENCIES)])}.arpa"
     model.write(path)  # anew, for what is there may be damaged
     chosen = {"validation": in_turn(data.validation, validation), "test": in_turn(data.test, test)}
     perplexity, unknown = model.perplexity(data.transcripts[data.test.ids[n]] for n in chosen["test"].tolist())

@@ -144,7 +144,7 @@ def test_from_data_to_table(stripy, smoke, runner_for, tmp_path):
     claims = pd.read_csv(tmp_path / "out" / "results" / "claims.csv")
     wanted = {"baseline_acc", "with_acc", "with_conditional", "relative_gain", "soft_regulariser", "distilled_back"}
     assert {f"specialists.{name}" for name in wanted} <= set(claims["claim"])
-    assert set(claims["setting"]) == {"stripy"}
+    assert set(claims["dataset"]) == {"stripy"}
     tables = {path.name for path in (tmp_path / "out" / "results" / "specialists" / "stripy").glob("*.csv")}
     assert tables == {
         f"{name}.csv" for name in ("table2", "table3", "table4", "studies", "kinds", "distilled_back", "equal_cost")

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from samples import NOISY, SIZES, transfer_set
 
 from repro.engine import files
 from repro.training import compute
@@ -9,15 +10,6 @@ from repro.training.mlp import MemberSpec, MLPTrainer, TransferSet
 from repro.training.recipe import Recipe
 
 CPU = compute.choose("cpu", "fp32")
-SIZES = (784, 16, 12, 10)
-NOISY = Recipe(epochs=1, batch_size=50, learning_rate=0.003, warmup_fraction=0.2, weight_decay=0.01, max_norm=1.0,
-               input_dropout=0.2, hidden_dropout=0.5, max_translation=1)  # fmt: skip
-
-
-def transfer_set(toy, soft: bool = True) -> TransferSet:
-    draw = torch.Generator().manual_seed(5)
-    teacher = 4 * torch.randn(len(toy.train), 10, generator=draw) if soft else None
-    return TransferSet(toy.train.images, toy.train.labels, teacher)
 
 
 def finish(training: MLPTrainer) -> list[torch.Tensor]:

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 import torch
+from commands import words
 from conftest import same, write_pets
-from test_kills import words
 
 from repro import config
 from repro.engine import local_pool
@@ -104,7 +104,7 @@ def test_damaged_weights_that_many_jobs_need_are_made_again_once(make, icons, ca
     again = make(icons, "runs")
     again.execute(runs)
     assert weights.read_bytes() == whole and all(again.is_finished(run) for run in runs)
-    assert len(list(again.kept.folder.glob("*.damaged"))) == 1
+    assert len(list(again.store.folder.glob("*.damaged"))) == 1
     assert capsys.readouterr().err.count("is damaged") == 1
 
 

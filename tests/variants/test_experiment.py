@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 import torch
 from conftest import CLASSES, make_runner, striped, stripes
-from test_variant_training import METHODS
+from samples import METHODS
 
 from repro import config
 from repro.data.types import ImageSet
@@ -90,7 +90,7 @@ def test_from_data_to_table(smoke, whole, tmp_path):
 
 def test_what_is_finished_is_not_trained_again_and_is_all_that_is_told(smoke, whole, runner_for, stripy, tmp_path):
     found = list(whole.finished.values())
-    shutil.copytree(whole.kept.folder, tmp_path / "runs")
+    shutil.copytree(whole.store.folder, tmp_path / "runs")
     again = runner_for(smoke, stripy)
     again.train = None  # nothing is left to train
     experiment.run(smoke, again, lambda _: None)
@@ -243,7 +243,7 @@ def test_bad_settings_are_named(change, said):
 
 
 def test_the_method_of_the_readme_goes_through_and_its_choice_is_told(smoke, runner_for, stripy, monkeypatch, tmp_path):
-    text = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+    text = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
     (tmp_path / "mine.py").write_text(text.split("methods/mine.py`:\n\n```python\n")[1].split("```")[0])
     monkeypatch.setattr(methods, "__path__", [*methods.__path__, str(tmp_path)])
     row = text.split("checked against the nets:\n\n```toml\n")[1].split("```")[0]

@@ -1,6 +1,6 @@
 """Commands that are killed or interrupted again and again, or find the disk full, go on and end as if nothing had been.
 
-Figures are stubs here (see ``sittings``); all else is what the command does.
+Figures are stubs here (see ``interrupted_cli``); all else is what the command does.
 """
 
 import json
@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from commands import COMMANDS, words
 from conftest import write_pets
-from sittings import Sitting, Sittings
+from interrupted_cli import CliSession, Sitting
 
 from repro.data.speech import sources
 from repro.data.speech.synth import SynthSettings
@@ -21,35 +22,11 @@ from repro.speech.settings import Data
 KILLS = 8
 # What a record says of the clock, and what the variants' costs are.
 TIMED = ("wall_seconds", "time_over_plain", "time_low", "time_high", "plain_step_seconds")
-PETS = ("data.source=folder", "data.folder=pets")
-CANDIDATES = "[{temperature=4.0,hard_label_weight=0.1},{temperature=2.0,hard_label_weight=0.1}]"
-HINTS = "[{pairs=[['stages.1','stages.1']],first=0.2},{pairs=[['stages.1','stages.1']],first=0.4}]"
-METHODS = (
-    "methods=[{name='none',method='none'},"
-    f"{{name='soft targets',method='soft_targets',candidates={CANDIDATES}}},"
-    f"{{name='hints',method='hints',candidates={HINTS}}}]"
-)
-# The smoke profiles, made smaller still.
-COMMANDS = {
-    "mnist": ("smoke", "train_cases=600", "temperatures.temperatures=[1.0,20.0]",
-              "temperatures.extra_temperatures=[]"),
-    "specialists": ("smoke", *PETS, "specialists.count=2", "specialists.size=3", "specialists.recipe.batch_size=8",
-                    "generalist.recipe.batch_size=16", "studies.count=1", "studies.counts=[1]", "studies.sizes=[]",
-                    "studies.widths=[]", "studies.methods=['random']"),
-    "variants": ("smoke_icons", *PETS, "teacher.recipe.batch_size=16", "student.recipe.batch_size=16", METHODS, "gap.teachers=[]",
-                 "gap.students=[]", "gap.shortened=[]", "views.epochs=[]", "chains.assistants=[]",
-                 "temperatures.values=[]"),
-    "speech": ("smoke", "data.synth.train_hours=0.006", "data.synth.test_hours=0.003", "data.synth.train_speakers=3",
-               "data.synth.test_speakers=2", "hidden=[8]", "ensemble=2", "studies.sizes=[]", "studies.widths=[]",
-               "studies.teachers=0", "distilled.temperatures=[2.0]", "words.utterances=1",
-               "words.validation_utterances=1",
-               "subsets.parts=[{share=0.5,seeds=2,recipe={epochs=2,batch_size=64,learning_rate=0.003}}]"),
-}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
-def sittings(tmp_path_factory, real_folder):
-    other_side = Sittings(tmp_path_factory.mktemp("log") / "log")
+def interrupted_cli(tmp_path_factory, real_folder):
+    other_side = CliSession(tmp_path_factory.mktemp("log") / "log")
     yield other_side
     other_side.close()
 
@@ -62,30 +39,28 @@ def here(tmp_path_factory) -> Path:
     return here
 
 
-def words(experiment: str, runs: str, here: Path) -> list[str]:
-    profile, *changes = COMMANDS[experiment]
-    data = ["--data", str(here / "data")] if experiment == "speech" else []
-    changed = [word for change in changes for word in ("--set", change)]
-    return [experiment, "--profile", profile, "--runs", runs, "--out", f"{runs}-out", *data, *changed]
-
-
 @pytest.fixture(scope="module")
-def prepared(sittings, here) -> dict[str, Sitting]:
+def prepared(interrupted_cli, here) -> dict[str, Sitting]:
     """Synthetic speech made and aligned, after a full disk, another one, and Ctrl-C on the way: what each came to."""
     command = words("speech", "first", here)
-    no_corpus = sittings.run(*command, cwd=here, limit=5_000)
+    no_corpus = interrupted_cli.run(*command, cwd=here, limit=5_000)
     sizes = {"train_hours": 0.006, "test_hours": 0.003, "train_speakers": 3, "test_speakers": 2}
     sources.load(Data(synth=SynthSettings(**sizes)), here / "data")  # writes larger files than frames are
-    no_frames = sittings.run(*command, cwd=here, limit=100_000)
+    no_frames = interrupted_cli.run(*command, cwd=here, limit=100_000)
     for sooner in (0.9, 0.7, 0.5):  # where Python drops Ctrl-C (a callback), again
-        stopped = sittings.run(*command, cwd=here, after=sooner * no_frames.seconds, send=signal.SIGINT)
+        stopped = interrupted_cli.run(*command, cwd=here, after=sooner * no_frames.seconds, send=signal.SIGINT)
         if stopped.code:
             break
-    return {"corpus": no_corpus, "frames": no_frames, "stopped": stopped, "whole": sittings.run(*command, cwd=here)}
+    return {
+        "corpus": no_corpus,
+        "frames": no_frames,
+        "stopped": stopped,
+        "whole": interrupted_cli.run(*command, cwd=here),
+    }
 
 
 @pytest.fixture(scope="module")
-def whole(sittings, here, request) -> dict[str, Sitting]:
+def whole(interrupted_cli, here, request) -> dict[str, Sitting]:
     """The undisturbed run of each experiment, made when it is first asked for."""
 
     class Whole(dict):
@@ -93,7 +68,7 @@ def whole(sittings, here, request) -> dict[str, Sitting]:
             if experiment == "speech":
                 request.getfixturevalue("prepared")
                 copy_alignments(here, "first", "whole")
-            self[experiment] = sittings.run(*words(experiment, "whole", here), cwd=here)
+            self[experiment] = interrupted_cli.run(*words(experiment, "whole", here), cwd=here)
             assert self[experiment].code == 0, self[experiment].said
             return self[experiment]
 
@@ -121,14 +96,14 @@ def kept(folder: Path) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("experiment", list(COMMANDS))
-def test_killed_at_random_moments_it_ends_as_if_it_had_not_been(sittings, here, whole, experiment):
+def test_killed_at_random_moments_it_ends_as_if_it_had_not_been(interrupted_cli, here, whole, experiment):
     seconds, draw = whole[experiment].seconds, random.Random(experiment)
     if experiment == "speech":
         copy_alignments(here, "first", "killed")
     folder, made, kills = here / "killed" / experiment, dict[Path, int](), 0
     for turn in range(2 * KILLS):
         after = draw.uniform(0, seconds / 4) if kills < KILLS and turn < 2 * KILLS - 1 else None
-        last = sittings.run(*words(experiment, "killed", here), cwd=here, after=after)
+        last = interrupted_cli.run(*words(experiment, "killed", here), cwd=here, after=after)
         assert last.code in (0, -signal.SIGKILL), last.said
         assert all(path.stat().st_mtime_ns == when for path, when in made.items()), "a finished run was made again"
         made = {path: path.stat().st_mtime_ns for path in folder.glob("*.json")}
@@ -145,22 +120,22 @@ def test_killed_at_random_moments_it_ends_as_if_it_had_not_been(sittings, here, 
 
 
 @pytest.mark.parametrize("moment, send", [("training", signal.SIGINT), ("report", signal.SIGTERM)])
-def test_ctrl_c_is_one_line_on_how_to_go_on(sittings, here, whole, moment, send):
+def test_ctrl_c_is_one_line_on_how_to_go_on(interrupted_cli, here, whole, moment, send):
     command, first = words("specialists", moment, here), whole["specialists"]
-    again = sittings.run(*words("specialists", "whole", here), cwd=here)
+    again = interrupted_cli.run(*words("specialists", "whole", here), cwd=here)
     after = 0.6 * again.seconds if moment == "report" else 0.5 * (first.seconds - again.seconds)
     for _ in range(6):
         shutil.rmtree(here / moment, ignore_errors=True)
         if moment == "report":  # all is trained, so that most of the time goes into tables
             shutil.copytree(here / "whole", here / moment)
-        stopped = sittings.run(*command, cwd=here, after=after, send=send)
+        stopped = interrupted_cli.run(*command, cwd=here, after=after, send=send)
         if stopped.code:
             break
         # The machine has become quicker, and the command ended; or Python was where it drops Ctrl-C (a callback).
         after = 0.6 * min(after, stopped.seconds)
     assert stopped.code == 130 and "Traceback" not in stopped.said
     assert stopped.said.splitlines()[-1] == "interrupted; the same command goes on from the last checkpoint"
-    assert sittings.run(*command, cwd=here).code == 0
+    assert interrupted_cli.run(*command, cwd=here).code == 0
     assert kept(here / moment / "specialists") == kept(here / "whole" / "specialists")
     assert not [path for path in here.rglob("*.unfinished") if path.parts[len(here.parts)].startswith(moment)]
 

@@ -6,15 +6,14 @@ from typing import get_args
 import pytest
 import torch
 from conftest import CLASSES
+from samples import METHODS
 
-from repro import config
 from repro.errors import UserError
 from repro.training import compute
 from repro.training.recipe import Recipe
 from repro.variants import methods, models
 from repro.variants.cost import spread_steps, step_bytes
 from repro.variants.models import Shape
-from repro.variants.settings import VariantsSettings
 from repro.variants.training import DistillationTrainer, View
 
 CPU = compute.choose("cpu", "fp32")
@@ -40,12 +39,6 @@ def training(data, name="kd", shape=NARROW, seed=3, options=None, **changed):
 
 def weights(one):
     return {name: value.clone() for name, value in one.net.student.state_dict().items()}
-
-
-# Those of the profiles: a method that somebody adds is nothing to these tests.
-METHODS = sorted(
-    {plan.method for plan in config.load(VariantsSettings, config.profile_path("variants", "icons")).methods}
-)
 
 
 @pytest.mark.parametrize("name", METHODS)

@@ -240,10 +240,10 @@ def test_a_method_is_one_of_the_files_there_and_nothing_else_is_imported(name):
 @pytest.mark.parametrize("text", HOSTILE)
 @pytest.mark.parametrize("words", [("data.corpus='kaldi:{}'", "speech"), ("data.folder='{}'", "specialists")])
 def test_what_is_set_reaches_no_shell_and_makes_no_file(tmp_path, monkeypatch, capfd, words, text):
-    setting, experiment = words
+    dataset, experiment = words
     monkeypatch.chdir(tmp_path)
     source = ("--set", "data.source='folder'") if experiment == "specialists" else ()
-    command = [experiment, "--profile", "smoke", *source, "--set", setting.format(text.replace("\n", " "))]
+    command = [experiment, "--profile", "smoke", *source, "--set", dataset.format(text.replace("\n", " "))]
     monkeypatch.setattr(sys, "argv", ["repro", *command])
     with pytest.raises(SystemExit) as end:
         __main__.main()

@@ -1,6 +1,6 @@
 """A Python that has loaded everything once and forks for each command: a sitting starts at once, and can be cut short.
 
-A test talks to it through ``Sittings``; run as a program, this file is the other side.
+A test talks to it through ``CliSession``; run as a program, this file is the other side.
 """
 
 import dataclasses
@@ -27,7 +27,7 @@ class Sitting:
     said: str
 
 
-class Sittings:
+class CliSession:
     """The test's side. The command runs on one thread, and keeps a checkpoint after almost every step."""
 
     def __init__(self, log: Path):

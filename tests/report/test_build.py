@@ -26,7 +26,7 @@ from repro.speech.settings import SpeechSettings
 from repro.training.recipe import Recipe
 from repro.variants.settings import VariantsSettings
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -111,7 +111,7 @@ def test_a_report_waits_for_another_and_has_what_that_one_wrote(reported, figure
 
 
 @pytest.mark.parametrize(
-    ("experiment", "setting", "gone"),
+    ("experiment", "dataset", "gone"),
     [
         ("variants", "icons", lambda r: r["seed"] != 0 and not r["arm"].startswith(("cost", "teacher", "gap"))),
         ("variants", "icons", lambda r: r["arm"] == "soft targets"),
@@ -120,10 +120,10 @@ def test_a_report_waits_for_another_and_has_what_that_one_wrote(reported, figure
         ("specialists", "cifar100", lambda r: r["arm"].startswith("distilled")),
     ],
 )
-def test_what_is_left_of_committed_results_is_drawn(experiment, setting, gone, tmp_path):
+def test_what_is_left_of_committed_results_is_drawn(experiment, dataset, gone, tmp_path):
     """As after more seeds, or more decoded nets, were asked for: rows that lack some are left out whole."""
-    left = [r for r in records.load(ROOT, experiment, setting) if not gone(r)]
-    records.save(tmp_path, experiment, setting, left)
+    left = [r for r in records.load(ROOT, experiment, dataset) if not gone(r)]
+    records.save(tmp_path, experiment, dataset, left)
     sections = [section for find in build.SECTIONS for section in find(tmp_path)]
     figures = [draw() for section in sections for _, draw in section.figures.values()]
     assert figures
@@ -143,7 +143,7 @@ def test_other_profiles_say_so_of_every_claim(reported):
 
 
 def test_what_is_not_a_reports_own_stays_and_what_it_makes_no_more_goes(reported, figures_are_stubs):
-    table, figure = reported / "results/mnist/mnist/own.csv", reported / "figures/mnist/mnist/own.png"
+    table, figure = reported / "results/mnist/paper/own.csv", reported / "figures/mnist/paper/own.png"
     for path in (table, figure):
         path.write_text("mine")
     for old in (table.with_stem("old"), table.with_stem("old").with_suffix(".md")):

@@ -5,7 +5,7 @@ from functools import partial
 import pytest
 import torch
 from conftest import CLASSES
-from test_train import NOISY, SIZES, transfer_set
+from samples import NOISY, SIZES, transfer_set
 from torch.nn import functional as F
 
 from repro.kd.losses import hard_target_loss

@@ -7,9 +7,9 @@ import sys
 import time
 from pathlib import Path
 
-from test_kills import COMMANDS
+from commands import COMMANDS
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 
 
 def repro(*words: str, cwd: Path) -> subprocess.CompletedProcess:
