@@ -21,6 +21,7 @@ import ray
 import torch
 from ray.exceptions import RayError, RayTaskError
 
+from repro.engine import store
 from repro.engine.files import check_writable
 from repro.engine.jobs import Job
 from repro.engine.progress import ProgressDisplay

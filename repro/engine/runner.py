@@ -3,7 +3,7 @@
 An experiment's own runner says what a run is made of and how it is trained; the rest is here.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any
 
@@ -16,6 +16,10 @@ from repro.engine.store import Store
 from repro.engine.store import key as hash_key
 from repro.errors import UserError
 from repro.training.compute import Compute, machine
+
+
+# Fields that may differ from seed to seed without making another kind of run.
+PER_SEED = ("draw", "order", "subset")
 
 
 @dataclass(kw_only=True)
@@ -45,16 +49,11 @@ class Runner:
 
     def settings_of(self, run: Any) -> dict[str, Any]:
         """A run's settings as plain JSON, with other runs by their keys; without what says nothing of the run."""
+        return _plain_settings(run, self.key)
 
-        def plain(value: Any) -> Any:
-            if isinstance(value, BaseModel):
-                return value.model_dump(mode="json")
-            if is_dataclass(value):
-                return self.key(value)
-            return [plain(one) for one in value] if isinstance(value, tuple) else value
-
-        named = [one.name for one in fields(run) if one.compare and one.name not in ("arm", "seed")]
-        return {name: plain(getattr(run, name)) for name in named} | {"run": type(run).__name__}
+    def group(self, run: Any) -> str:
+        """A hash that runs share which differ only in their seeds, and in the seeds of what they are made from."""
+        return hash_key(_plain_settings(run, self.group, PER_SEED))
 
     def needs(self, run: Any) -> set[Any]:
         """The runs that must be kept before this one is made: those it is made from, and what they are made from."""
@@ -92,7 +91,8 @@ class Runner:
     def request_metadata(self, run: Any) -> dict[str, Any]:
         """What asked for a run, as what, and for how many; when and on what it was trained stays as it was."""
         several = {"seeds": run.seeds} if hasattr(run, "seeds") else {}
-        return {name: self.provenance[name] for name in ("profile", "overrides", "config")} | {"arm": run.arm} | several
+        named = {"arm": run.arm, "params": _params(run), "group": self.group(run)}
+        return {name: self.provenance[name] for name in ("profile", "overrides", "config")} | named | several
 
     def load_tensors(self, run: Any) -> dict[str, Tensor]:
         """What a finished run kept; it is carried out again where that is damaged.
@@ -125,7 +125,7 @@ class Runner:
             together: how many runs shared the population that it was trained in.
         """
         return {
-            "key": self.key(run), "arm": run.arm, "seed": run.seed, "settings": self.settings_of(run),
+            "key": self.key(run), "group": self.group(run), "arm": run.arm, "params": _params(run), "seed": run.seed, "settings": self.settings_of(run),
             "metrics": metrics, "curve": curve, "wall_seconds": round(seconds, 2), "trained_together": together,
             **self.provenance, "machine": machine(self.compute), "data_digest": self.data_digest,
         }  # fmt: skip
@@ -134,3 +134,22 @@ class Runner:
     def data_digest(self) -> str:
         """The digest of the data that the runs are made on."""
         raise NotImplementedError
+
+
+def _plain_settings(run: Any, name_of: Callable[[Any], str], without: Sequence[str] = ()) -> dict[str, Any]:
+    """The fields that determine a run, as plain JSON; other runs by what ``name_of`` calls them."""
+
+    def plain(value: Any) -> Any:
+        if isinstance(value, BaseModel):
+            return value.model_dump(mode="json")
+        if is_dataclass(value):
+            return name_of(value)
+        return [plain(one) for one in value] if isinstance(value, tuple) else value
+
+    named = [one.name for one in fields(run) if one.compare and one.name not in ("arm", "seed", *without)]
+    return {name: plain(getattr(run, name)) for name in named} | {"run": type(run).__name__}
+
+
+def _params(run: Any) -> dict[str, Any]:
+    """What tells runs of one arm apart, such as the number of specialists; empty for most arms."""
+    return dict(getattr(run, "params", ()))

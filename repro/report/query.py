@@ -10,14 +10,15 @@ from repro.report.records import Record
 UNDECIDED = "undecided"
 
 
-def select(records: list[Record], arm: str, **settings: Any) -> list[Record]:
-    """The records of a role with these settings, by seed."""
-    found = [
+def select(records: list[Record], arm: str, **wanted: Any) -> list[Record]:
+    """The records of an arm with these settings or parameters, by seed."""
+    chosen = [
         record
         for record in records
-        if record["arm"] == arm and all(record["settings"][name] == value for name, value in settings.items())
+        if record["arm"] == arm
+        and all((record["settings"] | record["params"])[name] == value for name, value in wanted.items())
     ]
-    return sorted(found, key=lambda record: record["seed"])
+    return sorted(chosen, key=lambda record: record["seed"])
 
 
 def described(record: Record) -> bool:

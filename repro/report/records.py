@@ -8,11 +8,8 @@ from repro.engine.files import results_lock, write
 from repro.errors import UserError
 
 Record = dict[str, Any]
-NEEDED = ("experiment", "arm", "seed", "settings", "metrics", "curve", "wall_seconds", "machine", "commit",
+NEEDED = ("experiment", "arm", "params", "group", "seed", "settings", "metrics", "curve", "wall_seconds", "machine", "commit",
           "profile", "overrides", "config")  # fmt: skip
-
-# Settings that name other runs, or were derived from them: they differ from seed to seed.
-OF_A_SEED = ("teacher", "start", "generalist", "subset", "specialists", "nets", "system", "draw", "order")
 
 
 def path(folder: Path, experiment: str, dataset: str, name: str = "records.jsonl") -> Path:
@@ -114,10 +111,8 @@ def _names(seeds: set[int]) -> str:
 
 
 def _kind(record: Record) -> tuple[str, str]:
-    """What two runs share that differ in their seed alone, and so in what they were made from."""
-    settings = {name: value for name, value in record["settings"].items() if name not in OF_A_SEED}
-    settings |= {name: record["metrics"].get(name) for name in ("count", "nets")}
-    return record["arm"], json.dumps(settings)
+    """What runs share that differ only in their seeds: their arm and their group."""
+    return record["arm"], record["group"]
 
 
 def load_shown(folder: Path, experiment: str, dataset: str) -> dict[str, Any] | None:

@@ -1,10 +1,13 @@
-"""A section of the report: its findings, tables and figures."""
+"""One experiment on one data set, as the report shows it: findings, tables, figures and notes."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
 
 import pandas as pd
-from matplotlib.figure import Figure
+from matplotlib.figure import Figure as Drawing
 
 from repro.evaluation.stats import Estimate
 from repro.report.records import Record, folder_name
@@ -12,21 +15,47 @@ from repro.report.records import Record, folder_name
 
 @dataclass(frozen=True)
 class Finding:
-    """Ours for one claim: the estimate, whether the claim's direction holds (None: it cannot be told), and a remark."""
+    """Our estimate for one claim.
+
+    ``direction_holds`` is None where the records cannot tell. ``undecided`` says that the interval holds both the
+    paper's effect and none.
+    """
 
     claim: str
     ours: Estimate
     direction_holds: bool | None
     note: str = ""
+    undecided: bool = False
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A figure of the report: file name, caption, the function that draws it and the records it needs."""
+
+    name: str
+    caption: str
+    draw: Callable[..., Drawing]
+    needs: Callable[[list[Record]], bool] = bool
+
+
+def drawable(figures: Iterable[Figure], records: list[Record]) -> dict[str, tuple[str, Callable[[], Drawing]]]:
+    """Caption and drawing function, by file name, of the figures whose records are there."""
+    return {one.name: (one.caption, partial(one.draw, records)) for one in figures if one.needs(records)}
+
+
+def note(experiment: str, name: str, **values: Any) -> str:
+    """The text of ``report/<experiment>/notes/<name>.md``, with ``{values}`` filled in where there are any."""
+    text = (Path(__file__).parent / experiment / "notes" / f"{name}.md").read_text(encoding="utf-8").strip()
+    return text.format(**values) if values else text
 
 
 @dataclass(frozen=True)
 class Section:
-    """What the records of one experiment at one setting come to.
+    """What the records of one experiment on one data set come to.
 
-    ``tables`` are (title, table) by file name, ``figures`` (caption, how to draw it) by file name;
-    ``remarks`` are headings and Markdown that stand below. A section that brings others together has no records of its
-    own.
+    ``tables`` are (title, table) by file name; ``figures`` are (caption, drawing function) by file name; ``remarks``
+    are headings and Markdown that concern this data set alone. Notes that concern the whole experiment are files in
+    ``report/<experiment>/notes``. A section that compares others has no records of its own.
     """
 
     experiment: str
@@ -34,7 +63,7 @@ class Section:
     title: str
     records: list[Record]
     tables: dict[str, tuple[str, pd.DataFrame]]
-    figures: Mapping[str, tuple[str, Callable[[], Figure]]]
+    figures: Mapping[str, tuple[str, Callable[[], Drawing]]]
     findings: list[Finding]
     remarks: dict[str, str]
 
