@@ -11,8 +11,8 @@ METHODS = (
     f"{{name='hints',method='fitnets',candidates={HINTS}}}]"
 )
 COMMANDS = {
-    "mnist": ("smoke", "train_cases=600", "temperatures.temperatures=[1.0,20.0]",
-              "temperatures.extra_temperatures=[]"),
+    "mnist": ("smoke", "max_train_examples=600", "temperature_sweep.temperatures=[1.0,20.0]",
+              "temperature_sweep.widest_only_temperatures=[]"),
     "specialists": ("smoke", *PETS, "specialists.count=2", "specialists.size=3", "specialists.recipe.batch_size=8",
                     "generalist.recipe.batch_size=16", "studies.count=1", "studies.counts=[1]", "studies.sizes=[]",
                     "studies.widths=[]", "studies.methods=['random']"),

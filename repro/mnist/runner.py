@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from repro.data.download import data_folder
-from repro.data.mnist import Mnist, load
+from repro.data.mnist import LabelledSet, Mnist, load
 from repro.engine import files, store
 from repro.engine.jobs import Job
 from repro.engine.runner import Runner
@@ -43,79 +44,78 @@ class MnistRunner(Runner):
 
     @property
     def data_digest(self) -> str:
-        """The digest of the data that the runs are made on."""
+        """Digest of the data."""
         return self.data.digest
 
     def key_inputs(self, run: Run) -> list[Any]:
-        """The code, and how many training cases there are."""
-        return [RECORD_VERSION, self.settings.train_cases, store.code_version(CODE_DEPENDENCIES)]
+        """The code and the number of training images."""
+        return [RECORD_VERSION, self.settings.max_train_examples, store.code_version(CODE_DEPENDENCIES)]
 
     def settings_of(self, run: Run) -> dict[str, Any]:
-        """As of every run; an infinite temperature, which JSON has not, as a string."""
-        found = super().settings_of(run)
-        return found | {"temperature": "inf" if math.isinf(run.temperature) else run.temperature}
+        """The settings of a run; an infinite temperature, which JSON lacks, is the string ``inf``."""
+        return super().settings_of(run) | {"temperature": "inf" if math.isinf(run.temperature) else run.temperature}
 
     def jobs(self, runs: list[Run]) -> list[Job]:
-        """Runs that can be trained together as one job each."""
+        """One job for all runs that can be trained together, up to ``max_batched_params``."""
         alike: dict[tuple, list[Run]] = defaultdict(list)
         for run in runs:
-            alike[run.population_key()].append(run)
+            alike[run.batch_key()].append(run)
         jobs = []
         for group in alike.values():
-            size = max(1, self.settings.population_weights // count_parameters(group[0].sizes))
+            size = max(1, self.settings.max_batched_params // count_parameters(group[0].sizes))
             for start in range(0, len(group), size):
                 part = group[start : start + size]
-                steps = part[0].recipe.steps(len(self.cases(part[0])))
+                steps = part[0].recipe.steps(len(self.examples(part[0])))
                 flops = steps * step_flops(part[0].sizes, part[0].recipe.batch_size) * len(part)
                 jobs.append(Job(part[0].arm, self.train_group, (part,), flops))
         return jobs
 
-    def cases(self, run: Run) -> Tensor:
-        """Indices, into the training cases, of what a run's net is trained on."""
+    def examples(self, run: Run) -> Int[Tensor, "example"]:
+        """Indices of the training images that a run is trained on."""
         count = len(self.data.split(run.split))
-        cases = torch.arange(count)
-        if run.share < 1:
+        examples = torch.arange(count)
+        if run.fraction < 1:
             shuffled = torch.randperm(count, generator=generator(Stream.TRAINING_FRACTION, run.seed))
-            cases = shuffled[: max(1, round(run.share * count))].sort().values
-        if run.kept != ALL_CLASSES:
-            cases = cases[torch.isin(self.data.train.labels[cases], torch.tensor(run.kept))]
-        return cases
+            examples = shuffled[: max(1, round(run.fraction * count))].sort().values
+        if run.transfer_classes != ALL_CLASSES:
+            examples = examples[torch.isin(self.data.train.labels[examples], torch.tensor(run.transfer_classes))]
+        return examples
 
     def weights_of(self, run: Run) -> BatchedMLP:
-        """A finished net; trained again where its kept weights are damaged."""
-        net = BatchedMLP(run.sizes, [run.seed])
-        net.load_state_dict(self.load_tensors(run))
-        return net
+        """A trained network; it is trained again if its stored weights are corrupt."""
+        model = BatchedMLP(run.sizes, [run.seed])
+        model.load_state_dict(self.load_tensors(run))
+        return model
 
     def soft_targets_path(self, key: str) -> Path:
-        """Where a teacher's logits are kept."""
+        """File of a teacher's logits."""
         return self.store.folder / f"{key}.logits"
 
     def teacher_logits(self, run: Run) -> dict[str, Tensor]:
-        """A teacher's logits on the training and the test cases, computed once and kept."""
+        """A teacher's logits on the training and the test images, computed once and stored."""
         path = self.soft_targets_path(self.key(run))
         try:
             return files.load_tensors(path)[0]
-        except files.CorruptFile as damage:
+        except files.CorruptFile as error:
             if path.exists():
-                files.quarantine(path, f"{damage}; it is computed again")
-        net = self.weights_of(run)
-        logits = {"train": net.logits(self.data.train.images)[0], "test": net.logits(self.data.test.images)[0]}
+                files.quarantine(path, f"{error}; it is computed again")
+        model = self.weights_of(run)
+        logits = {"train": model.logits(self.data.train.images)[0], "test": model.logits(self.data.test.images)[0]}
         files.save_tensors(path, logits, {})
         return logits
 
     def train_group(self, runs: list[Run]) -> None:
-        """Train one population and keep its records."""
+        """Train runs as one batch of networks and store their records and weights."""
         first, keys = runs[0], [self.key(run) for run in runs]
         self.progress.now(f"{first.arm}: {len(runs)} x {'-'.join(map(str, first.hidden))}, seed {first.seed}")
-        cases = self.cases(first)
+        examples = self.examples(first)
         teachers = {self.key(run.teacher): run.teacher for run in runs if run.teacher}
-        assert len(teachers) <= 1, "a population learns from one teacher"
+        assert len(teachers) <= 1, "networks that are trained together share a teacher"
         soft = self.teacher_logits(next(iter(teachers.values()))) if teachers else None
         group = store.key(keys)
         training = MLPTrainer(
             first.sizes,
-            [MemberSpec(run.seed, run.temperature, run.hard_label_weight, cases) for run in runs],
+            [MemberSpec(run.seed, run.temperature, run.hard_label_weight, examples) for run in runs],
             TransferSet(self.data.train.images, self.data.train.labels, soft["train"] if soft else None),
             first.recipe,
             self.compute,
@@ -124,76 +124,100 @@ class MnistRunner(Runner):
         )
         flops = step_flops(first.sizes, first.recipe.batch_size) * len(runs)
         self.progress.expect(-flops * training.step)  # done in an earlier sitting
-        seen = (
-            None
-            if first.early_stopping
-            else self.data.split("validation")
-            if first.split == "train"
-            else self.data.test
-        )
+        observed = self._observed(first)
         for snapshot in training.run(first.num_evals, lambda: self.progress.advance(flops)):
             if not snapshot.loss.isfinite().all():
                 raise UserError(
                     f"{first.arm}, seed {first.seed}: training diverged (the loss is not finite); "
                     "lower its recipe's learning_rate or raise its temperature"
                 )
-            errors = training.errors_seen if seen is None else training.validation_errors(seen)
+            errors = training.errors_seen if observed is None else training.validation_errors(observed)
             training.history.append([round(snapshot.epoch, 3), errors.tolist(), snapshot.loss.tolist()])
-        measured = self._measure(runs, training, cases, soft)
+        measured = self._measure(runs, training, examples, soft)
         records = [
             self.record(
                 run,
-                found,
+                metrics_of_run,
                 [[e, errors[m], float(f"{loss[m]:.4g}")] for e, errors, loss in training.history],
                 training.seconds / len(runs),
                 len(runs),
             )
-            for m, (run, found) in enumerate(zip(runs, measured, strict=True))
+            for m, (run, metrics_of_run) in enumerate(zip(runs, measured, strict=True))
         ]
-        for key in keys:  # of an earlier training, should a damaged one be made again
+        for key in keys:  # logits of an earlier training of the same run
             self.soft_targets_path(key).unlink(missing_ok=True)
         self.store.add(group, records, dict(training.net.state_dict()))
 
-    def _measure(self, runs: list[Run], training: MLPTrainer, cases: Tensor, soft: dict | None) -> list[dict[str, Any]]:
-        """What the records say of each member."""
-        net, data = training.net, self.data
-        on_test, on_cases = net.logits(data.test.images), net.logits(data.train.images[cases])
-        validation = data.split("validation")
-        on_validation = net.logits(validation.images) if runs[0].split == "train" else None
-        best = training.best_net().logits(data.test.images) if runs[0].early_stopping else None
+    def _observed(self, run: Run) -> LabelledSet | None:
+        """The images whose errors make the training curve; None where early stopping evaluates its own."""
+        if run.early_stopping:
+            return None
+        return self.data.split("validation") if run.split == "train" else self.data.test
+
+    def _measure(
+        self, runs: list[Run], training: MLPTrainer, examples: Tensor, soft: dict[str, Tensor] | None
+    ) -> list[dict[str, Any]]:
+        """The metrics of each run."""
+        model, data, validation = training.net, self.data, self.data.split("validation")
+        logits = {"test": model.logits(data.test.images), "train": model.logits(data.train.images[examples])}
+        if runs[0].split == "train":
+            logits["validation"] = model.logits(validation.images)
+        if runs[0].early_stopping:
+            logits["best"] = training.best_net().logits(data.test.images)
         measured = []
         for m, run in enumerate(runs):
-            found: dict[str, Any] = {
-                f"test_{name}": value for name, value in metrics.evaluate(on_test[m], data.test.labels).items()
+            own = {part: values[m] for part, values in logits.items()}
+            result: dict[str, Any] = {
+                f"test_{name}": value for name, value in metrics.evaluate(own["test"], data.test.labels).items()
             }
-            found["test_wrong"] = metrics.pack(on_test[m].argmax(-1) != data.test.labels)
-            found["train_errors"] = int((on_cases[m].argmax(-1) != data.train.labels[cases]).sum())
-            found["train_cases"] = len(cases)
+            result["test_wrong"] = metrics.pack(own["test"].argmax(-1) != data.test.labels)
+            result["train_errors"] = errors(own["train"], data.train.labels[examples])
+            result["train_cases"] = len(examples)
             if soft is not None:
-                found["agreement"] = metrics.agreement(on_test[m], soft["test"])
-            if on_validation is not None:
-                found["validation_errors"] = int((on_validation[m].argmax(-1) != validation.labels).sum())
-            if best is not None:
-                found["stopped_errors"] = int((best[m].argmax(-1) != data.test.labels).sum())
-                found["stopped_epoch"] = round(int(training.best_step[m]) * run.recipe.batch_size / len(cases), 2)
+                result["agreement"] = metrics.agreement(own["test"], soft["test"])
+            if "validation" in own:
+                result["validation_errors"] = errors(own["validation"], validation.labels)
+            if "best" in own:
+                result["stopped_errors"] = errors(own["best"], data.test.labels)
+                result["stopped_epoch"] = round(int(training.best_step[m]) * run.recipe.batch_size / len(examples), 2)
             if run.shifts is not None:
-                classes, low, high, step = run.shifts
-                shifts = torch.arange(round(low / step), round(high / step) + 1) * step
-                where = data.test if on_validation is None else validation
-                curve = metrics.shift_curve(
-                    (on_test if on_validation is None else on_validation)[m], where.labels, classes, shifts
-                )
-                found["shifts"] = [round(shift, 3) for shift in shifts.tolist()]
-                found["shift_errors"], found["shift_errors_on_classes"] = curve
-                found["cases_of_classes"] = int(torch.isin(where.labels, torch.tensor(classes)).sum())
-            measured.append(found)
+                on_validation = "validation" in own
+                result |= shift_metrics(
+                    own["validation" if on_validation else "test"], (validation if on_validation else data.test).labels,
+                    *run.shifts,
+                )  # fmt: skip
+            measured.append(result)
         return measured
 
 
+def errors(logits: Float[Tensor, "example classes"], labels: Int[Tensor, "example"]) -> int:
+    """Number of misclassified examples."""
+    return int((logits.argmax(-1) != labels).sum())
+
+
+def shift_metrics(
+    logits: Float[Tensor, "example classes"],
+    labels: Int[Tensor, "example"],
+    classes: tuple[int, ...],
+    low: float,
+    high: float,
+    step: float,
+) -> dict[str, Any]:
+    """Errors at every shift of the biases of ``classes`` from ``low`` to ``high``, on all examples and on theirs."""
+    shifts = torch.arange(round(low / step), round(high / step) + 1) * step
+    on_all, on_classes = metrics.shift_curve(logits, labels, classes, shifts)
+    return {
+        "shifts": [round(shift, 3) for shift in shifts.tolist()],
+        "shift_errors": on_all,
+        "shift_errors_on_classes": on_classes,
+        "cases_of_classes": int(torch.isin(labels, torch.tensor(classes)).sum()),
+    }
+
+
 def make_runner(data: Path | None) -> Callable[..., MnistRunner]:
-    """What reads MNIST from a data directory and gives a runner, once the settings are known."""
+    """Return a function that reads MNIST from a data directory and makes a runner from settings."""
 
     def make(settings: Common, **shared: Any) -> MnistRunner:
-        return MnistRunner(settings=settings, data=load(data_folder(data)).first(settings.train_cases), **shared)
+        return MnistRunner(settings=settings, data=load(data_folder(data)).first(settings.max_train_examples), **shared)
 
     return make

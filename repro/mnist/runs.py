@@ -1,20 +1,40 @@
 """What section 3 trains: a run is everything that determines one network."""
 
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from enum import StrEnum
+from typing import Any, Literal
 
 from repro.training.recipe import Recipe
 
 PIXELS, CLASSES = 784, 10
-
 ALL_CLASSES = tuple(range(CLASSES))
 
 
-@dataclass(frozen=True)
-class Run:
-    """All that determines a net, but for the data and the code."""
+class Arm(StrEnum):
+    """Experimental arms of section 3."""
 
-    arm: str
+    TEACHER = "teacher"
+    BASELINE = "baseline"
+    DISTILLED = "distilled"
+    DISTILLED_SOFT_ONLY = "distilled_soft_only"
+    TEMPERATURE_SWEEP = "temperature_sweep"
+    WIDTH_HARD_TARGETS = "width_hard_targets"
+    WITHOUT_3 = "without_3"
+    WITHOUT_3_VALIDATION = "without_3_validation"
+    ONLY_7_8 = "only_7_8"
+    ONLY_7_8_VALIDATION = "only_7_8_validation"
+    DATA_FRACTION = "data_fraction"
+    SEARCH = "search"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """Everything that determines a network except the data and the code.
+
+    ``params`` tells runs of one arm apart in tables; it does not enter the run's key.
+    """
+
+    arm: Arm
     hidden: tuple[int, ...]
     recipe: Recipe
     seed: int
@@ -22,25 +42,25 @@ class Run:
     hard_label_weight: float = 1.0
     teacher: "Run | None" = None
     split: Literal["all", "train"] = "all"
-    kept: tuple[int, ...] = ALL_CLASSES
-    share: float = 1.0
+    transfer_classes: tuple[int, ...] = ALL_CLASSES
+    fraction: float = 1.0
     early_stopping: bool = False
     num_evals: int = 1
-    shifts: tuple[tuple[int, ...], float, float, float] | None = field(default=None)
+    # Classes whose bias is shifted; lowest, highest and step of the shifts.
+    shifts: tuple[tuple[int, ...], float, float, float] | None = None
+    params: tuple[tuple[str, Any], ...] = field(default=(), compare=False)
 
     @property
     def sizes(self) -> tuple[int, ...]:
         """Units of every layer."""
         return (PIXELS, *self.hidden, CLASSES)
 
-    def population_key(self) -> tuple:
-        """Runs that agree in this see the same batches in the same steps and are trained as one population."""
-        alike = replace(self, arm="", temperature=1.0, hard_label_weight=1.0, shifts=None)
+    def batch_key(self) -> tuple:
+        """Runs that agree in this see the same batches in the same steps and are trained together."""
+        alike = replace(self, arm=Arm.TEACHER, temperature=1.0, hard_label_weight=1.0, shifts=None)
+        names = ("hidden", "seed", "split", "transfer_classes", "fraction", "early_stopping", "num_evals")
         return (
-            *(
-                getattr(alike, name)
-                for name in ("hidden", "seed", "split", "kept", "share", "early_stopping", "num_evals")
-            ),
+            *(getattr(alike, name) for name in names),
             self.recipe.model_dump_json(),
-            self.seed if self.teacher is None else self.teacher.seed,  # plain nets go along with students
+            self.seed if self.teacher is None else self.teacher.seed,  # networks on hard targets go with students
         )

@@ -1,7 +1,7 @@
-"""The settings of the MNIST experiments; ``paper_configs/mnist/*.toml`` hold their values."""
+"""Settings of section 3; ``paper_configs/mnist/*.toml`` hold their values."""
 
 from collections.abc import Iterable
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field, field_validator, model_validator
 
@@ -11,148 +11,164 @@ from repro.training.recipe import Recipe
 Units = tuple[int, ...]
 
 
-class WholeRecipe(Recipe):
-    """A recipe for nets that train to the end."""
+class ModelConfig(Settings):
+    """A fully connected ReLU network and how it is trained."""
 
-    unused = ("patience",)
-    nets = "nets that train to the end"
-
-
-class Net(Settings):
-    """A fully connected ReLU net and how it is trained."""
-
-    hidden: Units = Field(min_length=1, max_length=8)
-    recipe: WholeRecipe
+    hidden: Units = Field(min_length=1, max_length=8, description="Units of each hidden layer, e.g. [800, 800].")
+    recipe: Recipe = Field(description="How the network is trained.")
 
     @field_validator("hidden")
     @classmethod
     def _positive(cls, hidden: Units) -> Units:
         if not all(1 <= units <= 20_000 for units in hidden):
-            raise ValueError("every hidden layer should have 1 to 20000 units")
+            raise ValueError("every hidden layer must have 1 to 20000 units")
         return hidden
 
 
-class Student(Net):
-    """A net trained on soft targets."""
+class StudentConfig(ModelConfig):
+    """A network trained on soft targets."""
 
-    temperature: float = Field(gt=0, description="inf stands for logit regression")
-    hard_label_weight: float = Field(ge=0, le=1, description="w in (1 - w) T^2 KL(soft) + w CE(hard)")
+    temperature: float = Field(gt=0, description="Temperature T of the soft targets; inf is logit regression.")
+    hard_label_weight: float = Field(ge=0, le=1, description="Weight w in (1 - w) T^2 KL(soft) + w CE(hard).")
 
 
 class Width(Settings):
-    """One width of the temperature sweep: two hidden layers of so many units."""
+    """One width of the temperature sweep: two hidden layers of this many units."""
 
-    units: int = Field(ge=1, le=20_000)
-    recipe: WholeRecipe
+    renamed: ClassVar[dict[str, str]] = {"units": "hidden_units"}
+    hidden_units: int = Field(ge=1, le=20_000, description="Units of each of the two hidden layers.")
+    recipe: Recipe = Field(description="How the networks of this width are trained.")
 
 
-class Temperatures(Settings):
-    """Temperature x width."""
+class TemperatureSweep(Settings):
+    """Students of several widths at several temperatures."""
 
-    widths: tuple[Width, ...] = Field(min_length=1)
-    temperatures: tuple[float, ...] = Field(min_length=2, description="tried at every width")
-    extra_temperatures: tuple[float, ...] = Field(
-        (), description="tried at the largest width too; inf is logit regression"
+    renamed: ClassVar[dict[str, str]] = {"extra_temperatures": "widest_only_temperatures"}
+    widths: tuple[Width, ...] = Field(min_length=1, description="Widths of the students.")
+    temperatures: tuple[float, ...] = Field(min_length=2, description="Temperatures tried at every width.")
+    widest_only_temperatures: tuple[float, ...] = Field(
+        (), description="Further temperatures for the widest students; inf is logit regression. Default: none."
     )
-    hard_label_weight: float = Field(ge=0, le=1)
+    hard_label_weight: float = Field(ge=0, le=1, description="Weight of the hard labels, alike for all students.")
 
-    @field_validator("temperatures", "extra_temperatures")
+    @field_validator("temperatures", "widest_only_temperatures")
     @classmethod
     def _positive(cls, temperatures: tuple[float, ...]) -> tuple[float, ...]:
         if not all(temperature > 0 for temperature in temperatures):
-            raise ValueError("temperatures should be above 0")
+            raise ValueError("temperatures must be above 0")
         _different(temperatures, "temperatures")
         return temperatures
 
     @field_validator("widths")
     @classmethod
     def _distinct(cls, widths: tuple[Width, ...]) -> tuple[Width, ...]:
-        _different((width.units for width in widths), "widths")
+        _different((width.hidden_units for width in widths), "widths")
         return widths
 
 
 def _different(values: Iterable[float | str], what: str) -> None:
     values = list(values)
     if len(set(values)) != len(values):
-        raise ValueError(f"no two {what} should be the same")
+        raise ValueError(f"no two {what} may be the same")
 
 
-class Missing(Student):
-    """A student whose transfer set keeps some classes only, and the bias shifts tried on it."""
+class BiasShift(Settings):
+    """Bias shifts that are tried, from ``min`` to ``max``."""
 
-    kept: tuple[int, ...] = Field(min_length=1, max_length=10)
-    shifted: tuple[int, ...] = Field(min_length=1, max_length=10)
-    lowest_shift: float = Field(ge=-50, le=50)
-    highest_shift: float = Field(ge=-50, le=50)
-    shift_step: float = Field(ge=0.01, le=1)
+    min: float = Field(ge=-50, lt=0, description="Lowest shift, in logits; below 0.")
+    max: float = Field(gt=0, le=50, description="Highest shift, in logits; above 0.")
+    step: float = Field(ge=0.01, le=1, description="Distance between two shifts, in logits.")
+
+
+class MissingClasses(StudentConfig):
+    """A student whose transfer set holds some classes only, and the bias shifts tried on it."""
+
+    renamed: ClassVar[dict[str, str]] = {
+        "kept": "transfer_classes", "shifted": "shift_classes", "lowest_shift": "bias_shift.min",
+        "highest_shift": "bias_shift.max", "shift_step": "bias_shift.step",
+    }  # fmt: skip
+    transfer_classes: tuple[int, ...] = Field(min_length=1, max_length=10, description="Classes in the transfer set.")
+    shift_classes: tuple[int, ...] = Field(min_length=1, max_length=10, description="Classes whose bias is shifted.")
+    bias_shift: BiasShift = Field(description="Bias shifts that are tried.")
 
     @model_validator(mode="after")
-    def _consistent(self) -> "Missing":
-        if not set(self.kept + self.shifted) <= set(range(10)):
-            raise ValueError("kept and shifted classes should be digits 0 to 9")
-        if not self.lowest_shift < 0 < self.highest_shift:
-            raise ValueError("lowest_shift should be below 0 and highest_shift above it")
+    def _consistent(self) -> "MissingClasses":
+        if not set(self.transfer_classes + self.shift_classes) <= set(range(10)):
+            raise ValueError("transfer_classes and shift_classes must be digits 0 to 9")
         return self
 
 
-class Size(Settings):
-    """A share of the training split and how long nets are trained on it."""
+class DataFraction(Settings):
+    """A fraction of the training split and how long networks are trained on it."""
 
-    share: float = Field(gt=0, le=1)
-    epochs: float = Field(gt=0, le=10_000)
+    renamed: ClassVar[dict[str, str]] = {"share": "fraction"}
+    fraction: float = Field(gt=0, le=1, description="Fraction of the 50,000 training images.")
+    epochs: float = Field(gt=0, le=10_000, description="Epochs over that fraction.")
 
 
-class Sizes(Student):
-    """Soft against hard targets on less and less data; ``recipe.epochs`` is set by each size."""
+class DataFractions(StudentConfig):
+    """Soft and hard targets on less and less data; each fraction sets ``recipe.epochs``."""
 
-    sizes: tuple[Size, ...] = Field(min_length=1)
+    renamed: ClassVar[dict[str, str]] = {"sizes": "fractions"}
+    fractions: tuple[DataFraction, ...] = Field(min_length=1, description="Fractions of the training split.")
 
-    @field_validator("sizes")
+    @field_validator("fractions")
     @classmethod
-    def _distinct(cls, sizes: tuple[Size, ...]) -> tuple[Size, ...]:
-        _different((size.share for size in sizes), "shares")
-        return sizes
+    def _distinct(cls, fractions: tuple[DataFraction, ...]) -> tuple[DataFraction, ...]:
+        _different((item.fraction for item in fractions), "fractions")
+        return fractions
 
 
 class Common(Settings):
-    """What every MNIST command needs."""
+    """Settings of every MNIST command."""
 
-    seeds: int = Field(ge=1, le=100)
-    population_weights: int = Field(4_000_000, ge=1, description="weights trained together at the most")
-    num_evals: int = Field(20, ge=1, le=1000, description="how often a run is evaluated on its way")
-    train_cases: int = Field(60_000, ge=600, le=60_000, description="below 60000 for a quick look only")
+    renamed: ClassVar[dict[str, str]] = {
+        "population_weights": "max_batched_params", "curve_points": "num_evals", "train_cases": "max_train_examples",
+        "temperatures": "temperature_sweep", "no3": "without_3", "only78": "only_7_8", "sizes": "data_fractions",
+    }  # fmt: skip
+    seeds: int = Field(ge=1, le=100, description="Number of seeds of every run.")
+    max_batched_params: int = Field(
+        4_000_000, ge=1, description="Parameters of the networks that are trained together, at most. Default: 4000000."
+    )
+    num_evals: int = Field(
+        20, ge=1, le=1000, description="Number of evaluations during training, evenly spaced. Default: 20."
+    )
+    max_train_examples: int = Field(
+        60_000, ge=600, le=60_000, description="Training images used; fewer only for a quick look. Default: 60000."
+    )
 
 
 class Candidate(Settings):
-    """A recipe that was tried: trained on the training split, judged on the validation split."""
+    """A recipe of the search: trained on the training split, judged on the validation split."""
 
-    name: str = Field(min_length=1)
-    arm: Literal["teacher", "baseline", "distilled"]
-    net: Student
+    renamed: ClassVar[dict[str, str]] = {"role": "kind", "net": "model"}
+    name: str = Field(min_length=1, description="Name of the candidate in the table.")
+    kind: Literal["teacher", "baseline", "distilled"] = Field(description="Network that the recipe is for.")
+    model: StudentConfig = Field(description="The network and its recipe.")
 
 
 class ChoiceSettings(Common):
-    """The recipes tried for the paper profile. Students learn from the first teacher."""
+    """Recipes tried for the paper profile. Students learn from the first teacher."""
 
-    candidates: tuple[Candidate, ...] = Field(min_length=1)
+    candidates: tuple[Candidate, ...] = Field(min_length=1, description="The recipes, a teacher before its students.")
 
     @field_validator("candidates")
     @classmethod
     def _teacher_first(cls, candidates: tuple[Candidate, ...]) -> tuple[Candidate, ...]:
         _different((candidate.name for candidate in candidates), "names")
-        roles = [candidate.arm for candidate in candidates]
-        if "distilled" in roles and "teacher" not in roles[: roles.index("distilled")]:
-            raise ValueError("a teacher should come before the first distilled candidate")
+        kinds = [candidate.kind for candidate in candidates]
+        if "distilled" in kinds and "teacher" not in kinds[: kinds.index("distilled")]:
+            raise ValueError("a teacher must come before the first distilled candidate")
         return candidates
 
 
 class MnistSettings(Common):
     """All of section 3."""
 
-    teacher: Net
-    baseline: Net
-    distilled: Student
-    temperatures: Temperatures
-    no3: Missing
-    only78: Missing
-    sizes: Sizes
+    teacher: ModelConfig = Field(description="The large regularized network.")
+    baseline: ModelConfig = Field(description="The small network on hard targets.")
+    distilled: StudentConfig = Field(description="The small network on soft targets.")
+    temperature_sweep: TemperatureSweep = Field(description="Students by width and temperature.")
+    without_3: MissingClasses = Field(description="Students that never see a 3.")
+    only_7_8: MissingClasses = Field(description="Students that see only 7s and 8s.")
+    data_fractions: DataFractions = Field(description="Soft and hard targets on less data.")

@@ -47,9 +47,9 @@ def test_an_installed_wheel_runs_from_data_to_page_in_an_empty_folder(wheel, tmp
     subprocess.run([*PIP, "install", "--quiet", "--no-deps", "--target", str(target), str(wheel)], check=True)
     changes = [
         "seeds=1",
-        "train_cases=600",
-        "temperatures.temperatures=[1.0,20.0]",
-        "temperatures.extra_temperatures=[]",
+        "max_train_examples=600",
+        "temperature_sweep.temperatures=[1.0,20.0]",
+        "temperature_sweep.widest_only_temperatures=[]",
     ]
     words = ["mnist", "--profile", "smoke", *(word for change in changes for word in ("--set", change))]
     environment = os.environ | {"PYTHONPATH": str(target), "REPRO_DATA": str(real_folder), "CUDA_VISIBLE_DEVICES": ""}

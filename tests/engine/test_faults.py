@@ -31,8 +31,8 @@ from repro.speech.decoding import pipeline
 from repro.speech.settings import Data
 from repro.training import trainer
 
-CHANGES = ("train_cases=600", "seeds=1", "temperatures.temperatures=[1.0,20.0]", "temperatures.extra_temperatures=[]",
-           "sizes.sizes=[{share=1.0,epochs=1}]")  # fmt: skip
+CHANGES = ("max_train_examples=600", "seeds=1", "temperature_sweep.temperatures=[1.0,20.0]", "temperature_sweep.widest_only_temperatures=[]",
+           "data_fractions.fractions=[{fraction=1.0,epochs=1}]")  # fmt: skip
 COMMAND = ("mnist", "--profile", "smoke", *(word for change in CHANGES for word in ("--set", change)))
 
 
@@ -71,9 +71,9 @@ def whole(tmp_path_factory) -> Path:
 
 def test_recipes_are_tried_and_reported_by_their_own_command(run, tmp_path):
     recipe = "recipe={epochs=1,batch_size=50,learning_rate=0.003}"
-    net = f"net={{hidden=[16],temperature=4.0,hard_label_weight=0.5,{recipe}}}"
-    tried = [f"{{name='{arm} one',role='{arm}',{net}}}" for arm in ("teacher", "baseline", "distilled")]
-    code, said = run("mnist-choice", "--set", f"candidates=[{','.join(tried)}]", "--set", "train_cases=1200")
+    net = f"model={{hidden=[16],temperature=4.0,hard_label_weight=0.5,{recipe}}}"
+    tried = [f"{{name='{arm} one',kind='{arm}',{net}}}" for arm in ("teacher", "baseline", "distilled")]
+    code, said = run("mnist-choice", "--set", f"candidates=[{','.join(tried)}]", "--set", "max_train_examples=1200")
     assert code == 0, said
     found = (tmp_path / "runs/choice-changed/results/mnist/choice/recipes.csv").read_text()
     assert all(f"{arm} one" in found for arm in ("teacher", "baseline", "distilled"))

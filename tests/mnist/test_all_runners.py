@@ -25,7 +25,7 @@ from repro.variants.settings import VariantsSettings
 
 def test_students_on_mnist_learn_what_their_runs_say_and_are_measured_as_they_end(toy, tmp_path):
     settings = config.load(MnistSettings, config.profile_path("mnist", "smoke")).model_copy(
-        update={"train_cases": 1200}
+        update={"max_train_examples": 1200}
     )
     runner = make_runner(tmp_path / "runs", settings, toy)
     master, baseline, *students = experiment.headline_runs(settings, 0)
@@ -33,11 +33,11 @@ def test_students_on_mnist_learn_what_their_runs_say_and_are_measured_as_they_en
     taught = runner.weights_of(master)
     soft, soft_on_test = taught.logits(toy.train.images)[0], taught.logits(toy.test.images)[0]
     agreed = []
-    for run in (baseline, *students, *experiment.missing_runs(settings, "no3", 0)):
-        own = settings.no3 if run.arm.startswith("no3") else settings.distilled
-        hard = {baseline.arm: 1.0, "distilled, soft targets only": 0.0}.get(run.arm, own.hard_label_weight)
+    for run in (baseline, *students, *experiment.missing_class_runs(settings, 0)[:2]):
+        own = settings.without_3 if run.arm.startswith("without_3") else settings.distilled
+        hard = {baseline.arm: 1.0, "distilled_soft_only": 0.0}.get(run.arm, own.hard_label_weight)
         cases = torch.arange(1000 if run.split == "train" else 1200)
-        if run.arm.startswith("no3"):
+        if run.arm.startswith("without_3"):
             cases = cases[toy.train.labels[cases] != 3]
         transfer, member = (
             TransferSet(toy.train.images, toy.train.labels, soft),
@@ -61,7 +61,7 @@ def test_students_on_mnist_learn_what_their_runs_say_and_are_measured_as_they_en
 
 
 def test_recipes_for_mnist_are_chosen_without_the_validation_cases():
-    runs = experiment.choice_runs(config.load(ChoiceSettings, config.profile_path("mnist", "choice")))
+    runs = experiment.search_runs(config.load(ChoiceSettings, config.profile_path("mnist", "choice")))
     assert {run.split for run in runs} | {run.teacher.split for run in runs if run.teacher} == {"train"}
 
 

@@ -1,4 +1,4 @@
-"""No leaks: what trains and what chooses never depends on the test set; what is left out stays out."""
+"""No leaks: training and model selection never depend on the test set."""
 
 import dataclasses
 
@@ -16,7 +16,7 @@ from repro.report.mnist import analysis
 @pytest.fixture
 def smoke() -> MnistSettings:
     settings = config.load(MnistSettings, config.profile_path("mnist", "smoke"))
-    return settings.model_copy(update={"train_cases": 1200})
+    return settings.model_copy(update={"max_train_examples": 1200})
 
 
 def all_runs(settings):
@@ -26,9 +26,8 @@ def all_runs(settings):
         for run in (
             *experiment.headline_runs(settings, seed),
             *experiment.temperature_runs(settings, seed),
-            *experiment.missing_runs(settings, "no3", seed),
-            *experiment.missing_runs(settings, "only78", seed),
-            *experiment.size_runs(settings, seed),
+            *experiment.missing_class_runs(settings, seed),
+            *experiment.data_fraction_runs(settings, seed),
         )
     ]
 
@@ -52,17 +51,17 @@ def test_real_splits_are_disjoint_from_each_other_and_from_test(real_folder):
     assert int((data.test.labels == 3).sum()) == 1010
 
 
-def test_no_3_in_the_no_3_set_and_nothing_but_7_and_8(toy, runner_for, smoke):
+def test_transfer_sets_hold_only_their_classes_and_no_validation_images(toy, runner_for, smoke):
     runner = runner_for(smoke, toy)
-    for part, kept in (("no3", {0, 1, 2, 4, 5, 6, 7, 8, 9}), ("only78", {7, 8})):
-        for run in experiment.missing_runs(smoke, part, 0):
-            cases = runner.cases(run)
-            assert set(toy.train.labels[cases].tolist()) == kept
-            if run.split == "train":
-                assert int(cases.max()) < 1000
+    for run in experiment.missing_class_runs(smoke, 0):
+        classes = {0, 1, 2, 4, 5, 6, 7, 8, 9} if run.arm.startswith("without_3") else {7, 8}
+        examples = runner.examples(run)
+        assert set(toy.train.labels[examples].tolist()) == classes
+        if run.split == "train":
+            assert int(examples.max()) < 1000
 
 
-def test_only_the_teacher_sees_jitter_and_dropout():
+def test_only_the_teacher_has_translations_and_dropout():
     settings = config.load(MnistSettings, config.profile_path("mnist", "paper"))
     for run in all_runs(settings):
         noise = (run.recipe.max_translation, run.recipe.input_dropout, run.recipe.hidden_dropout)
@@ -73,16 +72,16 @@ def test_only_the_teacher_sees_jitter_and_dropout():
 
 def test_the_paper_profile_is_the_papers():
     settings = config.load(MnistSettings, config.profile_path("mnist", "paper"))
-    assert settings.seeds >= 5 and settings.train_cases == 60_000
+    assert settings.seeds >= 5 and settings.max_train_examples == 60_000
     assert settings.teacher.hidden == (1200, 1200) and abs(settings.teacher.recipe.max_norm - 0.5 * 15**0.5) < 0.1
     assert settings.baseline.hidden == settings.distilled.hidden == (800, 800)
     assert settings.distilled.temperature == 20
-    assert [w.units for w in settings.temperatures.widths] == [30, 100, 300, 800]
-    assert settings.temperatures.temperatures == (1, 2, 2.5, 3, 4, 5, 8, 10, 15, 20, 40)
-    assert [s.share for s in settings.sizes.sizes] == [0.01, 0.03, 0.1, 0.3, 1.0]
+    assert [width.hidden_units for width in settings.temperature_sweep.widths] == [30, 100, 300, 800]
+    assert settings.temperature_sweep.temperatures == (1, 2, 2.5, 3, 4, 5, 8, 10, 15, 20, 40)
+    assert [item.fraction for item in settings.data_fractions.fractions] == [0.01, 0.03, 0.1, 0.3, 1.0]
 
 
-def test_students_learn_from_another_net_of_their_own_seed():
+def test_the_teacher_of_a_student_has_the_same_seed():
     settings = config.load(MnistSettings, config.profile_path("mnist", "smoke"))
     for run in all_runs(settings):
         if run.teacher is not None:
@@ -98,7 +97,8 @@ def test_weights_and_honest_shifts_do_not_depend_on_the_test_set(toy, runner_for
         runner = runner_for(smoke, data, folder)
         experiment.run(smoke, runner, lambda records: None)
         weights = [runner.weights_of(run).state_dict() for run in all_runs(smoke)]
-        honest = [analysis.shifted(list(runner.finished.values()), part).honest for part in ("no3", "only78")]
+        records = list(runner.finished.values())
+        honest = [study(records).honest for study in (analysis.without_3, analysis.only_7_8)]
         stops = [record["metrics"].get("stopped_epoch") for record in runner.finished.values()]
         errors = [record["metrics"]["test_errors"] for record in runner.finished.values()]
         found.append((weights, honest, stops, errors))
@@ -126,7 +126,7 @@ def test_a_diverging_run_is_one_clear_line(toy, runner_for, smoke):
         runner_for(smoke, blank).execute([experiment.headline_runs(smoke, 0)[1]])
 
 
-def test_a_finished_run_is_not_run_again(toy, runner_for, smoke):
+def test_a_finished_run_is_not_trained_again(toy, runner_for, smoke):
     runner = runner_for(smoke, toy)
     runs = experiment.headline_runs(smoke, 0)
     first = [runner.execute([run]) for run in runs]
@@ -135,12 +135,12 @@ def test_a_finished_run_is_not_run_again(toy, runner_for, smoke):
     assert [again.execute([run]) for run in runs] == first
 
 
-def test_the_name_of_a_run_depends_on_all_that_determines_it(toy, runner_for, smoke):
+def test_the_key_of_a_run_depends_on_everything_that_determines_it(toy, runner_for, smoke):
     runner = runner_for(smoke, toy)
     run = experiment.headline_runs(smoke, 0)[2]
     changes = {
-        "seed": 1, "temperature": 3.0, "hard_label_weight": 0.9, "hidden": (31, 32), "split": "train", "share": 0.5,
-        "kept": (1, 2), "recipe": run.recipe.model_copy(update={"epochs": 9.0}),
+        "seed": 1, "temperature": 3.0, "hard_label_weight": 0.9, "hidden": (31, 32), "split": "train", "fraction": 0.5,
+        "transfer_classes": (1, 2), "recipe": run.recipe.model_copy(update={"epochs": 9.0}),
         "teacher": dataclasses.replace(run.teacher, seed=5),
     }  # fmt: skip
     keys = {runner.key(dataclasses.replace(run, **{name: value})) for name, value in changes.items()}

@@ -1,4 +1,4 @@
-"""The figures of section 3, drawn from the records alone, each with the paper's value in it."""
+"""Figures of section 3, each with the paper's value in it."""
 
 from typing import Any
 
@@ -9,21 +9,22 @@ from matplotlib.figure import Figure
 
 from repro import kd, paper
 from repro.evaluation import stats
-from repro.report.mnist import analysis as claims
+from repro.mnist.runs import Arm
+from repro.report.mnist import analysis
 from repro.report.plotting import FOURTH, OURS, PAPER, SECOND, THIRD, legend, level, points, ticks
 from repro.report.query import select
 from repro.report.records import Record
 
 
 def soft_targets(digits: dict[str, Any]) -> Figure:
-    """Test digits with the teacher's probabilities at T = 1, 5 and 20: what each might also have been."""
+    """Test digits with the teacher's probabilities at T = 1, 5 and 20."""
     cases, temperatures = digits["cases"], (1.0, 5.0, 20.0)
     figure, axes = plt.subplots(len(cases), 1 + len(temperatures), figsize=(9, 1.25 * len(cases)), squeeze=False,
                                 sharey="col")  # fmt: skip
     for number, (row, case) in enumerate(zip(axes, cases, strict=True)):
         row[0].imshow(np.reshape(case["pixels"], (28, 28)), cmap="gray_r")
         row[0].set_axis_off()
-        row[0].set_title(f"a {case['label']}, test case {case['case']}", fontsize=7)
+        row[0].set_title(f"a {case['label']}, test image {case['case']}", fontsize=7)
         logits = torch.tensor([case["logits"]])
         for axis, temperature in zip(row[1:], temperatures, strict=True):
             soft = kd.soften(logits, temperature)[0].numpy()
@@ -43,20 +44,20 @@ def soft_targets(digits: dict[str, Any]) -> Figure:
 
 def temperature_by_width(records: list[Record]) -> Figure:
     """Errors against T for each width, with intervals; the paper's best range for 30 units is shaded."""
-    widths = claims.widths(records)
+    widths = analysis.widths(records)
     columns = min(2, len(widths))
     lines = -(-len(widths) // columns)
     figure, axes = plt.subplots(lines, columns, figsize=(4 * columns, 0.6 + 2.9 * lines), squeeze=False)
     for axis in axes.flat[len(widths) :]:
         axis.set_axis_off()
     for axis, units in zip(axes.flat, widths, strict=False):
-        temperatures, table, plain = claims.sweep(records, units)
+        temperatures, table, hard = analysis.sweep(records, units)
         estimates = [stats.mean_interval(table[:, i]) for i in range(len(temperatures))]
         points(axis, temperatures, estimates, OURS, "soft targets at T")
-        level(axis, stats.mean_interval(plain), SECOND, "hard targets")
-        regression = select(records, "width x temperature", hidden=[units, units], temperature="inf")
+        level(axis, stats.mean_interval(hard), SECOND, "hard targets")
+        regression = analysis.logit_regression(records, units)
         if regression:
-            level(axis, stats.mean_interval(claims.errors(regression)), THIRD, "logit regression")
+            level(axis, stats.mean_interval(regression), THIRD, "logit regression")
         if units == 30:
             axis.axvspan(*paper.NARROW_RANGE, color=PAPER, alpha=0.15, label="paper: clearly best")
         elif units >= 300:
@@ -64,41 +65,37 @@ def temperature_by_width(records: list[Record]) -> Figure:
                          label="paper: all similar")  # fmt: skip
         axis.set_xscale("log")
         ticks(axis.xaxis, [t for t in (1, 2, 4, 8, 20, 40, 100) if t <= max(temperatures)])
-        axis.set_title(f"{units} units in each layer", fontsize=10)
+        axis.set_title(f"{units} units per layer", fontsize=10)
         axis.set_xlabel("temperature T")
         legend(axis)
     for axis in axes[:, 0]:
         axis.set_ylabel("test errors of 10,000")
-    figure.suptitle(f"Temperature and width: mean over {len(table)} seeds, 95% intervals; scales differ", fontsize=10)
+    figure.suptitle(f"Temperature and width: mean over {len(table)} seeds, 95% CI; scales differ", fontsize=10)
     figure.tight_layout()
     return figure
 
 
 def bias_shift(records: list[Record]) -> Figure:
     """Errors against the bias shift of the missing (or only) classes, with the paper's points."""
-    parts = (
-        ("no3", "no 3 in the transfer set", "shift of the bias of class 3 (logits)", paper.NO3_POINTS),
-        (
-            "only78",
-            "7s and 8s only in the transfer set",
-            "shift of the biases of classes 7 and 8 (logits)",
-            paper.ONLY78_POINTS,
-        ),
-    )
+    studies = (
+        (analysis.without_3(records), "no 3 in the transfer set", "shift of the bias of class 3 (logits)",
+         paper.NO3_POINTS),
+        (analysis.only_7_8(records), "only 7s and 8s in the transfer set",
+         "shift of the biases of classes 7 and 8 (logits)", paper.ONLY78_POINTS),
+    )  # fmt: skip
     figure, axes = plt.subplots(1, 2, figsize=(10, 4))
-    for axis, (part, title, label, printed) in zip(axes, parts, strict=True):
-        found = claims.shifted(records, part)
-        if found is not None:
-            for seed, curve in enumerate(found.curve):
-                axis.plot(found.shifts, curve, color=OURS, alpha=0.35, linewidth=1,
+    for axis, (study, title, label, printed) in zip(axes, studies, strict=True):
+        if study is not None:
+            for seed, curve in enumerate(study.curve):
+                axis.plot(study.shifts, curve, color=OURS, alpha=0.35, linewidth=1,
                           label="each seed" if seed == 0 else None)  # fmt: skip
-            axis.plot(found.shifts, found.curve.mean(0), color=OURS, linewidth=2, label="mean")
-            honest = [found.shifts[i] for i in found.honest]
-            axis.plot(honest, found.at(found.honest), "v", color=THIRD, fillstyle="none", label="chosen on validation")
-            tuned = [found.shifts[i] for i in found.tuned]
+            axis.plot(study.shifts, study.curve.mean(0), color=OURS, linewidth=2, label="mean")
+            honest = [study.shifts[i] for i in study.honest]
+            axis.plot(honest, study.at(study.honest), "v", color=THIRD, fillstyle="none", label="chosen on validation")
+            tuned = [study.shifts[i] for i in study.tuned]
             axis.plot(
                 tuned,
-                found.at(found.tuned),
+                study.at(study.tuned),
                 "^",
                 color=SECOND,
                 fillstyle="none",
@@ -115,66 +112,64 @@ def bias_shift(records: list[Record]) -> Figure:
     return figure
 
 
-def size_of_transfer_set(records: list[Record]) -> Figure:
-    """Soft against hard targets by share of the training split."""
+def data_fraction(records: list[Record]) -> Figure:
+    """Soft and hard targets by fraction of the training split."""
     figure, axis = plt.subplots(figsize=(6.5, 4.2))
-    shares = sorted({r["settings"]["share"] for r in records if r["arm"].startswith("share of the data")})
+    fractions = analysis.fractions(records)
     lines = (
         ("hard", "stopped_errors", SECOND, "hard targets, early-stopped", "-"),
-        ("hard", "test_errors", SECOND, "hard targets, last epoch (hidden where alike)", ":"),
+        ("hard", "test_errors", SECOND, "hard targets, last epoch (hidden where equal)", ":"),
         ("soft", "test_errors", OURS, "soft targets, last epoch", "-"),
     )
-    for kind, metric, colour, label, style in lines:
-        found = [select(records, f"share of the data, {kind} targets", share=share) for share in shares]
-        estimates = [stats.mean_interval(claims.errors(at, metric)) for at in found]
-        points(axis, [100 * share for share in shares], estimates, colour, label, style)
-    teacher = select(records, "teacher")
+    for targets, metric, colour, label, style in lines:
+        runs = [select(records, Arm.DATA_FRACTION, targets=targets, fraction=fraction) for fraction in fractions]
+        estimates = [stats.mean_interval(analysis.errors(at, metric)) for at in runs]
+        points(axis, [100 * fraction for fraction in fractions], estimates, colour, label, style)
+    teacher = select(records, Arm.TEACHER)
     if teacher:
-        level(axis, stats.mean_interval(claims.errors(teacher)), THIRD, "teacher")
-    hard, soft = (paper.BY_ID[f"mnist.{net}_errors"].figure for net in ("baseline", "distilled"))
-    printed = f"paper, 60,000 cases: hard {hard:g}, soft {soft:g}"
+        level(axis, stats.mean_interval(analysis.errors(teacher)), THIRD, "teacher")
+    hard, soft = (paper.BY_ID[f"mnist.{model}_errors"].figure for model in ("baseline", "distilled"))
+    printed = f"paper, 60,000 images: hard {hard:g}, soft {soft:g}"
     axis.plot([120, 120], [hard, soft], "*", color=PAPER, markersize=11, label=printed)
     axis.set_xscale("log")
     axis.set_yscale("log")
-    ticks(axis.xaxis, [100 * share for share in shares], "{:g}%")
+    ticks(axis.xaxis, [100 * fraction for fraction in fractions], "{:g}%")
     ticks(axis.yaxis, [50, 100, 200, 500, 1000, 2000], minor=True)
-    axis.set_xlabel("share of the training split (50,000 cases)")
+    axis.set_xlabel("fraction of the training split (50,000 images)")
     axis.set_ylabel("test errors of 10,000")
-    axis.set_title("2x800 on less data, trained for less long than the headline nets: mean over seeds, 95%", fontsize=9)
+    axis.set_title("2x800 on less data, fewer epochs than the headline networks: mean over seeds, 95% CI", fontsize=9)
     legend(axis, loc="upper center", bbox_to_anchor=(0.5, -0.16), ncol=2)
     figure.tight_layout()
     return figure
 
 
 def training_curves(records: list[Record]) -> Figure:
-    """Test errors and training loss by epoch of the headline nets; observed, never acted on."""
+    """Test errors and training loss of the headline networks by epoch; no decision depends on them."""
     figure, axes = plt.subplots(1, 2, figsize=(10, 4))
-    roles = (
-        ("teacher", OURS, "mnist.teacher_errors"),
-        ("baseline", SECOND, "mnist.baseline_errors"),
-        ("distilled", THIRD, "mnist.distilled_errors"),
-        ("distilled, soft targets only", FOURTH, ""),
+    arms = (
+        (Arm.TEACHER, OURS, "mnist.teacher_errors"),
+        (Arm.BASELINE, SECOND, "mnist.baseline_errors"),
+        (Arm.DISTILLED, THIRD, "mnist.distilled_errors"),
+        (Arm.DISTILLED_SOFT_ONLY, FOURTH, ""),
     )  # fmt: skip
-    for arm, colour, claim in roles:
-        found = select(records, arm)
-        for record in found:
+    for arm, colour, claim in arms:
+        runs = select(records, arm)
+        for record in runs:
             epochs, errors, loss = zip(*record["curve"], strict=True)
-            label = arm if record is found[0] else None
+            label = arm.replace("_", " ") if record is runs[0] else None
             axes[0].plot(epochs, errors, color=colour, alpha=0.6, linewidth=1, label=label)
             axes[1].plot(epochs, loss, color=colour, alpha=0.6, linewidth=1, label=label)
         if claim:
-            figure_of_paper = paper.BY_ID[claim].paper
-            axes[0].axhline(figure_of_paper, color=colour, linestyle="--", linewidth=1)
-            axes[0].annotate(f"paper {figure_of_paper}", (0.62, figure_of_paper), xycoords=("axes fraction", "data"),
+            printed = paper.BY_ID[claim].paper
+            axes[0].axhline(printed, color=colour, linestyle="--", linewidth=1)
+            axes[0].annotate(f"paper {printed}", (0.62, printed), xycoords=("axes fraction", "data"),
                              ha="left", va="bottom", fontsize=7, color=colour)  # fmt: skip
-    for axis, label in zip(
-        axes, ("test errors of 10,000", "training loss (each net's own objective, nats)"), strict=True
-    ):
+    for axis, label in zip(axes, ("test errors of 10,000", "training loss (own objective, nats)"), strict=True):
         axis.set_yscale("log")
         axis.set_xlabel("epoch")
         axis.set_ylabel(label)
         axis.legend(fontsize=8)
-    figure.suptitle("The headline nets, a line for each seed", fontsize=10)
+    figure.suptitle("The headline networks, one line per seed", fontsize=10)
     ticks(axes[0].yaxis, [50, 70, 100, 150, 200, 300, 500, 1000], minor=True)
     figure.tight_layout()
     return figure
