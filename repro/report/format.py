@@ -8,6 +8,13 @@ import pandas as pd
 from repro.evaluation.stats import Estimate
 
 NONE = "–"
+# Data sets whose name does not say what they are.
+LABELS = {"synth": "synth (synthetic speech)"}
+
+
+def dataset_label(dataset: str) -> str:
+    """A data set as tables and figures name it."""
+    return LABELS.get(dataset, dataset)
 
 
 def number(value: Any, digits: int = 4) -> str:

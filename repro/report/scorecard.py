@@ -4,6 +4,8 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from repro.report.format import dataset_label
+
 # Colours of Okabe and Ito, which colour-blind readers can tell apart; the markers say the same.
 LOOKS = {
     "reproduced": ("#0072B2", "o"),
@@ -53,7 +55,10 @@ def _row(axis, place: int, row: pd.Series) -> None:
 
 def _frame(axis, judged: pd.DataFrame) -> None:
     """Labels, section borders and the legend."""
-    labels = [f"§{row.section}  {_short(str(row.claim))} ({row.dataset})" for row in judged.itertuples(index=False)]
+    labels = [
+        f"§{row.section}  {_short(str(row.claim))} ({dataset_label(str(row.dataset))})"
+        for row in judged.itertuples(index=False)
+    ]
     axis.set_yticks(range(len(judged)), labels, fontsize=8)
     for place in range(1, len(judged)):
         if judged["section"][place] != judged["section"][place - 1]:

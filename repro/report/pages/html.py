@@ -9,7 +9,7 @@ from markdown_it import MarkdownIt
 from markupsafe import Markup
 
 from repro import paper
-from repro.report.format import bounds, markdown, number
+from repro.report.format import bounds, dataset_label, markdown, number
 from repro.report.pages import reproduce
 from repro.report.pages.render import page_note, render
 from repro.report.section import Section
@@ -77,7 +77,7 @@ def _html(text: str) -> Markup:
 
 def _claim(row: Any) -> dict[str, Any]:
     return {
-        "claim": row.claim, "quantity": f"{row.quantity}, {row.unit}", "dataset": row.dataset,
+        "claim": row.claim, "quantity": f"{row.quantity}, {row.unit}", "dataset": row.dataset, "data": dataset_label(row.dataset),
         "section": row.section, "criterion": row.criterion, "paper": row.paper, "ours": number(row.ours),
         "interval": bounds(row.ci_low, row.ci_high), "plot": Markup(interval_plot(row)), "seeds": row.seeds,
         "verdict": row.verdict, "undecided": row.undecided, "note": row.note, "command": row.command,

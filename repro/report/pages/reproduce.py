@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 
 from repro import paper
-from repro.report.format import bounds, machine, markdown, number
+from repro.report.format import bounds, dataset_label, machine, markdown, number
 from repro.report.pages.render import page_note, render
 from repro.report.records import Record
 from repro.report.section import Section
@@ -60,7 +60,7 @@ def with_glance(readme: str, claims: pd.DataFrame) -> str:
     order = {row: place for place, row in enumerate(GLANCE)}
     chosen = claims[[row in order for row in zip(claims["claim"], claims["dataset"], strict=True)]]
     table = pd.DataFrame([
-        {"§": row.section, "claim": f"{row.quantity}, {row.unit}", "data": row.dataset, "paper": row.paper,
+        {"§": row.section, "claim": f"{row.quantity}, {row.unit}", "data": dataset_label(str(row.dataset)), "paper": row.paper,
          "ours (95% CI)": f"{number(row.ours)} {bounds(row.ci_low, row.ci_high)}", "verdict": f"**{row.verdict}**"}
         for row in sorted(chosen.itertuples(index=False), key=lambda row: order[str(row.claim), str(row.dataset)])
     ])  # fmt: skip
@@ -113,7 +113,7 @@ def claim_rows(claims: pd.DataFrame, remarks: bool = False) -> pd.DataFrame:
     rows = []
     for row in claims.itertuples(index=False):
         shown = {
-            "claim": f"{row.quantity} (`{row.claim}`, {row.dataset})", "criterion": row.criterion,
+            "claim": f"{row.quantity} (`{row.claim}`, {dataset_label(str(row.dataset))})", "criterion": row.criterion,
             "paper": row.paper, "ours": number(row.ours), "95% CI": bounds(row.ci_low, row.ci_high),
             "n": row.seeds, "verdict": f"**{row.verdict}**" + (" (undecided)" if row.undecided else ""),
         }  # fmt: skip
@@ -123,12 +123,12 @@ def claim_rows(claims: pd.DataFrame, remarks: bool = False) -> pd.DataFrame:
 
 def _shown_rows(claims: pd.DataFrame) -> pd.DataFrame:
     """Claims that are not judged: a row for each, a column for each data set."""
-    datasets = list(dict.fromkeys(claims["dataset"]))
+    datasets = [dataset_label(name) for name in dict.fromkeys(claims["dataset"])]
     rows: dict[str, dict[str, object]] = {}
     for row in claims.itertuples(index=False):
         empty = {"claim": f"{row.quantity}, {row.unit}", "paper": row.paper} | dict.fromkeys(datasets, "–")
         ours = f"{number(row.ours)} {bounds(row.ci_low, row.ci_high)}"
-        rows.setdefault(str(row.claim), empty)[str(row.dataset)] = ours
+        rows.setdefault(str(row.claim), empty)[dataset_label(str(row.dataset))] = ours
     return pd.DataFrame(list(rows.values()), dtype=object)
 
 
