@@ -17,7 +17,6 @@ from repro.engine.store import key as hash_key
 from repro.errors import UserError
 from repro.training.compute import Compute, machine
 
-
 # Fields that may differ from seed to seed without making another kind of run.
 PER_SEED = ("draw", "order", "subset")
 

@@ -1,15 +1,16 @@
-"""What all figures share: colours, points with intervals, and how a figure becomes a file."""
+"""Colours, points with intervals, legends and files of all figures.
 
+Figures are drawn without pyplot and with matplotlib's defaults: the user's backend, style files and settings never
+matter.
+"""
+
+import contextlib
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import matplotlib
-
-matplotlib.use("Agg")
-
-import matplotlib.pyplot as plt
 from matplotlib.container import ErrorbarContainer
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedFormatter, FixedLocator, NullFormatter, NullLocator
@@ -17,6 +18,21 @@ from matplotlib.ticker import FixedFormatter, FixedLocator, NullFormatter, NullL
 from repro.engine.files import write
 
 OURS, PAPER, SECOND, THIRD, FOURTH = "#1f5fa8", "#c1272d", "#d98c00", "#4c9a4c", "#7d5ba6"
+
+
+def subplots(rows: int = 1, columns: int = 1, *, figsize: tuple[float, float], **options: Any) -> tuple[Figure, Any]:
+    """A figure and its axes, as ``pyplot.subplots`` gives them, without pyplot."""
+    figure = Figure(figsize=figsize)
+    return figure, figure.subplots(rows, columns, **options)
+
+
+@contextlib.contextmanager
+def defaults() -> Iterator[None]:
+    """Matplotlib's own settings, and files without random ids."""
+    with matplotlib.rc_context():
+        matplotlib.rcdefaults()
+        matplotlib.rcParams.update({"svg.hashsalt": "repro", "svg.fonttype": "none"})
+        yield
 
 
 def points(
@@ -55,19 +71,19 @@ def ticks(axis, values: list[float], form: str = "{:g}", minor: bool = False) ->
 
 
 def marked(draw: Callable[[], Figure], text: str) -> Figure:
-    """A figure with a word on it of what its data are, for it may be looked at without its caption."""
+    """A figure with a note on what its data are, for readers who see it without its caption."""
     figure = draw()
     figure.text(0.995, 0.99, text, ha="right", va="top", fontsize=7, color=PAPER)
     return figure
 
 
-def save(figure: Figure, path: Path, data: str) -> None:
-    """Write a figure as .png and .svg, with the name of its data on it: the same bytes for the same figure, with no
-    date and no random ids."""
-    figure.text(0.005, 0.99, data, ha="left", va="top", fontsize=7, color="0.4")
-    with plt.rc_context({"svg.hashsalt": "repro", "svg.fonttype": "none"}):
-        for ending, about in (("png", {"Software": None}), ("svg", {"Date": None, "Creator": None})):
+def save(draw: Callable[[], Figure], path: Path, dataset: str) -> None:
+    """Draw a figure and write it as .png and .svg with the name of its data set: the same bytes from the same records,
+    without dates or random ids."""
+    with defaults():
+        figure = draw()
+        figure.text(0.005, 0.99, dataset, ha="left", va="top", fontsize=7, color="0.4")
+        for ending, metadata in (("png", {"Software": None}), ("svg", {"Date": None, "Creator": None})):
             content = io.BytesIO()
-            figure.savefig(content, format=ending, dpi=130, metadata=about)
+            figure.savefig(content, format=ending, dpi=130, metadata=metadata)
             write(path.with_suffix(f".{ending}"), content.getvalue())
-    plt.close(figure)

@@ -1,13 +1,13 @@
-"""Queries on records, and numbers as text."""
+"""Queries on records and on estimates."""
 
 from typing import Any
 
 from repro.config import COMMITTED
 from repro.evaluation.stats import Estimate
+from repro.report.format import interval, percent, signed
 from repro.report.records import Record
 
-# What a remark says of a verdict that the interval does not bear: it holds no effect and the paper's alike.
-UNDECIDED = "undecided"
+__all__ = ["clear", "described", "interval", "of_others", "percent", "positive", "select", "signed"]
 
 
 def select(records: list[Record], arm: str, **wanted: Any) -> list[Record]:
@@ -22,38 +22,27 @@ def select(records: list[Record], arm: str, **wanted: Any) -> list[Record]:
 
 
 def described(record: Record) -> bool:
-    """Whether a record is of a profile whose nets and data are what the claims' words and the remarks say."""
+    """Whether a record is of a committed profile without overrides, which the claims and the notes describe."""
     return record["profile"] in COMMITTED.get(record["experiment"], ()) and not record["overrides"]
 
 
-def of_others(found: list[Record]) -> dict[str, str]:
-    """A remark for records of other profiles, to stand above those that were written for the committed ones."""
-    if all(described(record) for record in found):
+def of_others(records: list[Record]) -> dict[str, str]:
+    """A remark for records of other profiles, to stand above notes that describe the committed ones."""
+    if all(described(record) for record in records):
         return {}
-    names = ", ".join(COMMITTED.get(found[0]["experiment"], ()))
+    names = ", ".join(COMMITTED.get(records[0]["experiment"], ()))
     return {"Another profile": f"What follows describes the profiles {names}."}
 
 
-def interval(estimate: Estimate, form: str = ".1f") -> str:
-    """``[low, high]``, or a dash where there is none."""
-    return "–" if estimate.low is None else f"[{estimate.low:{form}}, {estimate.high:{form}}]"
-
-
-def signed(estimate: Estimate) -> str:
-    """A difference with its sign and its interval."""
-    return f"{estimate.value:+.2f} {interval(estimate, '.2f')}"
-
-
-def percent(share: Estimate) -> Estimate:
-    """A share in percent."""
-    return share.each(lambda value: 100 * value)
-
-
 def clear(difference: Estimate) -> bool | None:
-    """Whether the whole interval is above zero; None where there is none, as of a single test speaker."""
+    """Whether the whole interval is above zero; None where there is no interval, as with one test speaker."""
     return None if difference.low is None else positive(difference)
 
 
 def positive(estimate: Estimate) -> bool:
-    """The whole interval above zero; false where there is none."""
+    """Whether the whole interval is above zero; false where there is no interval."""
     return estimate.low is not None and estimate.low > 0
+
+
+# The word in a note that marks an undecided verdict, for findings that do not set ``Finding.undecided`` yet.
+UNDECIDED = "undecided"

@@ -8,8 +8,10 @@ from repro.engine.files import results_lock, write
 from repro.errors import UserError
 
 Record = dict[str, Any]
-NEEDED = ("experiment", "arm", "params", "group", "seed", "settings", "metrics", "curve", "wall_seconds", "machine", "commit",
-          "profile", "overrides", "config")  # fmt: skip
+NEEDED = (
+    "experiment", "arm", "params", "group", "seed", "settings", "metrics", "curve", "wall_seconds", "machine", "commit",
+    "profile", "overrides", "config",
+)  # fmt: skip
 
 
 def path(folder: Path, experiment: str, dataset: str, name: str = "records.jsonl") -> Path:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from repro.models.flops import count_conv_multiply_adds, count_parameters
-from repro.report.pages.markdown import machine
+from repro.report.format import machine
 from repro.report.query import select
 from repro.report.records import Record
 from repro.speech.alignment import STATES

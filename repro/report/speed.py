@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from repro.report.pages.markdown import machine, markdown
+from repro.report.format import machine, markdown
 
 # What a ratio is, and what it was hoped to be: on two cores with AMX, except where it says otherwise.
 MEANING = {

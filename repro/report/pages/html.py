@@ -1,65 +1,104 @@
-"""results/index.html: the report as one static page, with claims that can be sorted and filtered; no network."""
+"""results/index.html: the report as one static page that sorts and filters; it asks nothing of a network."""
 
 import re
 from html import escape
-from pathlib import Path
-from string import Template
+from typing import Any
 
 import pandas as pd
 from markdown_it import MarkdownIt
+from markupsafe import Markup
 
 from repro import paper
-from repro.report.pages import markdown
+from repro.report.format import bounds, dataset_label, markdown, number
+from repro.report.pages import reproduce
+from repro.report.pages.render import page_note, render
 from repro.report.section import Section
 
-TEMPLATE = Path(__file__).with_name("templates") / "page.html"
 MARKDOWN = MarkdownIt("commonmark", {"html": False}).enable("table")
+# Longer tables are on the README page of their data set alone.
+MOST_ROWS = 40
+# Width, height and margin of an interval plot, in pixels.
+WIDTH, HEIGHT, MARGIN = 120, 18, 6
+COLUMNS = ("claim", "data", "§", "criterion", "paper", "ours", "95% CI", "n", "verdict")
 
 
 def page(claims: pd.DataFrame, sections: list[Section], further: dict[str, str]) -> str:
-    """The page; it stands in ``results/`` and links to the figures beside it.
+    """The page; it is in ``results/`` and links to the figures beside that folder.
 
     Args:
-        further: Markdown by heading, of what belongs to no experiment.
+        further: Markdown by heading that belongs to no experiment.
     """
-    parts = {section.title: "\n\n".join(markdown.section(section)[1:]) for section in sections}
-    parts = {"How verdicts are reached": markdown.RULES} | parts | further
-    names = {title: re.sub(r"\W+", "-", title.lower()).strip("-") for title in parts}
-    body = [f'<h2 id="{names[title]}">{escape(title)}</h2>\n{_rendered(text)}' for title, text in parts.items()]
-    links = {"Claims": "claims-heading"} | names
-    return Template(TEMPLATE.read_text(encoding="utf-8")).substitute(
-        title="Reproduction report",
-        subtitle=f"{escape(paper.TITLE)}. {MARKDOWN.renderInline(markdown.MADE)}",
-        contents="".join(f'<li><a href="#{name}">{escape(title)}</a></li>' for title, name in links.items()),
-        settings=_options(claims["dataset"]),
-        verdicts=_options(claims["verdict"]),
-        claims=_claims(claims),
-        body="\n".join(body),
+    experiments = list(dict.fromkeys(section.experiment for section in sections))
+    return render(
+        "index.html",
+        title=paper.TITLE,
+        experiments=[
+            {
+                "name": experiment,
+                "title": reproduce.TITLES.get(experiment, experiment),
+                "notes": {h: _html(text) for h, text in reproduce.experiment_notes(experiment).items()},
+                "sections": [_section(section) for section in sections if section.experiment == experiment],
+            }
+            for experiment in experiments
+        ],
+        columns=COLUMNS,
+        datasets=list(dict.fromkeys(claims["dataset"])),
+        verdicts=list(dict.fromkeys(claims["verdict"])),
+        claims=[_claim(row) for row in claims.itertuples(index=False)],
+        tally=reproduce.tally(claims),
+        rules=_html(page_note("rules")),
+        further={heading: _html(text) for heading, text in further.items()},
     )
 
 
-def _rendered(text: str) -> str:
-    """Markdown as HTML; figures are found from ``results/``, wide tables scroll by themselves."""
-    found = MARKDOWN.render(text.replace("](figures/", "](../figures/"))
-    found = found.replace("<img ", '<img loading="lazy" ')
-    return found.replace("<table>", '<div class="scroll"><table>').replace("</table>", "</table></div>")
+def _section(section: Section) -> dict[str, Any]:
+    tables = [
+        {"title": title, "name": name, "html": _html(markdown(table)) if len(table) <= MOST_ROWS else None}
+        for name, (title, table) in section.tables.items()
+        if not table.empty
+    ]
+    return {
+        "id": re.sub(r"\W+", "-", section.place).strip("-"),
+        "title": section.title,
+        "folder": section.place,
+        "tables": tables,
+        "figures": [{"file": f"../figures/{section.place}/{name}.png", "caption": caption}
+                    for name, (caption, _) in section.figures.items()],
+        "remarks": {heading: _html(text) for heading, text in section.remarks.items()},
+    }  # fmt: skip
 
 
-def _options(values: pd.Series) -> str:
-    return "".join(f"<option>{escape(value)}</option>" for value in dict.fromkeys(values))
+def _html(text: str) -> Markup:
+    """Markdown as HTML; links are relative to ``results/``, and wide tables scroll on their own."""
+    html = MARKDOWN.render(text.replace("](figures/", "](../figures/").replace("](results/", "]("))
+    html = html.replace("<table>", '<div class="scroll"><table>').replace("</table>", "</table></div>")
+    return Markup(html)  # MarkdownIt has escaped what users named
 
 
-def _claims(claims: pd.DataFrame) -> str:
-    """The table of claims; on a narrow screen each row becomes a card, whose lines need their names."""
-    short = markdown.short(claims)
-    head = "".join(f"<th>{escape(str(name))}</th>" for name in short.columns)
-    rows = []
-    for dataset, verdict, row in zip(claims["dataset"], claims["verdict"], short.to_dict("records"), strict=True):
-        cells = "".join(_cell(str(name), str(value), verdict) for name, value in row.items())
-        rows.append(f'<tr data-setting="{escape(dataset)}" data-verdict="{escape(verdict)}">{cells}</tr>')
-    return f'<table id="claims"><thead><tr>{head}</tr></thead><tbody>{"".join(rows)}</tbody></table>'
+def _claim(row: Any) -> dict[str, Any]:
+    return {
+        "claim": row.claim, "quantity": f"{row.quantity}, {row.unit}", "dataset": row.dataset, "data": dataset_label(row.dataset),
+        "section": row.section, "criterion": row.criterion, "paper": row.paper, "ours": number(row.ours),
+        "interval": bounds(row.ci_low, row.ci_high), "plot": Markup(interval_plot(row)), "seeds": row.seeds,
+        "verdict": row.verdict, "undecided": row.undecided, "note": row.note, "command": row.command,
+    }  # fmt: skip
 
 
-def _cell(name: str, text: str, verdict: str) -> str:
-    of_verdict = f' class="verdict" data-verdict="{escape(verdict)}"' if name == "verdict" else ""
-    return f'<td data-label="{escape(name)}"><span{of_verdict}>{MARKDOWN.renderInline(text)}</span></td>'
+def interval_plot(row: Any) -> str:
+    """A claim's estimate and interval beside the paper's figure, as inline SVG; empty where there is no interval."""
+    if row.ci_low in ("", None):
+        return ""
+    low, high, ours = float(row.ci_low), float(row.ci_high), float(row.ours)
+    reference = float(row.paper) if isinstance(row.paper, int | float) else None
+    ends = [low, high, ours] + ([] if reference is None else [reference])
+    span = (max(ends) - min(ends)) or 1.0
+
+    def x(value: float) -> str:
+        return f"{MARGIN + (value - min(ends)) / span * (WIDTH - 2 * MARGIN):.0f}"
+
+    middle = HEIGHT // 2
+    parts = [f'<path class="ci" d="M{x(low)} {middle}H{x(high)}"/><circle cx="{x(ours)}" cy="{middle}" r="3"/>']
+    if reference is not None:
+        parts.append(f'<path class="paper" d="M{x(reference)} 1V{HEIGHT - 1}"/>')
+    label = escape(f"ours {number(row.ours)}, paper {row.paper}")
+    return f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{label}">{"".join(parts)}</svg>'
