@@ -90,7 +90,7 @@ def test_choice_profile_loads():
 def test_overrides_reach_nested_settings():
     settings = config.load(
         MnistSettings, config.profile_path("mnist", "paper"),
-        ["teacher.recipe.epochs=20", "teacher.recipe.optimiser=sgd", "distilled.temperature=inf"],
+        ["teacher.recipe.epochs=20", "teacher.recipe.optimizer=sgd", "distilled.temperature=inf"],
     )  # fmt: skip
     assert settings.teacher.recipe.epochs == 20 and settings.teacher.recipe.optimizer == "sgd"
     assert settings.distilled.temperature == float("inf")

@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import matplotlib.pyplot as plt
 import numpy as np
 import torch
 from matplotlib.figure import Figure
@@ -11,7 +10,7 @@ from repro import kd, paper
 from repro.evaluation import stats
 from repro.mnist.runs import Arm
 from repro.report.mnist import analysis
-from repro.report.plotting import FOURTH, OURS, PAPER, SECOND, THIRD, legend, level, points, ticks
+from repro.report.plotting import FOURTH, OURS, PAPER, SECOND, THIRD, legend, level, points, ticks, subplots
 from repro.report.query import select
 from repro.report.records import Record
 
@@ -19,7 +18,7 @@ from repro.report.records import Record
 def soft_targets(digits: dict[str, Any]) -> Figure:
     """Test digits with the teacher's probabilities at T = 1, 5 and 20."""
     cases, temperatures = digits["cases"], (1.0, 5.0, 20.0)
-    figure, axes = plt.subplots(len(cases), 1 + len(temperatures), figsize=(9, 1.25 * len(cases)), squeeze=False,
+    figure, axes = subplots(len(cases), 1 + len(temperatures), figsize=(9, 1.25 * len(cases)), squeeze=False,
                                 sharey="col")  # fmt: skip
     for number, (row, case) in enumerate(zip(axes, cases, strict=True)):
         row[0].imshow(np.reshape(case["pixels"], (28, 28)), cmap="gray_r")
@@ -47,7 +46,7 @@ def temperature_by_width(records: list[Record]) -> Figure:
     widths = analysis.widths(records)
     columns = min(2, len(widths))
     lines = -(-len(widths) // columns)
-    figure, axes = plt.subplots(lines, columns, figsize=(4 * columns, 0.6 + 2.9 * lines), squeeze=False)
+    figure, axes = subplots(lines, columns, figsize=(4 * columns, 0.6 + 2.9 * lines), squeeze=False)
     for axis in axes.flat[len(widths) :]:
         axis.set_axis_off()
     for axis, units in zip(axes.flat, widths, strict=False):
@@ -83,7 +82,7 @@ def bias_shift(records: list[Record]) -> Figure:
         (analysis.only_7_8(records), "only 7s and 8s in the transfer set",
          "shift of the biases of classes 7 and 8 (logits)", paper.ONLY78_POINTS),
     )  # fmt: skip
-    figure, axes = plt.subplots(1, 2, figsize=(10, 4))
+    figure, axes = subplots(1, 2, figsize=(10, 4))
     for axis, (study, title, label, printed) in zip(axes, studies, strict=True):
         if study is not None:
             for seed, curve in enumerate(study.curve):
@@ -114,7 +113,7 @@ def bias_shift(records: list[Record]) -> Figure:
 
 def data_fraction(records: list[Record]) -> Figure:
     """Soft and hard targets by fraction of the training split."""
-    figure, axis = plt.subplots(figsize=(6.5, 4.2))
+    figure, axis = subplots(figsize=(6.5, 4.2))
     fractions = analysis.fractions(records)
     lines = (
         ("hard", "stopped_errors", SECOND, "hard targets, early-stopped", "-"),
@@ -145,7 +144,7 @@ def data_fraction(records: list[Record]) -> Figure:
 
 def training_curves(records: list[Record]) -> Figure:
     """Test errors and training loss of the headline networks by epoch; no decision depends on them."""
-    figure, axes = plt.subplots(1, 2, figsize=(10, 4))
+    figure, axes = subplots(1, 2, figsize=(10, 4))
     arms = (
         (Arm.TEACHER, OURS, "mnist.teacher_errors"),
         (Arm.BASELINE, SECOND, "mnist.baseline_errors"),

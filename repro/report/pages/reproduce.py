@@ -126,7 +126,8 @@ def _shown_rows(claims: pd.DataFrame) -> pd.DataFrame:
     datasets = [dataset_label(name) for name in dict.fromkeys(claims["dataset"])]
     rows: dict[str, dict[str, object]] = {}
     for row in claims.itertuples(index=False):
-        empty = {"claim": f"{row.quantity}, {row.unit}", "paper": row.paper} | dict.fromkeys(datasets, "–")
+        empty: dict[str, object] = {"claim": f"{row.quantity}, {row.unit}", "paper": row.paper}
+        empty |= dict.fromkeys(datasets, "–")
         ours = f"{number(row.ours)} {bounds(row.ci_low, row.ci_high)}"
         rows.setdefault(str(row.claim), empty)[dataset_label(str(row.dataset))] = ours
     return pd.DataFrame(list(rows.values()), dtype=object)
