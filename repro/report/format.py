@@ -53,7 +53,7 @@ def machine(description: Mapping[str, Any]) -> str:
 
 def markdown(table: pd.DataFrame) -> str:
     """A table in Markdown without padding; what would end a cell or begin a tag is escaped."""
-    rows = [list(map(str, table.columns)), ["---"] * len(table.columns)]
+    rows = [[cell(name) for name in table.columns], ["---"] * len(table.columns)]
     rows += [[cell(value) for value in row] for row in table.itertuples(index=False)]
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
