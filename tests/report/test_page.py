@@ -41,7 +41,7 @@ def opened(browser):
 
 def test_it_opens_without_an_error_and_every_link_and_figure_resolves(opened):
     page = opened(1280)
-    links = page.eval_on_selector_all("a[href], img[src]", "all => all.map(one => one.href || one.src)")
+    links = page.eval_on_selector_all("a[href], img[src]", "all => all.map(one => one.href || one.src).filter(link => link)")
     assert sum(".png" in link for link in links) > 20
     for link in links:
         parts = urlparse(link)
@@ -68,14 +68,14 @@ def test_claims_are_filtered_by_text_data_and_verdict(opened):
 
 def test_tables_are_sorted_by_number_up_and_down(opened):
     page = opened(1280)
-    head = page.locator("#claims").get_by_role("button", name="n", exact=True)
-    column = page.locator("#claims thead th").all_text_contents().index("n") + 1
+    column = page.locator("#claims thead th").all_text_contents().index("n")
+    head = page.locator("#claims thead th").nth(column)
     for direction in ("ascending", "descending"):
-        head.click()
-        cells = page.locator(f"#claims tbody td:nth-child({column})").all_text_contents()
+        head.locator("button").click()
+        cells = page.locator(f"#claims tbody td:nth-child({column + 1})").all_text_contents()
         values = [float(text) for text in cells]
         assert values == sorted(values, reverse=direction == "descending") and len(set(values)) > 2
-        assert page.locator("#claims th", has=page.get_by_role("button", name="n", exact=True)).get_attribute("aria-sort") == direction
+        assert head.get_attribute("aria-sort") == direction
 
 
 def test_it_is_readable_on_a_phone(opened):

@@ -15,6 +15,8 @@ from repro.report.pages.render import page_note, render
 from repro.report.section import Section
 
 MARKDOWN = MarkdownIt("commonmark", {"html": False}).enable("table")
+# Notes of an experiment link from its folder.
+LOCAL_LINK = re.compile(r"\]\((?![a-z]+:|/|\.|#)")
 # Longer tables are on the README page of their data set alone.
 MOST_ROWS = 40
 # Width, height and margin of an interval plot, in pixels.
@@ -36,7 +38,10 @@ def page(claims: pd.DataFrame, sections: list[Section], further: dict[str, str])
             {
                 "name": experiment,
                 "title": reproduce.TITLES.get(experiment, experiment),
-                "notes": {h: _html(text) for h, text in reproduce.experiment_notes(experiment).items()},
+                "notes": {
+                    heading: _html(LOCAL_LINK.sub(f"]({experiment}/", text))
+                    for heading, text in reproduce.experiment_notes(experiment).items()
+                },
                 "sections": [_section(section) for section in sections if section.experiment == experiment],
             }
             for experiment in experiments
