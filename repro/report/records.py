@@ -1,4 +1,4 @@
-"""The records file of an experiment: one line for each finished run, the only input of all reports."""
+"""Records of finished runs, one JSON line each: the only input of all reports."""
 
 import json
 from pathlib import Path
@@ -33,14 +33,14 @@ def datasets(folder: Path, experiment: str) -> list[str]:
 def save(
     folder: Path, experiment: str, dataset: str, records: list[Record], shown: dict[str, Any] | None = None
 ) -> None:
-    """Replace the records of a setting by those of a whole run of the experiment.
+    """Replace the records of a data set by those of a whole run of the experiment.
 
     Raises:
-        UserError: there are none; those of before stay.
+        UserError: there are none; the earlier records stay.
     """
     if not records:
         raise UserError(
-            f"{experiment}: nothing is finished for every seed, so no report was made; train without --finished-only"
+            f"{experiment}: no run is complete for all seeds, so no report was made; train without --report-only"
         )
     lines = [json.dumps({"dataset": dataset} | record) for record in sorted(records, key=_order)]
     with results_lock(folder):
@@ -50,7 +50,7 @@ def save(
 
 
 def load(folder: Path, experiment: str, dataset: str) -> list[Record]:
-    """The records of a setting; an empty list where it was never run.
+    """The records of a data set; an empty list where there are none.
 
     Raises:
         UserError: a line is not a record, or some seeds are missing.
@@ -76,21 +76,23 @@ def load(folder: Path, experiment: str, dataset: str) -> list[Record]:
 
 
 def complete(records: list[Record]) -> list[Record]:
-    """The records of those kinds of runs of which every seed is there."""
+    """The records of runs that are complete for all seeds."""
     missing = _missing_seeds(records)
     return [record for record in records if not missing[_kind(record)]]
 
 
 def _whole(file: Path, records: list[Record]) -> None:
-    """Refuse records of which some seeds are missing, as in a file that was cut."""
+    """Refuse records that lack some seeds, as in a truncated file."""
     for (arm, _), missing in _missing_seeds(records).items():
         if missing:
             raise UserError(f"{file}: {arm}: {missing} are missing; run the experiment again")
 
 
 def _missing_seeds(records: list[Record]) -> dict[tuple[str, str], str]:
-    """What seeds each kind of run lacks, in words: of those that the experiment has; or, where a record says how
-    many its kind has, of that number."""
+    """The seeds that each kind of run lacks, in words.
+
+    A record may say how many seeds its kind has; otherwise every kind has all seeds of the experiment.
+    """
     seeds: dict[tuple[str, str], set[int]] = {}
     counts: dict[tuple[str, str], int] = {}
     for record in records:
@@ -118,7 +120,7 @@ def _kind(record: Record) -> tuple[str, str]:
 
 
 def load_shown(folder: Path, experiment: str, dataset: str) -> dict[str, Any] | None:
-    """What was kept to be shown in figures, such as test images; None where there is nothing.
+    """Examples that figures show, such as test images; None where there are none.
 
     Raises:
         UserError: the file is damaged.

@@ -1,4 +1,4 @@
-"""What a person watching gets: the headline as soon as it exists, the verdicts and where everything is at the end."""
+"""Terminal output of the experiments: the headline table, and at the end the verdicts and where everything is."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from repro.report import records
 
 
 def table(title: str, content: pd.DataFrame) -> Table:
-    """A table for the screen."""
+    """A table for the terminal."""
     shown = Table(title=title, box=box.SIMPLE, title_justify="left")
     for column in content.columns:
         shown.add_column(str(column), overflow="fold", min_width=min(len(str(column)), 12))
@@ -26,7 +26,7 @@ def show(content: RenderableType) -> None:
 
 
 def closing(folder: Path, experiment: str, dataset: str) -> Group:
-    """What the experiment's command ends with."""
+    """Verdicts of an experiment and the paths of its results, printed at the end of its command."""
     claims = pd.read_csv(folder / "results" / "claims.csv", keep_default_na=False, dtype=str)
     claims = claims[(claims["dataset"] == dataset) & claims["claim"].str.startswith(f"{experiment}.")]
     short = claims[["claim", "paper"]].copy()
@@ -39,7 +39,7 @@ def closing(folder: Path, experiment: str, dataset: str) -> Group:
         "tables": records.path(folder, experiment, dataset).parent,
         "claims": folder / "results" / "claims.csv",
         "figures": folder / "figures" / experiment / records.folder_name(experiment, dataset),
-        "all on one page": folder / "REPRODUCE.md",
+        "full report": folder / "REPRODUCE.md",
     }
     verdicts = [table("Claims", short)] if len(short) else []
     return Group(*verdicts, *(f"{what}: {place}" for what, place in places.items()))

@@ -85,7 +85,7 @@ def test_a_report_waits_for_another_and_sees_its_records(reported, figures_are_s
 
 def test_without_finished_runs_the_earlier_records_stay(reported, read_files):
     before = read_files(reported / "results")
-    with pytest.raises(UserError, match="nothing is finished"):
+    with pytest.raises(UserError, match="no run is complete"):
         records.save(reported, "mnist", "mnist", [])
     assert read_files(reported / "results") == before
 

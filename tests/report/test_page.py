@@ -41,7 +41,9 @@ def opened(browser):
 
 def test_it_opens_without_an_error_and_every_link_and_figure_resolves(opened):
     page = opened(1280)
-    links = page.eval_on_selector_all("a[href], img[src]", "all => all.map(one => one.href || one.src).filter(link => link)")
+    links = page.eval_on_selector_all(
+        "a[href], img[src]", "all => all.map(one => one.href || one.src).filter(link => link)"
+    )
     assert sum(".png" in link for link in links) > 20
     for link in links:
         parts = urlparse(link)
@@ -58,7 +60,9 @@ def test_claims_are_filtered_by_text_data_and_verdict(opened):
     assert whole > 50
     page.select_option("#verdict", "not reproduced")
     assert 0 < shown.count() < whole
-    assert {text.removesuffix(" (undecided)") for text in shown.locator(".verdict").all_text_contents()} == {"not reproduced"}
+    assert {text.removesuffix(" (undecided)") for text in shown.locator(".verdict").all_text_contents()} == {
+        "not reproduced"
+    }
     page.select_option("#verdict", "")
     page.select_option("#data", "mnist")
     page.fill("#text", "TEACHER_errors")

@@ -10,7 +10,7 @@ from repro import kd, paper
 from repro.evaluation import stats
 from repro.mnist.runs import Arm
 from repro.report.mnist import analysis
-from repro.report.plotting import FOURTH, OURS, PAPER, SECOND, THIRD, legend, level, points, ticks, subplots
+from repro.report.plotting import FOURTH, OURS, PAPER, SECOND, THIRD, legend, level, points, subplots, ticks
 from repro.report.query import select
 from repro.report.records import Record
 

@@ -82,7 +82,8 @@ def _html(text: str) -> Markup:
 
 def _claim(row: Any) -> dict[str, Any]:
     return {
-        "claim": row.claim, "quantity": f"{row.quantity}, {row.unit}", "dataset": row.dataset, "data": dataset_label(row.dataset),
+        "claim": row.claim, "quantity": f"{row.quantity}, {row.unit}", "dataset": row.dataset,
+        "data": dataset_label(row.dataset),
         "section": row.section, "criterion": row.criterion, "paper": row.paper, "ours": number(row.ours),
         "interval": bounds(row.ci_low, row.ci_high), "plot": Markup(interval_plot(row)), "seeds": row.seeds,
         "verdict": row.verdict, "undecided": row.undecided, "note": row.note, "command": row.command,

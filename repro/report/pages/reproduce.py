@@ -60,7 +60,8 @@ def with_glance(readme: str, claims: pd.DataFrame) -> str:
     order = {row: place for place, row in enumerate(GLANCE)}
     chosen = claims[[row in order for row in zip(claims["claim"], claims["dataset"], strict=True)]]
     table = pd.DataFrame([
-        {"§": row.section, "claim": f"{row.quantity}, {row.unit}", "data": dataset_label(str(row.dataset)), "paper": row.paper,
+        {"§": row.section, "claim": f"{row.quantity}, {row.unit}", "data": dataset_label(str(row.dataset)),
+         "paper": row.paper,
          "ours (95% CI)": f"{number(row.ours)} {bounds(row.ci_low, row.ci_high)}", "verdict": f"**{row.verdict}**"}
         for row in sorted(chosen.itertuples(index=False), key=lambda row: order[str(row.claim), str(row.dataset)])
     ])  # fmt: skip
