@@ -11,15 +11,15 @@ ROOT = Path(__file__).parents[2]
 
 
 def record(arm, **metrics):
-    about = {"processor": "X", "cores": 2, "threads": 2, "precision": "bf16", "bf16_units": "amx"}
+    machine = {"processor": "X", "cores": 2, "threads": 2, "precision": "bf16", "bf16_units": "amx"}
     settings = {"hidden": [8, 8], "width": 2, "recipe": {"epochs": 2.0}}
-    return {"arm": arm, "seed": 0, "dataset": "toy", "machine": about, "settings": settings, "metrics": metrics,
+    return {"arm": arm, "params": {}, "seed": 0, "dataset": "toy", "machine": machine, "settings": settings, "metrics": metrics,
             "wall_seconds": 4.0}  # fmt: skip
 
 
-def test_the_papers_net_and_its_cost_by_hand():
+def test_the_estimate_equals_a_calculation_by_hand():
     weights = 1041 * 2560 + 7 * 2561 * 2560 + 2561 * 14_000
-    table = scale_estimate.table([record("single net", train_frames=1000)], []).set_index("what")
+    table = scale_estimate.table([record("single net", train_frames=1000)], []).set_index("part")
     first = table.iloc[0]
     assert float(first["operations"]) == pytest.approx(10 * 6 * weights * 700e6 * 3, rel=0.05)
     assert float(first["days on one H100"]) == pytest.approx(
@@ -31,7 +31,7 @@ def test_the_papers_net_and_its_cost_by_hand():
     assert table["days on this machine"].iloc[-1] == "–"  # no record tells the rate on images
 
 
-def test_every_ratio_that_is_measured_is_told_and_explained(tmp_path):
+def test_every_measured_ratio_is_explained(tmp_path):
     assert speed.text(tmp_path) is None
     names = json.loads((ROOT / "results" / "bench.json").read_text())["ratios"]
     assert set(names) == set(speed.MEANING)
