@@ -3,7 +3,6 @@
 import base64
 from typing import Any
 
-import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
 
@@ -20,7 +19,8 @@ from repro.specialists.runs import Arm
 
 def covariance(examples: dict[str, Any]) -> Figure:
     """Correlations of the generalist's predictions, with the classes ordered by specialist."""
-    figure, axis = plt.subplots(figsize=(6.4, 5.6))
+    figure = Figure(figsize=(6.4, 5.6))
+    axis = figure.subplots()
     matrix, classes, covered = np.array(examples["covariance"]), examples["classes"], examples["covered"]
     image = axis.imshow(matrix, cmap="RdBu_r", vmin=-0.3, vmax=0.3, extent=(0, classes, classes, 0), aspect="equal")
     side, rest = -(-classes // len(matrix)), ""
@@ -42,7 +42,8 @@ def contact_sheet(examples: dict[str, Any]) -> Figure:
     """Table 2 as images: some classes of some specialists, with a training image of each class."""
     clusters, rows = examples["clusters"], examples["examples"]
     columns = max(len(row) for row in rows)
-    figure, axes = plt.subplots(len(clusters), columns, figsize=(1.5 * columns, 1.35 * len(clusters)), squeeze=False)
+    figure = Figure(figsize=(1.5 * columns, 1.35 * len(clusters)))
+    axes = figure.subplots(len(clusters), columns, squeeze=False)
     for number, (row, names, images) in enumerate(zip(axes, clusters, rows, strict=True), 1):
         for axis in row:
             axis.set_axis_off()
@@ -62,7 +63,8 @@ def contact_sheet(examples: dict[str, Any]) -> Figure:
 
 def cover(records: list[Record]) -> Figure:
     """Relative gain by number of specialists that cover the correct class, beside the paper's Table 4."""
-    figure, axis = plt.subplots(figsize=(6.8, 4))
+    figure = Figure(figsize=(6.8, 4))
+    axis = figure.subplots()
     change = analysis.gain_of(select(records, Arm.COMBINED))
     rows = {k: gain for k in range(len(COVER)) if (gain := analysis.cover_over_images(change, k)) is not None}
     points(axis, list(rows), list(rows.values()), OURS, "ours, 95% CI over test images (over seeds: Table 4)")
@@ -88,7 +90,8 @@ def cover(records: list[Record]) -> Figure:
 
 def by_specialist(records: list[Record]) -> Figure:
     """Gain of each specialist within its special classes."""
-    figure, axis = plt.subplots(figsize=(6.8, 4))
+    figure = Figure(figsize=(6.8, 4))
+    axis = figure.subplots()
     for record in select(records, Arm.COMBINED):
         rows = np.array(record["metrics"]["test_by_specialist"], dtype=float)
         rows = rows[rows[:, 0] > 0]
@@ -114,9 +117,8 @@ def changed_predictions(examples: dict[str, Any]) -> Figure:
     cases = examples["changed"]
     columns = 2
     lines = max(1, -(-len(cases) // columns))
-    figure, axes = plt.subplots(
-        lines, 2 * columns, figsize=(10, 1.25 * lines), squeeze=False, width_ratios=[1, 3.2] * columns
-    )
+    figure = Figure(figsize=(10, 1.25 * lines))
+    axes = figure.subplots(lines, 2 * columns, squeeze=False, width_ratios=[1, 3.2] * columns)
     for axis in axes.flat:
         axis.set_axis_off()
     for number, case in enumerate(cases):
@@ -141,7 +143,8 @@ def changed_predictions(examples: dict[str, Any]) -> Figure:
 def ablations(records: list[Record]) -> Figure:
     """Relative gain by number of specialists, subset size, width and clustering: a panel for each ablation."""
     panels = analysis.ablations(records)
-    figure, axes = plt.subplots(1, len(panels), figsize=(1 + 2.9 * len(panels), 3.6), sharey=True, squeeze=False)
+    figure = Figure(figsize=(1 + 2.9 * len(panels), 3.6))
+    axes = figure.subplots(1, len(panels), sharey=True, squeeze=False)
     for axis, panel in zip(axes[0], panels, strict=True):
         names = list(panel.gains) if panel.categorical else sorted(panel.gains)
         estimates = [stats.mean_interval(panel.gains[name].relative()) for name in names]
@@ -165,7 +168,8 @@ def ablations(records: list[Record]) -> Figure:
 
 def equal_compute(records: list[Record]) -> Figure:
     """Accuracy by training cost and by test cost: specialists, ensembles, longer training, the distilled network."""
-    figure, axes = plt.subplots(1, 2, figsize=(10, 4), sharey=True)
+    figure = Figure(figsize=(10, 4))
+    axes = figure.subplots(1, 2, sharey=True)
     rows = analysis.systems(records)
     ensembles = [row for row in rows if row.kind in ("generalist", "ensemble")]
     styles = {"specialists": (OURS, "D"), "longer": (FOURTH, "s")}
