@@ -13,9 +13,10 @@ METHODS = (
 COMMANDS = {
     "mnist": ("smoke", "max_train_examples=600", "temperature_sweep.temperatures=[1.0,20.0]",
               "temperature_sweep.widest_only_temperatures=[]"),
-    "specialists": ("smoke", *PETS, "specialists.count=2", "specialists.size=3", "specialists.recipe.batch_size=8",
-                    "generalist.recipe.batch_size=16", "studies.count=1", "studies.counts=[1]", "studies.sizes=[]",
-                    "studies.widths=[]", "studies.methods=['random']"),
+    "specialists": ("smoke", *PETS, "specialists.count=2", "specialists.classes_per_specialist=3",
+                    "specialists.recipe.batch_size=8", "generalist.recipe.batch_size=16", "ablations.num_specialists=1",
+                    "ablations.specialist_counts=[1]", "ablations.subset_sizes=[]", "ablations.generalist_widths=[]",
+                    "ablations.clusterings=['random']"),
     "variants": ("smoke_icons", *PETS, "teacher.recipe.batch_size=16", "student.recipe.batch_size=16", METHODS, "gap.teachers=[]",
                  "gap.students=[]", "gap.shortened=[]", "views.epochs=[]", "chains.assistants=[]",
                  "temperatures.values=[]"),

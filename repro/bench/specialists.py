@@ -44,7 +44,7 @@ def _generalist(
     settings: SpecialistsSettings, data: ImageData, compute: Compute, recipe: Recipe
 ) -> ImageTrainer[ConvNet]:
     train = data.train
-    net = ConvNet(train.images.shape[1], settings.generalist.width, len(data.classes), 0)
+    net = ConvNet(train.images.shape[1], settings.generalist.channels, len(data.classes), 0)
     order = BatchSampler(0, torch.arange(len(train)), recipe.batch_size)
     return ImageTrainer(
         net, [order], train.images, train.labels, specialist.hard_objective, recipe, compute, len(train)
@@ -54,13 +54,13 @@ def _generalist(
 def _specialists(settings: SpecialistsSettings, data: ImageData, compute: Compute) -> Steps[ImageTrainer[ConvNet]]:
     """Steps of one specialist, standing for all steps of all of them."""
     own, train = settings.specialists, data.train
-    subset = torch.arange(min(own.size, len(data.classes) - 1))
-    special = round(own.recipe.batch_size * own.special_share)
-    orders = specialist.half_special(train.labels, subset, 0, own.recipe.batch_size, special)
-    generalist = ConvNet(train.images.shape[1], settings.generalist.width, len(data.classes), 0)
+    subset = torch.arange(min(own.classes_per_specialist, len(data.classes) - 1))
+    special = round(own.recipe.batch_size * own.special_fraction)
+    orders = specialist.batch_samplers(train.labels, subset, 0, own.recipe.batch_size, special)
+    generalist = ConvNet(train.images.shape[1], settings.generalist.channels, len(data.classes), 0)
     net = specialist.from_generalist(generalist, subset, "dustbin")
     labels = specialist.dustbin_labels(train.labels, subset, len(data.classes))
-    cases = round(len(train) * len(subset) / len(data.classes) / own.special_share)
+    cases = round(len(train) * len(subset) / len(data.classes) / own.special_fraction)
     training = ImageTrainer(net, orders, train.images, labels, specialist.hard_objective, own.recipe, compute, cases)
     return Steps(training, STEPS, own.count * own.recipe.steps(cases) / STEPS)
 
@@ -92,11 +92,11 @@ class Equation5:
     def __init__(self, data: ImageData, settings: SpecialistsSettings, compute: Compute):
         draw = generator(Stream.EQUATION_5)
         classes, own = len(data.classes), settings.specialists
-        size = min(own.size, classes - 1)
+        size = min(own.classes_per_specialist, classes - 1)
         self.subsets = clustering.random_subsets(classes, min(own.count, classes), size, 0)
         logits = 4 * torch.randn(CASES, classes, generator=draw)
         self.generalist = logits.softmax(-1)
-        self.pairs = inference.active_pairs(self.generalist, self.subsets, own.active)
+        self.pairs = inference.active_pairs(self.generalist, self.subsets, own.top_n)
         # A specialist sees what the generalist sees, and some noise.
         logits = logits[self.pairs[0]] + torch.randn(len(self.pairs[0]), classes, generator=draw)
         known = logits.softmax(-1).gather(1, self.subsets[self.pairs[1]])

@@ -1,17 +1,17 @@
-"""Section 5.4: generalist and specialists put together, equation 5.
+"""Section 5.4: combination of generalist and specialists by equation 5.
 
-For an image, let p^g be the generalist's probabilities and A the active specialists, those whose special
-classes S^m meet the generalist's n most probable ones. Equation 5 asks for the q over all classes that
-minimises
+For an image, let p^g be the generalist's probabilities and A the active specialists, those with one of the
+generalist's n most probable classes among their special classes S^m. Equation 5 defines the distribution q over all
+classes that minimizes
 
     KL(p^g, q) + sum over m in A of KL(p^m, q),
 
-where p^m has one probability for each class of S^m and one for the dustbin, all other classes together;
-for that term q is summed over the dustbin too.
+where p^m has one probability for each class of S^m and one for the dustbin, all other classes together; in that
+term q is summed over the dustbin's classes.
 
-Everything here treats all images at once. An image and a specialist active on it are a *pair*; ``pairs``
-holds the number of the image and that of the specialist, and row i of ``specialists`` is what the
-specialist of pair i says of the image: the classes of its subset in their order, the dustbin last.
+All functions take many images at once. An image and a specialist active on it are a *pair*; ``pairs`` holds the
+index of the image and that of the specialist. Row i of ``specialists`` has the probabilities of pair i: the classes of
+the subset in their order, then the dustbin.
 """
 
 import math
@@ -23,45 +23,45 @@ from torch import Tensor
 
 Pairs = tuple[Int[Tensor, "pair"], Int[Tensor, "pair"]]
 
-# The least probability of the generalist that q can start from: a class at 0 would stay there.
+# Lower bound of the generalist's probabilities that q starts from: a class at 0 would stay at 0.
 FLOOR = 1e-30
-# Probabilities (images times classes) worked on at a time, so that they stay in the processor's cache.
+# Number of probabilities (images times classes) in a block, so that a block fits the processor's cache.
 BLOCK = 1 << 19
 
 
-def dustbin_correction(special_share_in_training: float, special_share_in_truth: float) -> float:
-    """What to add to a specialist's dustbin logit, in nats (section 5.2).
+def dustbin_correction(sampled_fraction: float, natural_fraction: float) -> float:
+    """Return the correction of a specialist's dustbin logit for oversampling, in nats (section 5.2).
 
-    A share h of its training cases is special, a share pi of the true ones. By Bayes' rule the classifier
-    that is best in training says of an image x
+    A fraction h of the training cases is special, but a fraction pi of the data. By Bayes' rule the optimal classifier
+    of the training distribution has
 
         P(dustbin | x) / P(special class c | x) = (1 - h) P(x | dustbin) / (h P(c | special) P(x | c)),
 
-    and the truth has 1 - pi and pi in the place of 1 - h and h. The second over the first is the proportion
-    by which special cases are oversampled, (1 - pi) / pi * h / (1 - h); its log turns the one into the
-    other. Special classes of 2% of the data, drawn for half of every batch, give log 49.
+    and that of the data has 1 - pi and pi in place of 1 - h and h. The ratio of the second to the first is the
+    proportion by which special cases are oversampled, (1 - pi) / pi * h / (1 - h); its log is the correction. If the
+    special classes are 2% of the data and half of every batch, it is log 49.
 
     Args:
-        special_share_in_training: h, between 0 and 1, neither included.
-        special_share_in_truth: pi, between 0 and 1, neither included.
+        sampled_fraction: h, greater than 0 and less than 1.
+        natural_fraction: pi, greater than 0 and less than 1.
     """
-    h, pi = special_share_in_training, special_share_in_truth
+    h, pi = sampled_fraction, natural_fraction
     return math.log((1 - pi) / pi * h / (1 - h))
 
 
 def active_pairs(generalist: Float[Tensor, "case classes"], subsets: Int[Tensor, "specialist size"], n: int) -> Pairs:
-    """All pairs of an image and a specialist that knows one of its ``n`` most probable classes.
+    """Return all pairs of an image and a specialist that covers one of its ``n`` most probable classes.
 
     Args:
         generalist: probabilities or their logs; only their order matters.
 
     Returns:
-        Images and specialists, sorted by image and then by specialist; none for an image that nobody knows.
+        Indices of images and of specialists, sorted by image and then by specialist. An image may have no pair.
     """
     top = generalist.topk(min(n, generalist.shape[-1]), dim=-1).indices
     special = ~_outside(subsets, generalist).bool()
-    where, which = special.T[top].any(1).nonzero(as_tuple=True)
-    return where, which
+    image, model = special.T[top].any(1).nonzero(as_tuple=True)
+    return image, model
 
 
 def combine_em(
@@ -72,19 +72,19 @@ def combine_em(
     iterations: int = 1000,
     tolerance: float = 1e-6,
 ) -> Float[Tensor, "case classes"]:
-    """Equation 5's minimum by expectation-maximisation, which has no step size.
+    """Minimize equation 5 by expectation-maximization, which has no step size.
 
-    The dustbin is a class unseen: given q, its probability is spread over its classes in proportion to q
-    (expectation), after which every model gives a probability for every class and the best q is their
-    arithmetic mean (maximisation; see ``combine_full``). By the log-sum inequality no step raises the
-    objective, and as that is convex in q, the fixed point is its minimum.
+    The class within the dustbin is latent. Expectation: given q, the dustbin's probability is spread over its classes
+    in proportion to q. Maximization: every model then has a probability for every class, and the best q is their
+    arithmetic mean (see ``combine_full``). By the log-sum inequality no step increases the objective. The objective is
+    convex in q, so the fixed point is its minimum.
 
     Args:
-        iterations: at most so many.
+        iterations: largest number of steps.
         tolerance: a block of images is finished when no probability changes by more in a step.
 
     Returns:
-        q; for an image without an active specialist the generalist's probabilities, bit for bit.
+        q; for an image without an active specialist exactly the generalist's probabilities.
     """
 
     def solve(problem: "_Problem") -> Tensor:
@@ -107,25 +107,25 @@ def combine_gradient(
     step_size: float = 2.0,
     tolerance: float = 1e-6,
 ) -> Float[Tensor, "case classes"]:
-    """Equation 5's minimum the paper's way: q = softmax(z) at T = 1, gradient descent on z from log p^g.
+    """Minimize equation 5 as the paper does: q = softmax(z) at T = 1, gradient descent on z from log p^g.
 
-    With r^m for p^m whose dustbin is spread over its classes in proportion to q, the gradient is
+    Let r^m be p^m with the dustbin spread over its classes in proportion to q. The gradient is
 
         dC / dz = (1 + |A|) q - (p^g + sum over m in A of r^m),
 
-    so that it vanishes where a step of ``combine_em`` stands still. C curves upwards by (1 + |A|) / 2 at
-    most, so a step of ``step_size`` / (1 + |A|) never raises it up to a step size of 4; 2, one over the
-    bound, is surest to lower it. The paper names neither start, steps nor step size. Descent is slow where
-    q is small: z of a class moves in proportion to its probability.
+    which is zero at the fixed point of ``combine_em``. The curvature of C is at most (1 + |A|) / 2, so a step of
+    ``step_size`` / (1 + |A|) never increases C for step sizes up to 4; the default 2 is the inverse of the bound. The
+    paper specifies neither start, steps nor step size. Descent is slow where q is small, because the gradient of a
+    class is proportional to its probability.
 
     Args:
-        steps: at most so many.
+        steps: largest number of steps.
         step_size: in units of 1 / (1 + number of active specialists).
-        tolerance: a block of images is finished when no entry of the gradient is larger than 1 + |A| times
-            this, which is when a step of ``combine_em`` would change no probability by more.
+        tolerance: a block of images is finished when no entry of the gradient is larger than 1 + |A| times this, that
+            is when a step of ``combine_em`` would change no probability by more.
 
     Returns:
-        q, as ``combine_em`` does.
+        q, as ``combine_em``.
     """
 
     def solve(problem: "_Problem") -> Tensor:
@@ -144,9 +144,9 @@ def combine_gradient(
 def combine_full(
     generalist: Float[Tensor, "case classes"], specialists: Float[Tensor, "pair classes"], pairs: Pairs
 ) -> Float[Tensor, "case classes"]:
-    """Equation 5's minimum where specialists too give a probability for every class (section 6.1).
+    """Minimize equation 5 where specialists also have a probability for every class (section 6.1).
 
-    The sum of KL(p, q) over models is least where q is their arithmetic mean.
+    The sum of KL(p, q) over models is smallest where q is their arithmetic mean.
     """
     models = 1 + torch.bincount(pairs[0], minlength=len(generalist))
     return generalist.index_add(0, pairs[0], specialists) / models[:, None]
@@ -159,26 +159,26 @@ def objective(
     pairs: Pairs,
     subsets: Int[Tensor, "specialist size"],
 ) -> Float[Tensor, "case"]:
-    """Equation 5's value in nats: KL(p^g, q) + sum over active m of KL(p^m, q)."""
-    where, which = pairs
-    special = q[where].gather(1, subsets[which])
-    dustbin = (q @ _outside(subsets, q).T)[where, which]
+    """Return equation 5's value in nats: KL(p^g, q) + sum over active m of KL(p^m, q)."""
+    image, model = pairs
+    special = q[image].gather(1, subsets[model])
+    dustbin = (q @ _outside(subsets, q).T)[image, model]
     terms = kl(specialists, torch.cat([special, dustbin[:, None]], dim=1))
-    return kl(generalist, q).index_add(0, where, terms)
+    return kl(generalist, q).index_add(0, image, terms)
 
 
 def kl(p: Float[Tensor, "*rows class"], q: Float[Tensor, "*rows class"]) -> Float[Tensor, "*rows"]:
-    """KL(p, q) in nats of each row; a class of p = 0 adds nothing."""
+    """Return KL(p, q) in nats of each row; a class with p = 0 contributes 0."""
     return (torch.xlogy(p, p) - torch.xlogy(p, q)).sum(-1)
 
 
 def _outside(subsets: Int[Tensor, "specialist size"], like: Tensor) -> Float[Tensor, "specialist classes"]:
-    """1 for the classes of each specialist's dustbin, 0 for its special ones."""
+    """Return 1 for the classes of each specialist's dustbin, 0 for its special classes."""
     return like.new_ones(len(subsets), like.shape[-1]).scatter(1, subsets, 0)
 
 
 class _Problem:
-    """Equation 5 of some images: what stays the same from step to step."""
+    """Terms of equation 5 for some images that do not depend on q."""
 
     def __init__(
         self,
@@ -187,18 +187,18 @@ class _Problem:
         pairs: Pairs,
         subsets: Int[Tensor, "specialist size"],
     ):
-        where, which = pairs
+        image, model = pairs
         self.generalist = generalist.clamp_min(FLOOR)
         self.outside = _outside(subsets, generalist)
         # 1 + |A| of each image.
-        self.models = 1 + torch.bincount(where, minlength=len(generalist)).to(generalist.dtype)[:, None]
+        self.models = 1 + torch.bincount(image, minlength=len(generalist)).to(generalist.dtype)[:, None]
         # p^g + sum over m of p^m on S^m; and the dustbins' probabilities, 0 where a specialist is not active.
-        self.known = self.generalist.index_put((where[:, None], subsets[which]), specialists[:, :-1], accumulate=True)
+        self.known = self.generalist.index_put((image[:, None], subsets[model]), specialists[:, :-1], accumulate=True)
         self.dustbins = generalist.new_zeros(len(generalist), len(subsets))
-        self.dustbins[where, which] = specialists[:, -1]
+        self.dustbins[image, model] = specialists[:, -1]
 
     def completed(self, q: Float[Tensor, "case classes"]) -> Float[Tensor, "case classes"]:
-        """p^g + sum over active m of r^m: p^m on S^m, its dustbin spread over the others in proportion to q."""
+        """Return p^g + sum over active m of r^m: p^m on S^m, the dustbin spread over the others in proportion to q."""
         mass = (q @ self.outside.T).clamp_min(FLOOR)
         return self.known + q * ((self.dustbins / mass) @ self.outside)
 
@@ -210,19 +210,19 @@ def _in_blocks(
     pairs: Pairs,
     subsets: Int[Tensor, "specialist size"],
 ) -> Float[Tensor, "case classes"]:
-    """Solve a block of images at a time; those without an active specialist are left as they are.
+    """Solve a block of images at a time; images without an active specialist keep the generalist's probabilities.
 
-    Images with equally many active specialists need about equally many steps, so they come together.
+    Images are sorted by their number of active specialists, as equal numbers need about equally many steps.
     """
-    where, which = pairs
-    active = torch.bincount(where, minlength=len(generalist))
+    image, model = pairs
+    active = torch.bincount(image, minlength=len(generalist))
     order = active.argsort(stable=True)
-    place = torch.empty_like(order).scatter(0, order, torch.arange(len(order), device=order.device))[where]
-    q, each = generalist.clone(), max(1, BLOCK // generalist.shape[-1])
-    for start in range(int((active == 0).sum()), len(order), each):
-        cases = order[start : start + each]
-        inside = (place >= start) & (place < start + each)
+    place = torch.empty_like(order).scatter(0, order, torch.arange(len(order), device=order.device))[image]
+    q, block = generalist.clone(), max(1, BLOCK // generalist.shape[-1])
+    for start in range(int((active == 0).sum()), len(order), block):
+        cases = order[start : start + block]
+        inside = (place >= start) & (place < start + block)
         q[cases] = solve(
-            _Problem(generalist[cases], specialists[inside], (place[inside] - start, which[inside]), subsets)
+            _Problem(generalist[cases], specialists[inside], (place[inside] - start, model[inside]), subsets)
         )
     return q

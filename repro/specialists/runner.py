@@ -1,7 +1,7 @@
-"""How the runs of the specialists experiment are made: trained, or combined by equation 5."""
+"""Execution of the specialists experiment: training, combination by equation 5, and evaluation."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,108 +19,102 @@ from repro.kd.losses import arithmetic_mean, distillation_loss
 from repro.models.conv import ConvNet
 from repro.models.flops import count_conv_multiply_adds
 from repro.specialists import clustering, evaluate, inference, specialist
-from repro.specialists.runs import Combined, Ensemble, Net, Run, Specialist, Whole
+from repro.specialists.runs import AllClassesRun, CombinedRun, EnsembleRun, NetRun, Run, SpecialistRun
 from repro.specialists.settings import SpecialistsSettings
 from repro.training.images import ImageTrainer, Objective
 from repro.training.random_streams import BatchSampler
 
-# Counted up by hand when what a record says of the same weights changes: kept records of before are left.
+# Increased by hand when the evaluation of the same weights changes; stored records of older versions are not reused.
 RECORD_VERSION = 1
-# The modules that decide what a run's weights become.
+# The modules that determine a run's weights.
 CODE_DEPENDENCIES = (
     "kd/losses.py", "models/conv.py", "specialists/inference.py", "specialists/specialist.py", "training/images.py",
     "training/random_streams.py", "training/recipe.py", "training/trainer.py",
 )  # fmt: skip
-# A net, the order of its cases, their labels, its objective, its teacher's logits.
+# Network, batch samplers, labels, objective, teacher logits.
 Start = tuple[ConvNet, list[BatchSampler], Tensor, Objective, Tensor | None]
-# What a probability of zero counts as where its logarithm is needed.
+# Lower bound of probabilities whose logarithm is taken.
 TINY = 1e-12
 
 
 @dataclass(kw_only=True)
 class SpecialistsRunner(Runner):
-    """Runs on many classes of images; each is a job of its own."""
+    """Runner of the specialists experiment: one job for each run."""
 
     settings: SpecialistsSettings
     data: ImageData
     _subsets: dict[tuple, list[tuple[int, ...]]] = field(default_factory=dict)
-    _counted: set[str] = field(default_factory=set)
-    # The net last asked about whole parts of the data, and what it said: many ask the same in a row.
-    _asked: Whole | None = None
-    _said: dict[str, Tensor] = field(default_factory=dict)
+    # Predictions of one run on whole splits of the data, as many runs in a row need those of the same generalist.
+    _predicted_by: AllClassesRun | None = None
+    _predictions: dict[str, Tensor] = field(default_factory=dict)
 
     @property
     def data_digest(self) -> str:
-        """The digest of the data that the runs are made on."""
+        """Digest of the image data set."""
         return self.data.digest
 
     def key_inputs(self, run: Run) -> list[Any]:
-        """The code, and how many training images there are."""
+        """Return the record version, the number of training images, and the version of the code."""
         return [RECORD_VERSION, len(self.data.train), store.code_version(CODE_DEPENDENCIES)]
 
     def jobs(self, runs: list[Run]) -> list[Job]:
-        """A job for each run."""
+        """Return a job for each run."""
         return [Job(run.arm, self.make, (run,), self.flops(run), memory_bytes=2 << 30) for run in runs]
 
-    def execute(self, runs: Sequence[Run]) -> list[dict[str, Any]]:
-        """As every runner does; what is finished already is no work ahead."""
-        new = [run for run in runs if self.key(run) not in self._counted]
-        self._counted |= {self.key(run) for run in new}
-        self.progress.expect(-sum(self.flops(run) for run in new if self.is_finished(run)))
-        return super().execute(runs)
-
-    def subsets(self, generalist: Net, method: str, count: int, size: int) -> list[tuple[int, ...]]:
-        """Class subsets from the generalist's predictions on training images, labels unseen (section 5.3)."""
-        wanted = (generalist, method, count, size)
-        if wanted not in self._subsets:
-            probabilities = self.on_part(generalist, "train").exp()
-            found = clustering.assign(method, probabilities, count, size, generalist.seed)
-            self._subsets[wanted] = [tuple(subset) for subset in found.tolist()]
-        return self._subsets[wanted]
+    def subsets(self, generalist: NetRun, algorithm: str, count: int, size: int) -> list[tuple[int, ...]]:
+        """Return class subsets from the generalist's predictions on training images, without labels (section 5.3)."""
+        arguments = (generalist, algorithm, count, size)
+        if arguments not in self._subsets:
+            probabilities = self.predictions(generalist, "train").exp()
+            subsets = clustering.assign(algorithm, probabilities, count, size, generalist.seed)
+            self._subsets[arguments] = [tuple(subset) for subset in subsets.tolist()]
+        return self._subsets[arguments]
 
     def flops(self, run: Run) -> float:
-        """The arithmetic of training; next to nothing where nothing is trained."""
-        if not isinstance(run, Net | Specialist):
+        """Return the floating-point operations of training; 1 for a run that trains nothing."""
+        if not isinstance(run, NetRun | SpecialistRun):
             return 1.0
         shape = self.data.train.images.shape
-        each = 6 * count_conv_multiply_adds(shape[1], run.width, len(self.data.classes), shape[-1])
-        return each * run.recipe.batch_size * run.recipe.steps(self.cases_in_pass(run))
+        per_image = 6 * count_conv_multiply_adds(shape[1], run.width, len(self.data.classes), shape[-1])
+        return per_image * run.recipe.batch_size * run.recipe.steps(self.epoch_size(run))
 
-    def cases_in_pass(self, run: Net | Specialist) -> int:
-        """All training images; for a specialist, its special ones and the others that go with them."""
-        if isinstance(run, Net):
+    def epoch_size(self, run: NetRun | SpecialistRun) -> int:
+        """Return the images in an epoch: all; for a specialist, the special ones and the others in proportion."""
+        if isinstance(run, NetRun):
             return len(self.data.train)
         special = int(torch.isin(self.data.train.labels, torch.tensor(run.subset)).sum())
-        return round(special / run.special_share)
+        return round(special / run.special_fraction)
 
     def make(self, run: Run) -> None:
-        """Train or combine, measure, and keep the record."""
+        """Train or combine, evaluate, and store the record."""
         tensors: dict[str, Tensor] = {}
         curve: list[Any] = []
         earlier, start = 0.0, time.monotonic()
-        if isinstance(run, Net | Specialist):
+        if isinstance(run, NetRun | SpecialistRun):
             self.progress.now(f"{run.arm}, seed {run.seed}")
             training = self.training(run)
             earlier = training.seconds
             self.train(run, training)
             curve, net = training.history, training.net
             tensors = {name: value[None] for name, value in net.state_dict().items()}
-        if isinstance(run, Specialist):
-            found = evaluate.specialist(run, net.logits, lambda part: self.on_part(run.generalist, part), self.data)
-        elif isinstance(run, Net):
-            found = evaluate.net(net.logits, self.data)
-        elif isinstance(run, Combined):
-            found = evaluate.combined(run, lambda cases: self.combine(run, cases), self.data)
+        if isinstance(run, SpecialistRun):
+            metrics = evaluate.specialist(
+                run, net.logits, lambda split: self.predictions(run.generalist, split), self.data
+            )
+        elif isinstance(run, NetRun):
+            metrics = evaluate.net(net.logits, self.data)
+        elif isinstance(run, CombinedRun):
+            metrics = evaluate.combined(run, lambda cases: self.combine(run, cases), self.data)
         else:
-            found = evaluate.ensemble(run, lambda cases: self.log_probabilities(run, cases), self.data)
+            metrics = evaluate.ensemble(run, lambda cases: self.log_probabilities(run, cases), self.data)
         seconds = earlier + time.monotonic() - start
-        self.store.add(self.key(run), [self.record(run, found, curve, seconds)], tensors)
+        self.store.add(self.key(run), [self.record(run, metrics, curve, seconds)], tensors)
 
-    def train(self, run: Net | Specialist, training: ImageTrainer[ConvNet]) -> None:
+    def train(self, run: NetRun | SpecialistRun, training: ImageTrainer[ConvNet]) -> None:
         """Train to the end; the history becomes the curve of (epoch, training loss)."""
         flops = self.flops(run) / training.steps
         self.progress.expect(-flops * training.step)  # done in an earlier sitting
-        num_evals = self.settings.num_evals if isinstance(run, Net) else 1
+        num_evals = self.settings.num_evals if isinstance(run, NetRun) else 1
         for snapshot in training.run(num_evals, lambda: self.progress.advance(flops)):
             if not snapshot.loss.isfinite().all():
                 raise UserError(
@@ -128,41 +122,44 @@ class SpecialistsRunner(Runner):
                 )
             training.history.append([round(snapshot.epoch, 3), float(f"{float(snapshot.loss):.4g}")])
 
-    def training(self, run: Net | Specialist) -> ImageTrainer[ConvNet]:
-        """A net at its start or at its checkpoint, on the training split."""
+    def training(self, run: NetRun | SpecialistRun) -> ImageTrainer[ConvNet]:
+        """Return the trainer of a run, at its start or at its checkpoint."""
         net, orders, labels, objective, teacher = (
-            self._over_all_classes(run) if isinstance(run, Net) else self._from_generalist(run)
+            self._over_all_classes(run) if isinstance(run, NetRun) else self._from_generalist(run)
         )
         return ImageTrainer(
             net, orders, self.data.train.images, labels, objective, run.recipe, self.compute,
-            self.cases_in_pass(run), self.data.horizontal_flip, teacher, self.store.checkpoint(self.key(run)),
+            self.epoch_size(run), self.data.horizontal_flip, teacher, self.store.checkpoint(self.key(run)),
         )  # fmt: skip
 
-    def _over_all_classes(self, run: Net) -> Start:
-        """A net over all classes: on hard targets, or on its teacher's soft ones."""
+    def _over_all_classes(self, run: NetRun) -> Start:
+        """Return the start of a network over all classes, on labels or on its teacher's soft targets."""
         train, classes = self.data.train, len(self.data.classes)
-        net = self.net_of(run.start) if run.start else ConvNet(train.images.shape[1], run.width, classes, run.draw)
-        orders = [BatchSampler(run.draw, torch.arange(len(train)), run.recipe.batch_size)]
+        net = (
+            self.net_of(run.start) if run.start else ConvNet(train.images.shape[1], run.width, classes, run.stream_seed)
+        )
+        orders = [BatchSampler(run.stream_seed, torch.arange(len(train)), run.recipe.batch_size)]
         if run.teacher is None:
             return net, orders, train.labels, specialist.hard_objective, None
-        learned = (run.temperature, run.hard_label_weight)
-        temperature, hard_label_weight = (torch.tensor([value], device=self.compute.device) for value in learned)
+        values = (run.temperature, run.hard_label_weight)
+        temperature, hard_label_weight = (torch.tensor([value], device=self.compute.device) for value in values)
 
         def distilled(logits: Tensor, labels: Tensor, teacher: Tensor) -> Tensor:
             return distillation_loss(logits, teacher, labels, temperature, hard_label_weight)
 
-        return net, orders, train.labels, distilled, self.on_part(run.teacher, "train")
+        return net, orders, train.labels, distilled, self.predictions(run.teacher, "train")
 
-    def _from_generalist(self, run: Specialist) -> Start:
-        """A specialist: half of a batch (by default) from its own classes, half from the others."""
+    def _from_generalist(self, run: SpecialistRun) -> Start:
+        """Return the start of a specialist; half of a batch (by default) is from its special classes."""
         labels, classes, subset = self.data.train.labels, len(self.data.classes), torch.tensor(run.subset)
-        orders = specialist.half_special(
-            labels, subset, run.generalist.draw, run.recipe.batch_size, run.special_in_batch
+        orders = specialist.batch_samplers(
+            labels, subset, run.generalist.stream_seed, run.recipe.batch_size, run.special_in_batch
         )
-        for order, where in zip(orders, ("of", "outside"), strict=True):
+        for order, side in zip(orders, ("of", "outside"), strict=True):
             if not len(order.cases):
                 raise UserError(
-                    f"specialists.size: there are no training images {where} the classes of specialist {run.number}"
+                    "specialists.classes_per_specialist: there are no training images"
+                    f" {side} the classes of specialist {run.number}"
                 )
         net = specialist.from_generalist(self.net_of(run.generalist), subset, run.kind)
         if run.kind == "dustbin":
@@ -171,85 +168,91 @@ class SpecialistsRunner(Runner):
             return net, orders, labels, specialist.hard_objective, None
         special = ~specialist.outside(subset, classes).to(self.compute.device)
 
-        def regularised(logits: Tensor, labels: Tensor, teacher: Tensor) -> Tensor:
-            return specialist.soft_regularised_loss(
+        def regularized(logits: Tensor, labels: Tensor, teacher: Tensor) -> Tensor:
+            return specialist.soft_regularized_loss(
                 logits, teacher, labels, special, run.temperature, run.hard_label_weight
             )
 
-        return net, orders, labels, regularised, self.on_part(run.generalist, "train")
+        return net, orders, labels, regularized, self.predictions(run.generalist, "train")
 
-    def net_of(self, run: Net | Specialist) -> ConvNet:
-        """A finished net."""
-        classes = self._outputs(run) if isinstance(run, Specialist) else len(self.data.classes)
+    def net_of(self, run: NetRun | SpecialistRun) -> ConvNet:
+        """Return the network of a finished run."""
+        classes = self._outputs(run) if isinstance(run, SpecialistRun) else len(self.data.classes)
         net = ConvNet(self.data.train.images.shape[1], run.width, classes, run.seed)
         net.load_state_dict({name: value[0] for name, value in self.load_tensors(run).items()})
         return net.to(self.compute.device)
 
-    def on_part(self, run: Whole, part: str) -> Tensor:
-        """What a run says of the images of a part of the data, as they are."""
-        if self._asked != run:
-            self._asked, self._said = run, {}
-        if part not in self._said:
-            self._said[part] = self.log_probabilities(run, getattr(self.data, part))
-        return self._said[part]
+    def predictions(self, run: AllClassesRun, split: str) -> Tensor:
+        """Return log-probabilities, of shape (case, classes), on a split of the data without augmentation."""
+        if self._predicted_by != run:
+            self._predicted_by, self._predictions = run, {}
+        if split not in self._predictions:
+            self._predictions[split] = self.log_probabilities(run, getattr(self.data, split))
+        return self._predictions[split]
 
-    def log_probabilities(self, run: Whole, cases: ImageSet) -> Tensor:
-        """What a run says of images: log-probabilities of shape (case, classes), which serve as logits."""
-        if isinstance(run, Net):
+    def log_probabilities(self, run: AllClassesRun, cases: ImageSet) -> Tensor:
+        """Return log-probabilities of shape (case, classes), which serve as logits."""
+        if isinstance(run, NetRun):
             return self.net_of(run).logits(cases.images)[0].log_softmax(-1)
-        if isinstance(run, Ensemble):
-            each = torch.stack([self.net_of(net).logits(cases.images)[0] for net in run.nets])
-            return arithmetic_mean(each)
+        if isinstance(run, EnsembleRun):
+            return arithmetic_mean(torch.stack([self.net_of(net).logits(cases.images)[0] for net in run.nets]))
         return self.combine(run, cases)[1].clamp_min(TINY).log()
 
-    def combine(self, run: Combined, cases: ImageSet) -> tuple[Tensor, Tensor, Tensor]:
-        """Equation 5 on images: the generalist's probabilities, the result, and how many specialists were active."""
+    def combine(self, run: CombinedRun, cases: ImageSet) -> tuple[Tensor, Tensor, Tensor]:
+        """Solve equation 5 on images.
+
+        Returns:
+            The generalist's probabilities (case, classes), the combined ones, and the number of active specialists.
+        """
         generalist = self.log_probabilities(run.generalist, cases).exp()
         subsets = torch.tensor([one.subset for one in run.specialists])
-        where, which = inference.active_pairs(generalist, subsets, run.active)
-        said = torch.empty(len(where), self._outputs(run.specialists[0]))
+        pairs = image, model = inference.active_pairs(generalist, subsets, run.top_n)
+        outputs = torch.empty(len(image), self._outputs(run.specialists[0]))
         for number, one in enumerate(run.specialists):
-            request_metadata = which == number
-            if bool(request_metadata.any()):
-                said[request_metadata] = self.corrected_probabilities(one, cases.images[where[request_metadata]])
-        active = torch.bincount(where, minlength=len(cases))
+            rows = model == number
+            if bool(rows.any()):
+                outputs[rows] = self.corrected_probabilities(one, cases.images[image[rows]])
+        active = torch.bincount(image, minlength=len(cases))
         if run.specialists[0].kind == "dustbin":
-            return generalist, inference.combine_em(generalist, said, (where, which), subsets), active
-        return generalist, inference.combine_full(generalist, said, (where, which)), active
+            return generalist, inference.combine_em(generalist, outputs, pairs, subsets), active
+        return generalist, inference.combine_full(generalist, outputs, pairs), active
 
-    def _outputs(self, run: Specialist) -> int:
+    def _outputs(self, run: SpecialistRun) -> int:
         return len(run.subset) + 1 if run.kind == "dustbin" else len(self.data.classes)
 
-    def corrected_probabilities(self, run: Specialist, images: Tensor) -> Tensor:
-        """A specialist's probabilities for images, the oversampling of its classes undone."""
+    def corrected_probabilities(self, run: SpecialistRun, images: Tensor) -> Tensor:
+        """Return a specialist's probabilities, corrected for the oversampling of its classes (section 5.2)."""
         subset = torch.tensor(run.subset)
-        truth = float(torch.isin(self.data.train.labels, subset).double().mean())
+        natural_fraction = float(torch.isin(self.data.train.labels, subset).double().mean())
         logits = self.net_of(run).logits(images)[0]
-        return specialist.corrected(logits, subset, run.kind, run.special_in_batch / run.recipe.batch_size, truth)
+        sampled_fraction = run.special_in_batch / run.recipe.batch_size
+        return specialist.corrected_probabilities(logits, subset, run.kind, sampled_fraction, natural_fraction)
 
 
 def make_runner(folder_setting: Path | None) -> Callable[..., SpecialistsRunner]:
-    """What reads the images and gives a runner, once the settings are known."""
+    """Return a function that reads the images of given settings and returns a runner."""
 
     def make(settings: SpecialistsSettings, **shared: Any) -> SpecialistsRunner:
         data = load(settings.data, folder_setting)
         check(settings, len(data.classes))
-        if settings.train_cases and settings.train_cases < len(data.train):
-            data = fewer(data, settings.train_cases)
+        if settings.max_train_examples and settings.max_train_examples < len(data.train):
+            data = fewer(data, settings.max_train_examples)
         return SpecialistsRunner(settings=settings, data=data, **shared)
 
     return make
 
 
 def check(settings: SpecialistsSettings, classes: int) -> None:
-    """Refuse subsets that these classes do not bear, before anything is trained.
+    """Check that the data set has enough classes for the settings, before anything is trained.
 
     Raises:
-        UserError: fewer than three classes, a subset of all classes, or more specialists than classes.
+        UserError: there are fewer than three classes, a subset of all classes, or more specialists than classes.
     """
     if classes < 3:
         raise UserError(f"data: specialists need three classes or more, not {classes}")
-    clustering.check(classes, settings.specialists.count, settings.specialists.size)
-    for size in settings.studies.sizes:
+    clustering.check(classes, settings.specialists.count, settings.specialists.classes_per_specialist)
+    for size in settings.ablations.subset_sizes:
         if not 2 <= size < classes:
-            raise UserError(f"setting studies.sizes: should be 2 to {classes - 1} with {classes} classes, not {size}")
+            raise UserError(
+                f"setting ablations.subset_sizes: should be 2 to {classes - 1} with {classes} classes, not {size}"
+            )

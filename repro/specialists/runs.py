@@ -1,95 +1,140 @@
-"""The runs of the specialists experiment: what determines each."""
+"""The runs of the specialists experiment: all that determines each."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields
+from enum import StrEnum
+from typing import Any
 
-from repro.specialists.settings import Method
+from repro.specialists.settings import Clustering
 from repro.specialists.specialist import Kind
 from repro.training.recipe import Recipe
 
+Params = tuple[tuple[str, Any], ...]
+
+
+class Arm(StrEnum):
+    """The arms of the experiment; records name them by these values. Parameters stand behind each."""
+
+    GENERALIST = "generalist"
+    EXTRA_GENERALIST = "extra_generalist"  # number
+    ENSEMBLE = "ensemble"  # num_models
+    LONGER = "generalist_trained_longer"
+    SPECIALIST = "specialist"
+    COMBINED = "with_specialists"
+    TOP_N = "ablation_top_n"  # top_n
+    COUNT = "ablation_count"  # count
+    KIND = "ablation_kind"  # kind
+    CLUSTERING = "ablation_clustering"  # clustering
+    SUBSET_SIZE = "ablation_subset_size"  # subset_size
+    WIDTH = "ablation_width"  # width
+    ABLATION_GENERALIST = "ablation_generalist"  # width
+    ABLATION_SPECIALIST = "ablation_specialist"  # one of kind, clustering, subset_size and width
+    REDISTILLED = "redistilled"
+    SELF_DISTILLED = "self_distilled"
+
 
 @dataclass(frozen=True)
-class Net:
-    """A net over all classes: a generalist, or a student of ``teacher``.
+class NetRun:
+    """Training of a network over all classes: a generalist, or a student of ``teacher``.
 
-    It starts from new weights drawn from its seed, or from those of ``start``. ``number`` tells further
-    nets of one seed of the pipeline apart: they differ in initial weights and order.
+    It starts from new weights drawn from its seed, or from those of ``start``. ``number`` distinguishes further
+    networks of the same seed of the pipeline, which differ in initial weights and batch order.
     """
 
     arm: str
     width: int
     recipe: Recipe
     seed: int
-    teacher: "Net | Combined | None" = None
+    teacher: "NetRun | CombinedRun | None" = None
     temperature: float = 1.0
     hard_label_weight: float = 1.0
-    start: "Net | None" = None
+    start: "NetRun | None" = None
     number: int = 0
+    params: Params = field(default=(), compare=False)
 
     @property
-    def draw(self) -> int:
-        """What its initial weights and its order of cases are drawn from."""
+    def stream_seed(self) -> int:
+        """Seed of the initial weights and the batch order."""
         return self.seed + 1000 * self.number
 
 
 @dataclass(frozen=True)
-class Specialist:
-    """A net on the special classes ``subset``, started from the generalist; the ``number``-th of its ``method``."""
+class SpecialistRun:
+    """Training of a specialist on the special classes ``subset``, starting from the generalist's weights."""
 
     arm: str
     number: int
-    generalist: Net
+    generalist: NetRun
     subset: tuple[int, ...]
-    method: Method
+    clustering: Clustering
     kind: Kind
     recipe: Recipe
-    special_share: float
+    special_fraction: float
     temperature: float = 1.0
     hard_label_weight: float = 1.0
+    params: Params = field(default=(), compare=False)
 
     @property
     def seed(self) -> int:
-        """The generalist's."""
+        """Seed of the generalist."""
         return self.generalist.seed
 
     @property
     def special_in_batch(self) -> int:
-        """Special cases in each batch."""
-        return round(self.recipe.batch_size * self.special_share)
+        """Number of special examples in each batch."""
+        return round(self.recipe.batch_size * self.special_fraction)
 
     @property
     def width(self) -> int:
-        """The generalist's."""
+        """Width of the generalist."""
         return self.generalist.width
 
 
 @dataclass(frozen=True)
-class Combined:
-    """Generalist and specialists at test time (section 5.4), nothing trained; ``active`` is the paper's n."""
+class CombinedRun:
+    """Evaluation of a generalist with specialists (section 5.4); nothing is trained. ``top_n`` is the paper's n."""
 
     arm: str
-    generalist: Net
-    specialists: tuple[Specialist, ...]
-    active: int = 1
+    generalist: NetRun
+    specialists: tuple[SpecialistRun, ...]
+    top_n: int = 1
+    params: Params = field(default=(), compare=False)
 
     @property
     def seed(self) -> int:
-        """The generalist's."""
+        """Seed of the generalist."""
         return self.generalist.seed
 
 
 @dataclass(frozen=True)
-class Ensemble:
-    """The arithmetic mean of nets over all classes."""
+class EnsembleRun:
+    """Evaluation of the arithmetic mean of several networks over all classes."""
 
     arm: str
-    nets: tuple[Net, ...]
+    nets: tuple[NetRun, ...]
+    params: Params = field(default=(), compare=False)
 
     @property
     def seed(self) -> int:
-        """The first net's."""
+        """Seed of the first network."""
         return self.nets[0].seed
 
 
-# What says something of all classes.
-Whole = Net | Combined | Ensemble
-Run = Whole | Specialist
+@dataclass(frozen=True, kw_only=True)
+class Variation:
+    """What an ablation changes of the specialists; None leaves the value of the settings."""
+
+    kind: Kind | None = None
+    clustering: Clustering | None = None
+    subset_size: int | None = None
+    width: int | None = None
+
+    @property
+    def params(self) -> Params:
+        """The values that are changed, by name."""
+        values = ((one.name, getattr(self, one.name)) for one in fields(self))
+        return tuple((name, value) for name, value in values if value is not None)
+
+
+# Runs that predict probabilities of all classes.
+AllClassesRun = NetRun | CombinedRun | EnsembleRun
+Run = AllClassesRun | SpecialistRun

@@ -1,6 +1,6 @@
-"""The settings of the specialists experiment; ``paper_configs/specialists/*.toml`` hold their values."""
+"""Settings of the specialists experiment; ``paper_configs/specialists/*.toml`` hold their values."""
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
@@ -8,86 +8,160 @@ from repro.config import Settings
 from repro.data.sources import ImageSource
 from repro.training.recipe import Recipe
 
-Method = Literal["k-means", "spectral", "random"]
+Clustering = Literal["k-means", "spectral", "random"]
 Positive = Annotated[int, Field(ge=1, le=100_000)]
 Width = Annotated[int, Field(ge=1, le=1024)]
-Few = Annotated[int, Field(ge=1, le=10)]
+TopN = Annotated[int, Field(ge=1, le=10)]
 
 
 class ConvRecipe(Recipe):
-    """A recipe for convolutional nets, which have neither dropout nor a bound on norms, and train to the end."""
+    """A training recipe for convolutional networks, which have neither dropout nor a bound on weight norms."""
 
     unused = ("max_norm", "input_dropout", "hidden_dropout", "patience")
     nets = "convolutional nets"
 
 
 class Generalist(Settings):
-    """The net that knows all classes."""
+    """The model that covers all classes."""
 
-    width: Width = Field(description="channels in the first stage; the last has four times as many")
-    recipe: ConvRecipe
+    renamed: ClassVar[dict[str, str]] = {"width": "channels"}
+
+    channels: Width = Field(
+        description="Number of channels in the first stage of the network; the last stage has four times as many."
+    )
+    recipe: ConvRecipe = Field(description="Training recipe of the generalist.")
 
 
 class Specialists(Settings):
-    """How many, on how many classes each, and how they are trained."""
+    """Number of specialists, the classes of each, and their training."""
 
-    count: int = Field(ge=1, le=10_000)
-    size: int = Field(ge=2, le=100_000, description="classes of a specialist; the others are its dustbin")
-    method: Method = "k-means"
-    special_share: float = Field(0.5, gt=0, lt=1, description="share of a batch from the special classes")
-    active: int = Field(1, ge=1, le=10, description="n: the generalist's most probable classes that call specialists")
-    recipe: ConvRecipe = Field(description="a pass is every special case once, with the others that go with it")
+    renamed: ClassVar[dict[str, str]] = {
+        "size": "classes_per_specialist",
+        "method": "clustering",
+        "special_share": "special_fraction",
+        "active": "top_n",
+    }
+
+    count: int = Field(ge=1, le=10_000, description="Number of specialists; at most one for each class.")
+    classes_per_specialist: int = Field(
+        ge=2, le=100_000, description="Number of special classes of a specialist; all other classes are its dustbin."
+    )
+    clustering: Clustering = Field(
+        "k-means",
+        description="Algorithm that assigns classes to specialists; random ignores the generalist's predictions."
+        " Default: k-means.",
+    )
+    special_fraction: float = Field(
+        0.5, gt=0, lt=1, description="Fraction of each batch that is drawn from the special classes. Default: 0.5."
+    )
+    top_n: int = Field(
+        1,
+        ge=1,
+        le=10,
+        description="Number n of the generalist's most probable classes; a specialist with one of them is active."
+        " Default: 1.",
+    )
+    recipe: ConvRecipe = Field(
+        description="Training recipe of a specialist; an epoch has every special example once, and other examples in"
+        " proportion."
+    )
 
     @model_validator(mode="after")
-    def _both_kinds(self) -> "Specialists":
-        if not 0 < round(self.recipe.batch_size * self.special_share) < self.recipe.batch_size:
-            raise ValueError("special_share should leave special cases and others in a batch of recipe.batch_size")
+    def _both_parts(self) -> "Specialists":
+        if not 0 < round(self.recipe.batch_size * self.special_fraction) < self.recipe.batch_size:
+            raise ValueError(
+                "special_fraction should leave both special and other examples in a batch of recipe.batch_size"
+            )
         return self
 
 
 class SoftTargets(Settings):
-    """Section 6.1: full-softmax specialists, with the generalist's soft targets for the other classes."""
+    """Section 6.1: full-softmax specialists with the generalist's soft targets for the other classes."""
 
-    temperature: float = Field(gt=0, allow_inf_nan=False)
-    hard_label_weight: float = Field(ge=0, le=1, description="w in (1 - w) T^2 KL(soft, other classes) + w CE(hard)")
-
-
-class Studies(Settings):
-    """What is varied, one thing at a time; all but ``active`` and ``counts`` use the first ``count`` subsets."""
-
-    count: int = Field(ge=1)
-    active: tuple[Few, ...] = (1, 2, 3)
-    counts: tuple[Positive, ...] = Field((), description="with so many of the specialists")
-    sizes: tuple[Positive, ...] = ()
-    methods: tuple[Method, ...] = ()
-    widths: tuple[Width, ...] = Field((), description="other widths of the generalist, with its recipe")
+    temperature: float = Field(
+        gt=0, allow_inf_nan=False, description="Temperature T of the soft targets of the other classes."
+    )
+    hard_label_weight: float = Field(
+        ge=0, le=1, description="Weight w in (1 - w) T^2 KL(soft targets, other classes) + w CE(labels, all classes)."
+    )
 
 
-class DistilledBack(Settings):
-    """Generalist and specialists distilled into one net of the generalist's size, which starts as the generalist."""
+class Ablations(Settings):
+    """Ablations: one thing is varied at a time."""
 
-    temperature: float = Field(gt=0, allow_inf_nan=False)
-    hard_label_weight: float = Field(ge=0, le=1)
-    recipe: ConvRecipe = Field(description="of the distilled nets, and of their control on hard targets alone")
+    renamed: ClassVar[dict[str, str]] = {
+        "count": "num_specialists",
+        "counts": "specialist_counts",
+        "sizes": "subset_sizes",
+        "methods": "clusterings",
+        "widths": "generalist_widths",
+        "active": "top_n",
+    }
+
+    num_specialists: int = Field(
+        ge=1, description="Number of specialists in the ablations of subset size, clustering, kind and width."
+    )
+    specialist_counts: tuple[Positive, ...] = Field(
+        (), description="Numbers of specialists, the first of the main ones, to combine. Default: none."
+    )
+    subset_sizes: tuple[Positive, ...] = Field(
+        (), description="Other numbers of classes of a specialist to train with. Default: none."
+    )
+    clusterings: tuple[Clustering, ...] = Field(
+        (), description="Other clustering algorithms to choose the classes with. Default: none."
+    )
+    generalist_widths: tuple[Width, ...] = Field(
+        (), description="Other numbers of channels of the generalist, trained with the same recipe. Default: none."
+    )
+    top_n: tuple[TopN, ...] = Field(
+        (1, 2, 3), description="Numbers n of most probable classes to select active specialists by. Default: 1, 2, 3."
+    )
+
+
+class Redistill(Settings):
+    """Section 8: generalist and specialists distilled into one network that starts from the generalist's weights."""
+
+    temperature: float = Field(gt=0, allow_inf_nan=False, description="Temperature of the distillation.")
+    hard_label_weight: float = Field(
+        ge=0, le=1, description="Weight of the cross-entropy with the labels; that of the soft targets is 1 minus it."
+    )
+    recipe: ConvRecipe = Field(
+        description="Training recipe of the distilled networks and of their control, which is trained on labels alone."
+    )
 
 
 class SpecialistsSettings(Settings):
-    """Sections 5 and 6.1."""
+    """Settings of sections 5, 6.1 and 8."""
 
-    seeds: int = Field(ge=1, le=100)
-    data: ImageSource = ImageSource()
-    train_cases: int | None = Field(None, ge=100, description="fewer training images, for a quick look only")
-    num_evals: int = Field(10, ge=1, le=1000)
-    generalist: Generalist
-    specialists: Specialists
-    soft_targets: SoftTargets
-    studies: Studies
-    distilled_back: DistilledBack
-    more_generalists: int = Field(ge=0, le=100, description="of each seed, trained for the ensembles of equal cost")
+    renamed: ClassVar[dict[str, str]] = {
+        "train_cases": "max_train_examples",
+        "studies": "ablations",
+        "distilled_back": "redistill",
+        "more_generalists": "extra_generalists",
+    }
+
+    seeds: int = Field(ge=1, le=100, description="Number of seeds of the whole pipeline.")
+    data: ImageSource = Field(ImageSource(), description="Image data set. Default: the icons.")
+    max_train_examples: int | None = Field(
+        None, ge=100, description="Largest number of training images to use. Default: all of them."
+    )
+    num_evals: int = Field(
+        10, ge=1, le=1000, description="Number of evaluations during training, evenly spaced. Default: 10."
+    )
+    generalist: Generalist = Field(description="Size and training of the generalist.")
+    specialists: Specialists = Field(description="Number, classes and training of the specialists.")
+    soft_targets: SoftTargets = Field(description="Soft targets as regularizers of full-softmax specialists.")
+    ablations: Ablations = Field(description="Values to vary, one at a time.")
+    redistill: Redistill = Field(description="Distillation of generalist and specialists into one network.")
+    extra_generalists: int = Field(
+        ge=0, le=100, description="Number of further generalists of each seed, for the ensembles of equal compute."
+    )
 
     @model_validator(mode="after")
     def _consistent(self) -> "SpecialistsSettings":
-        for count in (self.studies.count, *self.studies.counts):
+        for count in (self.ablations.num_specialists, *self.ablations.specialist_counts):
             if not 1 <= count <= self.specialists.count:
-                raise ValueError("studies.count and studies.counts should be at most specialists.count")
+                raise ValueError(
+                    "ablations.num_specialists and ablations.specialist_counts should be at most specialists.count"
+                )
         return self

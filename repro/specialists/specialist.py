@@ -1,4 +1,4 @@
-"""Specialists: how one starts from the generalist, what it learns, what it says (sections 5.2 and 6.1)."""
+"""Specialists: initialization from the generalist, batches, losses and corrected predictions (sections 5.2, 6.1)."""
 
 import math
 from typing import Literal
@@ -16,11 +16,11 @@ Kind = Literal["dustbin", "full softmax, hard targets", "full softmax, soft targ
 
 
 def from_generalist(generalist: ConvNet, subset: Int[Tensor, "special"], kind: Kind) -> ConvNet:
-    """A specialist with the generalist's weights (section 5.2).
+    """Return a specialist with the generalist's weights (section 5.2).
 
     Of the last layer, a dustbin specialist takes the rows of its classes, in the order of ``subset``. The
-    paper does not say where the dustbin's row comes from: here it is the mean of the other rows, and its
-    bias that plus the log of their number, a lower bound on the log of their summed exponentials.
+    paper does not specify the dustbin's row. Here it is the mean of the other rows; its bias is the mean of
+    their biases plus the log of their number, a lower bound on the log of their summed exponentials.
     """
     classes = len(subset) + 1 if kind == "dustbin" else generalist.classes
     net = ConvNet(generalist.channels, generalist.width, classes, generalist.seed, generalist.dtype)
@@ -35,56 +35,60 @@ def from_generalist(generalist: ConvNet, subset: Int[Tensor, "special"], kind: K
 
 
 def outside(subset: Int[Tensor, "special"], classes: int) -> Bool[Tensor, "classes"]:
-    """The classes that are not special."""
+    """Return a mask of the classes that are not special."""
     rest = torch.ones(classes, dtype=torch.bool)
     rest[subset] = False
     return rest
 
 
 def dustbin_labels(labels: Int[Tensor, "case"], subset: Int[Tensor, "special"], classes: int) -> Int[Tensor, "case"]:
-    """Positions in ``subset``; its length, the dustbin's, for all other classes."""
+    """Return the labels' positions in ``subset``; the dustbin's, ``len(subset)``, for all other classes."""
     position = torch.full((classes,), len(subset))
     position[subset] = torch.arange(len(subset))
     return position[labels]
 
 
-def half_special(
-    labels: Int[Tensor, "case"], subset: Int[Tensor, "special"], seed: int, batch: int, special: int
+def batch_samplers(
+    labels: Int[Tensor, "case"], subset: Int[Tensor, "special"], seed: int, batch_size: int, special: int
 ) -> list[BatchSampler]:
-    """Section 5.2: the orders of the special cases, ``special`` of them in a batch, and of the others."""
-    own = torch.isin(labels, subset)
+    """Return the samplers of special cases, ``special`` of them in each batch, and of the others (section 5.2)."""
+    is_special = torch.isin(labels, subset)
     return [
-        BatchSampler(seed, own.nonzero()[:, 0], special),
-        BatchSampler(seed, (~own).nonzero()[:, 0], batch - special),
+        BatchSampler(seed, is_special.nonzero()[:, 0], special),
+        BatchSampler(seed, (~is_special).nonzero()[:, 0], batch_size - special),
     ]
 
 
-def corrected(
+def corrected_probabilities(
     logits: Float[Tensor, "case outputs"],
     subset: Int[Tensor, "special"],
     kind: Kind,
-    special_share_in_training: float,
-    special_share_in_truth: float,
+    sampled_fraction: float,
+    natural_fraction: float,
 ) -> Float[Tensor, "case outputs"]:
-    """A specialist's probabilities with the oversampling of its classes undone (section 5.2).
+    """Return a specialist's probabilities, corrected for the oversampling of its classes (section 5.2).
 
-    A full softmax has the dustbin's correction added to each of the classes that are not special.
+    With a full softmax, the dustbin's correction is added to each of the classes that are not special.
+
+    Args:
+        sampled_fraction: fraction of special cases in a training batch.
+        natural_fraction: fraction of special cases in the data.
     """
-    raised = torch.zeros(logits.shape[-1])
-    raised[len(subset) if kind == "dustbin" else outside(subset, logits.shape[-1])] = dustbin_correction(
-        special_share_in_training, special_share_in_truth
+    correction = torch.zeros(logits.shape[-1])
+    correction[len(subset) if kind == "dustbin" else outside(subset, logits.shape[-1])] = dustbin_correction(
+        sampled_fraction, natural_fraction
     )
-    return (logits + raised).softmax(-1)
+    return (logits + correction).softmax(-1)
 
 
 def hard_objective(
     logits: Float[Tensor, "models batch classes"], labels: Int[Tensor, "batch"], _: Tensor | None
 ) -> Float[Tensor, "models"]:
-    """Hard targets alone, as an objective that is handed a teacher's logits and needs none."""
+    """Return the cross-entropy with the labels; the third argument, a teacher's logits, is not used."""
     return hard_target_loss(logits, labels)
 
 
-def soft_regularised_loss(
+def soft_regularized_loss(
     student: Float[Tensor, "models batch classes"],
     generalist: Float[Tensor, "batch classes"],
     labels: Int[Tensor, "batch"],
@@ -92,11 +96,11 @@ def soft_regularised_loss(
     temperature: float,
     hard_label_weight: float,
 ) -> Float[Tensor, "models"]:
-    """Section 6.1: (1 - w) T^2 KL(soft targets for the non-special classes) + w CE(labels), a mean over the batch.
+    """Return (1 - w) T^2 KL(soft targets for the non-special classes) + w CE(labels), averaged over the batch.
 
-    The paper gives no formula. Here both nets' logits of the non-special classes are softened at T among
-    themselves, so that the generalist says how these classes compare and the labels alone say how likely a
-    special one is.
+    Section 6.1 gives no formula. Here both models' logits of the non-special classes are softened at T among
+    themselves: the generalist determines the ratios of these classes, and the labels alone determine the
+    probability of a special class.
     """
     soft = soft_target_loss(student[..., ~special], generalist[..., ~special], temperature)
     return (1 - hard_label_weight) * soft + hard_label_weight * hard_target_loss(student, labels)

@@ -23,8 +23,8 @@ CPU = compute.choose("cpu", "fp32")
 @pytest.fixture
 def settings() -> SpecialistsSettings:
     changes = [
-        "specialists.size=5",
-        "studies.sizes=[]",
+        "specialists.classes_per_specialist=5",
+        "ablations.subset_sizes=[]",
         "generalist.recipe.batch_size=32",
         "generalist.recipe.max_translation=0",
     ]

@@ -87,10 +87,10 @@ def test_specialists_from_the_embedded_images_to_the_table(tmp_path):
     """One seed and no studies, for each net is judged on ten thousand images; others see every step."""
     less = [
         "seeds=1",
-        "more_generalists=0",
+        "extra_generalists=0",
         "specialists.count=2",
-        "studies.count=1",
-        *(f"studies.{name}=[]" for name in ("counts", "sizes", "methods", "widths")),
+        "ablations.num_specialists=1",
+        *(f"ablations.{name}=[]" for name in ("specialist_counts", "subset_sizes", "clusterings", "generalist_widths")),
     ]
     words = [word for change in less for word in ("--set", change)]
     done = repro("specialists", "--profile", "smoke", "--out", "out", *words, cwd=tmp_path)

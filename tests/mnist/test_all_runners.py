@@ -14,7 +14,7 @@ from repro.mnist.settings import ChoiceSettings, MnistSettings
 from repro.specialists import evaluate, inference, specialist
 from repro.specialists import experiment as specialists
 from repro.specialists.runner import SpecialistsRunner
-from repro.specialists.runs import Combined, Net
+from repro.specialists.runs import CombinedRun, NetRun, Variation
 from repro.specialists.settings import SpecialistsSettings
 from repro.training.mlp import MemberSpec, MLPTrainer, TransferSet
 from repro.variants import experiment as variants
@@ -68,7 +68,7 @@ def test_recipes_for_mnist_are_chosen_without_the_validation_cases():
 @pytest.fixture(scope="module")
 def icons(tmp_path_factory):
     """Specialists on stand-in images, their generalist trained: settings, runner, generalist, specialists."""
-    changes = ["specialists.size=5", "studies.sizes=[4]", "train_cases=800"]
+    changes = ["specialists.classes_per_specialist=5", "ablations.subset_sizes=[4]", "max_train_examples=800"]
     settings = config.load(SpecialistsSettings, config.profile_path("specialists", "smoke"), changes)
     runner = make_runner(tmp_path_factory.mktemp("icons") / "runs", settings, striped(), SpecialistsRunner)
     generalist = specialists.generalist_run(settings, 0)
@@ -80,14 +80,14 @@ def icons(tmp_path_factory):
 
 def test_nets_distilled_back_start_as_the_generalist_and_learn_from_their_teacher(icons):
     settings, runner, generalist, ones = icons
-    back = settings.distilled_back
-    everyone = Combined("with specialists", generalist, tuple(ones), settings.specialists.active)
+    back = settings.redistill
+    everyone = CombinedRun("with_specialists", generalist, tuple(ones), settings.specialists.top_n)
     for taught in (generalist, everyone):
-        run = Net("distilled", settings.generalist.width, back.recipe, 0, taught, 2.0, 0.3, generalist)
+        run = NetRun("redistilled", settings.generalist.channels, back.recipe, 0, taught, 2.0, 0.3, generalist)
         training = runner.training(run)
         start = runner.net_of(generalist).state_dict()
         assert all(torch.equal(start[name], value) for name, value in training.net.state_dict().items())
-        said = runner.on_part(taught, "train")[training.picked(0)]
+        said = runner.predictions(taught, "train")[training.picked(0)]
         images, labels, _ = training.batch(0)
         one = torch.ones(1)
         expected = distillation_loss(training.net(images), said, labels, 2.0 * one, 0.3 * one)
@@ -97,13 +97,13 @@ def test_nets_distilled_back_start_as_the_generalist_and_learn_from_their_teache
 def test_specialists_of_a_full_softmax_are_regularised_by_the_generalist(icons):
     settings, runner, generalist, _ = icons
     kind = "full softmax, soft targets"
-    run = specialists.specialist_runs(settings, runner, 0, 1, "soft", kind=kind)[0]
+    run = specialists.specialist_runs(settings, runner, 0, 1, Variation(kind=kind))[0]
     training = runner.training(run)
     start = specialist.from_generalist(runner.net_of(generalist), torch.tensor(run.subset), kind).state_dict()
     assert all(torch.equal(start[name], value) for name, value in training.net.state_dict().items())
-    said, (images, labels, _) = runner.on_part(generalist, "train")[training.picked(0)], training.batch(0)
+    said, (images, labels, _) = runner.predictions(generalist, "train")[training.picked(0)], training.batch(0)
     special, own = torch.isin(torch.arange(20), torch.tensor(run.subset)), settings.soft_targets
-    expected = specialist.soft_regularised_loss(
+    expected = specialist.soft_regularized_loss(
         training.net(images), said, labels, special, own.temperature, own.hard_label_weight
     )
     torch.testing.assert_close(training.losses(0), expected, rtol=1e-4, atol=1e-5)
@@ -112,7 +112,7 @@ def test_specialists_of_a_full_softmax_are_regularised_by_the_generalist(icons):
 def test_each_specialist_is_asked_about_its_own_images_and_its_oversampling_is_undone(icons):
     _, runner, generalist, ones = icons
     data, subsets = runner.data, torch.tensor([one.subset for one in ones])
-    run = Combined("with specialists", generalist, tuple(ones), 2)
+    run = CombinedRun("with_specialists", generalist, tuple(ones), 2)
     before, after, _ = runner.combine(run, data.test)
     where, which = inference.active_pairs(before, subsets, 2)
 
@@ -140,12 +140,12 @@ def test_oversampling_is_undone_where_it_belongs():
     dustbin, full = torch.randn(4, 4, generator=draw), torch.randn(4, 9, generator=draw)
     subset = torch.tensor([1, 4, 7])
     said = dustbin.softmax(-1) * torch.tensor([1, 1, 1, 49.0])  # half of a batch, a fiftieth of the truth
-    found = specialist.corrected(dustbin, subset, "dustbin", 0.5, 0.02)
+    found = specialist.corrected_probabilities(dustbin, subset, "dustbin", 0.5, 0.02)
     torch.testing.assert_close(found, said / said.sum(-1, keepdim=True))
     odds = torch.full((9,), 49.0)
     odds[subset] = 1
     said = full.softmax(-1) * odds
-    found = specialist.corrected(full, subset, "full softmax, hard targets", 0.5, 0.02)
+    found = specialist.corrected_probabilities(full, subset, "full softmax, hard targets", 0.5, 0.02)
     torch.testing.assert_close(found, said / said.sum(-1, keepdim=True))
 
 

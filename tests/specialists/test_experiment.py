@@ -1,4 +1,4 @@
-"""Specialists: how they start, what they learn, no leaks, resume, and a tiny full run from data to table."""
+"""Specialists: initialization, losses, no use of validation or test images, resume, and a small full run."""
 
 import dataclasses
 import math
@@ -21,7 +21,7 @@ from repro.report.specialists import analysis
 from repro.specialists import experiment, specialist
 from repro.specialists.examples import shown
 from repro.specialists.runner import SpecialistsRunner, fewer
-from repro.specialists.runs import Combined
+from repro.specialists.runs import Arm, CombinedRun
 from repro.specialists.settings import SpecialistsSettings
 from repro.training import compute
 from repro.training.images import ImageTrainer, shifted_views
@@ -33,7 +33,7 @@ CPU = compute.choose("cpu", "fp32")
 
 @pytest.fixture
 def smoke() -> SpecialistsSettings:
-    changes = ["specialists.size=5", "studies.sizes=[4]", "train_cases=800"]
+    changes = ["specialists.classes_per_specialist=5", "ablations.subset_sizes=[4]", "max_train_examples=800"]
     return config.load(SpecialistsSettings, config.profile_path("specialists", "smoke"), changes)
 
 
@@ -42,14 +42,14 @@ def runner_for(runner_for):
     return partial(runner_for, kind=SpecialistsRunner)
 
 
-def test_weights_and_multiply_adds_are_counted_right():
+def test_parameters_and_multiply_adds_are_counted():
     net = ConvNet(3, 6, 11, 0)
     assert count_conv_parameters(3, 6, 11) == sum(parameter.numel() for parameter in net.parameters())
     by_hand = 9 * (12 * 6 + 6 * 6) * 16**2 + 9 * (6 * 12 + 12 * 12) * 8**2 + 9 * (12 * 24 + 24 * 24) * 4**2 + 24 * 11
     assert count_conv_multiply_adds(3, 6, 11, 32) == by_hand
 
 
-def test_shifted_views_are_translations_that_repeat_the_edge():
+def test_shifted_views_repeat_the_edge():
     image = torch.arange(16, dtype=torch.uint8).view(1, 1, 4, 4)
     views = shifted_views(image, 1)
     assert torch.equal(views[0, :, 1, 1], image[0])
@@ -57,17 +57,18 @@ def test_shifted_views_are_translations_that_repeat_the_edge():
 
 
 class Killed(Exception):
-    """Stands for a process that ends here."""
+    """Simulated end of the process."""
 
 
-def test_a_killed_training_ends_bit_identical(stripy, tmp_path, monkeypatch):
+def test_interrupted_training_ends_bit_identical(stripy, tmp_path, monkeypatch):
     monkeypatch.setattr(ImageTrainer, "_checkpoint_due", lambda training: training.step % 3 == 0)
     recipe = Recipe(epochs=1, batch_size=80, optimizer="sgd", learning_rate=0.05, max_translation=1)
 
-    def whole(checkpoint, stop=None):
+    def train(checkpoint, stop=None):
         training = ImageTrainer(
-            ConvNet(1, 4, CLASSES, 0), [BatchSampler(0, torch.arange(800), 80)], stripy.train.images, stripy.train.labels,
-            lambda logits, labels, _: hard_target_loss(logits, labels), recipe, CPU, 800, True, None, checkpoint,
+            ConvNet(1, 4, CLASSES, 0), [BatchSampler(0, torch.arange(800), 80)],
+            stripy.train.images, stripy.train.labels, lambda logits, labels, _: hard_target_loss(logits, labels),
+            recipe, CPU, 800, True, None, checkpoint,
         )  # fmt: skip
         for _ in training.run(2, on_step=lambda: maybe_kill(training.step == stop)):
             pass
@@ -78,12 +79,12 @@ def test_a_killed_training_ends_bit_identical(stripy, tmp_path, monkeypatch):
             raise Killed
 
     with pytest.raises(Killed):
-        whole(tmp_path / "a", stop=7)
-    resumed, uninterrupted = whole(tmp_path / "a"), whole(tmp_path / "b")
+        train(tmp_path / "a", stop=7)
+    resumed, uninterrupted = train(tmp_path / "a"), train(tmp_path / "b")
     assert all(torch.equal(resumed[name], uninterrupted[name]) for name in resumed)
 
 
-def test_a_dustbin_specialist_starts_with_the_generalists_opinion():
+def test_dustbin_specialist_starts_with_the_generalists_logits():
     generalist = ConvNet(1, 4, CLASSES, 3).eval()
     subset = torch.tensor([1, 4, 7])
     net = specialist.from_generalist(generalist, subset, "dustbin").eval()
@@ -96,7 +97,7 @@ def test_a_dustbin_specialist_starts_with_the_generalists_opinion():
     assert specialist.dustbin_labels(torch.tensor([4, 0, 1, 7]), subset, CLASSES).tolist() == [1, 3, 0, 2]
 
 
-def test_the_soft_regulariser_in_plain_float64_and_blind_to_the_special_classes():
+def test_soft_regularizer_equals_plain_float64_and_ignores_special_logits():
     draw = torch.Generator().manual_seed(0)
     student, generalist = (3 * torch.randn(6, 9, generator=draw, dtype=torch.float64) for _ in range(2))
     labels, special = torch.arange(6), torch.zeros(9, dtype=torch.bool)
@@ -108,13 +109,11 @@ def test_the_soft_regulariser_in_plain_float64_and_blind_to_the_special_classes(
         soft = sum(a / sum(p) * math.log((a / sum(p)) / (b / sum(q))) for a, b in zip(p, q, strict=True))
         hard = math.log(sum(math.exp(float(z)) for z in student[row])) - float(student[row, labels[row]])
         expected += (0.75 * 4 * soft + 0.25 * hard) / 6
-    found = specialist.soft_regularised_loss(student[None], generalist, labels, special, 2.0, 0.25)
-    torch.testing.assert_close(found, torch.tensor([expected], dtype=torch.float64))
+    loss = specialist.soft_regularized_loss(student[None], generalist, labels, special, 2.0, 0.25)
+    torch.testing.assert_close(loss, torch.tensor([expected], dtype=torch.float64))
     moved = generalist.clone()
     moved[:, :3] += 5
-    torch.testing.assert_close(
-        specialist.soft_regularised_loss(student[None], moved, labels, special, 2.0, 0.25), found
-    )
+    torch.testing.assert_close(specialist.soft_regularized_loss(student[None], moved, labels, special, 2.0, 0.25), loss)
 
 
 def test_half_of_a_specialists_batch_is_special(stripy, smoke, runner_for):
@@ -126,17 +125,17 @@ def test_half_of_a_specialists_batch_is_special(stripy, smoke, runner_for):
         _, labels, _ = training.batch(step)
         assert int((labels < 5).sum()) == 16 and int((labels == 5).sum()) == 16
     special = torch.isin(stripy.train.labels, torch.tensor(one.subset)).sum()
-    assert runner.cases_in_pass(one) == 2 * special
+    assert runner.epoch_size(one) == 2 * special
 
 
 def test_from_data_to_table(stripy, smoke, runner_for, tmp_path):
     runner = runner_for(smoke, stripy)
-    seen = []
-    experiment.run(smoke, runner, seen.append)
-    assert len(seen) == 2
-    # The nets distilled back and their control start from the generalist of their seed.
+    headlines = []
+    experiment.run(smoke, runner, headlines.append)
+    assert len(headlines) == 2
+    # The redistilled networks and their control start from the generalist of their seed.
     started = {r["key"]: r["settings"]["start"] for r in runner.finished.values() if r["settings"].get("start")}
-    generalists = {r["key"] for r in runner.finished.values() if r["arm"] == "generalist"}
+    generalists = {r["key"] for r in runner.finished.values() if r["arm"] == Arm.GENERALIST}
     assert len(started) == 3 * smoke.seeds and set(started.values()) == generalists
     found = records.complete(list(runner.finished.values()))
     records.save(tmp_path / "out", "specialists", "stripy", found, shown(smoke, runner))
@@ -147,21 +146,19 @@ def test_from_data_to_table(stripy, smoke, runner_for, tmp_path):
     assert set(claims["dataset"]) == {"stripy"}
     tables = {path.name for path in (tmp_path / "out" / "results" / "specialists" / "stripy").glob("*.csv")}
     assert tables == {
-        f"{name}.csv" for name in ("table2", "table3", "table4", "studies", "kinds", "distilled_back", "equal_cost")
+        f"{name}.csv" for name in ("table2", "table3", "table4", "ablations", "kinds", "redistilled", "equal_compute")
     }
     figures = {path.name for path in (tmp_path / "out" / "figures" / "specialists" / "stripy").glob("*.png")}
     assert len(figures) == 7
 
     again = runner_for(smoke, stripy)
-    again.make = None  # anything that is made again would call it
-    experiment.run(smoke, again, seen.append)
+    again.make = None  # any run that is executed again would call it
+    experiment.run(smoke, again, headlines.append)
     assert {r["key"] for r in again.finished.values()} == {r["key"] for r in runner.finished.values()}
 
 
 @pytest.mark.parametrize("kept_groups", [0, 1, 3, 8, 20])
-def test_only_what_is_finished_is_reported_at_any_moment(
-    stripy, smoke, runner_for, tmp_path, kept_groups, figures_are_stubs
-):
+def test_report_only_reports_the_finished_runs(stripy, smoke, runner_for, tmp_path, kept_groups, figures_are_stubs):
     runner = runner_for(smoke, stripy)
     budget = iter(range(kept_groups))
     make = runner.make
@@ -173,10 +170,10 @@ def test_only_what_is_finished_is_reported_at_any_moment(
 
     runner.make = stops
     with pytest.raises(Killed):
-        experiment.run(smoke, runner, lambda found: None)
+        experiment.run(smoke, runner, lambda records: None)
     partly = runner_for(smoke, stripy)
     partly.report_only, partly.make = True, None
-    experiment.run(smoke, partly, lambda found: None)
+    experiment.run(smoke, partly, lambda records: None)
     assert len({key for _, key in partly.finished}) == kept_groups
     found = records.complete(list(partly.finished.values()))
     if found:
@@ -184,19 +181,19 @@ def test_only_what_is_finished_is_reported_at_any_moment(
         build.report(tmp_path / "out")
 
 
-def test_further_generalists_are_each_seeds_own_and_no_two_nets_start_alike(stripy, smoke, runner_for):
+def test_extra_generalists_belong_to_a_seed_and_all_networks_differ(stripy, smoke, runner_for):
     runner = runner_for(smoke, stripy)
     for seed in range(2):
         runner.execute([experiment.generalist_run(smoke, seed)])
-        experiment.ensembles(smoke, runner, seed)
-    nets_made = [r for r in runner.finished.values() if "generalist" in r["arm"] and "ensemble" not in r["arm"]]
-    assert sorted((r["arm"], r["seed"]) for r in nets_made) == [
-        *(("further generalist", seed) for seed in range(2)), *(("generalist", seed) for seed in range(2))
+        experiment.execute_ensembles(smoke, runner, seed)
+    networks = [r for r in runner.finished.values() if r["arm"] in (Arm.GENERALIST, Arm.EXTRA_GENERALIST)]
+    assert sorted((r["arm"], r["seed"]) for r in networks) == [
+        *(("extra_generalist", seed) for seed in range(2)), *(("generalist", seed) for seed in range(2))
     ]  # fmt: skip
-    assert len({r["metrics"]["test_nll"] for r in nets_made}) == 4
+    assert len({r["metrics"]["test_nll"] for r in networks}) == 4
 
 
-def test_nothing_that_trains_or_chooses_depends_on_the_test_or_validation_images(stripy, smoke, runner_for):
+def test_training_and_clustering_do_not_depend_on_validation_or_test_images(stripy, smoke, runner_for):
     other = dataclasses.replace(stripy, test=ImageSet(255 - stripy.test.images, stripy.test.labels.flip(0)))
     other = dataclasses.replace(
         other, validation=ImageSet(255 - stripy.validation.images, stripy.validation.labels.flip(0))
@@ -213,20 +210,20 @@ def test_nothing_that_trains_or_chooses_depends_on_the_test_or_validation_images
         assert all(torch.equal(a[name], b[name]) for name in a)
 
 
-def test_images_that_no_specialist_is_asked_about_keep_the_generalists_answer(stripy, smoke, runner_for):
+def test_images_without_an_active_specialist_keep_the_generalists_prediction(stripy, smoke, runner_for):
     runner = runner_for(smoke, stripy)
     runner.execute([experiment.generalist_run(smoke, 0)])
     specialists = experiment.specialist_runs(smoke, runner, 0, count=1)
     runner.execute(specialists)
-    run = Combined("with specialists", specialists[0].generalist, tuple(specialists))
+    run = CombinedRun(Arm.COMBINED, specialists[0].generalist, tuple(specialists))
     before, after, active = runner.combine(run, stripy.test)
     assert torch.equal(before[active == 0], after[active == 0]) and bool((active == 0).any())
     assert bool((active > 0).any()) and not torch.equal(before[active > 0], after[active > 0])
     torch.testing.assert_close(after.sum(-1), torch.ones(len(stripy.test)))
 
 
-def test_gains_are_counted_right():
-    """Three images, two of them covered once and twice; by hand."""
+def test_gains_are_counted():
+    """Compare the gain on three images, two of them covered once and twice, with a count by hand."""
     from repro.evaluation import metrics
 
     one = {
@@ -237,11 +234,11 @@ def test_gains_are_counted_right():
         "test_conditional_before": metrics.pack_counts(torch.tensor([0, 1, 0])),
         "test_conditional": metrics.pack_counts(torch.tensor([1, 1, 0])),
     }  # fmt: skip
-    found = analysis.gain([{"arm": "with specialists", "seed": 0, "settings": {}, "metrics": one}])
-    assert found.accuracy(0) == pytest.approx([100 / 3]) and found.accuracy(1) == pytest.approx([200 / 3])
-    assert found.conditional(0) == pytest.approx([100 / 3]) and found.conditional(1) == pytest.approx([200 / 3])
-    assert found.relative() == pytest.approx([100.0])
-    rows = analysis.covers(found)
+    change = analysis.gain([{"arm": Arm.COMBINED, "seed": 0, "settings": {}, "params": {}, "metrics": one}])
+    assert change.accuracy(0) == pytest.approx([100 / 3]) and change.accuracy(1) == pytest.approx([200 / 3])
+    assert change.conditional(0) == pytest.approx([100 / 3]) and change.conditional(1) == pytest.approx([200 / 3])
+    assert change.relative() == pytest.approx([100.0])
+    rows = analysis.covers(change)
     assert [int(row.images[0]) for row in rows[:3]] == [1, 1, 1] and int(rows[1].after[0]) == 1
 
 
@@ -256,47 +253,69 @@ def test_the_papers_own_table_4_is_consistent():
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
-        ("specialists.size=1", "specialists.size"),
-        ("specialists.special_share=1.0", "special_share"),
-        ("specialists.method=kmeans", "'k-means'"),
-        ("studies.count=5", "at most specialists.count"),
+        ("specialists.classes_per_specialist=1", "specialists.classes_per_specialist"),
+        ("specialists.special_fraction=1.0", "special_fraction"),
+        ("specialists.clustering=kmeans", "'k-means'"),
+        ("ablations.num_specialists=5", "at most specialists.count"),
         ("data.source=folder", "data.folder"),
         ("data.folder=x", "data.folder"),
         ("data.sorce=icons", "did you mean source?"),
-        ("generalist.width=0", "generalist.width"),
+        ("generalist.channels=0", "generalist.channels"),
         ("soft_targets.temperature=inf", "soft_targets.temperature"),
-        ("specialists.special_share=0.001", "special_share"),
-        ("specialists.recipe.batch_size=1", "special_share"),
+        ("specialists.special_fraction=0.001", "special_fraction"),
+        ("specialists.recipe.batch_size=1", "special_fraction"),
         ("generalist.recipe.max_norm=3", "max_norm"),
         ("specialists.recipe.hidden_dropout=0.5", "hidden_dropout"),
-        ("studies.widths=[0]", "studies.widths"),
-        ("studies.active=[-1]", "studies.active"),
+        ("ablations.generalist_widths=[0]", "ablations.generalist_widths"),
+        ("ablations.top_n=[-1]", "ablations.top_n"),
         ("data.resize=32", "data.resize"),
-        ("distilled_back.recipe.epochs=0", "distilled_back.recipe.epochs"),
+        ("redistill.recipe.epochs=0", "redistill.recipe.epochs"),
     ],
 )
-def test_bad_settings_are_named(change, said):
-    with pytest.raises(UserError, match=said.replace("?", r"\?")):
+def test_invalid_settings_are_named(change, message):
+    with pytest.raises(UserError, match=message.replace("?", r"\?")):
         config.load(SpecialistsSettings, config.profile_path("specialists", "smoke"), [change])
 
 
 @pytest.mark.parametrize(
-    ("change", "said"), [("specialists.size=21", "specialists.size"), ("specialists.count=21", "specialists.count")]
+    ("change", "setting"),
+    [
+        ("specialists.classes_per_specialist=21", "specialists.classes_per_specialist"),
+        ("specialists.count=21", "specialists.count"),
+    ],
 )
-def test_subsets_that_the_classes_do_not_bear_are_refused_before_training(stripy, smoke, runner_for, change, said):
+def test_too_few_classes_are_refused_before_training(stripy, smoke, runner_for, change, setting):
     settings = config.load(
         SpecialistsSettings,
         config.profile_path("specialists", "smoke"),
-        ["specialists.size=5", "studies.sizes=[]", change],
+        ["specialists.classes_per_specialist=5", "ablations.subset_sizes=[]", change],
     )
     runner = runner_for(settings, stripy)
-    with pytest.raises(UserError, match=said):
-        experiment.run(settings, runner, lambda found: None)
+    with pytest.raises(UserError, match=setting):
+        experiment.run(settings, runner, lambda records: None)
     assert not runner.finished
 
 
-def test_fewer_images_are_drawn_from_the_whole_set(stripy):
+def test_fewer_images_are_drawn_from_all_classes(stripy):
     assert len(fewer(stripy, 400).train) == 400
     assert set(fewer(stripy, 400).train.labels.tolist()) == set(range(CLASSES))
+
+
+def test_runs_of_a_variation_carry_its_parameters(stripy, smoke, runner_for):
+    runner = runner_for(smoke, stripy)
+    runner.execute([experiment.generalist_run(smoke, 0)])
+    (run, *_) = experiment.size_runs(smoke, runner, 0)
+    assert run.arm == Arm.SUBSET_SIZE and dict(run.params) == {"subset_size": 4}
+    assert {one.arm for one in run.specialists} == {Arm.ABLATION_SPECIALIST}
+    assert {len(one.subset) for one in run.specialists} == {4} and len(run.specialists) == 2
+
+
+def test_equal_compute_names_the_nearest_ensemble():
+    """An ensemble is named where its cost is within a fifth of the specialists' cost."""
+    specialists = analysis.System("s", "specialists", 2.8, 4.0, [1.0])
+    ensembles = [analysis.System(f"e{size}", "ensemble", float(size), float(size), [1.0]) for size in (2, 3)]
+    rows = [specialists, *ensembles]
+    assert analysis.nearest_ensemble(rows, "train_cost") is ensembles[1]
+    assert analysis.nearest_ensemble(rows, "test_cost") is None

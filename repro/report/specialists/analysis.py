@@ -1,31 +1,31 @@
-"""The claims of sections 5, 6.1 and 8 on specialists, computed from the records."""
+"""Gains of specialists over the generalist, and costs of systems, computed from the records."""
 
 from dataclasses import dataclass, replace
+from typing import Any, Literal
 
 import numpy as np
 from scipy.stats import spearmanr
 
-from repro import paper
 from repro.evaluation import metrics, stats
 from repro.evaluation.stats import Estimate
-from repro.report.query import UNDECIDED, interval, percent, positive, select, signed
+from repro.report.query import percent, select
 from repro.report.records import Record
-from repro.report.section import Finding
+from repro.specialists.runs import Arm
 
-MAIN = "with specialists"
-# The generalist, trained on with labels alone: the control of whatever is trained after it.
-LONGER = "hard targets, longer"
+NUMBER = "number of specialists"
 COVER = ("0", "1", "2", "3", "4", "5", "6", "7", "8", "9", "10plus")
-# A relative gain of fewer images than this is noise: such numbers of covering specialists get no place in the trend.
-FEWEST_IMAGES = 50
+# A relative gain on fewer images is noise: such numbers of covering specialists are left out of the trend.
+MIN_IMAGES = 50
+# Costs that differ by no more than this fraction are near each other.
+NEAR = 0.2
 
 
 @dataclass(frozen=True)
 class Gain:
-    """What specialists changed, image by image: arrays of (seed, image).
+    """Predictions before (generalist alone) and after (with specialists): arrays of shape (seed, image).
 
-    ``right`` holds 0 or 1; ``within`` how many covering specialists' subsets the image is right in, out of
-    ``covering``; each before (generalist alone) and after (with specialists).
+    ``right`` holds 0 or 1. ``within`` holds the number of covering specialists in whose classes the image is right,
+    out of ``covering``.
     """
 
     right: tuple[np.ndarray, np.ndarray]
@@ -33,40 +33,48 @@ class Gain:
     covering: np.ndarray
 
     def accuracy(self, after: int) -> list[float]:
-        """Accuracy in percent, each seed."""
+        """Return the accuracy in percent of each seed; ``after`` is 0 or 1."""
         return (100 * self.right[after].mean(1)).tolist()
 
     def conditional(self, after: int) -> list[float]:
-        """Accuracy within the special classes in percent, each seed."""
+        """Return the accuracy within the special classes in percent, of each seed; ``after`` is 0 or 1."""
         return (100 * self.within[after].sum(1) / np.maximum(self.covering.sum(1), 1)).tolist()
 
     def relative(self) -> list[float]:
-        """Relative gain of accuracy in percent, each seed."""
+        """Return the relative gain of accuracy in percent, of each seed."""
         return percent_gain(*self.right)
+
+    def difference(self) -> Estimate:
+        """Return the gain of accuracy in percentage points, paired over seeds."""
+        return stats.paired_difference(self.accuracy(1), self.accuracy(0))
+
+    def conditional_difference(self) -> Estimate:
+        """Return the gain of accuracy within the special classes in percentage points, paired over seeds."""
+        return stats.paired_difference(self.conditional(1), self.conditional(0))
 
 
 def percent_gain(before: np.ndarray, after: np.ndarray) -> list[float]:
-    """Relative gain in percent of counts (seed, image), each seed; where nothing was right before, the gain on one."""
+    """Return the relative gain in percent of counts (seed, image), of each seed; counts of 0 are taken as 1."""
     counts = before.sum(1)
     return (100 * (after.sum(1) - counts) / np.maximum(counts, 1)).tolist()
 
 
-def gain(records: list[Record], arm: str = MAIN, part: str = "test", **settings) -> Gain | None:
-    """The gain that the records of a role tell of; None where there are none."""
-    found = select(records, arm, **settings)
-    return gain_of(found, part) if found else None
+def gain(records: list[Record], arm: str = Arm.COMBINED, split: str = "test", **wanted: Any) -> Gain | None:
+    """Return the gain of an arm with these parameters; None where there are no records."""
+    selected = select(records, arm, **wanted)
+    return gain_of(selected, split) if selected else None
 
 
-def gain_of(records: list[Record], part: str = "test") -> Gain:
-    """The gain that these records tell of."""
-    found = [record["metrics"] for record in records]
-    cases = found[0][f"{part}_cases"]
+def gain_of(records: list[Record], split: str = "test") -> Gain:
+    """Return the gain of records that differ only in their seeds."""
+    values = [record["metrics"] for record in records]
+    cases = values[0][f"{split}_cases"]
 
     def right(when: str) -> np.ndarray:
-        return np.array([~metrics.unpack(m[f"{part}_wrong{when}"], cases) for m in found]).astype(int)
+        return np.array([~metrics.unpack(m[f"{split}_wrong{when}"], cases) for m in values]).astype(int)
 
-    def counts(what: str) -> np.ndarray:
-        return np.array([metrics.unpack_counts(m[f"{part}_{what}"]) for m in found])
+    def counts(name: str) -> np.ndarray:
+        return np.array([metrics.unpack_counts(m[f"{split}_{name}"]) for m in values])
 
     within = counts("conditional_before"), counts("conditional")
     return Gain((right("_before"), right("")), within, counts("covering"))
@@ -74,141 +82,181 @@ def gain_of(records: list[Record], part: str = "test") -> Gain:
 
 @dataclass(frozen=True)
 class Cover:
-    """The images whose class is covered by so many specialists: Table 4's row. Each of its counts is per seed."""
+    """Images whose class is covered by the same number of specialists, a row of Table 4: counts for each seed."""
 
     images: np.ndarray
     before: np.ndarray
     after: np.ndarray
 
     def relative(self) -> Estimate | None:
-        """Relative gain in percent, the ratio of sums over seeds; None where nothing was right before."""
+        """Return the relative gain in percent, a ratio of sums over seeds; None where nothing was right before."""
         if not self.before.sum():
             return None
         return percent(stats.ratio_interval(self.after - self.before, self.before))
 
 
-def cover_over_images(found: Gain, number: int) -> Estimate | None:
-    """The same gain of the images whose class so many specialists cover, with the interval over these images, each of
-    them a mean over the seeds: that over three seeds is erratic where images are few."""
-    before, after = found.right
-    here = np.minimum(found.covering, 10) == number
-    if not (here * before).any():
+def cover_over_images(change: Gain, number: int) -> Estimate | None:
+    """Return the relative gain on the images that ``number`` specialists cover, with an interval over images.
+
+    Each image is an average over seeds. The interval over three seeds is erratic where images are few.
+    """
+    before, after = change.right
+    mask = np.minimum(change.covering, 10) == number
+    if not (mask * before).any():
         return None
-    gained, had = np.where(here, after - before, 0), np.where(here, before, 0)
-    return replace(percent(stats.ratio_over_cases(gained, had)), count=len(before))
+    gained, right_before = np.where(mask, after - before, 0), np.where(mask, before, 0)
+    return replace(percent(stats.ratio_over_cases(gained, right_before)), count=len(before))
 
 
-def covers(found: Gain) -> list[Cover]:
-    """One for each number of covering specialists, 10 or more being one."""
-    capped = np.minimum(found.covering, 10)
-    return [Cover(*(np.where(capped == k, what, 0).sum(1) for what in (1, *found.right))) for k in range(len(COVER))]
+def covers(change: Gain) -> list[Cover]:
+    """Return one entry for each number of covering specialists; 10 or more are one entry."""
+    capped = np.minimum(change.covering, 10)
+    return [Cover(*(np.where(capped == k, what, 0).sum(1) for what in (1, *change.right))) for k in range(len(COVER))]
 
 
-def trend(found: Gain) -> Estimate | None:
-    """Spearman's rank correlation of relative gain and number of covering specialists, over the seeds.
+def trend(change: Gain) -> Estimate | None:
+    """Return Spearman's rank correlation of relative gain and number of covering specialists, over the seeds.
 
-    Numbers of covering specialists with fewer than ``FEWEST_IMAGES`` images in a seed are left out.
+    Numbers of covering specialists with fewer than ``MIN_IMAGES`` images in a seed are left out.
     """
     values = []
-    for seed in range(len(found.covering)):
-        rows = [(k, c.after[seed] / c.before[seed] - 1) for k, c in enumerate(covers(found))
-                if c.images[seed] >= FEWEST_IMAGES and c.before[seed]]  # fmt: skip
+    for seed in range(len(change.covering)):
+        rows = [(k, c.after[seed] / c.before[seed] - 1) for k, c in enumerate(covers(change))
+                if c.images[seed] >= MIN_IMAGES and c.before[seed]]  # fmt: skip
         if len(rows) > 2 and len({value for _, value in rows}) > 1:
             values.append(float(spearmanr(*zip(*rows, strict=True)).statistic))
-    if len(values) != len(found.covering):
+    if len(values) != len(change.covering):
         return None
     mean = stats.mean_interval(values)
     low, high = (None if end is None else min(max(end, -1.0), 1.0) for end in (mean.low, mean.high))
     return Estimate(mean.value, low, high, mean.count)
 
 
-def findings(records: list[Record]) -> list[Finding]:
-    """All claims for which there are records; the others are absent."""
-    found = gain(records)
-    if found is None:
-        return []
-    difference = stats.paired_difference(found.accuracy(1), found.accuracy(0))
-    conditional = stats.paired_difference(found.conditional(1), found.conditional(0))
-    relative = stats.mean_interval(found.relative())
-    images = stats.ratio_over_cases(found.right[1] - found.right[0], found.right[0])
-    control = accuracy(records, LONGER)
-    beside = ""
-    if len(control) == len(found.right[1]):
-        more = stats.paired_difference(found.accuracy(1), control)
-        beside = f"; minus the generalist trained longer {signed(more)} points"
-    results = [
-        Finding("specialists.baseline_acc", stats.mean_interval(found.accuracy(0)), True),
-        Finding("specialists.baseline_conditional", stats.mean_interval(found.conditional(0)), True),
-        Finding("specialists.with_acc", stats.mean_interval(found.accuracy(1)), positive(difference),
-                f"paired difference {signed(difference)} points{beside}"),
-        Finding("specialists.with_conditional", stats.mean_interval(found.conditional(1)), positive(conditional),
-                f"paired difference {signed(conditional)} points"),
-        Finding("specialists.relative_gain", relative, positive(relative),
-                f"interval over seeds; over test images {interval(percent(images), '.2f')}{beside}"),
-    ]  # fmt: skip
-    for number, (name, cover) in enumerate(zip(COVER, covers(found), strict=True)):
-        ours = cover_over_images(found, number)
-        if ours is not None and cover.images.min() > 0:
-            count = f"{cover.images.mean():.0f} test images a seed"
-            note = f"{count}; interval over these, as if those of a class were independent"
-            results.append(Finding(f"specialists.cover_{name}", ours, True, note))
-    correlation = trend(found)
-    if correlation is not None:
-        holds = correlation.value > 0.5 and positive(correlation)
-        note = f"numbers with fewer than {FEWEST_IMAGES} test images are left out"
-        theirs = paper.BY_ID["specialists.cover_trend"].figure
-        if (
-            correlation.low is not None
-            and correlation.high is not None
-            and correlation.low <= 0
-            and correlation.high >= theirs
-        ):
-            note += f"; {UNDECIDED}: the interval, cut at -1 and 1, holds none and the paper's alike"
-        results.append(Finding("specialists.cover_trend", correlation, holds, note))
-    return results + _soft_regulariser(records) + _distilled_back(records)
-
-
-def studied(records: list[Record]) -> int | None:
-    """How many specialists the studies took."""
-    roles = (r for r in records if r["arm"].startswith(f"{MAIN}, ") and "kind: " in r["arm"])
-    return next((record["metrics"]["count"] for record in roles), None)
-
-
-def of_count(records: list[Record], count: int | None) -> list[Record]:
-    """The main specialists, so many of them, with the generalist."""
-    return [r for r in select(records, f"{MAIN}, count") if r["metrics"]["count"] == count]
-
-
-def baseline(records: list[Record], part: str = "test") -> Gain | None:
-    """As many of the main specialists as the studies took: what these are compared with."""
-    return gain(of_count(records, studied(records)), f"{MAIN}, count", part)
-
-
-def _soft_regulariser(records: list[Record]) -> list[Finding]:
-    soft = gain(records, f"{MAIN}, kind: full softmax, soft targets")
-    hard = gain(records, f"{MAIN}, kind: full softmax, hard targets")
-    dustbin = baseline(records)
-    if soft is None or hard is None or dustbin is None:
-        return []
-    ours = stats.paired_difference(soft.accuracy(1), dustbin.accuracy(1))
-    without = stats.paired_difference(hard.accuracy(1), dustbin.accuracy(1))
-    note = f"full softmax on hard targets alone: {signed(without)}; {studied(records)} specialists each"
-    return [Finding("specialists.soft_regulariser", ours, positive(ours), note)]
-
-
-def accuracy(records: list[Record], arm: str, part: str = "test") -> list[float]:
-    """Accuracy in percent of the nets of a role, each seed."""
-    return [100 * (1 - r["metrics"][f"{part}_errors"] / r["metrics"][f"{part}_cases"]) for r in select(records, arm)]
-
-
-def _distilled_back(records: list[Record]) -> list[Finding]:
-    back, generalist = (accuracy(records, r) for r in ("distilled from generalist and specialists", "generalist"))
-    if not back or len(back) != len(generalist):
-        return []
-    ours = stats.paired_difference(back, generalist)
-    notes = [
-        f"minus {arm}: {signed(stats.paired_difference(back, other))}"
-        for arm in ("distilled from the generalist", LONGER)
-        if len(other := accuracy(records, arm)) == len(back)
+def accuracy(records: list[Record], arm: str, split: str = "test", **wanted: Any) -> list[float]:
+    """Return the accuracy in percent of an arm with these parameters, of each seed."""
+    return [
+        100 * (1 - r["metrics"][f"{split}_errors"] / r["metrics"][f"{split}_cases"])
+        for r in select(records, arm, **wanted)
     ]
-    return [Finding("specialists.distilled_back", ours, positive(ours), "; ".join(notes))]
+
+
+def num_ablated(records: list[Record]) -> int | None:
+    """Return the number of specialists in the ablations of kind, clustering, subset size and width."""
+    return next((record["metrics"]["count"] for record in records if record["arm"] == Arm.KIND), None)
+
+
+def baseline(records: list[Record], split: str = "test") -> Gain | None:
+    """Return the gain of as many of the main specialists as the ablations have: their reference."""
+    return gain(records, Arm.COUNT, split, count=num_ablated(records))
+
+
+def accuracy_within(records: list[Record], split: str, before: bool = False) -> list[float]:
+    """Return the accuracy in percent within the special classes, of each seed, pooled over specialists.
+
+    Args:
+        records: of single specialists.
+        before: of the generalist instead of the specialists.
+    """
+    by_seed: dict[int, list[dict[str, Any]]] = {}
+    for record in records:
+        by_seed.setdefault(record["seed"], []).append(record["metrics"])
+    suffix = "_before" if before else ""
+    return [
+        100 * sum(m[f"{split}_special_right{suffix}"] for m in values)
+        / max(1, sum(m[f"{split}_special_cases"] for m in values))
+        for values in by_seed.values()
+    ]  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Ablation:
+    """Gains at the values of one varied setting."""
+
+    label: str
+    gains: dict[Any, Gain]
+    categorical: bool = False
+
+
+def ablations(records: list[Record]) -> list[Ablation]:
+    """Return the ablations with more than one value: number and size of subsets, width, and clustering."""
+    count, reference = num_ablated(records), baseline(records)
+    suffix = "" if count is None else f" ({count} specialists)"
+    generalists, specialists = select(records, Arm.GENERALIST), select(records, Arm.SPECIALIST)
+    main_size = len(specialists[0]["settings"]["subset"]) if specialists else 0
+    main_width = generalists[0]["settings"]["width"] if generalists else 0
+    main_clustering = specialists[0]["settings"]["clustering"] if specialists else ""
+
+    def gains(arm: Arm, name: str, main: dict[Any, Gain | None]) -> dict[Any, Gain]:
+        values = dict.fromkeys(record["params"][name] for record in records if record["arm"] == arm)
+        changes = main | {value: gain(records, arm, **{name: value}) for value in values}
+        return {value: change for value, change in changes.items() if change is not None}
+
+    every = select(records, Arm.COMBINED)[:1]
+    counts = gains(Arm.COUNT, "count", {record["metrics"]["count"]: gain(records) for record in every})
+    sizes = gains(Arm.SUBSET_SIZE, "subset_size", {main_size: reference})
+    widths = gains(Arm.WIDTH, "width", {main_width: reference})
+    clusterings = gains(Arm.CLUSTERING, "clustering", {main_clustering: reference})
+    panels = [
+        Ablation(NUMBER, counts),
+        Ablation(f"classes per specialist{suffix}", sizes),
+        Ablation(f"generalist width{suffix}", widths),
+        Ablation(f"clustering{suffix}", clusterings, categorical=True),
+    ]
+    return [panel for panel in panels if len(panel.gains) > 1]
+
+
+SystemKind = Literal["generalist", "specialists", "longer", "ensemble"]
+
+
+@dataclass(frozen=True)
+class System:
+    """A system of generalists and specialists with its costs.
+
+    Costs are in units of one generalist: ``train_cost`` counts training images, ``test_cost`` the networks that
+    process a test image. All networks have the generalist's size, apart from the last layer. ``accuracy`` is in
+    percent, of each seed.
+    """
+
+    name: str
+    kind: SystemKind
+    train_cost: float
+    test_cost: float
+    accuracy: list[float]
+
+    def is_near(self, other: "System", cost: Literal["train_cost", "test_cost"]) -> bool:
+        """Whether a cost differs from another system's by at most the fraction ``NEAR`` of that."""
+        return abs(getattr(self, cost) - getattr(other, cost)) <= NEAR * getattr(other, cost)
+
+
+def systems(records: list[Record]) -> list[System]:
+    """Return generalist, specialists, the generalist trained longer and ensembles; empty without specialists."""
+    generalists, combined, change = select(records, Arm.GENERALIST), select(records, Arm.COMBINED), gain(records)
+    if not generalists or change is None:
+        return []
+    images = generalists[0]["settings"]["recipe"]["epochs"] * generalists[0]["metrics"]["train_cases"]
+    trained = sum(
+        n["settings"]["recipe"]["epochs"] * n["metrics"]["train_special_cases"] / n["settings"]["special_fraction"]
+        for n in select(records, Arm.SPECIALIST)
+    ) / len(combined)  # fmt: skip
+    active = float(np.mean([record["metrics"]["test_mean_active"] for record in combined]))
+    rows = [
+        System("generalist", "generalist", 1.0, 1.0, change.accuracy(0)),
+        System("generalist with specialists", "specialists", 1 + trained / images, 1 + active, change.accuracy(1)),
+    ]
+    longer = select(records, Arm.LONGER)
+    if longer:
+        more = longer[0]["settings"]["recipe"]["epochs"] / generalists[0]["settings"]["recipe"]["epochs"]
+        values = accuracy(records, Arm.LONGER)
+        rows.append(System("generalist, trained longer", "longer", 1 + more, 1.0, values))
+    for size in sorted({record["params"]["num_models"] for record in records if record["arm"] == Arm.ENSEMBLE}):
+        values = accuracy(records, Arm.ENSEMBLE, num_models=size)
+        rows.append(System(f"ensemble of {size} generalists", "ensemble", float(size), float(size), values))
+    return rows
+
+
+def nearest_ensemble(rows: list[System], cost: Literal["train_cost", "test_cost"]) -> System | None:
+    """Return the ensemble whose cost is nearest to that of the specialists; None where none is near."""
+    ours = next(row for row in rows if row.kind == "specialists")
+    ensembles = [row for row in rows if row.kind == "ensemble"]
+    nearest = min(ensembles, key=lambda row: abs(getattr(row, cost) - getattr(ours, cost)), default=None)
+    return nearest if nearest is not None and nearest.is_near(ours, cost) else None
