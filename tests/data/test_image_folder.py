@@ -178,11 +178,11 @@ BAD = {
     ),
     "unknown class": (
         lambda root: (add(root / "test/emu/1.png", noise(1)), add(root / "test/yak/1.png", noise(2))),
-        "test: has classes that train has not: emu, yak",
+        "test: has classes that train does not have: emu, yak",
     ),
     "unknown validation class": (
         lambda root: add(root / "val/emu/1.png", noise(1)),
-        "val: has classes that train has not: emu",
+        "val: has classes that train does not have: emu",
     ),
     "two validations": (
         lambda root: (add(root / "val/cat/1.png", noise(1)), add(root / "validation/cat/1.png", noise(1))),
@@ -234,4 +234,4 @@ def test_other_files_are_passed_over_with_a_line(tree, capsys):
     (tree / "train" / "cat" / "LICENSE.txt").write_text("free")
     (tree / "train" / "cat" / ".DS_Store").write_bytes(b"x")
     assert len(image_folder.load(tree, None).train) == 36
-    assert "passed over 1 files" in capsys.readouterr().err
+    assert "skipped 1 non-image files" in capsys.readouterr().err

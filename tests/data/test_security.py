@@ -185,10 +185,10 @@ def test_the_package_of_icons_is_read_in_memory_whatever_its_members_are_called(
     folder.mkdir(parents=True)
     path = hostile(folder / "icons.tgz")
     with pytest.raises(UserError, match="is not @iconify/json"):
-        build.read(path)
+        icons_builder.read(path)
     monkeypatch.setattr(icons_builder, "SHA256", hashlib.sha256(path.read_bytes()).hexdigest())
     monkeypatch.chdir(folder)
-    assert build.read(path) == {}
+    assert icons_builder.read(path) == {}
     assert list(folder.iterdir()) == [path] and not escaped(tmp_path, folder)
 
 
