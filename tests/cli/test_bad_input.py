@@ -170,7 +170,7 @@ def change_lines(path: Path, change: Callable[[str], str]) -> None:
         (lambda root: change_lines(root / "train" / "wav.scp", lambda line: f"{line} |"), "is a command"),
         (
             lambda root: change_lines(root / "train" / "wav.scp", lambda line: "train0 audio/train0.wav"),
-            "stands there twice",
+            "duplicate key train0",
         ),
         (lambda root: change_lines(root / "train" / "text", lambda line: line.split()[0]), "holds no usable utterance"),
         (lambda root: shutil.rmtree(root / "audio"), "holds no usable utterance"),

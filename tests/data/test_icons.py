@@ -113,7 +113,7 @@ def test_the_class_names_are_readable_and_distinct(found):
 
 def test_every_set_is_credited_and_permissive(found):
     assert {source.licence for source in found.sets} <= PERMISSIVE
-    text = icons.ATTRIBUTION.read_text(encoding="utf-8")
+    text = (icons.FOLDER / "ATTRIBUTION.md").read_text(encoding="utf-8")
     rows = [line.strip("| ").split(" | ") for line in text.splitlines() if line.startswith("| ")][1:]
     counts = Counter(found.sets[source].prefix for source in found.sources)
     assert {row[1]: int(row[-1]) for row in rows} == counts
@@ -252,7 +252,7 @@ def test_a_small_package_is_built_twice_the_same(tmp_path, monkeypatch):
     monkeypatch.setattr(build, "FAMILIES", 3)
     monkeypatch.setattr(build, "LEAST", {"train": 2, "test": 1})
     report = build.build(tmp_path / "small.tgz", tmp_path / "first")
-    assert "families: 3, classes: 2, images: 7" in report and "dropped, licence GPL-3.0: 1" in report
+    assert "families: 3, classes: 2, images: 7" in report and "dropped, license GPL-3.0: 1" in report
     build.build(tmp_path / "small.tgz", tmp_path / "second")
     for name in ("icons.npz", "ATTRIBUTION.md"):
         assert (tmp_path / "first" / name).read_bytes() == (tmp_path / "second" / name).read_bytes()
