@@ -29,8 +29,8 @@ EXTENDS = "extends"
 # What the parser raises: a TOMLDecodeError, which is a ValueError, and plain ones for endless numbers and brackets.
 NOT_TOML = (ValueError, RecursionError)
 NUMBERS = {int, float}
-# How pydantic's messages begin: "Input should be a valid integer".
-SHOULD = re.compile(r"^(?:(?:Input|Tuple|String|List|Dictionary) )?should\b")
+# pydantic's messages, such as "Input should be a valid integer", as those of the command line: "must be ...".
+SHOULD = re.compile(r"^(?:Input|Tuple|String|List|Dictionary) should\b|\bshould\b")
 # Wording of pydantic's messages that a reader of a TOML file would not understand.
 MESSAGES = {
     "path_type": "must be a path in quotes",

@@ -89,6 +89,39 @@ def test_a_malformed_setting_is_named(error_of, experiment, change, message):
 
 
 @pytest.mark.parametrize(
+    ("experiment", "change", "message"),
+    [
+        ("mnist", "temperature_sweep.temperatures=[1, 0]", "temperature_sweep.temperatures"),
+        ("mnist", "temperature_sweep.temperatures=[4, 4]", "no two temperatures"),
+        ("mnist", "without_3.transfer_classes=[11]", "must be digits 0 to 9"),
+        ("mnist", "without_3.bias_shift.min=9", "without_3.bias_shift.min"),
+        ("mnist", "data_fractions.fractions=[{ fraction = 2.0, epochs = 1 }]", "data_fractions.fractions.0.fraction"),
+        ("mnist", "no3.kept=[3]", "no3"),
+        ("mnist", "teacher.recipe.patience=2", "patience"),
+        ("specialists", "specialists.classes_per_specialist=1", "specialists.classes_per_specialist"),
+        ("specialists", "specialists.clustering='meanshift'", "k-means"),
+        ("specialists", "specialists.special_fraction=0.999", "special_fraction must"),
+        ("specialists", "ablations.num_specialists=100000", "ablations.num_specialists"),
+        ("specialists", "ablations.generalist_widths=[100000]", "ablations.generalist_widths"),
+        ("specialists", "specialists.size=20", "is now called specialists.classes_per_specialist"),
+        ("speech", "ensemble_size=1", "ensemble_size"),
+        ("speech", "data.validation_speaker_fraction=1", "data.validation_speaker_fraction"),
+        ("speech", "decoding.acoustic_scales=[]", "decoding.acoustic_scales"),
+        ("speech", "ablations.ensemble_sizes=[100]", "ablations.ensemble_sizes must be at most ensemble_size"),
+        ("speech", "ensemble=3", "is now called ensemble_size"),
+        ("variants", "ablation_seeds=0", "ablation_seeds"),
+        ("variants", "temperature_sweep.temperatures=[0]", "temperature_sweep.temperatures"),
+        ("variants", "capacity_gap.early_stopped_fractions=[2]", "capacity_gap.early_stopped_fractions"),
+        ("variants", "sequential.assistants=[[]]", "sequential.assistants"),
+        ("variants", "sequential.assistants=[[{kind='conv',width=8}],[{kind='conv',width=8}]]", "same"),
+        ("variants", "study_seeds=3", "is now called ablation_seeds"),
+    ],
+)
+def test_a_rule_of_an_experiment_is_named(error_of, experiment, change, message):
+    assert message in error_of(experiment, "--profile", "smoke", "--set", change)
+
+
+@pytest.mark.parametrize(
     ("content", "message"),
     [
         (b"seeds = ", "not valid TOML"),
@@ -202,6 +235,9 @@ def test_a_malformed_corpus_is_named(error_of, tmp_path, damage: Callable, messa
         ("specialists --profile nowhere", "cifar100, paper, quick, smoke"),
         ("specialists --profile smoke --set data.source=folder --set data.folder=nowhere", "nowhere"),
         ("specialists --profile smoke --set specialists.count=5000", "specialists.count"),
+        ("specialists --profile smoke --set specialists.classes_per_specialist=5000", "specialists.classes_per_"),
+        ("config mnst", "EXPERIMENT: must be one of mnist, mnist-choice"),
+        ("config mnist --profile nowhere", "profile: must be one of"),
         ("mnsit", "mnsit"),
         ("report", "no records"),
         ("bench --repeats 0", "repeats"),
