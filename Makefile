@@ -1,43 +1,58 @@
 # Every target sets up what it needs: a virtual environment in .venv with the project installed.
+# LOCKED=1 installs the exact versions that the committed results were made with (constraints.txt, Python 3.11).
 PYTHON ?= python3
 VENV ?= .venv
 REPRO = $(VENV)/bin/python -m repro
+PIP = $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check
 ARGS ?=
+LOCKED ?=
+CONSTRAINTS = $(if $(LOCKED),constraints.txt)
+INSTALLED = $(VENV)/installed$(if $(LOCKED),-locked)
+# Processes of one thread each: threads of several processes that wait for one another would take many times as long.
+PYTEST = OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder \
+	--durations 20
 
-.PHONY: help mnist mnist-choice speech specialists variants report bench test lint clean
+.PHONY: help mnist mnist-choice speech specialists variants report bench config test test-all lint clean
 
 help:
-	@echo 'make mnist         section 3 on MNIST, the paper profile (two hours and a quarter on 2 cores without AMX)'
+	@echo 'make mnist         section 3 on MNIST, profile paper (2 h 15 min on 2 cores without AMX)'
 	@echo 'make mnist ARGS="--profile quick"    the same in a few minutes; --profile smoke in seconds'
 	@echo 'make speech        sections 4 and 6 on synthetic speech; --profile speechocean762, quick, smoke as above'
 	@echo 'make specialists   sections 5 and 6.1 on the embedded icons; --profile cifar100, quick, smoke as above'
-	@echo 'make variants      what became of the idea, on MNIST and icons; --profile cifar100, quick, smoke as above'
-	@echo 'make mnist-choice  recipes that were tried for the paper profile, on the validation split'
-	@echo 'make report        all tables, figures and verdicts anew from the records; trains nothing'
-	@echo 'make bench         the speed ratios of results/bench.json'
-	@echo 'make test          the tests (a few minutes)'
-	@echo 'make lint          ruff and mypy'
+	@echo 'make variants      later methods, on MNIST and icons; --profile cifar100, quick, smoke as above'
+	@echo 'make mnist-choice  the recipes tried for the MNIST profile paper, evaluated on the validation split'
+	@echo 'make config ARGS=mnist    every setting with its meaning; ARGS="mnist --profile list": the profiles'
+	@echo 'make report        regenerate all tables, figures and verdicts from the records; trains nothing'
+	@echo 'make bench         measure the speed ratios of results/bench.json'
+	@echo 'make test          the tests (a few minutes); make test-all: the slow ones too'
+	@echo 'make lint          ruff, mypy and a check for unused code'
 	@echo 'make clean         remove the virtual environment; runs/ and data/ stay'
+	@echo
+	@echo 'LOCKED=1           with any of these: the exact package versions of the committed results'
 
-mnist mnist-choice speech specialists variants report bench: $(VENV)/installed
+mnist mnist-choice speech specialists variants report bench config: $(INSTALLED)
 	$(REPRO) $@ $(ARGS)
 
-# Processes of one thread each: threads of several that wait for one another would take many times as long.
-test: $(VENV)/installed-test
-	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder $(ARGS)
+test: $(INSTALLED)-test
+	$(PYTEST) -m 'not slow' $(ARGS)
 
-lint: $(VENV)/installed-test
+test-all: $(INSTALLED)-test
+	$(PYTEST) $(ARGS)
+
+lint: $(INSTALLED)-test
 	$(VENV)/bin/ruff check repro tests
+	$(VENV)/bin/ruff format --check repro tests
 	$(VENV)/bin/mypy
+	$(VENV)/bin/vulture
 
-$(VENV)/installed: pyproject.toml
-	$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("error: Python 3.11 or newer is needed, not " + sys.version.split()[0] + "; name one, as in: make mnist PYTHON=python3.12")'
+$(INSTALLED): pyproject.toml $(CONSTRAINTS)
+	$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("error: Python 3.11 or newer is required, not " + sys.version.split()[0] + "; name one, as in: make mnist PYTHON=python3.12")'
 	$(PYTHON) -m venv $(VENV)
-	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -e .
+	$(PIP) $(CONSTRAINTS:%=--constraint %) -e .
 	touch $@
 
-$(VENV)/installed-test: $(VENV)/installed
-	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -e '.[test]'
+$(INSTALLED)-test: $(INSTALLED)
+	$(PIP) $(CONSTRAINTS:%=--constraint %) -e '.[test]'
 	touch $@
 
 clean:

@@ -246,6 +246,22 @@ def icons_build(
     print(build.build(tarball, out or icons.FOLDER))
 
 
+@app.command(name="config")
+def _config(
+    experiment: Annotated[str, typer.Argument(help="mnist, mnist-choice, specialists, speech or variants.")],
+    profile: Annotated[
+        str | None, typer.Option(help="Show the values of this profile; 'list': show the profiles.")
+    ] = None,
+) -> None:
+    """List every setting of an experiment with its type, range, default and meaning, or the profiles."""
+    import shutil
+
+    from repro import config_help
+
+    width = min(shutil.get_terminal_size((100, 24)).columns, 120)
+    print(config_help.text(experiment, profile, width), end="")
+
+
 @app.callback(invoke_without_command=True)
 def _start(
     context: typer.Context, version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False

@@ -1,73 +1,205 @@
-"""Settings: typed, read from ``paper_configs/<experiment>/<profile>.toml``, overridable one by one."""
+"""Settings: typed, read from ``paper_configs/<experiment>/<profile>.toml``, overridable one by one.
+
+A profile may begin with ``extends = "name"``: it then holds only what differs from that profile. Unknown, renamed and
+malformed settings are refused in one line that names them.
+"""
 
 import difflib
+import re
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, TypeVar
+from types import UnionType
+from typing import Annotated, Any, ClassVar, Literal, TypeVar, Union, get_args, get_origin
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, ValidationInfo, field_validator
+from pydantic_core import PydanticCustomError
 
 from repro.errors import UserError
 
 CONFIGS = Path("paper_configs")
-# By experiment, the profiles whose results are committed: what the reports' words and the claims' describe.
+# The profiles of each experiment whose results are committed: those that claims and report pages describe.
 COMMITTED = {
     "mnist": ("paper", "choice"),
     "speech": ("paper", "speechocean762"),
     "specialists": ("paper", "cifar100"),
     "variants": ("mnist", "icons", "cifar100"),
 }
+EXTENDS = "extends"
 # What the parser raises: a TOMLDecodeError, which is a ValueError, and plain ones for endless numbers and brackets.
 NOT_TOML = (ValueError, RecursionError)
+NUMBERS = {int, float}
+# pydantic's messages, such as "Input should be a valid integer", as those of the command line: "must be ...".
+SHOULD = re.compile(r"^(?:Input|Tuple|String|List|Dictionary) should\b|\bshould\b")
+# Wording of pydantic's messages that a reader of a TOML file would not understand.
+MESSAGES = {
+    "path_type": "must be a path in quotes",
+    "string_type": "must be text in quotes",
+    "tuple_type": "must be a list, such as [1, 2]",
+    "model_type": "must be a section or a table, such as { name = value }",
+    "bool_type": "must be true or false",
+    "bool_parsing": "must be true or false",
+}
 
 
 class Settings(BaseModel):
-    """Base of all settings: no unknown name passes, no value changes after it was read."""
+    """Base class of all settings: unknown names are refused, values are frozen, types are not converted.
+
+    ``renamed`` maps former names of fields to the present ones; the message that refuses a former name shows the new.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=True)
+    renamed: ClassVar[dict[str, str]] = {}
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _refuse_conversion(cls, value: Any, info: ValidationInfo) -> Any:
+        """Refuse what pydantic takes for a number: ``true``, ``"5"``, ``nan`` and, for whole numbers, ``5.0``."""
+        allowed = set(leaf_types(cls.model_fields[str(info.field_name)].annotation))
+        if allowed <= {*NUMBERS, type(None)}:
+            for scalar in _scalars(value):
+                if isinstance(scalar, bool | str) or scalar != scalar:
+                    raise PydanticCustomError("not_a_number", "must be a number")
+                if isinstance(scalar, float) and float not in allowed:
+                    raise PydanticCustomError("not_whole", "must be a whole number")
+        return value
 
 
 SettingsType = TypeVar("SettingsType", bound=Settings)
 
 
-def profile_path(experiment: str, profile: str) -> Path:
-    """The file of a profile: a name in ``paper_configs/<experiment>/`` or a path to a TOML file.
+def leaf_types(annotation: Any) -> Iterator[Any]:
+    """Yield the types of the values in an annotation: ``int`` and ``None`` of ``tuple[int, ...] | None``."""
+    origin = get_origin(annotation)
+    if origin is Annotated:
+        yield from leaf_types(get_args(annotation)[0])
+    elif origin is Literal:
+        yield from (type(value) for value in get_args(annotation))
+    elif origin in (tuple, list, Union, UnionType):
+        for argument in get_args(annotation):
+            if argument is not Ellipsis:
+                yield from leaf_types(argument)
+    else:
+        yield annotation
 
-    Looked up in the working directory first, then beside the installed package.
+
+def _scalars(value: Any) -> Iterator[Any]:
+    if isinstance(value, list | tuple):
+        for item in value:
+            yield from _scalars(item)
+    else:
+        yield value
+
+
+def profile_folders(experiment: str) -> list[Path]:
+    """Return where the profiles of an experiment are looked for: the working directory first, then the package."""
+    return [CONFIGS / experiment, Path(__file__).parents[1] / CONFIGS / experiment]
+
+
+def profile_names(experiment: str) -> list[str]:
+    """Return the names of an experiment's profiles in alphabetical order."""
+    return sorted({path.stem for folder in profile_folders(experiment) for path in folder.glob("*.toml")})
+
+
+def profile_path(experiment: str, profile: str) -> Path:
+    """Return the file of a profile: a name in ``paper_configs/<experiment>/`` or a path to a TOML file.
 
     Raises:
-        UserError: no such profile; the message lists those there are.
+        UserError: there is no such profile; the message lists the known ones.
     """
     if profile.endswith(".toml"):
         if not Path(profile).is_file():
             raise UserError(f"profile: there is no file {profile}")
         return Path(profile)
-    folders = [CONFIGS / experiment, Path(__file__).parents[1] / CONFIGS / experiment]
-    for folder in folders:
+    for folder in profile_folders(experiment):
         if profile == Path(profile).name and (folder / f"{profile}.toml").is_file():
             return folder / f"{profile}.toml"
-    known = sorted({path.stem for folder in folders for path in folder.glob("*.toml")})
-    raise UserError(f"profile: must be one of {', '.join(known)}, or a path to a .toml file, not {profile!r}")
+    known = ", ".join(profile_names(experiment))
+    raise UserError(f"profile: must be one of {known}, or a path to a .toml file, not {profile!r}")
 
 
-def load(model: type[SettingsType], path: Path, overrides: list[str] | None = None) -> SettingsType:
+def load(
+    model: type[SettingsType], path: Path, overrides: list[str] | None = None, experiment: str | None = None
+) -> SettingsType:
     """Read the settings in ``path`` as ``model``, with ``overrides`` such as ``teacher.epochs=20`` applied.
 
+    Args:
+        experiment: whose profiles ``extends`` may name beside those in the folder of ``path``. Default: no others.
+
     Raises:
-        UserError: the file cannot be read, is not TOML, or a setting is unknown or out of range.
+        UserError: a file cannot be read, is not TOML, extends itself or an unknown profile, or a setting is unknown,
+            renamed, of the wrong type or out of range.
     """
-    try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"profile {path}: cannot be read ({_one_line(error)})") from error
-    except NOT_TOML as error:
-        raise UserError(f"profile {path}: not valid TOML ({_one_line(error)})") from error
+    values = _read(path, experiment, ())
     for override in overrides or []:
         _apply(values, override)
     try:
         return model.model_validate(values)
     except ValidationError as error:
         raise UserError(_explain(error, model)) from error
+
+
+def _read(path: Path, experiment: str | None, extending: tuple[Path, ...]) -> dict[str, Any]:
+    """Return the values of a profile laid over those of the profile that it extends."""
+    if path.resolve() in extending:
+        chain = " -> ".join(file.name for file in (*extending, path))
+        raise UserError(f"profile {path}: extends itself ({chain})")
+    values = _parse(path)
+    if EXTENDS not in values:
+        return values
+    name = values.pop(EXTENDS)
+    if not isinstance(name, str):
+        raise UserError(f"profile {path}: extends must be the name of a profile in quotes, not {_one_line(repr(name))}")
+    return overlay(_read(_extended(path, name, experiment), experiment, (*extending, path.resolve())), values)
+
+
+def _parse(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8-sig"))  # editors on Windows begin a file with a BOM
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"profile {path}: cannot be read ({_one_line(error)})") from error
+    except NOT_TOML as error:
+        raise UserError(f"profile {path}: not valid TOML ({_one_line(error)})") from error
+
+
+def _extended(path: Path, name: str, experiment: str | None) -> Path:
+    """Return the file that ``extends = name`` in ``path`` means: a path from there, or a profile of the experiment."""
+    beside = path.parent / (name if name.endswith(".toml") else f"{name}.toml")
+    folders = profile_folders(experiment) if experiment and name == Path(name).name else []
+    candidates = [beside, *(folder / f"{name}.toml" for folder in folders)]
+    for candidate in candidates:
+        if candidate.is_file():
+            return candidate
+    known = sorted({file.stem for candidate in candidates for file in candidate.parent.glob("*.toml")} - {path.stem})
+    near = f"it must be one of {', '.join(known)}, or a path to a .toml file" if known else "there is no such file"
+    raise UserError(f"profile {path}: extends {_one_line(repr(name))}, but {near}")
+
+
+def overlay(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    """Return ``base`` with ``changes`` laid over it.
+
+    Tables are merged key by key. Lists of named tables, such as ``[[methods]]``, are merged by ``name``: a table of a
+    known name is merged with that one in its place, others are appended. All other lists and values are replaced.
+    """
+    merged = dict(base)
+    for key, value in changes.items():
+        below = merged.get(key)
+        tables, changed = _by_name(below), _by_name(value)
+        if isinstance(below, dict) and isinstance(value, dict):
+            merged[key] = overlay(below, value)
+        elif tables and changed:
+            merged[key] = list(overlay(tables, changed).values())
+        else:
+            merged[key] = value
+    return merged
+
+
+def _by_name(value: Any) -> dict[str, dict[str, Any]] | None:
+    """Return a list of tables that each have a name of their own as a table of them; None for anything else."""
+    if not isinstance(value, list) or not all(isinstance(table, dict) for table in value):
+        return None
+    tables = {table["name"]: table for table in value if isinstance(table.get("name"), str)}
+    return tables if len(tables) == len(value) else None
 
 
 def _apply(values: dict[str, Any], override: str) -> None:
@@ -78,40 +210,61 @@ def _apply(values: dict[str, Any], override: str) -> None:
         value = tomllib.loads(f"value = {text}")["value"]
     except NOT_TOML:
         value = text.strip()
-    *path, last = name.strip().split(".")
-    for step in path:
-        values = values.setdefault(step, {})
+    *sections, last = name.strip().split(".")
+    for section in sections:
+        values = values.setdefault(section, {})
         if not isinstance(values, dict):
-            raise UserError(f"--set {override!r}: {step} is a single setting, not a section")
+            raise UserError(f"--set {override!r}: {section} is a single setting, not a section")
     values[last] = value
 
 
 def _explain(error: ValidationError, model: type[BaseModel]) -> str:
-    """One line for the first thing that is wrong with the settings."""
-    first = error.errors()[0]
-    name = ".".join(str(part) for part in first["loc"]) or "settings"
-    more = f" ({len(error.errors()) - 1} more)" if len(error.errors()) > 1 else ""
-    if first["type"] == "extra_forbidden":
+    """Return one line on the first problem: a renamed setting, else an unknown one, else any."""
+    problems = error.errors()
+    more = f" ({len(problems) - 1} more)" if len(problems) > 1 else ""
+    unknown = [problem for problem in problems if problem["type"] == "extra_forbidden"]
+    renamed = [problem for problem in unknown if problem["loc"][-1] in _renamed_at(model, problem["loc"][:-1])]
+    first = next(iter(renamed or unknown or problems))
+    *section, last = map(str, first["loc"] or ("settings",))
+    name = ".".join([*section, last])
+    if renamed:
+        present = ".".join([*section, _renamed_at(model, first["loc"][:-1])[last]])
+        return f"setting {name}: is now called {present}{more}"
+    if unknown:
         known = _names_at(model, first["loc"][:-1])
-        near = difflib.get_close_matches(str(first["loc"][-1]), known, n=1)
-        hint = f"did you mean {near[0]}?" if near else f"it may be one of: {', '.join(sorted(known))}"
+        near = difflib.get_close_matches(last, known, n=1)
+        hint = f"did you mean {near[0]}?" if near else f"it must be one of: {', '.join(sorted(known))}"
         return f"setting {name}: there is no such setting; {hint}{more}"
     if first["type"] == "missing":
         return f"setting {name}: is missing{more}"
-    message = first["msg"].removeprefix("Value error, ").replace("Input should", "should")
-    given = "" if isinstance(first["input"], dict) else f", not {_one_line(repr(first['input']))}"
+    message = MESSAGES.get(first["type"]) or SHOULD.sub("must", first["msg"].removeprefix("Value error, "))
+    message = message.partition(" after validation")[0]
+    given = "" if isinstance(first["input"], dict | BaseModel) else f", not {_one_line(repr(first['input']))}"
     return f"setting {name}: {message}{given}{more}"
 
 
-def _names_at(model: Any, location: tuple[int | str, ...]) -> list[str]:
-    """The setting names that are known where ``location`` points."""
+def _models_at(model: type[BaseModel], location: tuple[int | str, ...]) -> list[type[BaseModel]]:
+    """Return the settings classes whose fields may be at a location; numbers in it count list items."""
+    models = [model]
     for part in location:
-        if isinstance(part, int):
-            continue
-        annotation = model.model_fields[part].annotation
-        inner = [t for t in getattr(annotation, "__args__", ()) if hasattr(t, "model_fields")]
-        model = inner[0] if inner else annotation
-    return list(getattr(model, "model_fields", {}))
+        if isinstance(part, str):
+            fields = [known.model_fields[part] for known in models if part in known.model_fields]
+            leaves = [leaf for field in fields for leaf in leaf_types(field.annotation)]
+            models = [leaf for leaf in leaves if isinstance(leaf, type) and issubclass(leaf, BaseModel)]
+    return models
+
+
+def _names_at(model: type[BaseModel], location: tuple[int | str, ...]) -> list[str]:
+    return [name for known in _models_at(model, location) for name in known.model_fields]
+
+
+def _renamed_at(model: type[BaseModel], location: tuple[int | str, ...]) -> dict[str, str]:
+    return {
+        old: new
+        for known in _models_at(model, location)
+        if issubclass(known, Settings)
+        for old, new in known.renamed.items()
+    }
 
 
 def _one_line(value: object) -> str:

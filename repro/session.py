@@ -58,7 +58,7 @@ def opened(
     ``make_runner(settings, **shared)`` reads the data and gives the experiment's own runner.
     """
     path = config.profile_path(experiment, options.profile)
-    settings = config.load(model, path, options.overrides)
+    settings = config.load(model, path, options.overrides, experiment)
     chosen = compute.choose(options.device, options.precision)
     files.check_writable(out)
     make_executor = executor(options.executor)

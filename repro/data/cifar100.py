@@ -1,14 +1,12 @@
-"""CIFAR-100 (Krizhevsky 2009): read from strips or from the official files, the same tensors from either.
+"""CIFAR-100 (Krizhevsky 2009): the same tensors from lossless strips or from the official files.
 
-A record is a byte with the label, then 3,072 with the pixels: the red plane by rows, the green, the blue.
-The sha256 of an image's 3,072 bytes decides all that could depend on the source: the order of the cases, and
-which are validation. It knows nothing of what an image shows, so it is as good as a draw by lot.
+A record is a byte with the label, then 3,072 bytes with the pixels: the red plane by rows, the green, the blue. The
+sha256 of an image's 3,072 bytes decides whatever could depend on the source: the order of the cases and the choice of
+the validation split. It is unrelated to what an image shows, so this is equivalent to random sampling.
 """
 
 import hashlib
 import pickle
-import socket
-import sys
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -18,6 +16,7 @@ import torch
 from jaxtyping import UInt8
 from PIL import Image
 
+from repro.data.download import file_digest, network_timeout, reason, report
 from repro.data.types import ImageData, ImageSet
 from repro.engine.store import key
 from repro.errors import UserError
@@ -40,38 +39,40 @@ CLASSES = tuple(NAMES.split())
 SIDE = 32
 PIXELS = 3 * SIDE * SIDE
 VALIDATION = 50  # images of each class, out of 500
-MIRROR_SECONDS = 20
 
 Records = UInt8[np.ndarray, "case byte"]
 
 
 def load(folder: Path) -> ImageData:
-    """CIFAR-100: 44,990 images to train on, 5,000 for validation, and the 10,000 of the published test part.
+    """Read CIFAR-100: 44,990 images for training, 5,000 for validation, and the 10,000 of the published test part.
 
-    Read from ``folder``/cifar100/{train,test}/<class>.webp, lossless vertical strips of 32x32 images, if that
-    directory is there; else from ``folder``/CIFAR100/cifar-100-python, which torchvision fetches when it is
-    missing or altered. The published parts share images. Ten of train stand in test too (six of them under
-    another class) and are left out of train; test stays whole. Fourteen bitmaps stand twice in train, nine of
-    them under two classes: only an image that stands once can be validation, so these stay in train together.
+    The source is ``folder``/cifar100/{train,test}/<class>.webp, lossless vertical strips of 32x32 images, if that
+    directory exists; else ``folder``/CIFAR100/cifar-100-python, which torchvision fetches if it is missing or altered.
+
+    The published parts share images. Ten images of train also occur in test (six of them with another class) and are
+    left out of train; test stays complete. Fourteen bitmaps occur twice in train, nine of them with two classes: only
+    an image that occurs once can be in the validation split, so these stay in train together.
 
     Raises:
         UserError: a file is missing, unreadable or altered, or the official files cannot be fetched.
     """
-    if (folder / "cifar100" / "train").is_dir():  # where case does not count, torchvision's folder has that name, too
+    if (
+        folder / "cifar100" / "train"
+    ).is_dir():  # on a file system that ignores case, torchvision's folder has that name, too
         return _arrange(*(_from_strips(folder / "cifar100" / part, part) for part in DIGESTS))
     return _arrange(*_from_torchvision(folder / "CIFAR100"))
 
 
 def _arrange(train: Records, test: Records) -> ImageData:
-    """Records in any order, as the three parts, each in the order of its images' sha256."""
+    """Return records, given in any order, as the three parts, each in the order of its images' sha256."""
     train_names, test_names = _names(train), _names(test)
-    tested = {bitmap for bitmap, _ in test_names}
+    in_test = {bitmap for bitmap, _ in test_names}
     copies = Counter(bitmap for bitmap, _ in train_names)
     chosen: dict[str, list[int]] = {"train": [], "validation": []}
     held_out: Counter[int] = Counter()
     for case in _order(train_names):
         bitmap, label = train_names[case]
-        if bitmap in tested:
+        if bitmap in in_test:
             continue
         part = "validation" if copies[bitmap] == 1 and held_out[label] < VALIDATION else "train"
         held_out[label] += part == "validation"
@@ -90,7 +91,7 @@ def _arrange(train: Records, test: Records) -> ImageData:
 
 
 def _names(records: Records) -> list[tuple[bytes, int]]:
-    """The sha256 of each image, and its label: equal only for equal records."""
+    """Return the sha256 of each image with its label: equal only for equal records."""
     return [(hashlib.sha256(record[1:]).digest(), int(record[0])) for record in records]
 
 
@@ -104,10 +105,10 @@ def _image_set(records: Records, cases: list[int]) -> ImageSet:
 
 
 def _published(records: Records, part: str, source: Path) -> Records:
-    """The same records, now known to be the published ones in some order.
+    """Return the records after checking that they are the published ones, in any order.
 
     Raises:
-        UserError: they are not.
+        UserError: they are not the published ones.
     """
     content = hashlib.sha256()
     for record in sorted(map(bytes, records)):
@@ -121,7 +122,7 @@ def _published(records: Records, part: str, source: Path) -> Records:
 
 
 def _from_strips(folder: Path, part: str) -> Records:
-    # Decoding takes nearly all the time of a load, and Pillow lets go of the interpreter while it decodes.
+    # Decoding takes nearly all the time of a load, and Pillow releases the interpreter lock while it decodes.
     with ThreadPoolExecutor() as pool:
         strips = list(pool.map(_read_strip, (folder / f"{name}.webp" for name in CLASSES)))
     records = [np.insert(strip, 0, label, axis=1) for label, strip in enumerate(strips)]
@@ -129,14 +130,18 @@ def _from_strips(folder: Path, part: str) -> Records:
 
 
 def _read_strip(path: Path) -> UInt8[np.ndarray, "case byte"]:
-    """The pixels of the images that stand below each other in a strip, as planes."""
+    """Return the pixels of the images in a vertical strip, as color planes.
+
+    Raises:
+        UserError: the file is missing, is no image, or is no strip of 32x32 images.
+    """
     try:
         with Image.open(path) as image:
             pixels = np.asarray(image.convert("RGB"))
     except FileNotFoundError:
         raise UserError(f"data: {path} is missing") from None
     except Exception as error:  # a decoder may raise anything on damaged bytes
-        raise UserError(f"data: {path} cannot be read as an image ({' '.join(str(error).split())[:120]})") from error
+        raise UserError(f"data: {path} cannot be read as an image ({reason(error)})") from error
     height, width, _ = pixels.shape
     if width != SIDE or height % SIDE:
         raise UserError(f"data: {path} must be a strip {SIDE} pixels wide of whole images, not {width}x{height}")
@@ -144,20 +149,24 @@ def _read_strip(path: Path) -> UInt8[np.ndarray, "case byte"]:
 
 
 def _from_torchvision(folder: Path) -> list[Records]:
-    """The records of the official pickles, fetched first where one is missing or is not the published file."""
+    """Return the records of the official pickles, fetched first if one is missing or is not the published file.
+
+    Raises:
+        UserError: a file is not the published one, or cannot be fetched.
+    """
     from torchvision.datasets import CIFAR100
 
     files = {
         part: (folder / CIFAR100.base_folder / name, md5)
         for part, [(name, md5)] in zip(DIGESTS, (CIFAR100.train_list, CIFAR100.test_list), strict=True)
     }
-    bad = [path for path, md5 in files.values() if _digest(path) != md5]
+    bad = [path for path, md5 in files.values() if file_digest(path, "md5") != md5]
     if bad:
         _fetch(folder, next((path for path in bad if path.exists()), None))
     records = []
     for part, (path, md5) in files.items():
         content = path.read_bytes()
-        # A pickle can run code when it is read: none is read that is not the very file torchvision knows.
+        # A pickle can run code when it is read: only the very file that torchvision knows is unpickled.
         if hashlib.md5(content).hexdigest() != md5:
             raise UserError(f"data: {path} is not the published file; remove it")
         entry = pickle.loads(content, encoding="latin1")
@@ -170,29 +179,18 @@ def _fetch(folder: Path, altered: Path | None) -> None:
     """Let torchvision download, check and unpack the official archive into ``folder``.
 
     Raises:
-        UserError: it cannot; the message says what may be put where.
+        UserError: the download fails; the message names the files to put there by hand.
     """
     from torchvision.datasets import CIFAR100
 
     problem = f"{altered} is truncated or altered" if altered else f"CIFAR-100 is not in {folder.parent}"
-    print(f"{problem}; fetching it from torchvision's source", file=sys.stderr, flush=True)
-    patience = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(MIRROR_SECONDS)
+    report(f"{problem}; fetching it from torchvision's source")
     try:
-        CIFAR100(str(folder), download=True)
-    except Exception as error:  # whatever went wrong, the user can put the files there
-        reason = " ".join(str(error).split())[:120] or type(error).__name__
+        with network_timeout():
+            CIFAR100(str(folder), download=True)
+    except Exception as error:  # whatever fails, the user can put the files there by hand
         raise UserError(
-            f"data: {problem} and could not be fetched ({reason}); put the official files in "
+            f"data: {problem} and could not be fetched ({reason(error)}); put the official files in "
             f"{folder / CIFAR100.base_folder}, or lossless strips in "
             f"{folder.parent / 'cifar100'}/{{train,test}}/<class>.webp"
         ) from error
-    finally:
-        socket.setdefaulttimeout(patience)
-
-
-def _digest(path: Path) -> str | None:
-    try:
-        return hashlib.md5(path.read_bytes()).hexdigest()
-    except OSError:
-        return None

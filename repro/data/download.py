@@ -1,18 +1,56 @@
-"""Where data sets that are fetched are kept."""
+"""Fetching shared by all data sets: the data directory, digests of files, time-outs and messages."""
 
+import contextlib
+import hashlib
 import os
+import socket
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 from repro.errors import UserError
 
+TIMEOUT_SECONDS = 20  # of a server that does not answer
+LONGEST_REASON = 120  # characters
+
 
 def data_folder(setting: Path | None) -> Path:
-    """The data directory: the setting, else REPRO_DATA, else ``data`` in the working directory.
+    """Return the data directory: the setting, else REPRO_DATA, else ``data`` in the working directory.
 
     Raises:
-        UserError: it is something other than a folder.
+        UserError: a file has that name.
     """
     folder = setting or Path(os.environ.get("REPRO_DATA", "data"))
     if folder.exists() and not folder.is_dir():
         raise UserError(f"--data {folder}: is not a folder")
     return folder
+
+
+def file_digest(path: Path, algorithm: str) -> str | None:
+    """Return the digest of a file's content (``md5``, ``sha256``), or None if the file cannot be read."""
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, algorithm).hexdigest()
+    except OSError:
+        return None
+
+
+@contextlib.contextmanager
+def network_timeout(seconds: float = TIMEOUT_SECONDS) -> Iterator[None]:
+    """Limit how long libraries that download wait for an answer, within the block."""
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(seconds)
+    try:
+        yield
+    finally:
+        socket.setdefaulttimeout(before)
+
+
+def reason(error: Exception) -> str:
+    """Return an error's message on one line, or its type if it has none."""
+    return " ".join(str(error).split())[:LONGEST_REASON] or type(error).__name__
+
+
+def report(text: str) -> None:
+    """Print a line on stderr, where progress goes."""
+    print(text, file=sys.stderr, flush=True)

@@ -1,14 +1,13 @@
-"""Any folder of images in torchvision's ImageFolder layout, as one data set of many classes.
+"""Any folder of images in torchvision's ImageFolder layout.
 
-    root/train/<class>/*    root/test/<class>/*    and, if you like, root/validation/<class>/* or root/val/<class>/*
+    root/train/<class>/*    root/test/<class>/*    optional: root/validation/<class>/* or root/val/<class>/*
 
-Labels are the places of train's class folders in alphabetical order. Nothing depends on the names of the files:
-the cases stand in the order of their files' sha256, and so is validation chosen where there is no folder for it.
+Labels number train's class folders in alphabetical order. Nothing depends on the names of the files: cases are sorted
+by the sha256 of their files, which also decides the validation split if there is no folder for it.
 """
 
 import hashlib
 import re
-import sys
 from collections import defaultdict
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -23,17 +22,18 @@ import torch
 from jaxtyping import UInt8
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from repro.data.download import reason, report
 from repro.data.types import ImageData, ImageSet
 from repro.engine.store import key
 from repro.errors import UserError
 
 SMALLEST, LARGEST = 8, 256  # pixels a side
-HELD_OUT = 10  # one image in so many is validation
+HELD_OUT = 10  # one image in ten is in the validation split
 
 
 @dataclass(frozen=True, eq=False)
 class _Picture:
-    """An image as it was decoded: one channel if it shows no colour, else three."""
+    """A decoded image: one channel if it shows no color, else three."""
 
     path: Path
     label: int
@@ -43,6 +43,7 @@ class _Picture:
 
     @property
     def size(self) -> str:
+        """Return width and height as text."""
         return f"{self.pixels.shape[2]}x{self.pixels.shape[1]}"
 
 
@@ -50,17 +51,21 @@ Parts = dict[str, list[_Picture]]
 
 
 def load(root: Path, resize: int | None = None, horizontal_flip: bool = True) -> ImageData:
-    """The images under ``root``: grey if none of them shows a colour, else RGB; transparency becomes white.
+    """Read the images under ``root``: gray if none of them shows a color, else RGB; transparency becomes white.
 
-    With ``resize`` the middle square of each image is scaled, with antialiasing, to so many pixels a side;
-    without, all must be of one size. No image is in two parts: one of train that also stands in test or
-    validation is left out of train, and one of validation that also stands in test out of validation, with a
-    line on stderr, so that what is measured is the test set as it was given. Without a folder for validation
-    a tenth of each class of train is set apart, at least one image, and never a class's only one.
-    ``horizontal_flip`` says whether an image and its mirror image are of one class.
+    No image is in two parts: an image of train that is also in test or validation is left out of train, and one of
+    validation that is also in test out of validation, with a line on stderr, so that accuracy is measured on the test
+    set as given. Without a folder for validation, a tenth of each class of train is held out: at least one image, and
+    never the only one of a class.
+
+    Args:
+        root: the folder that holds train and test.
+        resize: side in pixels that the central square of each image is scaled to, with antialiasing. Default: images
+            are not scaled and must be of one size.
+        horizontal_flip: whether an image and its mirror image are of one class. Default: they are.
 
     Raises:
-        UserError: a folder is missing or has no use, or an image is unreadable or of the wrong size.
+        UserError: a folder is missing or empty, or an image is unreadable or of the wrong size.
     """
     root = root.expanduser()
     if resize is not None and not SMALLEST <= resize <= LARGEST:
@@ -69,7 +74,7 @@ def load(root: Path, resize: int | None = None, horizontal_flip: bool = True) ->
     classes = tuple(folder.name for folder in _class_folders(folders["train"]))
     if len(classes) < 2:
         raise UserError(f"data folder {folders['train']}: must hold two or more classes, has only {classes[0]!r}")
-    # All folders are gone through before the first image is decoded: what is wrong there is told at once.
+    # All folders are checked before the first image is decoded, so that errors there are reported at once.
     files = {part: _labelled_files(folder, classes) for part, folder in folders.items()}
     with ThreadPoolExecutor() as pool:
         parts = {part: list(pool.map(partial(_read, resize=resize), *zip(*files[part], strict=True))) for part in files}
@@ -79,7 +84,7 @@ def load(root: Path, resize: int | None = None, horizontal_flip: bool = True) ->
         parts["train"], parts["validation"] = _carve(parts["train"])
         if not parts["validation"]:
             raise UserError(
-                f"data folder {folders['train']}: no class has a second image that could be set apart for validation; "
+                f"data folder {folders['train']}: no class has a second image that could be held out for validation; "
                 f"add some, or a folder {root / 'validation'}"
             )
     channels = max(len(picture.pixels) for picture in chain(*parts.values()))
@@ -115,27 +120,27 @@ def _visible(paths: Iterable[Path]) -> list[Path]:
 
 
 def _class_folders(folder: Path) -> list[Path]:
-    found = [path for path in _visible(folder.glob("*")) if path.is_dir()]
-    if not found:
+    class_folders = [path for path in _visible(folder.glob("*")) if path.is_dir()]
+    if not class_folders:
         raise UserError(f"data folder {folder}: has no class folders; it must hold <class>/<images>")
-    return found
+    return class_folders
 
 
 def _labelled_files(folder: Path, classes: tuple[str, ...]) -> list[tuple[Path, int]]:
-    """The image files of one part, each with the place of its class in ``classes``.
+    """Return the image files of one part, each with the index of its class in ``classes``.
 
     Raises:
         UserError: a class is not in ``classes``, or has no image.
     """
-    found = _class_folders(folder)
-    unknown = [path.name for path in found if path.name not in classes]
+    class_folders = _class_folders(folder)
+    unknown = [path.name for path in class_folders if path.name not in classes]
     if unknown:
         named = ", ".join(unknown[:5]) + (f" and {len(unknown) - 5} more" if len(unknown) > 5 else "")
-        raise UserError(f"data folder {folder}: has classes that train has not: {named}")
+        raise UserError(f"data folder {folder}: has classes that train does not have: {named}")
     Image.init()
     readable = {suffix for suffix, kind in Image.registered_extensions().items() if kind in Image.OPEN}
     files, ignored = [], []
-    for class_folder in found:
+    for class_folder in class_folders:
         inside = [path for path in _visible(class_folder.rglob("*")) if path.is_file()]
         images = [path for path in inside if path.suffix.lower() in readable]
         if not images:
@@ -143,7 +148,7 @@ def _labelled_files(folder: Path, classes: tuple[str, ...]) -> list[tuple[Path, 
         ignored += [path for path in inside if path.suffix.lower() not in readable]
         files += [(path, classes.index(class_folder.name)) for path in images]
     if ignored:
-        _say(f"{folder}: passed over {len(ignored)} files that are in no image format, such as {ignored[0]}")
+        report(f"{folder}: skipped {len(ignored)} non-image files, such as {ignored[0]}")
     return files
 
 
@@ -151,17 +156,16 @@ def _read(path: Path, label: int, resize: int | None) -> _Picture:
     """Decode one image.
 
     Raises:
-        UserError: it is unreadable, or its size is out of bounds and ``resize`` is None.
+        UserError: the image is unreadable, or its size is out of bounds and ``resize`` is None.
     """
     try:
         content = path.read_bytes()
         with Image.open(BytesIO(content)) as image:
             rgb = _upright_rgb(image)
     except Exception as error:  # a decoder may raise anything on damaged bytes
-        reason = " ".join(str(error).split())[:120] or type(error).__name__
-        if isinstance(error, UnidentifiedImageError):
-            reason = "not in a format that Pillow knows, or damaged"
-        raise UserError(f"image {path}: cannot be read ({reason})") from error
+        unknown = "not in a format that Pillow knows, or damaged"
+        message = unknown if isinstance(error, UnidentifiedImageError) else reason(error)
+        raise UserError(f"image {path}: cannot be read ({message})") from error
     if resize is not None:
         rgb = ImageOps.fit(rgb, (resize, resize), Image.Resampling.BICUBIC)
     elif min(rgb.size) < SMALLEST or max(rgb.size) > LARGEST:
@@ -177,7 +181,7 @@ def _read(path: Path, label: int, resize: int | None) -> _Picture:
 
 
 def _upright_rgb(image: Image.Image) -> Image.Image:
-    """The first frame as a viewer shows it: turned as the camera noted, on white where it is transparent."""
+    """Return the first frame as a viewer shows it: rotated as its EXIF data say, on white where it is transparent."""
     if image.mode.startswith("I;16"):  # Pillow would clip 16 bits to 8, not scale them
         image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
     elif image.mode in ("I", "F"):
@@ -200,10 +204,10 @@ def _check_one_size(parts: Parts) -> None:
 
 
 def _keep_apart(parts: Parts, root: Path) -> None:
-    """Leave out of train what stands in test or validation, and out of validation what stands in test.
+    """Leave images of test and validation out of train, and images of test out of validation.
 
     Raises:
-        UserError: that leaves a class of train, or validation, without images.
+        UserError: no image is left in a class of train, or in validation.
     """
     taken: dict[str, str] = {}
     for part in ("test", "validation", "train"):
@@ -211,23 +215,23 @@ def _keep_apart(parts: Parts, root: Path) -> None:
         repeated = [picture for picture in pictures if picture.bitmap in taken]
         if repeated:
             example = repeated[0]
-            _say(
+            report(
                 f"data folder {root}: left {len(repeated)} images out of {part} that are in {taken[example.bitmap]} "
                 f"too, such as {example.path}"
             )
             parts[part] = [picture for picture in pictures if picture.bitmap not in taken]
-            kept = {picture.label for picture in parts[part]}
-            emptied = next((p.path.parent for p in repeated if p.label not in kept), None)
-            if emptied and (part == "train" or not kept):
+            remaining = {picture.label for picture in parts[part]}
+            emptied = next((p.path.parent for p in repeated if p.label not in remaining), None)
+            if emptied and (part == "train" or not remaining):
                 raise UserError(f"data folder {emptied}: no image is left, all of them are in test or validation too")
         for picture in pictures:
             taken.setdefault(picture.bitmap, part)
 
 
 def _carve(pictures: list[_Picture]) -> tuple[list[_Picture], list[_Picture]]:
-    """Train and validation out of train, by the sha256 of the files.
+    """Split train into train and validation by the sha256 of the files.
 
-    What is counted and moved is a bitmap with all its copies; one that stands in two classes stays in train.
+    A bitmap is counted once and moved with all its copies; a bitmap that occurs in two classes stays in train.
     """
     labels: defaultdict[str, set[int]] = defaultdict(set)
     rank: dict[str, str] = {}
@@ -240,8 +244,8 @@ def _carve(pictures: list[_Picture]) -> tuple[list[_Picture], list[_Picture]]:
             of_class[label].append(bitmap)
     held_out: set[str] = set()
     for bitmaps in of_class.values():
-        share = min(max(1, round(len(bitmaps) / HELD_OUT)), len(bitmaps) - 1)
-        held_out.update([bitmap for bitmap in bitmaps if len(labels[bitmap]) == 1][:share])
+        count = min(max(1, round(len(bitmaps) / HELD_OUT)), len(bitmaps) - 1)
+        held_out.update([bitmap for bitmap in bitmaps if len(labels[bitmap]) == 1][:count])
     return (
         [picture for picture in pictures if picture.bitmap not in held_out],
         [picture for picture in pictures if picture.bitmap in held_out],
@@ -249,7 +253,7 @@ def _carve(pictures: list[_Picture]) -> tuple[list[_Picture], list[_Picture]]:
 
 
 def _name(root: Path) -> str:
-    """The folder's name, safe in a path and unlike the names of the project's own data sets."""
+    """Return the folder's name, safe in a path and different from the names of the project's own data sets."""
     name = re.sub(r"[^A-Za-z0-9_-]+", "-", root.resolve().name).strip("-") or "images"
     return f"folder-{name}" if name in ("icons", "cifar100", "mnist") else name
 
@@ -257,9 +261,5 @@ def _name(root: Path) -> str:
 def _image_set(pictures: list[_Picture], channels: int) -> ImageSet:
     images = np.empty((len(pictures), channels, *pictures[0].pixels.shape[1:]), np.uint8)
     for image, picture in zip(images, pictures, strict=True):
-        image[:] = picture.pixels  # one channel is repeated where others show colour
+        image[:] = picture.pixels  # a single channel is repeated if other images show color
     return ImageSet(torch.from_numpy(images), torch.tensor([picture.label for picture in pictures]))
-
-
-def _say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)

@@ -1,7 +1,7 @@
-"""Which images an experiment is made on, as a setting, and where they come from."""
+"""The setting that selects the images of an experiment, and the images that it selects."""
 
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from pydantic import Field, model_validator
@@ -13,24 +13,48 @@ from repro.training.random_streams import Stream, generator
 
 
 class ImageSource(Settings):
-    """Which images."""
+    """Setting ``data``: an image data set by name, or a folder of images."""
 
-    source: Literal["icons", "cifar100", "mnist", "folder"] = "icons"
-    folder: Path | None = Field(None, description="for folder: holds train/<class>/ and test/<class>/")
-    resize: int | None = Field(None, ge=8, le=256, description="for folder: make all images squares of so many pixels")
-    horizontal_flip: bool = Field(True, description="for folder: an image and its mirror image are of one class")
+    renamed: ClassVar[dict[str, str]] = {"mirrored": "horizontal_flip"}
+
+    source: Literal["icons", "cifar100", "mnist", "folder"] = Field(
+        "icons", description='Image data set; "folder" reads the images in data.folder. Default: "icons".'
+    )
+    folder: Path | None = Field(
+        None, description="Folder that holds train/<class>/ and test/<class>/; required with source folder only."
+    )
+    resize: int | None = Field(
+        None,
+        ge=8,
+        le=256,
+        description="Side in pixels of the squares that images of a folder are scaled to. Default: they stay as they "
+        "are and must be of one size.",
+    )
+    horizontal_flip: bool = Field(
+        True,
+        description="Whether images of a folder may be mirrored in training, because an image and its mirror image "
+        "are of one class. Default: true.",
+    )
 
     @model_validator(mode="after")
     def _named(self) -> "ImageSource":
         if (self.source == "folder") != (self.folder is not None):
-            raise ValueError("data.folder should be given when data.source is folder, and only then")
+            raise ValueError("data.folder must be given when data.source is folder, and only then")
         if self.source != "folder" and (self.resize is not None or not self.horizontal_flip):
-            raise ValueError("data.resize and data.mirrored should be given only when data.source is folder")
+            raise ValueError("data.resize and data.horizontal_flip must be given only when data.source is folder")
         return self
 
 
 def load(source: ImageSource, folder_setting: Path | None) -> ImageData:
-    """The images that ``source`` asks for; ``folder_setting`` is the data directory, or None for the default."""
+    """Read the images that ``source`` selects.
+
+    Args:
+        source: the setting ``data`` of an experiment.
+        folder_setting: the data directory, or None for the default.
+
+    Raises:
+        UserError: they are missing, unreadable or altered, or cannot be fetched.
+    """
     from repro.data import cifar100, icons, image_folder
 
     if source.folder is not None:
@@ -38,24 +62,28 @@ def load(source: ImageSource, folder_setting: Path | None) -> ImageData:
     if source.source == "cifar100":
         return cifar100.load(data_folder(folder_setting))
     if source.source == "mnist":
-        return digits(data_folder(folder_setting))
+        return mnist_images(data_folder(folder_setting))
     return icons.load()
 
 
-def digits(folder: Path) -> ImageData:
-    """MNIST as images, the last 10,000 of its training cases set apart for validation."""
+def mnist_images(folder: Path) -> ImageData:
+    """Read MNIST as 28x28 images of bytes; the last 10,000 training cases are the validation split.
+
+    Raises:
+        UserError: no source can be reached, or none has the published bytes.
+    """
     from repro.data import mnist
 
-    found = mnist.load(folder)
+    digits = mnist.load(folder)
     train, validation, test = (
-        ImageSet((one.images * 255).round().byte().view(-1, 1, 28, 28), one.labels)
-        for one in (found.split("train"), found.split("validation"), found.test)
+        ImageSet((part.images * 255).round().byte().view(-1, 1, 28, 28), part.labels)
+        for part in (digits.split("train"), digits.split("validation"), digits.test)
     )
-    return ImageData("mnist", tuple("0123456789"), train, validation, test, horizontal_flip=False, digest=found.digest)
+    return ImageData("mnist", tuple("0123456789"), train, validation, test, horizontal_flip=False, digest=digits.digest)
 
 
 def fewer(data: ImageData, count: int) -> ImageData:
-    """The same with so many training images, drawn once and for all."""
+    """Return the data set with ``count`` of its training images, always the same random ones."""
     drawn = torch.randperm(len(data.train), generator=generator(Stream.IMAGE_FRACTION))[:count].sort().values
     return ImageData(
         data.name, data.classes, data.train[drawn], data.validation, data.test, data.horizontal_flip, data.digest

@@ -1,22 +1,28 @@
-"""What every image data set of many classes is once it is read, wherever it came from."""
+"""Image data sets once they are read, the same for every source."""
 
 from dataclasses import dataclass
 
-from jaxtyping import Int, UInt8
+from jaxtyping import Int, Shaped
 from torch import Tensor
 
 
 @dataclass(frozen=True)
 class ImageSet:
-    """Images of 0 .. 255, and their classes."""
+    """Images and their classes.
 
-    images: UInt8[Tensor, "case channel row column"]
+    Images are bytes of shape (case, channel, row, column); MNIST's, for fully connected models, are rows of 784 float32
+    pixels in 0 .. 1.
+    """
+
+    images: Shaped[Tensor, "case ..."]
     labels: Int[Tensor, "case"]
 
     def __getitem__(self, cases: slice | Tensor) -> "ImageSet":
+        """Return the chosen cases, by slice, indices or mask."""
         return ImageSet(self.images[cases], self.labels[cases])
 
     def __len__(self) -> int:
+        """Return the number of cases."""
         return len(self.labels)
 
 
@@ -24,8 +30,10 @@ class ImageSet:
 class ImageData:
     """A data set split into train, validation and test, none of which shares an image with another.
 
-    ``name`` is the setting that results stand under; ``horizontal_flip`` says whether an image and its mirror
-    image are of one class, so that training may use both; ``digest`` names the content of all three parts.
+    Attributes:
+        name: data set that results are filed under.
+        horizontal_flip: whether an image and its mirror image are of one class, so that training may use both.
+        digest: identifies the content of all three parts.
     """
 
     name: str

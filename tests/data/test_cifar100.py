@@ -1,4 +1,4 @@
-"""CIFAR-100: the published images or none, the same from every layout, in three parts that share none."""
+"""CIFAR-100: only the published images are accepted, both layouts give the same tensors, and parts share no image."""
 
 import hashlib
 import pickle
@@ -19,8 +19,8 @@ def bitmaps(images: torch.Tensor) -> list[bytes]:
     return [image.numpy().tobytes() for image in images]
 
 
-def are_equal(one, other) -> bool:
-    parts = [(getattr(one, part), getattr(other, part)) for part in ("train", "validation", "test")]
+def are_equal(first, second) -> bool:
+    parts = [(getattr(first, part), getattr(second, part)) for part in ("train", "validation", "test")]
     return all(torch.equal(a.images, b.images) and torch.equal(a.labels, b.labels) for a, b in parts)
 
 
@@ -39,7 +39,7 @@ def write_strips(root, part: str, records: np.ndarray) -> None:
 
 
 def write_official(root, part: str, records: np.ndarray) -> str:
-    """The md5 of the pickle that was written."""
+    """Write a part in the official layout and return the md5 of its pickle."""
     entry = {"data": records[:, 1:].copy(), "fine_labels": records[:, 0].tolist(), "coarse_labels": []}
     path = root / "CIFAR100" / "cifar-100-python" / part
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -49,9 +49,9 @@ def write_official(root, part: str, records: np.ndarray) -> str:
 
 @pytest.fixture
 def small(monkeypatch, tmp_path):
-    """A miniature CIFAR-100 of 3 classes in both layouts, with repeated images like the real one's.
+    """A miniature CIFAR-100 of 3 classes in both layouts, with repeated images as in the real data set.
 
-    60 + 12 images. Two of train stand in test; one of train stands there twice; one under two classes.
+    60 + 12 images. Two images of train are also in test, one occurs twice in train, and one has two classes.
     """
     from torchvision.datasets import CIFAR100
 
@@ -63,7 +63,7 @@ def small(monkeypatch, tmp_path):
     md5 = {}
     for part, records in parts.items():
         write_strips(roots["strips"], part, records)
-        # Another order, as the official files have it: the source must not show in the result.
+        # In another order, as in the official files: the result must not depend on the source.
         md5[part] = write_official(roots["official"], part, records[::-1])
     digests = {
         part: hashlib.sha256(b"".join(sorted(map(bytes, records)))).hexdigest() for part, records in parts.items()
@@ -96,26 +96,26 @@ def test_every_case_of_cifar100_keeps_its_label(small):
     data = cifar100.load(roots["strips"])
     assert len(data.test) == 12 and len(data.train) + len(data.validation) == 58
     expected = Counter(map(bytes, np.concatenate([parts["train"][2:], parts["test"]])))
-    found = Counter(
+    actual = Counter(
         bytes([label]) + bitmap
         for part in (data.train, data.validation, data.test)
         for label, bitmap in zip(part.labels.tolist(), bitmaps(part.images), strict=True)
     )
-    assert found == expected
+    assert actual == expected
 
 
 def test_no_image_of_cifar100_is_in_two_parts(small, monkeypatch):
     roots, _ = small
-    monkeypatch.setattr(cifar100, "VALIDATION", 18)  # all that may be validation
+    monkeypatch.setattr(cifar100, "VALIDATION", 18)  # as many as possible
     data = cifar100.load(roots["strips"])
     train, validation, test = (set(bitmaps(part.images)) for part in (data.train, data.validation, data.test))
     assert not train & validation and not train & test and not validation & test
     assert torch.bincount(data.validation.labels).tolist() == [18, 18, 18]
-    assert len(data.train) == 4 and len(train) == 2  # what stands twice stays together
+    assert len(data.train) == 4 and len(train) == 2  # copies stay together
 
 
 @pytest.mark.parametrize("part", ["train", "test"])
-def test_altered_strips_are_refused_by_name(small, part):
+def test_altered_strips_are_refused(small, part):
     roots, parts = small
     altered = parts[part].copy()
     altered[7, 100] ^= 1
@@ -156,7 +156,7 @@ def test_an_altered_official_file_is_never_unpickled(small, capsys):
     assert "fetching" in capsys.readouterr().err
 
 
-def test_official_files_with_the_digest_of_others_are_refused(small, monkeypatch):
+def test_official_files_with_other_images_are_refused(small, monkeypatch):
     from torchvision.datasets import CIFAR100
 
     roots, parts = small
@@ -165,7 +165,7 @@ def test_official_files_with_the_digest_of_others_are_refused(small, monkeypatch
         cifar100.load(roots["official"])
 
 
-def test_without_cifar100_one_line_says_what_may_be_put_where(small, tmp_path):
+def test_without_cifar100_one_line_names_the_files_to_provide(small, tmp_path):
     with pytest.raises(UserError) as error:
         cifar100.load(tmp_path / "nothing")
     message = str(error.value)
@@ -173,7 +173,7 @@ def test_without_cifar100_one_line_says_what_may_be_put_where(small, tmp_path):
     assert "nothing/CIFAR100/cifar-100-python" in message and "nothing/cifar100/{train,test}/<class>.webp" in message
 
 
-def test_what_is_fetched_is_read(small, monkeypatch, tmp_path):
+def test_fetched_files_are_read(small, monkeypatch, tmp_path):
     from torchvision.datasets import CIFAR100
 
     roots, parts = small
@@ -182,10 +182,10 @@ def test_what_is_fetched_is_read(small, monkeypatch, tmp_path):
     )
     monkeypatch.setattr(CIFAR100, "_load_meta", lambda self: None)
     assert are_equal(cifar100.load(tmp_path / "new"), cifar100.load(roots["strips"]))
-    (tmp_path / "new" / "CIFAR100").rename(tmp_path / "new" / "cifar100")  # as it is called where case does not count
+    (tmp_path / "new" / "CIFAR100").rename(tmp_path / "new" / "cifar100")  # its name on a file system that ignores case
     (tmp_path / "new" / "CIFAR100").symlink_to(tmp_path / "new" / "cifar100")
     assert are_equal(cifar100.load(tmp_path / "new"), cifar100.load(roots["strips"]))
 
 
-def test_the_published_classes_and_counts_are_stated():
+def test_the_class_names_are_those_published():
     assert len(cifar100.CLASSES) == 100 and list(cifar100.CLASSES) == sorted(set(cifar100.CLASSES))

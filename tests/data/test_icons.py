@@ -1,4 +1,4 @@
-"""The embedded icons are what they are said to be, and their builder does as it says."""
+"""The embedded icons have the documented properties, and their builder is reproducible."""
 
 import hashlib
 import io
@@ -23,65 +23,69 @@ PERMISSIVE = {"MIT", "Apache-2.0", "ISC", "BSD-3-Clause", "CC0-1.0", "CC-BY-3.0"
 
 
 @pytest.fixture(scope="module")
-def found() -> icons.Contents:
+def embedded() -> icons.Contents:
     return icons.contents()
 
 
 @pytest.fixture(scope="module")
-def splits(found) -> np.ndarray:
-    """The split of every image."""
-    return np.array([source.split for source in found.sets])[found.sources]
+def splits(embedded) -> np.ndarray:
+    """Return the split of every image."""
+    return np.array([source.split for source in embedded.sets])[embedded.sources]
 
 
 # ---- the data ----
 
 
-def test_the_data_set_is_read_fast_and_whole(found):
+def test_the_data_set_is_read_fast_and_completely(embedded):
     start = time.process_time()
     icons.contents()
     middle = time.process_time()
     data = icons.load()
-    assert time.process_time() - middle < 0.5 + 4 * (middle - start), "little more than its reading"
+    assert time.process_time() - middle < 0.5 + 4 * (middle - start), "much slower than reading the file"
     assert (data.name, data.horizontal_flip, len(data.digest)) == ("icons", False, 16)
     parts = (data.train, data.validation, data.test)
-    assert sum(map(len, parts)) == len(found.labels)
+    assert sum(map(len, parts)) == len(embedded.labels)
     for part in parts:
         assert part.images.shape == (len(part), 1, 32, 32) and part.images.dtype.is_signed is False
         assert part.images.min() == 0 and part.images.max() == 255
         assert part.labels.min() >= 0 and part.labels.max() < len(data.classes)
 
 
-def test_no_family_is_in_two_splits(found):
+def test_no_family_is_in_two_splits(embedded):
     splits_of = defaultdict(set)
     authors = defaultdict(set)
-    for source in found.sets:
+    for source in embedded.sets:
         splits_of[source.family].add(source.split)
         authors[source.author].add(source.split)
     assert {len(parts) for parts in [*splits_of.values(), *authors.values()]} == {1}
     named = icon_sets.VALIDATION | icon_sets.TEST
-    assert named <= set(splits_of), "a family of the table that draws nothing"
+    assert named <= set(splits_of), "a family of the table has no image"
     assert {family for family, parts in splits_of.items() if parts != {"train"}} == named
 
 
-def test_the_counts_are_in_the_promised_ranges(found, splits):
-    assert 900 <= len(found.classes) <= 1600
+def test_the_counts_are_in_the_documented_ranges(embedded, splits):
+    assert 900 <= len(embedded.classes) <= 1600
     assert icons.FILE.stat().st_size < 12e6
-    share = {split: np.mean(splits == split) for split in ("train", "validation", "test")}
-    assert 0.70 <= share["train"] <= 0.76 and 0.08 <= share["validation"] <= 0.12 and 0.15 <= share["test"] <= 0.20
+    fraction = {split: np.mean(splits == split) for split in ("train", "validation", "test")}
+    assert (
+        0.70 <= fraction["train"] <= 0.76
+        and 0.08 <= fraction["validation"] <= 0.12
+        and 0.15 <= fraction["test"] <= 0.20
+    )
     train, test = (
-        np.bincount(found.labels[splits == split], minlength=len(found.classes)) for split in ("train", "test")
+        np.bincount(embedded.labels[splits == split], minlength=len(embedded.classes)) for split in ("train", "test")
     )
     assert train.min() >= 8 and test.min() >= 1 and test.mean() >= 2
     families = defaultdict(set)
-    for label, source in zip(found.labels, found.sources, strict=True):
-        families[label].add(found.sets[source].family)
+    for label, source in zip(embedded.labels, embedded.sources, strict=True):
+        families[label].add(embedded.sets[source].family)
     assert min(map(len, families.values())) >= 7
 
 
-def test_no_picture_is_in_two_splits(found, splits):
-    flat = found.images.reshape(len(found.images), -1)
+def test_no_picture_is_in_two_splits(embedded, splits):
+    flat = embedded.images.reshape(len(embedded.images), -1)
     assert len(np.unique(flat, axis=0)) == len(flat), "an exact duplicate"
-    small = found.images.reshape(-1, 16, 2, 16, 2).mean((2, 4)).reshape(len(flat), -1)
+    small = embedded.images.reshape(-1, 16, 2, 16, 2).mean((2, 4)).reshape(len(flat), -1)
     small /= small.max(1, keepdims=True)
 
     # Of three interleaved thirds of 256 bits, at least one is equal where two bits or fewer differ.
@@ -91,9 +95,9 @@ def test_no_picture_is_in_two_splits(found, splits):
         for case, part in enumerate(np.packbits(bits[:, third::3], axis=1)):
             alike[part.tobytes()].append(case)
         for cases in alike.values():
-            for one, other in combinations(cases, 2):
-                if splits[one] != splits[other]:
-                    assert (bits[one] != bits[other]).sum() > 2, (one, other)
+            for first, second in combinations(cases, 2):
+                if splits[first] != splits[second]:
+                    assert (bits[first] != bits[second]).sum() > 2, (first, second)
 
     for here, there in (("test", "train"), ("validation", "train"), ("validation", "test")):
         others = small[splits == there].astype(np.float32)
@@ -103,21 +107,21 @@ def test_no_picture_is_in_two_splits(found, splits):
             assert distance.min() > 0.9
 
 
-def test_the_class_names_are_readable_and_distinct(found):
-    assert list(found.classes) == sorted(set(found.classes))
-    assert all(re.fullmatch(r"[a-z0-9]+( [a-z0-9]+)*", name) for name in found.classes)
-    assert all(re.search(r"[a-z]{2}", name.replace(" ", "")) for name in found.classes)
+def test_the_class_names_are_readable_and_distinct(embedded):
+    assert list(embedded.classes) == sorted(set(embedded.classes))
+    assert all(re.fullmatch(r"[a-z0-9]+( [a-z0-9]+)*", name) for name in embedded.classes)
+    assert all(re.search(r"[a-z]{2}", name.replace(" ", "")) for name in embedded.classes)
     for spelling in (lambda name: tuple(sorted(name.split())), lambda name: name.replace(" ", "")):
-        assert len({spelling(name) for name in found.classes}) == len(found.classes)
+        assert len({spelling(name) for name in embedded.classes}) == len(embedded.classes)
 
 
-def test_every_set_is_credited_and_permissive(found):
-    assert {source.licence for source in found.sets} <= PERMISSIVE
-    text = icons.ATTRIBUTION.read_text(encoding="utf-8")
+def test_every_set_is_credited_and_permissively_licensed(embedded):
+    assert {source.licence for source in embedded.sets} <= PERMISSIVE
+    text = (icons.FOLDER / "ATTRIBUTION.md").read_text(encoding="utf-8")
     rows = [line.strip("| ").split(" | ") for line in text.splitlines() if line.startswith("| ")][1:]
-    counts = Counter(found.sets[source].prefix for source in found.sources)
+    counts = Counter(embedded.sets[source].prefix for source in embedded.sources)
     assert {row[1]: int(row[-1]) for row in rows} == counts
-    for source, row in zip(found.sets, rows, strict=True):
+    for source, row in zip(embedded.sets, rows, strict=True):
         assert row[:2] == [source.name, source.prefix] and source.author in row[2] and row[4] == source.licence
     assert "Changes made" in text and "npmjs" not in text and "registry." not in text
 
@@ -138,7 +142,7 @@ def test_a_damaged_file_is_refused(tmp_path, monkeypatch, damage):
 # ---- names ----
 
 
-def test_style_goes_and_meaning_stays():
+def test_style_words_are_removed_and_others_are_not():
     names = {"home", "home-outline", "traffic-light", "sun", "sun-light", "chart-line"}
     styles = (("light",), ("line",))
     assert stem("home-outline", names, styles) == ("home",)
@@ -150,7 +154,7 @@ def test_style_goes_and_meaning_stays():
     assert stem("home-24-two-tone", {"home-24-two-tone", "home"}, (("24", "two", "tone"),)) == ("home",)
 
 
-def test_numbers_of_renditions_go_and_others_stay():
+def test_numbers_of_renditions_are_removed_and_others_are_not():
     expected = {
         "tree-2": "tree", "knife-02": "knife", "star-16": "star", "dice-4": "dice-4", "battery-0": "battery-0",
         "heading-1": "heading-1", "24-hours": "24-hours", "user-alt-2": "user",
@@ -158,12 +162,12 @@ def test_numbers_of_renditions_go_and_others_stay():
     assert {name: "-".join(stem(name, {name}, ())) for name in expected} == expected
 
 
-def test_a_set_tells_its_own_styles():
+def test_styles_are_the_frequent_endings_of_a_set():
     names = [f"{word}-line" for word in "abcdefghij"] + ["traffic-light"]
     assert styles_of(names, ["", "bold-duotone"]) == (("bold", "duotone"), ("line",))
 
 
-def test_spellings_merge_into_the_commonest():
+def test_spellings_merge_into_the_most_common():
     stems = [("arrow", "circle", "left")] + 2 * [("circle", "arrow", "left")] + [("checkbox",)] + 3 * [("check", "box")]
     assert merge([*stems, ("home",)]) == {
         ("arrow", "circle", "left"): "circle arrow left",
@@ -175,12 +179,12 @@ def test_spellings_merge_into_the_commonest():
 
 
 @pytest.mark.parametrize("name", ["x", "123", "github", "github-circle", "logo-of", "app-store", "git", "ä-b"])
-def test_brands_and_bare_characters_are_no_classes(name):
+def test_brands_and_single_characters_are_no_classes(name):
     assert not is_readable(tuple(name.split("-")))
 
 
 @pytest.mark.parametrize("name", ["home", "git-branch", "battery-medium", "4k"])
-def test_words_are_classes(name):
+def test_ordinary_words_are_classes(name):
     assert is_readable(tuple(name.split("-")))
 
 
@@ -188,14 +192,14 @@ def test_words_are_classes(name):
 
 
 def drawn(*boxes: tuple[int, int, int, int]) -> np.ndarray:
-    """An image of white boxes given as top, bottom, left, right."""
+    """Return an image of white boxes given as top, bottom, left, right."""
     image = np.zeros((32, 32), np.uint8)
     for top, bottom, left, right in boxes:
         image[top:bottom, left:right] = 15
     return image
 
 
-def test_the_same_picture_is_found_however_bright():
+def test_the_same_picture_is_recognized_at_any_brightness():
     box, moved, other = drawn((4, 20, 4, 20)), drawn((4, 20, 6, 20)), drawn((6, 24, 2, 30))
     fainter = box // 2
     cells = cells_of(np.stack([box, fainter, other, moved]))
@@ -204,21 +208,21 @@ def test_the_same_picture_is_found_however_bright():
     assert varied(cells, 3) == [0, 2, 3] and varied(cells, 1) == [0]
 
 
-def test_what_is_the_same_stays_once_and_ambiguity_is_not_tested(monkeypatch):
+def test_one_of_several_equal_pictures_remains_and_ambiguous_test_pictures_are_dropped(monkeypatch):
     monkeypatch.setattr(icon_sets, "TEST", {"T"})
     icon = build.Icon
     known = [
         icon("a", "plus", "plus", "A", ""), icon("b", "plus", "plus", "B", ""), icon("a", "add", "add", "A", ""),
         icon("t", "add", "add", "T", ""), icon("t", "plus", "plus", "T", ""), icon("t", "sun", "sun", "T", ""),
     ]  # fmt: skip
-    # plus of A = add of A: the commoner name stays; add of T = plus of B: out of the test, and plus of B stays.
+    # plus of A = add of A: the more common name remains; add of T = plus of B: dropped, and plus of B remains.
     assert build.without_duplicates(known, {(0, 2), (1, 3)}) == [0, 1, 4, 5]
-    # The same class in training and test: the one in training stays.
+    # The same class in training and test: the picture in training remains.
     assert build.without_duplicates(known, {(0, 4)}) == [0, 1, 2, 3, 5]
 
 
 def tarball(path, sets) -> str:
-    """A package of the given sets; returns its digest."""
+    """Write a package of the given sets and return its digest."""
     with tarfile.open(path, "w:gz") as package:
         for content in sets:
             text = json.dumps(content).encode()
@@ -235,7 +239,7 @@ def icon_set(prefix, author, bodies, **info):
             "icons": {name: {"body": body} for name, body in bodies.items()}}  # fmt: skip
 
 
-def test_a_small_package_is_built_twice_the_same(tmp_path, monkeypatch):
+def test_building_a_small_package_twice_gives_the_same_bytes(tmp_path, monkeypatch):
     pytest.importorskip("resvg_py")
     path = '<path fill="currentColor" d="M1 1h{0}v{1}h-{0}z"/>'
     sets = [
@@ -244,7 +248,7 @@ def test_a_small_package_is_built_twice_the_same(tmp_path, monkeypatch):
         icon_set("three", "C", {"tile-16": path.format(5, 4), "bar": path.format(2, 6)}),
         icon_set("gone", "D", {"tile": path.format(2, 2)}, hidden=True),
         icon_set("gpl", "E", {"tile": path.format(2, 2)}, license={"title": "GPL", "spdx": "GPL-3.0"}),
-        icon_set("colour", "F", {"tile": path.format(2, 2)}, palette=True),
+        icon_set("color", "F", {"tile": path.format(2, 2)}, palette=True),
         icon_set("smile", "G", {"tile": path.format(2, 2)}, category="Emoji"),
     ]
     monkeypatch.setattr(icon_sets, "TEST", {"C"})
@@ -252,7 +256,7 @@ def test_a_small_package_is_built_twice_the_same(tmp_path, monkeypatch):
     monkeypatch.setattr(build, "FAMILIES", 3)
     monkeypatch.setattr(build, "LEAST", {"train": 2, "test": 1})
     report = build.build(tmp_path / "small.tgz", tmp_path / "first")
-    assert "families: 3, classes: 2, images: 7" in report and "dropped, licence GPL-3.0: 1" in report
+    assert "families: 3, classes: 2, images: 7" in report and "dropped, license GPL-3.0: 1" in report
     build.build(tmp_path / "small.tgz", tmp_path / "second")
     for name in ("icons.npz", "ATTRIBUTION.md"):
         assert (tmp_path / "first" / name).read_bytes() == (tmp_path / "second" / name).read_bytes()

@@ -1,4 +1,4 @@
-"""Any folder of images in torchvision's ImageFolder layout, or one clear line that says what is wrong with it."""
+"""Folders of images in torchvision's ImageFolder layout: valid ones are read, all others are refused in one line."""
 
 import numpy as np
 import pytest
@@ -13,19 +13,19 @@ def bitmaps(images: torch.Tensor) -> list[bytes]:
     return [image.numpy().tobytes() for image in images]
 
 
-def are_equal(one, other) -> bool:
-    parts = [(getattr(one, part), getattr(other, part)) for part in ("train", "validation", "test")]
+def are_equal(first, second) -> bool:
+    parts = [(getattr(first, part), getattr(second, part)) for part in ("train", "validation", "test")]
     return all(torch.equal(a.images, b.images) and torch.equal(a.labels, b.labels) for a, b in parts)
 
 
-def noise(seed: int, size: tuple[int, int] = (12, 12), grey: bool = False) -> Image.Image:
-    shape = size[::-1] if grey else (*size[::-1], 3)
+def noise(seed: int, size: tuple[int, int] = (12, 12), gray: bool = False) -> Image.Image:
+    shape = size[::-1] if gray else (*size[::-1], 3)
     return Image.fromarray(np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8))
 
 
 @pytest.fixture
 def tree(tmp_path):
-    """A folder of two classes with 20 + 3 coloured images each."""
+    """Return a folder of two classes with 20 + 3 color images each."""
     root = tmp_path / "my pets!"
     for label, name in enumerate(("cat", "dog")):
         for part, first, count in (("train", 0, 20), ("test", 500, 3)):
@@ -47,7 +47,7 @@ def test_a_folder_of_images_is_read_and_split(tree):
         assert labels[pixels.tobytes()] == label
 
 
-def test_names_of_files_do_not_matter_but_content_does(tree):
+def test_data_depend_on_the_content_of_files_and_not_on_their_names(tree):
     before = image_folder.load(tree, None)
     for path in sorted(tree.glob("train/cat/*")):
         path.rename(path.with_stem(f"{99 - int(path.stem)}-turned-round"))
@@ -69,16 +69,16 @@ def test_a_folder_for_validation_is_used(tree, name):
 
 
 @pytest.mark.parametrize("name", ["icons", "cifar100", "mnist"])
-def test_no_folder_takes_the_name_of_the_projects_own_data(tree, name):
+def test_no_folder_is_named_like_an_embedded_data_set(tree, name):
     assert image_folder.load(tree.rename(tree.parent / name), None).name == f"folder-{name}"
 
 
-def test_images_that_may_not_be_mirrored_are_other_data(tree):
-    seen = [image_folder.load(tree, None, horizontal_flip) for horizontal_flip in (True, False)]
-    assert [one.horizontal_flip for one in seen] == [True, False] and seen[0].digest != seen[1].digest
+def test_horizontal_flip_changes_the_digest(tree):
+    flipped, upright = (image_folder.load(tree, None, horizontal_flip) for horizontal_flip in (True, False))
+    assert flipped.horizontal_flip and not upright.horizontal_flip and flipped.digest != upright.digest
 
 
-def test_repeated_images_stay_on_one_side(tree):
+def test_copies_of_an_image_stay_in_one_part(tree):
     for case in range(20):
         noise(case).save(tree / "train" / "cat" / f"again{case}.bmp")  # each of them twice, in two formats
     for case in range(15):
@@ -98,38 +98,38 @@ def test_an_image_of_test_is_left_out_of_train(tree, capsys):
     assert "left 1 images out of train" in error and "cat/7.png" in error
 
 
-def test_a_class_of_one_image_stays_in_train(tree):
-    """Even if that image is one which another class would give to validation."""
+def test_the_only_image_of_a_class_stays_in_train(tree):
+    """The image is also one that another class has in the validation split."""
     before = image_folder.load(tree, None).validation
-    given = before.images[before.labels == 0][0].permute(1, 2, 0).numpy()
-    add(tree / "train" / "emu" / "only.png", Image.fromarray(given))
+    image = before.images[before.labels == 0][0].permute(1, 2, 0).numpy()
+    add(tree / "train" / "emu" / "only.png", Image.fromarray(image))
     data = image_folder.load(tree, None)
     assert torch.bincount(data.train.labels).tolist() == [18, 18, 1] and data.validation.labels.max() == 1
 
 
-def test_grey_images_have_one_channel_whatever_their_format(tmp_path):
+def test_gray_images_have_one_channel_in_every_format(tmp_path):
     for part in ("train", "test"):
         for label, name in enumerate("ab"):
             (tmp_path / part / name).mkdir(parents=True)
             for case in range(2):
-                image = noise(10 * label + case + 100 * (part == "test"), grey=True)
+                image = noise(10 * label + case + 100 * (part == "test"), gray=True)
                 image.convert("RGB" if case else "L").save(tmp_path / part / name / f"{case}.png")
-    grey = image_folder.load(tmp_path, None)
-    assert grey.train.images.shape == (2, 1, 12, 12)
-    noise(0).save(tmp_path / "test" / "a" / "coloured.png")
+    gray = image_folder.load(tmp_path, None)
+    assert gray.train.images.shape == (2, 1, 12, 12)
+    noise(0).save(tmp_path / "test" / "a" / "color.png")
     mixed = image_folder.load(tmp_path, None)
-    assert mixed.train.images.shape == (2, 3, 12, 12) and torch.equal(mixed.train.images[:, 1:2], grey.train.images)
+    assert mixed.train.images.shape == (2, 3, 12, 12) and torch.equal(mixed.train.images[:, 1:2], gray.train.images)
 
 
 def test_transparency_becomes_white_and_16_bits_are_scaled(tree):
-    clear = Image.new("RGBA", (12, 12), (0, 0, 0, 0))
-    clear.save(tree / "test" / "cat" / "clear.png")
+    transparent = Image.new("RGBA", (12, 12), (0, 0, 0, 0))
+    transparent.save(tree / "test" / "cat" / "transparent.png")
     Image.fromarray(np.full((12, 12), 0x8000, np.uint16)).save(tree / "test" / "dog" / "deep.png")
     images = bitmaps(image_folder.load(tree, None).test.images)
     assert bytes([255]) * 432 in images and bytes([128]) * 432 in images
 
 
-def test_resizing_keeps_the_middle_square(tree):
+def test_resizing_crops_the_central_square(tree):
     wide = Image.new("RGB", (600, 300), "red")
     wide.paste("blue", (50, 0, 550, 300))
     wide.save(tree / "test" / "cat" / "wide.png")
@@ -178,11 +178,11 @@ BAD = {
     ),
     "unknown class": (
         lambda root: (add(root / "test/emu/1.png", noise(1)), add(root / "test/yak/1.png", noise(2))),
-        "test: has classes that train has not: emu, yak",
+        "test: has classes that train does not have: emu, yak",
     ),
     "unknown validation class": (
         lambda root: add(root / "val/emu/1.png", noise(1)),
-        "val: has classes that train has not: emu",
+        "val: has classes that train does not have: emu",
     ),
     "two validations": (
         lambda root: (add(root / "val/cat/1.png", noise(1)), add(root / "validation/cat/1.png", noise(1))),
@@ -200,16 +200,16 @@ BAD = {
 
 
 @pytest.mark.parametrize("case", BAD)
-def test_a_bad_folder_is_one_clear_line(tree, case):
-    spoil, message = BAD[case]
-    spoil(tree)
+def test_a_malformed_folder_is_refused_in_one_line(tree, case):
+    damage, message = BAD[case]
+    damage(tree)
     with pytest.raises(UserError) as error:
         image_folder.load(tree, None)
     assert message in str(error.value) and "\n" not in str(error.value)
 
 
 @pytest.mark.parametrize("case", ["two sizes", "too small", "too large"])
-def test_resizing_is_what_mends_other_sizes(tree, case):
+def test_images_of_other_sizes_require_resize(tree, case):
     BAD[case][0](tree)
     with pytest.raises(UserError, match="set resize"):
         image_folder.load(tree, None)
@@ -217,7 +217,7 @@ def test_resizing_is_what_mends_other_sizes(tree, case):
 
 
 @pytest.mark.parametrize("resize", [0, 7, 257])
-def test_resize_must_be_a_size_that_is_allowed(tree, resize):
+def test_resize_must_be_in_range(tree, resize):
     with pytest.raises(UserError, match=f"resize: must be 8 to 256 pixels, not {resize}"):
         image_folder.load(tree, resize)
 
@@ -230,8 +230,8 @@ def test_classes_of_one_image_leave_nothing_for_validation(tree):
         image_folder.load(tree, None)
 
 
-def test_other_files_are_passed_over_with_a_line(tree, capsys):
+def test_other_files_are_skipped_with_a_message(tree, capsys):
     (tree / "train" / "cat" / "LICENSE.txt").write_text("free")
     (tree / "train" / "cat" / ".DS_Store").write_bytes(b"x")
     assert len(image_folder.load(tree, None).train) == 36
-    assert "passed over 1 files" in capsys.readouterr().err
+    assert "skipped 1 non-image files" in capsys.readouterr().err

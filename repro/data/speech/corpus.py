@@ -1,11 +1,4 @@
-"""Speech with transcripts: what every corpus becomes, and the reader of Kaldi data directories.
-
-    root/train/{wav.scp,text,utt2spk}    root/test/{wav.scp,text,utt2spk}    and, if you like, root/lexicon.txt
-
-``wav.scp`` names an audio file for each utterance, absolute or relative to ``root``; ``text`` its words,
-``utt2spk`` its speaker; ``lexicon.txt`` a word and its phones a line. Whatever cannot be used is left out, named
-and counted in ``Corpus.left_out``.
-"""
+"""Corpora of transcribed speech once they are read, the reader of audio files, and the words of a transcript."""
 
 import re
 from dataclasses import dataclass, field
@@ -18,18 +11,18 @@ import torchaudio
 from jaxtyping import Float
 from torch import Tensor
 
-RATE = 16_000  # samples a second
+RATE = 16_000  # samples per second
 
-# A word is letters with apostrophes, dots or hyphens inside; anything else in a transcript is left out of it.
+# A word is letters with apostrophes, dots or hyphens inside; anything else in a transcript is ignored.
 WORD = re.compile(r"[^\W\d_]+(?:['’.\-][^\W\d_]+)*['’.]?")
 
-# Marks of noises and of speech that was not understood, as Kaldi's recipes write them.
+# Marks of noises and of unintelligible speech, as Kaldi's recipes write them.
 MARK = re.compile(r"<[^>]*>|\[[^\]]*\]")
 
 
 @dataclass(frozen=True)
 class Utterance:
-    """A recording, who speaks, and the words, in lower case."""
+    """A recording with its speaker and its words in lower case."""
 
     id: str
     speaker: str
@@ -39,10 +32,13 @@ class Utterance:
 
 @dataclass(frozen=True, eq=False)
 class Corpus:
-    """Utterances to train on and to test on, of different speakers.
+    """Training and test utterances, of different speakers.
 
-    ``lexicon`` holds the corpus's own pronunciations, phones without stress; ``left_out`` the utterances that
-    cannot be used, by reason. ``digest`` is of transcripts, lexicon and the content of the audio files.
+    Attributes:
+        lexicon: pronunciations that come with the corpus, by word, as phones without stress.
+        digest: identifies transcripts, lexicon and the content of the audio files.
+        synthetic: whether the speech was made by ``repro.data.speech.synth``.
+        left_out: ids of the utterances that cannot be used, by reason.
     """
 
     name: str
@@ -55,10 +51,10 @@ class Corpus:
 
 
 def read_audio(path: Path) -> tuple[Float[Tensor, "sample"], list[str]]:
-    """Samples at 16 kHz in -1 .. 1, and what was done to them: resampled, channels averaged.
+    """Read an audio file as samples at 16 kHz in -1 .. 1, with remarks on its conversion: resampled, channels averaged.
 
     Raises:
-        ValueError: it cannot be read as audio, or holds none.
+        ValueError: the file cannot be read as audio, is empty, or has samples that are not finite.
     """
     try:
         samples, rate = soundfile.read(path, dtype="float32", always_2d=True)
@@ -67,17 +63,17 @@ def read_audio(path: Path) -> tuple[Float[Tensor, "sample"], list[str]]:
     if not len(samples):
         raise ValueError(f"{path} holds no sound")
     if not np.isfinite(samples).all():
-        raise ValueError(f"{path} holds samples that are no numbers")
+        raise ValueError(f"{path} holds samples that are not finite")
     remarks = []
     if samples.shape[1] > 1:
         remarks.append(f"{samples.shape[1]} channels, averaged")
     sound = torch.from_numpy(samples).mean(1)
     if rate != RATE:
-        remarks.append(f"{rate} samples a second, resampled to {RATE}")
+        remarks.append(f"{rate} samples per second, resampled to {RATE}")
         sound = torchaudio.functional.resample(sound, rate, RATE)
     return sound, remarks
 
 
 def words_of(text: str) -> tuple[str, ...]:
-    """The words of a transcript in lower case, marks of noises left out."""
+    """Return the words of a transcript in lower case, without marks of noises."""
     return tuple(WORD.findall(MARK.sub(" ", text).replace("’", "'").lower()))

@@ -1,4 +1,11 @@
-"""The reader of Kaldi data directories."""
+"""Kaldi data directories as corpora.
+
+    root/train/{wav.scp,text,utt2spk}    root/test/{wav.scp,text,utt2spk}    optional: root/lexicon.txt
+
+Each line of ``wav.scp`` has an utterance and its audio file, absolute or relative to ``root``; of ``text`` an utterance
+and its words; of ``utt2spk`` an utterance and its speaker; of ``lexicon.txt`` a word and its phones. Utterances that
+cannot be used are left out, and listed in ``Corpus.left_out``.
+"""
 
 import hashlib
 import re
@@ -15,10 +22,15 @@ NUMBER = re.compile(r"\d")
 
 
 def kaldi(root: Path, name: str | None = None, synthetic: bool = False) -> Corpus:
-    """The corpus in a Kaldi data directory.
+    """Read the corpus in a Kaldi data directory.
+
+    Args:
+        root: the directory that holds train and test.
+        name: name of the corpus. Default: that of the directory.
+        synthetic: whether the speech is synthetic. Default: it is not.
 
     Raises:
-        UserError: a file is missing or is not what it should be, or nothing usable is left.
+        UserError: a file is missing or malformed, or no usable utterance is left.
     """
     root = root.expanduser()
     if not root.is_dir():
@@ -27,18 +39,18 @@ def kaldi(root: Path, name: str | None = None, synthetic: bool = False) -> Corpu
     left_out: dict[str, list[str]] = defaultdict(list)
     parts = {part: _utterances(root, part, left_out, digest) for part in PARTS}
     lexicon = _lexicon(root / "lexicon.txt", digest)
-    both = {one.id for one in parts["train"]} & {one.id for one in parts["test"]}
+    both = {utterance.id for utterance in parts["train"]} & {utterance.id for utterance in parts["test"]}
     if both:
         raise UserError(f"data.corpus: {root}: an utterance of train and one of test are both called {min(both)}")
-    heard_in_test = {one.speaker for one in parts["test"]}
-    for one in parts["train"]:
-        if one.speaker in heard_in_test:
-            left_out["speaker of test, left out of train"].append(one.id)
-    parts["train"] = [one for one in parts["train"] if one.speaker not in heard_in_test]
-    for part, found in parts.items():
-        if not found:
-            why = "; ".join(f"{len(ids)} with {reason}" for reason, ids in left_out.items())
-            raise UserError(f"data.corpus: {root / part} holds no usable utterance{f' ({why})' if why else ''}")
+    test_speakers = {utterance.speaker for utterance in parts["test"]}
+    for utterance in parts["train"]:
+        if utterance.speaker in test_speakers:
+            left_out["speaker of test, left out of train"].append(utterance.id)
+    parts["train"] = [utterance for utterance in parts["train"] if utterance.speaker not in test_speakers]
+    for part, utterances in parts.items():
+        if not utterances:
+            reasons = "; ".join(f"{len(ids)} with {reason}" for reason, ids in left_out.items())
+            raise UserError(f"data.corpus: {root / part} holds no usable utterance{f' ({reasons})' if reasons else ''}")
     return Corpus(
         name or root.resolve().name, tuple(parts["train"]), tuple(parts["test"]), lexicon, digest.hexdigest()[:16],
         synthetic, dict(left_out),
@@ -51,42 +63,42 @@ def _utterances(root: Path, part: str, left_out: dict[str, list[str]], digest: "
         raise UserError(f"data.corpus: there is no folder {folder}; a Kaldi data directory holds train/ and test/")
     if (folder / "segments").exists():
         raise UserError(
-            f"{folder / 'segments'}: utterances that are parts of recordings are not read; write each to a file "
+            f"{folder / 'segments'}: utterances that are parts of recordings are not supported; write each to a file "
             "of its own, and name it in wav.scp"
         )
     audio, text, speakers = (_table(folder / name, digest) for name in ("wav.scp", "text", "utt2spk"))
-    found = []
-    for id, where in sorted(audio.items()):
-        if where.rstrip().endswith("|"):
+    utterances = []
+    for id, location in sorted(audio.items()):
+        if location.rstrip().endswith("|"):
             raise UserError(f"{folder / 'wav.scp'}: {id}: is a command; only audio files are read, no command is run")
-        path, said = root / where.strip(), MARK.sub(" ", text.get(id, ""))
+        path, transcript = root / location.strip(), MARK.sub(" ", text.get(id, ""))
         reason = (
             "no speaker in utt2spk" if id not in speakers
             else "no audio file (paths begin at the folder of train and test)" if not path.is_file()
-            else "digits in the transcript, which may be read in many ways" if NUMBER.search(said)
-            else "no transcript" if not (words := words_of(said))
+            else "digits in the transcript, which may be read in many ways" if NUMBER.search(transcript)
+            else "no transcript" if not (words := words_of(transcript))
             else ""
         )  # fmt: skip
         if reason:
             left_out[reason].append(id)
             continue
-        found.append(Utterance(id, speakers[id].strip(), words, path))
+        utterances.append(Utterance(id, speakers[id].strip(), words, path))
         with path.open("rb") as file:
             digest.update(id.encode() + hashlib.file_digest(file, "sha256").digest())
     for id in sorted(text.keys() - audio.keys()):
         left_out["a transcript and no audio in wav.scp"].append(id)
-    return found
+    return utterances
 
 
 def _table(path: Path, digest: "hashlib._Hash") -> dict[str, str]:
-    """A Kaldi table: a key and what belongs to it, a line."""
+    """Read a Kaldi table: lines of a key and its value."""
     rows: dict[str, str] = {}
     for number, line in enumerate(_lines(path, digest), 1):
         if not line.strip():
             continue
         key, _, value = line.strip().replace("\t", " ").partition(" ")
         if key in rows:
-            raise UserError(f"{path}: line {number}: {key} stands there twice")
+            raise UserError(f"{path}: line {number}: duplicate key {key}")
         rows[key] = value
     if not rows:
         raise UserError(f"{path}: is empty")
@@ -96,16 +108,16 @@ def _table(path: Path, digest: "hashlib._Hash") -> dict[str, str]:
 def _lexicon(path: Path, digest: "hashlib._Hash") -> dict[str, list[tuple[str, ...]]]:
     if not path.exists():
         return {}
-    found: dict[str, list[tuple[str, ...]]] = defaultdict(list)
+    pronunciations: dict[str, list[tuple[str, ...]]] = defaultdict(list)
     for number, line in enumerate(_lines(path, digest), 1):
         word, *phones = line.split()[:1] + [re.sub(r"\d", "", phone).upper() for phone in line.split()[1:]] or [""]
         if not word:
             continue
         if not phones:
             raise UserError(f"{path}: line {number}: {word} has no phones")
-        if tuple(phones) not in found[word.lower()]:
-            found[word.lower()].append(tuple(phones))
-    return dict(found)
+        if tuple(phones) not in pronunciations[word.lower()]:
+            pronunciations[word.lower()].append(tuple(phones))
+    return dict(pronunciations)
 
 
 def _lines(path: Path, digest: "hashlib._Hash") -> Iterable[str]:

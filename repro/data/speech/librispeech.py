@@ -1,11 +1,11 @@
-"""LibriSpeech (Panayotov et al. 2015, CC BY 4.0), fetched by torchaudio, as a corpus."""
+"""LibriSpeech (Panayotov et al. 2015, CC BY 4.0) as a corpus, fetched by torchaudio."""
 
-import hashlib
 import shutil
 from pathlib import Path
 
 import torchaudio
 
+from repro.data.download import file_digest
 from repro.data.speech.corpus import Corpus, Utterance, words_of
 from repro.engine.store import key
 from repro.errors import UserError
@@ -20,7 +20,7 @@ SETS = {
     "train-clean-360": 104_014,
     "train-other-500": 148_688,
 }
-# sha256 of their archives, as published: an archive that was put there by hand is unpacked only if it is that one.
+# sha256 of the archives, as published: one that a user put there is unpacked only if it is the published one.
 ARCHIVES = {
     "dev-clean": "76f87d090650617fca0cac8f88b9416e0ebf80350acb97b343a85fa903728ab3",
     "dev-other": "12661c48e8c3fe1de2c1caa4c3e135193bfb1811584f11f569dd12645aa84365",
@@ -33,20 +33,22 @@ ARCHIVES = {
 
 
 def load(folder: Path, train_set: str, test_set: str) -> Corpus:
-    """Two sets of LibriSpeech; one that is not in ``folder`` is fetched.
+    """Read two sets of LibriSpeech as train and test; those that are not in ``folder`` are fetched.
 
     Raises:
-        UserError: there is no such set, both are the same, one cannot be fetched, or is not whole.
+        UserError: a set is unknown, incomplete or cannot be fetched, or both are the same.
     """
     if train_set == test_set:
-        raise UserError(f"data.test_set: should not be data.train_set, {train_set}, too")
+        raise UserError(f"data.test_set: must not be data.train_set, {train_set}, too")
     train, test = (_utterances(folder, setting, name) for setting, name in (("train", train_set), ("test", test_set)))
     left_out = {}
-    both = {one.speaker for one in train} & {one.speaker for one in test}
+    both = {utterance.speaker for utterance in train} & {utterance.speaker for utterance in test}
     if both:
-        left_out["speaker of test, left out of train"] = [one.id for one in train if one.speaker in both]
-        train = [one for one in train if one.speaker not in both]
-    digest = key([[one.id, list(one.words), one.audio.stat().st_size] for one in (*train, *test)])
+        left_out["speaker of test, left out of train"] = [
+            utterance.id for utterance in train if utterance.speaker in both
+        ]
+        train = [utterance for utterance in train if utterance.speaker not in both]
+    digest = key([[each.id, list(each.words), each.audio.stat().st_size] for each in (*train, *test)])
     return Corpus("librispeech", tuple(train), tuple(test), {}, digest, left_out=left_out)
 
 
@@ -55,30 +57,25 @@ def _utterances(folder: Path, setting: str, name: str) -> list[Utterance]:
         raise UserError(f"data.{setting}_set: must be one of {', '.join(SETS)}, not {name!r}")
     folder.mkdir(parents=True, exist_ok=True)
     unpacked, archive = folder / "LibriSpeech" / name, folder / f"{name}.tar.gz"
-    there = unpacked.is_dir()
+    missing = not unpacked.is_dir()
     try:
-        if not there and archive.exists() and _sha256(archive) != ARCHIVES[name]:
+        if missing and archive.exists() and file_digest(archive, "sha256") != ARCHIVES[name]:
             raise UserError(f"{archive}: is not the published archive; remove it, and it is fetched again")
-        found = torchaudio.datasets.LIBRISPEECH(folder, name, download=not there)
+        dataset = torchaudio.datasets.LIBRISPEECH(folder, name, download=missing)
     except BaseException as error:
-        if not there:
-            shutil.rmtree(unpacked, ignore_errors=True)  # or it would pass for a whole set
+        if missing:
+            shutil.rmtree(unpacked, ignore_errors=True)  # or it would be taken for a complete set
         if isinstance(error, OSError | RuntimeError):
             raise UserError(f"data.{setting}_set: {name} cannot be fetched into {folder} ({error})") from error
         raise
-    if len(found) < SETS[name]:
+    if len(dataset) < SETS[name]:
         raise UserError(
-            f"data.{setting}_set: {unpacked} holds {len(found)} of {SETS[name]} utterances; "
+            f"data.{setting}_set: {unpacked} holds {len(dataset)} of {SETS[name]} utterances; "
             "remove it, and it is fetched again"
         )
     utterances = []
-    for number in range(len(found)):
-        path, _, transcript, speaker, chapter, utterance = found.get_metadata(number)
+    for number in range(len(dataset)):
+        path, _, transcript, speaker, chapter, utterance = dataset.get_metadata(number)
         id = f"{speaker}-{chapter}-{utterance:04d}"
         utterances.append(Utterance(id, str(speaker), words_of(transcript), folder / "LibriSpeech" / path))
     return utterances
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

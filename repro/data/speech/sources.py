@@ -1,7 +1,8 @@
-"""The corpus that a setting names."""
+"""The corpus that the setting ``data`` of the speech experiment selects."""
 
 import re
 import shutil
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,40 +12,59 @@ from repro.engine import files, store
 from repro.errors import UserError
 from repro.speech.settings import CORPORA, Data
 
+LINE_SECONDS = 60  # between lines of progress
+
 
 def load(data: Data, folder: Path, say: Callable[[str], None] = lambda line: None) -> Corpus:
-    """The corpus that ``data`` asks for; ``folder`` is where corpora are kept, fetched or made."""
+    """Read the corpus that ``data`` selects.
+
+    Args:
+        data: the setting.
+        folder: the data directory, where corpora are stored, fetched and made.
+        say: prints a line of progress. Default: nothing is printed.
+
+    Raises:
+        UserError: the corpus is missing or malformed, or cannot be fetched, made or written.
+    """
     if data.corpus == "librispeech":
         from repro.data.speech import librispeech
 
         return librispeech.load(folder, data.train_set, data.test_set)
     if data.folder is not None:
-        own = data.folder.expanduser()
-        here = own if own.exists() or own.is_absolute() else folder / own
-        return kaldi(here, _name(here))
+        root = data.folder.expanduser()
+        if not root.exists() and not root.is_absolute():
+            root = folder / root
+        return kaldi(root, _name(root))
     return _synth(data, folder, say)
 
 
 def _synth(data: Data, folder: Path, say: Callable[[str], None]) -> Corpus:
-    """Synthetic speech, made where it is not there or where a file has changed since the first time it was read."""
+    """Read the synthetic corpus; make it if it is missing, or if a file has changed since it was first read."""
     from repro.data.speech import synth
 
     root = folder / f"synth-{store.key(synth.specification(data.synth))[:8]}"
-    seen = root / "digest"
+    first_digest = root / "digest"
+    printed = time.monotonic()
 
-    def built() -> Corpus:
-        return kaldi(synth.build(root, data.synth), "synth", synthetic=True)
+    def progress(fraction: float) -> None:
+        nonlocal printed
+        if time.monotonic() - printed > LINE_SECONDS:
+            printed = time.monotonic()
+            say(f"synthetic speech: {fraction:.0%} made")
+
+    def build() -> Corpus:
+        return kaldi(synth.build(root, data.synth, progress=progress), "synth", synthetic=True)
 
     try:
         if not synth.about(root):
             say(f"making synthetic speech in {root}")
-        corpus = built()
-        if seen.exists() and seen.read_text(encoding="utf-8", errors="replace") != corpus.digest:
-            say(f"{root} is damaged: it is not what was made there; making it again")
+        corpus = build()
+        if first_digest.exists() and first_digest.read_text(encoding="utf-8", errors="replace") != corpus.digest:
+            say(f"{root} is damaged: its content has changed since it was made; making it again")
             shutil.rmtree(root)
-            corpus = built()
-        if not seen.exists():
-            files.write(seen, corpus.digest.encode())
+            corpus = build()
+        if not first_digest.exists():
+            files.write(first_digest, corpus.digest.encode())
     except OSError as error:
         raise UserError(
             f"{error.filename2 or error.filename or root}: cannot be written ({error.strerror or error})"
@@ -53,6 +73,6 @@ def _synth(data: Data, folder: Path, say: Callable[[str], None]) -> Corpus:
 
 
 def _name(root: Path) -> str:
-    """The folder's name, safe in a path and unlike the names of the project's own corpora."""
+    """Return the folder's name, safe in a path and different from the names of the project's own corpora."""
     name = re.sub(r"[^A-Za-z0-9_-]+", "-", root.resolve().name).strip("-") or "speech"
     return f"folder-{name}" if name in CORPORA else name

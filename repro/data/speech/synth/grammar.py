@@ -1,4 +1,4 @@
-"""The sentences of the synthetic corpus: what people ask a telephone, by a small grammar of our own."""
+"""Sentences of the synthetic corpus: voice queries to a phone, from the grammar in ``files/``."""
 
 import re
 import zlib
@@ -10,17 +10,17 @@ import numpy as np
 
 FILES = Path(__file__).parent / "files"
 TOP = "query"
-# One sentence in so many belongs to the test set, whoever says it: no sentence stands in both.
-TEST_SHARE = 8
+# One sentence in eight belongs to the test set, whoever says it: no sentence is in both parts.
+TEST_ONE_IN = 8
 CHOICE = re.compile(r"\(([^()]*)\)")
 SLOT = re.compile(r"{(\w+)}")
-# "a" before a vowel that is heard: "an hour", but "a unicorn".
+# "a" before a vowel sound: "an hour", but "a unicorn".
 VOWEL = re.compile(r"\ba (?=(?:hon|hour|heir)|(?!uni|use|usu|eu|ur[aeiou]|one|uk)[aeiou])")
 
 
 @cache
 def grammar() -> dict[str, tuple[str, ...]]:
-    """Every rule and slot by its name, with the ways to say it."""
+    """Return the alternatives of every rule and slot by its name."""
     rules: dict[str, list[str]] = {}
     for line in _lines("words.txt"):
         if not line.startswith(" "):
@@ -41,34 +41,27 @@ def _lines(name: str) -> list[str]:
     return [line for line in lines if line and not line.startswith("#")]
 
 
-@cache
-def vocabulary() -> frozenset[str]:
-    """Every word that the grammar can say, in lower case."""
-    text = " ".join(" ".join(ways) for ways in grammar().values())
-    return frozenset(re.sub(r"{\w+}|[(|)]", " ", text).split()) | {"an"}
-
-
 def sentence(draw: np.random.Generator, test: bool) -> str:
-    """A query in lower case, one of those that belong to the test set or one of the others."""
+    """Return a random query in lower case from the test set's sentences, or from train's."""
     ways, bounds = _queries()
     while True:
-        found = _say(ways[np.searchsorted(bounds, draw.random(), side="right")], draw)
-        if in_test(found) == test:
-            return found
+        query = _expand(ways[np.searchsorted(bounds, draw.random(), side="right")], draw)
+        if in_test(query) == test:
+            return query
 
 
 def in_test(text: str) -> bool:
-    """Whether a sentence belongs to the test set; it says so itself, so that no list need be kept."""
-    return zlib.crc32(text.encode()) % TEST_SHARE == 0
+    """Return whether a sentence belongs to the test set; its checksum decides, so that no list is needed."""
+    return zlib.crc32(text.encode()) % TEST_ONE_IN == 0
 
 
-def _say(way: str, draw: np.random.Generator) -> str:
+def _expand(way: str, draw: np.random.Generator) -> str:
     def pick(options: list[str] | tuple[str, ...]) -> str:
         return options[draw.integers(len(options))]
 
     while "{" in way or "(" in way:
-        way = CHOICE.sub(lambda found: pick(found[1].split("|")), way)
-        way = SLOT.sub(lambda found: pick(grammar()[found[1]]), way)
+        way = CHOICE.sub(lambda match: pick(match[1].split("|")), way)
+        way = SLOT.sub(lambda match: pick(grammar()[match[1]]), way)
     return VOWEL.sub("an ", " ".join(way.split()))
 
 
@@ -80,8 +73,8 @@ def _queries() -> tuple[tuple[str, ...], np.ndarray]:
 
 
 def _count(way: str) -> int:
-    """In how many ways it can be said, alike ones counted apart."""
-    choices = [sum(_count(option) for option in found.split("|")) for found in CHOICE.findall(way)]
+    """Return the number of expansions of a rule, equal ones counted separately."""
+    choices = [sum(_count(option) for option in options.split("|")) for options in CHOICE.findall(way)]
     return prod(choices + [_total(name) for name in SLOT.findall(CHOICE.sub("", way))])
 
 
