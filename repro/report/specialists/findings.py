@@ -38,9 +38,9 @@ def _accuracies(records: list[Record], change: Gain) -> list[Finding]:
         Finding("specialists.baseline_acc", stats.mean_interval(change.accuracy(0)), True),
         Finding("specialists.baseline_conditional", stats.mean_interval(change.conditional(0)), True),
         Finding("specialists.with_acc", stats.mean_interval(change.accuracy(1)), positive(difference),
-                f"paired difference {signed(difference)} pp{versus_longer}"),
+                f"paired difference {signed(difference)} pp{versus_longer}", effect=difference),
         Finding("specialists.with_conditional", stats.mean_interval(change.conditional(1)), positive(conditional),
-                f"paired difference {signed(conditional)} pp"),
+                f"paired difference {signed(conditional)} pp", effect=conditional),
         Finding("specialists.relative_gain", relative, positive(relative),
                 f"interval over seeds; over test images {interval(over_images, '.2f')}{versus_longer}"),
     ]  # fmt: skip
