@@ -63,7 +63,7 @@ def _frame(axis, judged: pd.DataFrame) -> None:
     for place in range(1, len(judged)):
         if judged["section"][place] != judged["section"][place - 1]:
             axis.axhline(place - 0.5, color="0.4", linewidth=0.6)
-    axis.set_ylim(len(judged) - 0.5, -0.5)
+    axis.set_ylim(max(len(judged), 1) - 0.5, -0.5)
     axis.set_xlim(LOW, HIGH)
     axis.set_xlabel("ours / paper, with 95% CI  (0: no effect, 1: the paper's figure)", fontsize=9)
     axis.tick_params(axis="y", length=0)
