@@ -15,9 +15,10 @@ from repro.models.conv import ConvNet
 from repro.specialists import clustering, inference, specialist
 from repro.specialists.settings import SpecialistsSettings
 from repro.training.compute import Compute
-from repro.training.images import ImageTrainer
+from repro.training.images import ImageTrainer, ImageTransferSet
 from repro.training.random_streams import BatchSampler, Stream, generator
 from repro.training.recipe import Recipe
+from repro.training.trainer import TrainerContext
 
 STEPS = 40
 CASES = 1000
@@ -47,7 +48,12 @@ def _generalist(
     net = ConvNet(train.images.shape[1], settings.generalist.width, len(data.classes), 0)
     order = BatchSampler(0, torch.arange(len(train)), recipe.batch_size)
     return ImageTrainer(
-        net, [order], train.images, train.labels, specialist.hard_objective, recipe, compute, len(train)
+        net=net,
+        samplers=[order],
+        transfer=ImageTransferSet(train.images, train.labels),
+        objective=specialist.hard_objective,
+        num_examples=len(train),
+        context=TrainerContext(recipe=recipe, compute=compute),
     )
 
 
@@ -61,7 +67,14 @@ def _specialists(settings: SpecialistsSettings, data: ImageData, compute: Comput
     net = specialist.from_generalist(generalist, subset, "dustbin")
     labels = specialist.dustbin_labels(train.labels, subset, len(data.classes))
     cases = round(len(train) * len(subset) / len(data.classes) / own.special_share)
-    training = ImageTrainer(net, orders, train.images, labels, specialist.hard_objective, own.recipe, compute, cases)
+    training = ImageTrainer(
+        net=net,
+        samplers=orders,
+        transfer=ImageTransferSet(train.images, labels),
+        objective=specialist.hard_objective,
+        num_examples=cases,
+        context=TrainerContext(recipe=own.recipe, compute=compute),
+    )
     return Steps(training, STEPS, own.count * own.recipe.steps(cases) / STEPS)
 
 
@@ -137,7 +150,7 @@ class Equation5:
 
 def plain(train: ImageSet, ours: ImageTrainer[ConvNet]) -> PlainSteps:
     """What one writes first: PIL images and torchvision's transforms."""
-    order, recipe = ours.orders[0], ours.recipe
+    order, recipe = ours.samplers[0], ours.recipe
     shift = transforms.RandomCrop(train.images.shape[-1], padding=recipe.max_translation, padding_mode="edge")
     dataset = PilImages(train, transforms.Compose([shift, transforms.PILToTensor()]))
     net = ConvNet(ours.net.channels, ours.net.width, ours.net.classes, ours.net.seed).to(ours.labels.device)
@@ -145,7 +158,7 @@ def plain(train: ImageSet, ours: ImageTrainer[ConvNet]) -> PlainSteps:
     optimizer = torch.optim.SGD(
         net.parameters(), recipe.learning_rate, recipe.momentum, weight_decay=recipe.weight_decay, nesterov=True
     )
-    same = BatchSampler(order.seed, order.cases, recipe.batch_size)
+    same = BatchSampler(order.seed, order.examples, recipe.batch_size)
     return PlainSteps(dataset, same, STEPS, net, optimizer, lambda images: net(images)[0])
 
 

@@ -19,6 +19,7 @@ from repro.training.compute import Compute, cores
 from repro.training.mlp import MemberSpec
 from repro.training.random_streams import BatchSampler
 from repro.training.recipe import Recipe
+from repro.training.trainer import TrainerContext
 
 STEPS = 10
 # What a net to decode with learns from: enough that its scores differ as those of a trained net do.
@@ -50,7 +51,15 @@ def training(settings: SpeechSettings, data: Prepared, compute: Compute, recipe:
     """So many nets of the experiment's."""
     members = [MemberSpec(seed) for seed in range(count)]
     cases = torch.arange(len(data.train))
-    return FrameTrainer(settings.hidden, members, data.train, cases, STATES, recipe, compute, 0)
+    return FrameTrainer(
+        hidden=settings.hidden,
+        members=members,
+        frames=data.train,
+        cases=cases,
+        states=STATES,
+        order=0,
+        context=TrainerContext(recipe=recipe, compute=compute),
+    )
 
 
 def plain(frames: Frames, ours: FrameTrainer) -> PlainSteps:
@@ -60,7 +69,7 @@ def plain(frames: Frames, ours: FrameTrainer) -> PlainSteps:
         layers += [linear(weight, bias), nn.ReLU()]
     net = nn.Sequential(*layers[:-1]).to(ours.states.device)
     optimizer = torch.optim.AdamW(net.parameters(), lr=ours.recipe.learning_rate, weight_decay=0.0)
-    order = BatchSampler(ours.order.seed, ours.order.cases, ours.recipe.batch_size)
+    order = BatchSampler(ours.order.seed, ours.order.examples, ours.recipe.batch_size)
     return PlainSteps(Windows(frames), order, STEPS, net, optimizer)
 
 

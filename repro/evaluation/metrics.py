@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 
-def evaluate(logits: Float[Tensor, "case classes"], labels: Int[Tensor, "case"]) -> dict[str, float | int]:
+def evaluate(logits: Float[Tensor, "example class"], labels: Int[Tensor, "example"]) -> dict[str, float | int]:
     """Errors, mean negative log-likelihood in nats, and expected calibration error."""
     return {
         "errors": int((logits.argmax(-1) != labels).sum()),
@@ -20,7 +20,7 @@ def evaluate(logits: Float[Tensor, "case classes"], labels: Int[Tensor, "case"])
     }
 
 
-def of_part(name: str, logits: Float[Tensor, "case classes"], labels: Int[Tensor, "case"]) -> dict[str, Any]:
+def of_part(name: str, logits: Float[Tensor, "example class"], labels: Int[Tensor, "example"]) -> dict[str, Any]:
     """``evaluate`` on a part of the data, its name before each entry's; of test also which cases are wrong."""
     found: dict[str, Any] = {f"{name}_cases": len(labels)} | {
         f"{name}_{what}": value for what, value in evaluate(logits, labels).items()
@@ -30,7 +30,7 @@ def of_part(name: str, logits: Float[Tensor, "case classes"], labels: Int[Tensor
     return found
 
 
-def calibration_error(logits: Float[Tensor, "case classes"], labels: Int[Tensor, "case"], bins: int = 15) -> float:
+def calibration_error(logits: Float[Tensor, "example class"], labels: Int[Tensor, "example"], bins: int = 15) -> float:
     """Expected calibration error in 0 .. 1, over ``bins`` equal intervals of confidence (Guo et al. 2017)."""
     confidence, guess = torch.softmax(logits.double(), dim=-1).max(-1)
     surplus = confidence - (guess == labels).double()
@@ -38,12 +38,12 @@ def calibration_error(logits: Float[Tensor, "case classes"], labels: Int[Tensor,
     return float(torch.zeros(bins, dtype=torch.double).index_add_(0, where, surplus).abs().sum() / len(labels))
 
 
-def agreement(logits: Float[Tensor, "case classes"], teacher: Float[Tensor, "case classes"]) -> float:
+def agreement(logits: Float[Tensor, "example class"], teacher: Float[Tensor, "example class"]) -> float:
     """Share of cases in which student and teacher name the same class."""
     return float((logits.argmax(-1) == teacher.argmax(-1)).double().mean())
 
 
-def pack(wrong: Bool[Tensor, "case"]) -> str:
+def pack(wrong: Bool[Tensor, "example"]) -> str:
     """Which cases are wrong, as base64 of one bit a case: what paired tests need."""
     return base64.b64encode(np.packbits(wrong.numpy()).tobytes()).decode()
 
@@ -53,7 +53,7 @@ def unpack(text: str, count: int) -> np.ndarray:
     return np.unpackbits(np.frombuffer(base64.b64decode(text), np.uint8), count=count).astype(bool)
 
 
-def pack_counts(counts: Int[Tensor, "case"]) -> str:
+def pack_counts(counts: Int[Tensor, "example"]) -> str:
     """Counts of 0 .. 65535, one for each case, as base64 of zlib's compression of two bytes each."""
     return base64.b64encode(zlib.compress(counts.numpy().astype("<u2").tobytes(), 9)).decode()
 
@@ -64,8 +64,8 @@ def unpack_counts(text: str) -> np.ndarray:
 
 
 def shift_curve(
-    logits: Float[Tensor, "case classes"],
-    labels: Int[Tensor, "case"],
+    logits: Float[Tensor, "example class"],
+    labels: Int[Tensor, "example"],
     classes: tuple[int, ...],
     shifts: Float[Tensor, "shift"],
 ) -> tuple[list[int], list[int]]:

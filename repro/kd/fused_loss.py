@@ -13,26 +13,26 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 BLOCK = 128  # cases: 5,000 classes in fp32 are then 2.6 MB
-Distribution = tuple[Float[Tensor, "block classes"], Float[Tensor, "block"]]
+Distribution = tuple[Float[Tensor, "block class"], Float[Tensor, "block"]]
 
 
 @dataclass(frozen=True)
 class SoftTargets:
     """What students learn from: the logits of each teacher, the teacher of each student, temperatures and weights."""
 
-    logits: Float[Tensor, "teachers batch classes"]
+    logits: Float[Tensor, "teacher batch class"]
     teacher: tuple[int, ...]
     temperature: tuple[float, ...]
     hard_label_weight: tuple[float, ...]
 
 
 def loss(
-    hidden: Float[Tensor, "models batch unit"],
-    weight: Float[Tensor, "models unit classes"],
-    bias: Float[Tensor, "models 1 classes"],
+    hidden: Float[Tensor, "model batch unit"],
+    weight: Float[Tensor, "model unit class"],
+    bias: Float[Tensor, "model 1 class"],
     labels: Int[Tensor, "batch"],
     soft: SoftTargets | None = None,
-) -> Float[Tensor, "models"]:
+) -> Float[Tensor, "model"]:
     """The mean over the batch of each model's loss, in nats: on hard targets, or as ``distillation_loss``.
 
     The logits are ``hidden`` times ``weight`` plus ``bias`` and multiply in the type of ``hidden``; exponentials and
@@ -79,7 +79,7 @@ class _OutputLoss(torch.autograd.Function):
         return to_hidden, to_weight, to_bias * scale, None, None
 
 
-def _distribution(logits: Float[Tensor, "block classes"], temperature: float) -> Distribution:
+def _distribution(logits: Float[Tensor, "block class"], temperature: float) -> Distribution:
     """Soft targets p and, for each case, the sum of p log p."""
     scaled = logits / temperature
     p = torch.softmax(scaled, -1)
@@ -87,12 +87,12 @@ def _distribution(logits: Float[Tensor, "block classes"], temperature: float) ->
 
 
 def _block(
-    logits: Float[Tensor, "block classes"],
+    logits: Float[Tensor, "block class"],
     labels: Int[Tensor, "block"],
     target: Distribution | None,
     temperature: float,
     hard_label_weight: float,
-) -> tuple[Float[Tensor, "block"], Float[Tensor, "block classes"]]:
+) -> tuple[Float[Tensor, "block"], Float[Tensor, "block class"]]:
     """Each case's loss and its gradient with respect to the logits."""
     losses, gradient = torch.zeros_like(logits[:, 0]), None
     if target is not None and hard_label_weight != 1:
@@ -112,6 +112,6 @@ def _block(
     return losses, gradient
 
 
-def _log_sum(logits: Float[Tensor, "block classes"], q: Float[Tensor, "block classes"]) -> Float[Tensor, "block"]:
+def _log_sum(logits: Float[Tensor, "block class"], q: Float[Tensor, "block class"]) -> Float[Tensor, "block"]:
     """log sum exp of the logits, given their softmax: the largest logit less the log of the largest probability."""
     return logits.amax(-1) - q.amax(-1).log()

@@ -11,10 +11,10 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional as F
 
-PerModel = float | Float[Tensor, "*models"]
+PerModel = float | Float[Tensor, "*model"]
 
 
-def soften(logits: Float[Tensor, "*models batch classes"], temperature: PerModel) -> Tensor:
+def soften(logits: Float[Tensor, "*model batch class"], temperature: PerModel) -> Tensor:
     """Equation 1: q_i = exp(z_i / T) / sum_j exp(z_j / T).
 
     Returns:
@@ -24,10 +24,10 @@ def soften(logits: Float[Tensor, "*models batch classes"], temperature: PerModel
 
 
 def soft_target_loss(
-    student: Float[Tensor, "*models batch classes"],
-    teacher: Float[Tensor, "#*models batch classes"],
+    student: Float[Tensor, "*model batch class"],
+    teacher: Float[Tensor, "#*model batch class"],
     temperature: PerModel,
-) -> Float[Tensor, "*models"]:
+) -> Float[Tensor, "*model"]:
     """T^2 KL(p || q) in nats, the mean over the batch, with teacher p and student q softened at T.
 
     The gradient is that of the cross-entropy with soft targets (section 2): the two differ by the
@@ -43,9 +43,9 @@ def soft_target_loss(
 
 
 def logit_regression_loss(
-    student: Float[Tensor, "*models batch classes"],
-    teacher: Float[Tensor, "#*models batch classes"],
-) -> Float[Tensor, "*models"]:
+    student: Float[Tensor, "*model batch class"],
+    teacher: Float[Tensor, "#*model batch class"],
+) -> Float[Tensor, "*model"]:
     """1 / (2N) sum_i (z_i - v_i)^2 over N classes with zero-mean logits, the mean over the batch.
 
     Section 2.1: what ``soft_target_loss`` becomes as T grows, for its gradient (equation 4, times T^2)
@@ -57,21 +57,21 @@ def logit_regression_loss(
 
 
 def hard_target_loss(
-    student: Float[Tensor, "*models batch classes"],
-    labels: Int[Tensor, "#*models batch"],
-) -> Float[Tensor, "*models"]:
+    student: Float[Tensor, "*model batch class"],
+    labels: Int[Tensor, "#*model batch"],
+) -> Float[Tensor, "*model"]:
     """Cross-entropy with the labels at T = 1, in nats, the mean over the batch."""
     labels = labels.expand(student.shape[:-1])
     return -F.log_softmax(student, dim=-1).gather(-1, labels.unsqueeze(-1)).squeeze(-1).mean(-1)
 
 
 def distillation_loss(
-    student: Float[Tensor, "*models batch classes"],
-    teacher: Float[Tensor, "#*models batch classes"],
-    labels: Int[Tensor, "#*models batch"],
+    student: Float[Tensor, "*model batch class"],
+    teacher: Float[Tensor, "#*model batch class"],
+    labels: Int[Tensor, "#*model batch"],
     temperature: PerModel,
     hard_label_weight: PerModel,
-) -> Float[Tensor, "*models"]:
+) -> Float[Tensor, "*model"]:
     """Section 2: (1 - w) T^2 KL(soft targets) + w CE(labels at T = 1), a weighted average.
 
     An infinite temperature stands for the limit of section 2.1, logit regression.
@@ -85,21 +85,21 @@ def distillation_loss(
 
 
 def arithmetic_mean(
-    logits: Float[Tensor, "models batch classes"], temperature: float = 1.0
-) -> Float[Tensor, "batch classes"]:
+    logits: Float[Tensor, "model batch class"], temperature: float = 1.0
+) -> Float[Tensor, "batch class"]:
     """Section 2: the mean of an ensemble's probabilities at T, as logits that give it at the same T."""
     log_p = F.log_softmax(logits / temperature, dim=-1)
     return temperature * (torch.logsumexp(log_p, dim=0) - torch.log(torch.tensor(float(len(logits)))))
 
 
-def geometric_mean(logits: Float[Tensor, "models batch classes"]) -> Float[Tensor, "batch classes"]:
+def geometric_mean(logits: Float[Tensor, "model batch class"]) -> Float[Tensor, "batch class"]:
     """Section 2: the normalised geometric mean of an ensemble's probabilities, the same at every T."""
     return logits.mean(0)
 
 
 def exact_gradient(
-    student: Float[Tensor, "*batch classes"], teacher: Float[Tensor, "*batch classes"], temperature: float
-) -> Float[Tensor, "*batch classes"]:
+    student: Float[Tensor, "*batch class"], teacher: Float[Tensor, "*batch class"], temperature: float
+) -> Float[Tensor, "*batch class"]:
     """Equation 2: dC/dz_i = (q_i - p_i) / T, of the cross-entropy at T without the factor T^2."""
     q = torch.softmax(student / temperature, dim=-1)
     p = torch.softmax(teacher / temperature, dim=-1)
@@ -107,8 +107,8 @@ def exact_gradient(
 
 
 def high_temperature_gradient(
-    student: Float[Tensor, "*batch classes"], teacher: Float[Tensor, "*batch classes"], temperature: float
-) -> Float[Tensor, "*batch classes"]:
+    student: Float[Tensor, "*batch class"], teacher: Float[Tensor, "*batch class"], temperature: float
+) -> Float[Tensor, "*batch class"]:
     """Equation 4: dC/dz_i = (z_i - v_i) / (N T^2), for logits whose mean over the classes is zero."""
     student = student - student.mean(-1, keepdim=True)
     teacher = teacher - teacher.mean(-1, keepdim=True)

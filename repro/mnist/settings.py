@@ -11,18 +11,11 @@ from repro.training.recipe import Recipe
 Units = tuple[int, ...]
 
 
-class WholeRecipe(Recipe):
-    """A recipe for nets that train to the end."""
-
-    unused = ("patience",)
-    nets = "nets that train to the end"
-
-
 class Net(Settings):
     """A fully connected ReLU net and how it is trained."""
 
     hidden: Units = Field(min_length=1, max_length=8)
-    recipe: WholeRecipe
+    recipe: Recipe
 
     @field_validator("hidden")
     @classmethod
@@ -43,7 +36,7 @@ class Width(Settings):
     """One width of the temperature sweep: two hidden layers of so many units."""
 
     units: int = Field(ge=1, le=20_000)
-    recipe: WholeRecipe
+    recipe: Recipe
 
 
 class Temperatures(Settings):

@@ -21,8 +21,9 @@ from repro.models.flops import count_conv_multiply_adds
 from repro.specialists import clustering, evaluate, inference, specialist
 from repro.specialists.runs import Combined, Ensemble, Net, Run, Specialist, Whole
 from repro.specialists.settings import SpecialistsSettings
-from repro.training.images import ImageTrainer, Objective
+from repro.training.images import ImageTrainer, ImageTransferSet, Objective
 from repro.training.random_streams import BatchSampler
+from repro.training.trainer import TrainerContext
 
 # Counted up by hand when what a record says of the same weights changes: kept records of before are left.
 RECORD_VERSION = 1
@@ -134,9 +135,15 @@ class SpecialistsRunner(Runner):
             self._over_all_classes(run) if isinstance(run, Net) else self._from_generalist(run)
         )
         return ImageTrainer(
-            net, orders, self.data.train.images, labels, objective, run.recipe, self.compute,
-            self.cases_in_pass(run), self.data.horizontal_flip, teacher, self.store.checkpoint(self.key(run)),
-        )  # fmt: skip
+            net=net,
+            samplers=orders,
+            transfer=ImageTransferSet(self.data.train.images, labels, teacher, self.data.horizontal_flip),
+            objective=objective,
+            num_examples=self.cases_in_pass(run),
+            context=TrainerContext(
+                recipe=run.recipe, compute=self.compute, checkpoint=self.store.checkpoint(self.key(run))
+            ),
+        )
 
     def _over_all_classes(self, run: Net) -> Start:
         """A net over all classes: on hard targets, or on its teacher's soft ones."""
@@ -160,7 +167,7 @@ class SpecialistsRunner(Runner):
             labels, subset, run.generalist.draw, run.recipe.batch_size, run.special_in_batch
         )
         for order, where in zip(orders, ("of", "outside"), strict=True):
-            if not len(order.cases):
+            if not len(order.examples):
                 raise UserError(
                     f"specialists.size: there are no training images {where} the classes of specialist {run.number}"
                 )

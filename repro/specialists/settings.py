@@ -17,7 +17,7 @@ Few = Annotated[int, Field(ge=1, le=10)]
 class ConvRecipe(Recipe):
     """A recipe for convolutional nets, which have neither dropout nor a bound on norms, and train to the end."""
 
-    unused = ("max_norm", "input_dropout", "hidden_dropout", "patience")
+    unused = ("max_norm", "input_dropout", "hidden_dropout")
     nets = "convolutional nets"
 
 

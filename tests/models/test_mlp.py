@@ -18,9 +18,9 @@ def test_weights_of_the_papers_nets():
 def test_a_member_starts_as_the_net_of_its_seed():
     together = BatchedMLP((12, 7, 5, 3), [3, 1, 4])
     for m, seed in enumerate((3, 1, 4)):
-        alone, member = BatchedMLP((12, 7, 5, 3), [seed]), together.member(m)
-        for a, b in zip(alone.parameters(), member.parameters(), strict=True):
-            assert torch.equal(a, b)
+        alone = BatchedMLP((12, 7, 5, 3), [seed])
+        for a, b in zip(alone.parameters(), together.parameters(), strict=True):
+            assert torch.equal(a[0], b[m])
 
 
 def test_hidden_layer_has_the_gradient_of_plain_autograd():
@@ -73,12 +73,12 @@ def test_dropout_depends_on_seed_and_step_only():
 
 
 def test_every_pass_shows_every_case_once():
-    order = BatchSampler(3, torch.arange(10, 110), batch=30)
+    order = BatchSampler(3, torch.arange(10, 110), batch_size=30)
     seen = torch.cat([order.indices(step) for step in range(10)])
     for epoch in seen.split(100):
         assert sorted(epoch.tolist()) == list(range(10, 110))
     assert not torch.equal(seen[:100], seen[100:200])
-    assert torch.equal(BatchSampler(3, torch.arange(10, 110), batch=30).indices(7), seen[210:240])
+    assert torch.equal(BatchSampler(3, torch.arange(10, 110), batch_size=30).indices(7), seen[210:240])
 
 
 def test_jitter_translates_and_keeps_the_mass_that_stays_inside():
