@@ -14,7 +14,8 @@ from torch.nn import functional as F
 from repro.data import mnist
 
 TEMPERATURE, BATCH_SIZE, TEACHER, STUDENT = 20.0, 256, 1200, 800
-BF16 = any(getattr(torch.cpu, "get_capabilities", dict)().get(name) for name in ("amx_bf16", "avx512_bf16"))
+CAPABILITIES: dict[str, bool] = getattr(torch.cpu, "get_capabilities", lambda: {})()  # of the processor
+BF16 = CAPABILITIES.get("amx_bf16", False) or CAPABILITIES.get("avx512_bf16", False)
 
 
 def distillation_loss(student: Tensor, teacher: Tensor, T: float) -> Tensor:

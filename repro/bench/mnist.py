@@ -1,4 +1,4 @@
-"""Speed of the MNIST training, as ratios: each side is set up once and the two are timed in turn."""
+"""Speed ratios of MNIST training: each side is set up once, and the two are timed in turn."""
 
 from pathlib import Path
 
@@ -30,7 +30,7 @@ LOADER_STEPS = 60
 
 
 def ratios(data: Mnist, folder: Path, compute: Compute) -> dict[str, tuple[Side, Side]]:
-    """For each ratio its numerator and denominator: calls that do the work once and give seconds."""
+    """Return numerator and denominator of each ratio: functions that do the work once and return seconds."""
     transfer = TransferSet(data.train.images, data.train.labels)
     step = Steps(trainer(transfer, CONSTRAINED, compute), 20)
     loader = Steps(trainer(transfer, RECIPE, compute), LOADER_STEPS)
@@ -48,7 +48,7 @@ def trainer(transfer: TransferSet, recipe: Recipe, compute: Compute) -> MLPTrain
 
 
 def plain(folder: Path, ours: MLPTrainer) -> PlainSteps:
-    """What one writes first: PIL images, torchvision's transforms, nn.Dropout."""
+    """Return the steps of a plain loop: PIL images, torchvision's transforms, nn.Dropout."""
     max_translation = transforms.RandomCrop(28, padding=RECIPE.max_translation)
     dataset = MNIST(str(folder), transform=transforms.Compose([max_translation, transforms.ToTensor()]))
     layers: list[nn.Module] = [nn.Flatten(), nn.Dropout(RECIPE.input_dropout)]
@@ -61,7 +61,7 @@ def plain(folder: Path, ours: MLPTrainer) -> PlainSteps:
 
 
 def students(transfer: TransferSet, compute: Compute, together: int, count: int = 10, steps: int = 150) -> float:
-    """Seconds for ``count`` students of 30 units, ``together`` at a time, at as many temperatures."""
+    """Return the seconds to train ``count`` students of 30 units, ``together`` at a time, at as many temperatures."""
     recipe = Recipe(epochs=steps * 256 / len(transfer.labels), batch_size=256, learning_rate=4e-3)
     teacher: Tensor = torch.nn.functional.one_hot(transfer.labels, 10) * 8.0
     soft = TransferSet(transfer.images, transfer.labels, teacher)

@@ -1,4 +1,4 @@
-"""Speed of the specialists experiment, as ratios: each side is set up once and the two are timed in turn."""
+"""Speed ratios of the specialists experiment: each side is set up once, and the two are timed in turn."""
 
 from collections.abc import Callable
 
@@ -22,14 +22,14 @@ from repro.training.trainer import TrainerContext
 
 STEPS = 40
 CASES = 1000
-# In nats per image: how near to equation 5's minimum both ways to solve it are to come. Gradient descent gets no
-# nearer in any bearable number of steps, for it hardly moves classes of small probability.
+# Largest distance, in nats per image, of both solvers of equation 5 from its minimum. Gradient descent gets no nearer
+# in a feasible number of steps, because it hardly moves classes of small probability.
 EQUAL = 1e-2
 MOST_STEPS = 4096
 
 
 def ratios(settings: SpecialistsSettings, data: ImageData, compute: Compute) -> dict[str, tuple[Side, Side]]:
-    """For each ratio its numerator and denominator: calls that do the work once and give seconds."""
+    """Return numerator and denominator of each ratio: functions that do the work once and return seconds."""
     train, recipe = data.train, settings.generalist.recipe
     steady = recipe.model_copy(update={"schedule": "constant", "warmup_fraction": 0.0, "learning_rate": 0.05})
     ours = Steps(_generalist(settings, data, compute, steady), STEPS)
@@ -58,7 +58,7 @@ def _generalist(
 
 
 def _specialists(settings: SpecialistsSettings, data: ImageData, compute: Compute) -> Steps[ImageTrainer[ConvNet]]:
-    """Steps of one specialist, standing for all steps of all of them."""
+    """Return the steps of one specialist, scaled to all steps of all specialists."""
     own, train = settings.specialists, data.train
     subset = torch.arange(min(own.size, len(data.classes) - 1))
     special = round(own.recipe.batch_size * own.special_share)
@@ -79,10 +79,10 @@ def _specialists(settings: SpecialistsSettings, data: ImageData, compute: Comput
 
 
 def fewest(arrives: Callable[[int], bool]) -> int:
-    """The fewest steps that arrive, by doubling and halving.
+    """Return the smallest number of steps for which ``arrives`` holds, by doubling and bisection.
 
     Raises:
-        UserError: ``MOST_STEPS`` do not.
+        UserError: it does not hold for ``MOST_STEPS``.
     """
     high = 1
     while not arrives(high):
@@ -97,9 +97,9 @@ def fewest(arrives: Callable[[int], bool]) -> int:
 
 
 class Equation5:
-    """Images with as many classes and specialists as the experiment's, and models that are sure of a few classes.
+    """Equation 5 on random predictions, with as many classes and specialists as the experiment has.
 
-    Either way is timed for as many steps as take its objective to within ``EQUAL`` of the minimum.
+    Each solver is timed for the number of steps that takes its objective to within ``EQUAL`` of the minimum.
     """
 
     def __init__(self, data: ImageData, settings: SpecialistsSettings, compute: Compute):
@@ -135,7 +135,7 @@ class Equation5:
         )
 
     def sides(self) -> tuple[Side, Side]:
-        """Gradient descent, the fixed point."""
+        """Return the timed solvers: gradient descent, and the fixed-point iteration."""
 
         def timed(solve: Callable[[], object]) -> Side:
             def seconds() -> float:
@@ -149,7 +149,7 @@ class Equation5:
 
 
 def plain(train: ImageSet, ours: ImageTrainer[ConvNet]) -> PlainSteps:
-    """What one writes first: PIL images and torchvision's transforms."""
+    """Return the steps of a plain loop: PIL images and torchvision's transforms."""
     order, recipe = ours.samplers[0], ours.recipe
     shift = transforms.RandomCrop(train.images.shape[-1], padding=recipe.max_translation, padding_mode="edge")
     dataset = PilImages(train, transforms.Compose([shift, transforms.PILToTensor()]))
@@ -163,7 +163,7 @@ def plain(train: ImageSet, ours: ImageTrainer[ConvNet]) -> PlainSteps:
 
 
 class PilImages(Dataset):
-    """Images as a plain loop has them: decoded one at a time."""
+    """A map-style dataset that decodes one image at a time."""
 
     def __init__(self, cases: ImageSet, transform: transforms.Compose):
         self.arrays, self.labels, self.transform = cases.images.numpy(), cases.labels.tolist(), transform
