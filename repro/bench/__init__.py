@@ -1,4 +1,8 @@
-"""``repro bench``: every speed claim of the project as a ratio of two times taken in turn on one machine."""
+"""``repro bench``: every speed claim of the project as a ratio of two times, measured in turn on one machine.
+
+``timing`` times the sides of a ratio, ``mnist``, ``specialists`` and ``speech`` define the ratios of an experiment. The
+ratios' names are those of ``results/bench.json``.
+"""
 
 import json
 import statistics
@@ -21,8 +25,8 @@ from repro.speech.settings import Data, SpeechSettings
 from repro.training.compute import Compute, cores, machine
 
 SPOKEN = SynthSettings(train_hours=0.25, test_hours=0.05, train_speakers=20, test_speakers=5)
-# A plain loop over ours: both must learn alike. In nats, between mean training losses over the timed batches of
-# 256, whose noise is about 0.01 of ten classes and 0.05 of a thousand.
+# Ratios of a plain loop to ours, in which both must learn alike: the largest difference, in nats, between the mean
+# training losses over the timed batches of 256. Their noise is about 0.01 for ten classes and 0.05 for a thousand.
 PLAIN = {"mnist.vs_dataloader": 0.05, "specialists.conv_vs_plain": 0.15, "speech.vs_dataloader": 0.15}
 
 
@@ -32,7 +36,7 @@ def measure(data: Path, out: Path, compute: Compute, repeats: int, commit: str) 
     ``low`` and ``high`` are the smallest and the largest of the repeats.
 
     Returns:
-        The table for the screen.
+        The table for the terminal.
 
     Raises:
         UserError: a plain loop and ours do not reach the same loss.
@@ -40,10 +44,10 @@ def measure(data: Path, out: Path, compute: Compute, repeats: int, commit: str) 
     check_writable(out.parent)
     ratios, losses, lines = {}, {}, []
     for name, (numerator, denominator) in _sides(data, compute).items():
-        numerator(), denominator()  # the first of each pays for memory and thread pools
-        found = [numerator() / denominator() for _ in range(repeats)]
-        ratios[name] = {"value": statistics.median(found), "low": min(found), "high": max(found), "runs": repeats}
-        lines.append(f"{name:36} {ratios[name]['value']:6.2f}  [{min(found):.2f}, {max(found):.2f}]")
+        numerator(), denominator()  # the first call of each allocates memory and starts thread pools
+        values = [numerator() / denominator() for _ in range(repeats)]
+        ratios[name] = {"value": statistics.median(values), "low": min(values), "high": max(values), "runs": repeats}
+        lines.append(f"{name:36} {ratios[name]['value']:6.2f}  [{min(values):.2f}, {max(values):.2f}]")
         if name in PLAIN:
             assert isinstance(numerator, Learning) and isinstance(denominator, Learning), "both sides train"
             losses[name] = {"plain": numerator.losses[-1], "ours": denominator.losses[-1]}
@@ -70,6 +74,6 @@ def _alike(name: str, plain: float, ours: float) -> str:
     line = f"  loss after as many steps: plain loop {plain:.3f}, ours {ours:.3f} nats"
     if abs(plain - ours) > PLAIN[name]:
         raise UserError(
-            f"bench {name}: the plain loop and ours do not learn alike, so their ratio says nothing: {line}"
+            f"bench {name}: the plain loop and ours do not learn alike, so their ratio is meaningless: {line}"
         )
     return line

@@ -1,4 +1,4 @@
-"""Speed of the MNIST training, as ratios: each side is set up once and the two are timed in turn."""
+"""Speed ratios of MNIST training: each side is set up once, and the two are timed in turn."""
 
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from repro.training.compute import Compute
 from repro.training.mlp import MemberSpec, MLPTrainer, TransferSet
 from repro.training.random_streams import BatchSampler
 from repro.training.recipe import Recipe
+from repro.training.trainer import TrainerContext
 
 TEACHER = (784, 1200, 1200, 10)
 RECIPE = Recipe(
@@ -29,10 +30,10 @@ LOADER_STEPS = 60
 
 
 def ratios(data: Mnist, folder: Path, compute: Compute) -> dict[str, tuple[Side, Side]]:
-    """For each ratio its numerator and denominator: calls that do the work once and give seconds."""
+    """Return numerator and denominator of each ratio: functions that do the work once and return seconds."""
     transfer = TransferSet(data.train.images, data.train.labels)
-    step = Steps(MLPTrainer(TEACHER, [MemberSpec(0)], transfer, CONSTRAINED, compute), 20)
-    loader = Steps(MLPTrainer(TEACHER, [MemberSpec(0)], transfer, RECIPE, compute), LOADER_STEPS)
+    step = Steps(trainer(transfer, CONSTRAINED, compute), 20)
+    loader = Steps(trainer(transfer, RECIPE, compute), LOADER_STEPS)
     return {
         "mnist.teacher_step_matmul_share": (lambda: matmuls(TEACHER, RECIPE.batch_size, 1, compute, 20), step),
         "mnist.vs_dataloader": (plain(folder, loader.training), loader),
@@ -40,8 +41,14 @@ def ratios(data: Mnist, folder: Path, compute: Compute) -> dict[str, tuple[Side,
     }
 
 
+def trainer(transfer: TransferSet, recipe: Recipe, compute: Compute) -> MLPTrainer:
+    """Return a trainer of one network of the teacher's size."""
+    context = TrainerContext(recipe=recipe, compute=compute)
+    return MLPTrainer(sizes=TEACHER, members=[MemberSpec(0)], transfer=transfer, context=context)
+
+
 def plain(folder: Path, ours: MLPTrainer) -> PlainSteps:
-    """What one writes first: PIL images, torchvision's transforms, nn.Dropout."""
+    """Return the steps of a plain loop: PIL images, torchvision's transforms, nn.Dropout."""
     max_translation = transforms.RandomCrop(28, padding=RECIPE.max_translation)
     dataset = MNIST(str(folder), transform=transforms.Compose([max_translation, transforms.ToTensor()]))
     layers: list[nn.Module] = [nn.Flatten(), nn.Dropout(RECIPE.input_dropout)]
@@ -49,18 +56,19 @@ def plain(folder: Path, ours: MLPTrainer) -> PlainSteps:
         layers += [linear(weight, bias), nn.ReLU(), nn.Dropout(RECIPE.hidden_dropout)]
     net = nn.Sequential(*layers[:-2]).to(ours.labels.device)
     optimizer = torch.optim.AdamW(net.parameters(), lr=RECIPE.learning_rate, weight_decay=0.0)
-    order = BatchSampler(ours.orders[0].seed, ours.orders[0].cases, RECIPE.batch_size)
+    order = BatchSampler(ours.samplers[0].seed, ours.samplers[0].examples, RECIPE.batch_size)
     return PlainSteps(dataset, order, LOADER_STEPS, net, optimizer)
 
 
 def students(transfer: TransferSet, compute: Compute, together: int, count: int = 10, steps: int = 150) -> float:
-    """Seconds for ``count`` students of 30 units, ``together`` at a time, at as many temperatures."""
+    """Return the seconds to train ``count`` students of 30 units, ``together`` at a time, at as many temperatures."""
     recipe = Recipe(epochs=steps * 256 / len(transfer.labels), batch_size=256, learning_rate=4e-3)
     teacher: Tensor = torch.nn.functional.one_hot(transfer.labels, 10) * 8.0
     soft = TransferSet(transfer.images, transfer.labels, teacher)
     members = [MemberSpec(0, 1.0 + m, 0.1) for m in range(count)]
     groups = [members[m : m + together] for m in range(0, count, together)]
-    trainings = [MLPTrainer((784, 30, 30, 10), group, soft, recipe, compute) for group in groups]
+    context = TrainerContext(recipe=recipe, compute=compute)
+    trainings = [MLPTrainer(sizes=(784, 30, 30, 10), members=group, transfer=soft, context=context) for group in groups]
     start = clock(compute.device)
     for training in trainings:
         for _ in training.run(1):

@@ -1,4 +1,4 @@
-"""Speed of the specialists experiment, as ratios: each side is set up once and the two are timed in turn."""
+"""Speed ratios of the specialists experiment: each side is set up once, and the two are timed in turn."""
 
 from collections.abc import Callable
 
@@ -15,20 +15,21 @@ from repro.models.conv import ConvNet
 from repro.specialists import clustering, inference, specialist
 from repro.specialists.settings import SpecialistsSettings
 from repro.training.compute import Compute
-from repro.training.images import ImageTrainer
+from repro.training.images import ImageTrainer, ImageTransferSet
 from repro.training.random_streams import BatchSampler, Stream, generator
 from repro.training.recipe import Recipe
+from repro.training.trainer import TrainerContext
 
 STEPS = 40
 CASES = 1000
-# In nats per image: how near to equation 5's minimum both ways to solve it are to come. Gradient descent gets no
-# nearer in any bearable number of steps, for it hardly moves classes of small probability.
+# Largest distance, in nats per image, of both solvers of equation 5 from its minimum. Gradient descent gets no nearer
+# in a feasible number of steps, because it hardly moves classes of small probability.
 EQUAL = 1e-2
 MOST_STEPS = 4096
 
 
 def ratios(settings: SpecialistsSettings, data: ImageData, compute: Compute) -> dict[str, tuple[Side, Side]]:
-    """For each ratio its numerator and denominator: calls that do the work once and give seconds."""
+    """Return numerator and denominator of each ratio: functions that do the work once and return seconds."""
     train, recipe = data.train, settings.generalist.recipe
     steady = recipe.model_copy(update={"schedule": "constant", "warmup_fraction": 0.0, "learning_rate": 0.05})
     ours = Steps(_generalist(settings, data, compute, steady), STEPS)
@@ -47,12 +48,17 @@ def _generalist(
     net = ConvNet(train.images.shape[1], settings.generalist.channels, len(data.classes), 0)
     order = BatchSampler(0, torch.arange(len(train)), recipe.batch_size)
     return ImageTrainer(
-        net, [order], train.images, train.labels, specialist.hard_objective, recipe, compute, len(train)
+        net=net,
+        samplers=[order],
+        transfer=ImageTransferSet(train.images, train.labels),
+        objective=specialist.hard_objective,
+        num_examples=len(train),
+        context=TrainerContext(recipe=recipe, compute=compute),
     )
 
 
 def _specialists(settings: SpecialistsSettings, data: ImageData, compute: Compute) -> Steps[ImageTrainer[ConvNet]]:
-    """Steps of one specialist, standing for all steps of all of them."""
+    """Return the steps of one specialist, scaled to all steps of all specialists."""
     own, train = settings.specialists, data.train
     subset = torch.arange(min(own.classes_per_specialist, len(data.classes) - 1))
     special = round(own.recipe.batch_size * own.special_fraction)
@@ -61,15 +67,22 @@ def _specialists(settings: SpecialistsSettings, data: ImageData, compute: Comput
     net = specialist.from_generalist(generalist, subset, "dustbin")
     labels = specialist.dustbin_labels(train.labels, subset, len(data.classes))
     cases = round(len(train) * len(subset) / len(data.classes) / own.special_fraction)
-    training = ImageTrainer(net, orders, train.images, labels, specialist.hard_objective, own.recipe, compute, cases)
+    training = ImageTrainer(
+        net=net,
+        samplers=orders,
+        transfer=ImageTransferSet(train.images, labels),
+        objective=specialist.hard_objective,
+        num_examples=cases,
+        context=TrainerContext(recipe=own.recipe, compute=compute),
+    )
     return Steps(training, STEPS, own.count * own.recipe.steps(cases) / STEPS)
 
 
 def fewest(arrives: Callable[[int], bool]) -> int:
-    """The fewest steps that arrive, by doubling and halving.
+    """Return the smallest number of steps for which ``arrives`` holds, by doubling and bisection.
 
     Raises:
-        UserError: ``MOST_STEPS`` do not.
+        UserError: it does not hold for ``MOST_STEPS``.
     """
     high = 1
     while not arrives(high):
@@ -84,9 +97,9 @@ def fewest(arrives: Callable[[int], bool]) -> int:
 
 
 class Equation5:
-    """Images with as many classes and specialists as the experiment's, and models that are sure of a few classes.
+    """Equation 5 on random predictions, with as many classes and specialists as the experiment has.
 
-    Either way is timed for as many steps as take its objective to within ``EQUAL`` of the minimum.
+    Each solver is timed for the number of steps that takes its objective to within ``EQUAL`` of the minimum.
     """
 
     def __init__(self, data: ImageData, settings: SpecialistsSettings, compute: Compute):
@@ -122,7 +135,7 @@ class Equation5:
         )
 
     def sides(self) -> tuple[Side, Side]:
-        """Gradient descent, the fixed point."""
+        """Return the timed solvers: gradient descent, and the fixed-point iteration."""
 
         def timed(solve: Callable[[], object]) -> Side:
             def seconds() -> float:
@@ -136,8 +149,8 @@ class Equation5:
 
 
 def plain(train: ImageSet, ours: ImageTrainer[ConvNet]) -> PlainSteps:
-    """What one writes first: PIL images and torchvision's transforms."""
-    order, recipe = ours.orders[0], ours.recipe
+    """Return the steps of a plain loop: PIL images and torchvision's transforms."""
+    order, recipe = ours.samplers[0], ours.recipe
     shift = transforms.RandomCrop(train.images.shape[-1], padding=recipe.max_translation, padding_mode="edge")
     dataset = PilImages(train, transforms.Compose([shift, transforms.PILToTensor()]))
     net = ConvNet(ours.net.channels, ours.net.width, ours.net.classes, ours.net.seed).to(ours.labels.device)
@@ -145,12 +158,12 @@ def plain(train: ImageSet, ours: ImageTrainer[ConvNet]) -> PlainSteps:
     optimizer = torch.optim.SGD(
         net.parameters(), recipe.learning_rate, recipe.momentum, weight_decay=recipe.weight_decay, nesterov=True
     )
-    same = BatchSampler(order.seed, order.cases, recipe.batch_size)
+    same = BatchSampler(order.seed, order.examples, recipe.batch_size)
     return PlainSteps(dataset, same, STEPS, net, optimizer, lambda images: net(images)[0])
 
 
 class PilImages(Dataset):
-    """Images as a plain loop has them: decoded one at a time."""
+    """A map-style dataset that decodes one image at a time."""
 
     def __init__(self, cases: ImageSet, transform: transforms.Compose):
         self.arrays, self.labels, self.transform = cases.images.numpy(), cases.labels.tolist(), transform

@@ -1,4 +1,4 @@
-"""Speed of the speech experiment, as ratios: each side is set up once and the two are timed in turn."""
+"""Speed ratios of the speech experiment: each side is set up once, and the two are timed in turn."""
 
 from pathlib import Path
 
@@ -19,19 +19,20 @@ from repro.training.compute import Compute, cores
 from repro.training.mlp import MemberSpec
 from repro.training.random_streams import BatchSampler
 from repro.training.recipe import Recipe
+from repro.training.trainer import TrainerContext
 
 STEPS = 10
-# What a net to decode with learns from: enough that its scores differ as those of a trained net do.
+# Epochs of the network that decodes: enough for scores that differ as those of a trained network do.
 PASSES = 12
 
 
 def ratios(
     settings: SpeechSettings, corpus: Corpus, data: Prepared, folder: Path, compute: Compute
 ) -> dict[str, tuple[Side, Side]]:
-    """For each ratio its numerator and denominator: calls that do the work once and give seconds.
+    """Return numerator and denominator of each ratio: functions that do the work once and return seconds.
 
     Args:
-        folder: where the language model is kept.
+        folder: folder of the language model's file.
     """
     steady = settings.recipe.model_copy(update={"schedule": "constant", "warmup_fraction": 0.0, "learning_rate": 5e-4})
     count, batch, sizes = settings.ensemble, steady.batch_size, (INPUTS, *settings.hidden, STATES)
@@ -47,25 +48,33 @@ def ratios(
 
 
 def training(settings: SpeechSettings, data: Prepared, compute: Compute, recipe: Recipe, count: int) -> FrameTrainer:
-    """So many nets of the experiment's."""
+    """Return a trainer of ``count`` of the experiment's networks."""
     members = [MemberSpec(seed) for seed in range(count)]
     cases = torch.arange(len(data.train))
-    return FrameTrainer(settings.hidden, members, data.train, cases, STATES, recipe, compute, 0)
+    return FrameTrainer(
+        hidden=settings.hidden,
+        members=members,
+        frames=data.train,
+        cases=cases,
+        states=STATES,
+        order=0,
+        context=TrainerContext(recipe=recipe, compute=compute),
+    )
 
 
 def plain(frames: Frames, ours: FrameTrainer) -> PlainSteps:
-    """What one writes first: a Dataset that cuts out a window at a time."""
+    """Return the steps of a plain loop: a Dataset that cuts out one window at a time."""
     layers: list[nn.Module] = []
     for weight, bias in zip(ours.net.weights, ours.net.biases, strict=True):
         layers += [linear(weight, bias), nn.ReLU()]
     net = nn.Sequential(*layers[:-1]).to(ours.states.device)
     optimizer = torch.optim.AdamW(net.parameters(), lr=ours.recipe.learning_rate, weight_decay=0.0)
-    order = BatchSampler(ours.order.seed, ours.order.cases, ours.recipe.batch_size)
+    order = BatchSampler(ours.order.seed, ours.order.examples, ours.recipe.batch_size)
     return PlainSteps(Windows(frames), order, STEPS, net, optimizer)
 
 
 class Windows(Dataset):
-    """Frames as a plain loop has them: a window is cut out when it is asked for."""
+    """A map-style dataset of frames that cuts out a window on access."""
 
     def __init__(self, frames: Frames):
         self.banks, self.place, self.states = frames.banks, frames.place.tolist(), frames.states.tolist()
@@ -79,7 +88,7 @@ class Windows(Dataset):
 
 
 class Realtime:
-    """Recordings to words: filterbanks, a net's scores, decoding, on all cores; ``audio`` is how long they last."""
+    """From recordings to words: filterbanks, scores, decoding on all cores; ``audio`` is their duration in seconds."""
 
     def __init__(self, settings: SpeechSettings, corpus: Corpus, data: Prepared, folder: Path, compute: Compute):
         self.data, self.compute, self.prior = data, compute, pipeline.log_prior(data.train)
@@ -96,7 +105,7 @@ class Realtime:
         self.decoders = [Decoder(what.pronunciations, what.language_model, search) for _ in range(cores())]
 
     def __call__(self) -> float:
-        """Seconds for all test recordings."""
+        """Return the seconds needed for all test recordings."""
         start = clock(self.compute.device)
         heard = []
         for one in self.spoken:

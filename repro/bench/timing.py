@@ -1,4 +1,4 @@
-"""How the sides of a speed ratio are timed."""
+"""Timing of the two sides of a speed ratio."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -19,7 +19,7 @@ LoopType = TypeVar("LoopType", bound=Trainer[Any])
 
 @runtime_checkable
 class Learning(Protocol):
-    """A side that trains nets; ``losses`` keeps the mean loss of each timing."""
+    """A side that trains; ``losses`` holds the mean training loss of each timing, in nats."""
 
     losses: list[float]
 
@@ -27,7 +27,7 @@ class Learning(Protocol):
 
 
 def clock(device: torch.device) -> float:
-    """Seconds, once all that was asked of the device is done."""
+    """Return the time in seconds, after all work queued on the device is done."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
     return time.perf_counter()
@@ -37,12 +37,12 @@ class Steps(Generic[LoopType]):
     """Our training steps, timed."""
 
     def __init__(self, training: LoopType, count: int, scale: float = 1.0):
-        """``scale`` turns the time of ``count`` steps into that of what they stand for."""
+        """Store the trainer; ``scale`` is the factor from ``count`` steps to the whole work that they represent."""
         self.training, self.count, self.scale = training, count, scale
         self.losses: list[float] = []
 
     def __call__(self) -> float:
-        """Seconds for ``count`` further steps."""
+        """Return the seconds for ``count`` further steps."""
         device = self.training.parameters[0].device
         self.training.steps = self.training.step + self.count
         start = clock(device)
@@ -54,9 +54,9 @@ class Steps(Generic[LoopType]):
 def matmuls(
     sizes: Sequence[int], batch: int, models: int, compute: Compute, count: int, fp32_logits: bool = True
 ) -> float:
-    """Seconds for the matrix products of ``count`` steps of a population and nothing else.
+    """Return the seconds for the matrix products of ``count`` training steps of a ``BatchedMLP`` and nothing else.
 
-    They have the shapes, layouts and types of ``BatchedMLP``'s: every layer forward and for its weights' gradient,
+    They have its shapes, layouts and types: every layer forward and for its weights' gradient,
     and all but the first for the gradient of its inputs.
     """
     layers = list(zip(sizes[:-1], sizes[1:], strict=True))
@@ -77,10 +77,9 @@ def matmuls(
 
 
 class PlainSteps:
-    """Training steps as one writes them first: a Dataset, a DataLoader, fp32; timed.
+    """Timed training steps of a plain loop: a Dataset, a DataLoader, fp32.
 
-    Ours are to have the same initial weights and the same cases in the same order; what is drawn for a case (shifts,
-    dropout) is each one's own.
+    Initial weights, examples and their order are those of our trainer; translations and dropout are drawn separately.
     """
 
     def __init__(
@@ -92,14 +91,14 @@ class PlainSteps:
         optimizer: torch.optim.Optimizer,
         logits: Callable[[Tensor], Tensor] | None = None,
     ):
-        """``logits`` of a batch, where they are not what ``net`` returns."""
+        """Store the parts of the loop; ``logits`` maps a batch to logits. Default: ``net``."""
         self.dataset, self.order, self.count = dataset, order, count
         self.net, self.optimizer, self.logits = net, optimizer, logits or net
         self.step = 0
         self.losses: list[float] = []
 
     def __call__(self) -> float:
-        """Seconds for ``count`` further steps."""
+        """Return the seconds for ``count`` further steps."""
         batches = [self.order.indices(step).tolist() for step in range(self.step, self.step + self.count)]
         device, total = next(self.net.parameters()).device, 0.0
         start = clock(device)
@@ -116,7 +115,7 @@ class PlainSteps:
 
 
 def linear(weight: Float[Tensor, "1 unit units"], bias: Float[Tensor, "1 1 units"]) -> nn.Linear:
-    """A layer of a population of one as PyTorch's own, with the same weights."""
+    """Return a layer of a ``BatchedMLP`` of one member as ``nn.Linear``, with the same weights."""
     layer = nn.Linear(*weight.shape[1:])
     layer.weight.data, layer.bias.data = weight[0].detach().t().clone(), bias[0, 0].detach().clone()
     return layer

@@ -1,4 +1,4 @@
-"""Intervals and paired tests. All intervals are 95%."""
+"""Confidence intervals and paired tests over seeds, examples and speakers. All intervals are 95% CIs."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ Values = Sequence[float] | np.ndarray
 
 @dataclass(frozen=True)
 class Estimate:
-    """A mean, its 95% interval (None where it cannot be had), and over how many values."""
+    """An estimate, its 95% CI (None where it is undefined), and the number of values behind it."""
 
     value: float
     low: float | None
@@ -23,13 +23,13 @@ class Estimate:
     count: int
 
     def each(self, change: Callable[[float], float]) -> "Estimate":
-        """The mean and the interval's ends, all changed alike."""
+        """Return the estimate with ``change`` applied to its value and to both ends of its CI."""
         low, high = (None if end is None else change(end) for end in (self.low, self.high))
         return Estimate(change(self.value), low, high, self.count)
 
 
 def mean_interval(values: Values) -> Estimate:
-    """The mean of independent values (seeds) with Student's t interval; no interval from one value."""
+    """Return the mean of independent values (seeds) with Student's t interval; no interval for a single value."""
     array = np.asarray(values, dtype=float)
     mean = float(array.mean())
     if len(array) < 2:
@@ -39,12 +39,16 @@ def mean_interval(values: Values) -> Estimate:
 
 
 def paired_difference(first: Values, second: Values) -> Estimate:
-    """The mean of ``first - second``, paired by seed, with Student's t interval."""
+    """Return the mean of ``first - second``, paired by seed, with Student's t interval."""
     return mean_interval(np.asarray(first, dtype=float) - np.asarray(second, dtype=float))
 
 
 def p_of_zero(mean: Estimate) -> float:
-    """Student's two-sided p value that the mean with this interval is zero (see ``mean_interval``)."""
+    """Return the two-sided p value of Student's t test that a mean of ``mean_interval`` is zero.
+
+    It is the p value of ``scipy.stats.ttest_rel`` on the pairs (tested), from the interval alone: callers hold
+    estimates, some of them rescaled, and no longer the pairs.
+    """
     assert mean.low is not None and mean.high is not None, "a single value has no interval and no p value"
     half, freedom = (mean.high - mean.low) / 2, mean.count - 1
     if half == 0:
@@ -54,9 +58,9 @@ def p_of_zero(mean: Estimate) -> float:
 
 
 def ratio_interval(numerator: Values, denominator: Values) -> Estimate:
-    """The ratio of two means paired by seed, with Fieller's interval.
+    """Return the ratio of two means paired by seed, with Fieller's interval.
 
-    No interval from one pair, or where the denominator's own interval holds zero.
+    There is no interval for a single pair, nor where the CI of the denominator contains zero.
     """
     a, b = np.asarray(numerator, dtype=float), np.asarray(denominator, dtype=float)
     value, n = float(a.mean() / b.mean()), len(a)
@@ -73,19 +77,19 @@ def ratio_interval(numerator: Values, denominator: Values) -> Estimate:
 
 
 def ratio_over_cases(numerator: np.ndarray, denominator: np.ndarray) -> Estimate:
-    """The ratio of two means over (seed, case) with Fieller's interval over cases, paired.
+    """Return the ratio of two means over (seed, example) with Fieller's interval over examples, paired.
 
-    A case's mean over the seeds is one value: the interval says what another draw of as many test cases
-    would change, the nets being what they are.
+    The mean of an example over the seeds is one value: the interval covers another draw of as many test examples, for
+    the same models.
     """
     return ratio_interval(*(np.asarray(values, dtype=float).mean(0) for values in (numerator, denominator)))
 
 
 @dataclass(frozen=True)
 class Counts:
-    """What each net of a system counts in each unit, such as the frames of a speaker that it has right: (net, unit).
+    """Counts of each model of a system in each unit, such as correct frames of a speaker, of shape (model, unit).
 
-    Of systems with the same ``seeds``, such as students of two temperatures, the same nets are drawn.
+    Systems with the same ``seeds``, such as students at two temperatures, are resampled together.
     """
 
     of: np.ndarray
@@ -95,47 +99,51 @@ class Counts:
 def over_nets_and_units(
     statistic: Callable[..., np.ndarray], cases: np.ndarray, systems: Sequence[Counts], seed: int = 0, draws: int = 2000
 ) -> Estimate:
-    """A statistic of sums over units and means over nets, with its percentile interval over draws of both: what other
-    speakers would change, and other nets. A system of one net is what it is.
+    """Return a statistic of sums over units and means over models, with a percentile bootstrap interval over both.
+
+    The interval covers other speakers and other models; the model of a system that has a single one stays fixed.
 
     Args:
-        statistic: sums of the cases, and of what each system counts, each of shape (...) -> values of shape (...).
-        cases: of each unit.
+        statistic: sums of the examples, and of the counts of each system, each of shape (...) -> values of shape (...).
+        cases: number of examples in each unit.
+        systems: counts of each system.
+        seed: seed of the bootstrap. Default: 0.
+        draws: number of bootstrap samples. Default: 2000.
     """
-    whole, each = np.asarray(cases, dtype=float), [np.asarray(one.of, dtype=float) for one in systems]
-    value, units = float(statistic(whole.sum(), *(one.mean(0).sum() for one in each))), len(whole)
+    whole, each = np.asarray(cases, dtype=float), [np.asarray(system.of, dtype=float) for system in systems]
+    value, units = float(statistic(whole.sum(), *(counts.mean(0).sum() for counts in each))), len(whole)
     if units < 2:
         return Estimate(value, None, None, units)
     draw = np.random.default_rng(seed)
     weights = draw.multinomial(units, np.full(units, 1 / units), size=draws)
     drawn = {
-        one.seeds: draw.multinomial(len(one.of), np.full(len(one.of), 1 / len(one.of)), size=draws) / len(one.of)
-        for one in systems
+        system.seeds: draw.multinomial(len(system.of), np.full(len(system.of), 1 / len(system.of)), size=draws)
+        / len(system.of)
+        for system in systems
     }
-    sums = [(drawn[one.seeds] @ counts * weights).sum(1) for one, counts in zip(systems, each, strict=True)]
+    sums = [(drawn[system.seeds] @ counts * weights).sum(1) for system, counts in zip(systems, each, strict=True)]
     low, high = np.quantile(statistic(weights @ whole, *sums), [0.5 - LEVEL / 2, 0.5 + LEVEL / 2])
     return Estimate(value, float(low), float(high), units)
 
 
 def wilson(successes: int, cases: int) -> Estimate:
-    """A share of independent cases with Wilson's score interval."""
+    """Return a fraction of independent examples with Wilson's score interval."""
     low, high = proportion_confint(successes, cases, alpha=1 - LEVEL, method="wilson")
     return Estimate(successes / cases, float(low), float(high), cases)
 
 
 def mcnemar_p(first_wrong: np.ndarray, second_wrong: np.ndarray) -> float:
-    """Exact two-sided McNemar test that two nets err equally often, on the same test cases."""
+    """Return the p value of the exact two-sided McNemar test that two models err equally often on the same examples."""
     only_first = int((first_wrong & ~second_wrong).sum())
     only_second = int((~first_wrong & second_wrong).sum())
     return float(mcnemar([[0, only_first], [only_second, 0]], exact=True).pvalue)
 
 
 def noise_spread(table: np.ndarray) -> float:
-    """The spread (largest minus smallest) of column means that seed noise alone reaches 1 time in 20.
+    """Return the spread (largest minus smallest) of column means that seed noise alone reaches 1 time in 20.
 
-    ``table`` holds a row for each seed and a column for each condition, paired by seed. The critical value
-    of Tukey's studentised range for a two-way layout: what the column means may differ by when no
-    condition has an effect.
+    ``table`` has a row for each seed and a column for each condition, paired by seed. The spread is the critical value
+    of Tukey's studentized range for a two-way layout, under the hypothesis that no condition has an effect.
     """
     seeds, conditions = table.shape
     residual = table - table.mean(0) - table.mean(1, keepdims=True) + table.mean()
@@ -149,12 +157,12 @@ def _studentised_range(conditions: int, freedom: int) -> float:
     return float(stats.studentized_range.ppf(LEVEL, conditions, freedom))
 
 
-def argmin_interval(table: np.ndarray, where: Sequence[float], draws: int = 2000) -> tuple[float, float, float]:
-    """Where the mean over seeds is least, with the 95% range over bootstrap draws of seeds.
+def argmin_interval(table: np.ndarray, grid: Sequence[float], draws: int = 2000) -> tuple[float, float, float]:
+    """Return the value of ``grid`` at which the mean over seeds is least, with its 95% bootstrap range over seeds.
 
-    ``table`` holds a row for each seed and a column for each value of ``where``.
+    ``table`` has a row for each seed and a column for each value of ``grid``.
     """
     rows = np.random.default_rng(0).integers(len(table), size=(draws, len(table)))
-    best = np.asarray(where)[table[rows].mean(1).argmin(-1)]
+    best = np.asarray(grid)[table[rows].mean(1).argmin(-1)]
     low, high = np.quantile(best, [0.5 - LEVEL / 2, 0.5 + LEVEL / 2], method="nearest")
-    return float(where[int(table.mean(0).argmin())]), float(low), float(high)
+    return float(grid[int(table.mean(0).argmin())]), float(low), float(high)

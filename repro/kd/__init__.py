@@ -1,9 +1,10 @@
-"""The paper's equations 1 to 4 and the losses built from them; nothing else.
+"""The equations of Hinton, Vinyals & Dean 2015 (arXiv 1503.02531) and the losses built from them; nothing else.
 
 >>> from repro.kd import soften, distillation_loss
 
-``losses`` is what to read; ``fused_loss`` is the same loss merged with a large output layer, for speed. No module here
-imports another package of the project.
+``losses`` holds equations 1, 2 and 4 and the losses, and is the file to read. ``fused_loss`` holds the same knowledge
+distillation loss fused with the output layer, for speed with thousands of classes. No module here imports another
+package of the project.
 """
 
 from repro.kd.losses import (

@@ -1,9 +1,10 @@
-"""Section 2's objective and the last layer in one, for thousands of classes.
+"""The knowledge distillation loss fused with the output layer, for thousands of classes.
 
-With so many classes the logits are most of what a step reads and writes, and a loss made of separate operations
-goes over all of them a dozen times. Here they are made once, and turned into the gradient block by block while a
-block is in the processor's cache; the backward pass is matrix multiplications alone. The loss and its gradient are
-those of ``distill.distillation_loss`` (tested against it).
+This is ``losses.distillation_loss`` (section 2 of arXiv 1503.02531) of ``hidden @ weight + bias``: the same loss and
+the same gradients, tested against it. With thousands of classes the logits are most of what a step reads and writes,
+and a loss of separate operations passes over all of them a dozen times. Here they are computed once and turned into
+the gradient block by block, while a block is in the processor's cache; the backward pass is matrix multiplications
+alone.
 """
 
 from dataclasses import dataclass
@@ -12,31 +13,40 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-BLOCK = 128  # cases: 5,000 classes in fp32 are then 2.6 MB
-Distribution = tuple[Float[Tensor, "block classes"], Float[Tensor, "block"]]
+BLOCK = 128  # examples: 5,000 classes in fp32 are then 2.6 MB
+Distribution = tuple[Float[Tensor, "block class"], Float[Tensor, "block"]]
 
 
 @dataclass(frozen=True)
 class SoftTargets:
-    """What students learn from: the logits of each teacher, the teacher of each student, temperatures and weights."""
+    """Soft targets of a batch: the teachers' logits, and for each student its teacher, T and weight of the labels."""
 
-    logits: Float[Tensor, "teachers batch classes"]
+    logits: Float[Tensor, "teacher batch class"]
     teacher: tuple[int, ...]
     temperature: tuple[float, ...]
     hard_label_weight: tuple[float, ...]
 
 
 def loss(
-    hidden: Float[Tensor, "models batch unit"],
-    weight: Float[Tensor, "models unit classes"],
-    bias: Float[Tensor, "models 1 classes"],
+    hidden: Float[Tensor, "model batch unit"],
+    weight: Float[Tensor, "model unit class"],
+    bias: Float[Tensor, "model 1 class"],
     labels: Int[Tensor, "batch"],
     soft: SoftTargets | None = None,
-) -> Float[Tensor, "models"]:
-    """The mean over the batch of each model's loss, in nats: on hard targets, or as ``distillation_loss``.
+) -> Float[Tensor, "model"]:
+    """Return ``distillation_loss`` of the logits ``hidden @ weight + bias``, in nats, or the loss on labels alone.
 
-    The logits are ``hidden`` times ``weight`` plus ``bias`` and multiply in the type of ``hidden``; exponentials and
-    sums are fp32 or finer.
+    The logits multiply in the type of ``hidden``; exponentials and sums are fp32 or finer.
+
+    Args:
+        hidden: activations of the last hidden layer.
+        weight: weights of the output layer.
+        bias: biases of the output layer.
+        labels: classes, the same batch for all models.
+        soft: soft targets. Default: none, the loss on hard targets.
+
+    Returns:
+        The loss of each model, averaged over the batch.
     """
     return _OutputLoss.apply(hidden, weight, bias, labels, soft)
 
@@ -50,23 +60,25 @@ class _OutputLoss(torch.autograd.Function):
         models, batch, _ = logits.shape
         losses = torch.zeros(models, dtype=wide, device=logits.device)
         to_bias = torch.zeros_like(bias)
-        # Where there is no such cache to stay in, fewer and larger calls are better.
+        # On other devices there is no such cache to stay in: fewer and larger calls are faster.
         for rows in torch.arange(batch).split(BLOCK if logits.device.type == "cpu" else batch):
             block = slice(int(rows[0]), int(rows[-1]) + 1)
             distributions: dict[tuple[int, float], Distribution] = {}
             for m in range(models):
-                own, hard_label_weight, temperature, target = logits[m, block], 1.0, 1.0, None
+                rows_of_model, hard_label_weight, temperature, target = logits[m, block], 1.0, 1.0, None
                 if soft is not None:
                     hard_label_weight, temperature = soft.hard_label_weight[m], soft.temperature[m]
                     key = soft.teacher[m], temperature
                     if key not in distributions:
                         distributions[key] = _distribution(soft.logits[key[0], block].to(wide), temperature)
                     target = distributions[key]
-                found, gradient = _block(own.to(wide), labels[block], target, temperature, hard_label_weight)
-                losses[m] += found.sum() / batch
+                block_losses, gradient = _block(
+                    rows_of_model.to(wide), labels[block], target, temperature, hard_label_weight
+                )
+                losses[m] += block_losses.sum() / batch
                 gradient.div_(batch)
                 to_bias[m, 0] += gradient.sum(0)
-                own.copy_(gradient)
+                rows_of_model.copy_(gradient)
         ctx.save_for_backward(hidden, cast, logits, to_bias)
         return losses
 
@@ -79,21 +91,21 @@ class _OutputLoss(torch.autograd.Function):
         return to_hidden, to_weight, to_bias * scale, None, None
 
 
-def _distribution(logits: Float[Tensor, "block classes"], temperature: float) -> Distribution:
-    """Soft targets p and, for each case, the sum of p log p."""
+def _distribution(logits: Float[Tensor, "block class"], temperature: float) -> Distribution:
+    """Return soft targets p and, for each example, the sum of p log p."""
     scaled = logits / temperature
     p = torch.softmax(scaled, -1)
     return p, torch.linalg.vecdot(p, scaled) - _log_sum(scaled, p)
 
 
 def _block(
-    logits: Float[Tensor, "block classes"],
+    logits: Float[Tensor, "block class"],
     labels: Int[Tensor, "block"],
     target: Distribution | None,
     temperature: float,
     hard_label_weight: float,
-) -> tuple[Float[Tensor, "block"], Float[Tensor, "block classes"]]:
-    """Each case's loss and its gradient with respect to the logits."""
+) -> tuple[Float[Tensor, "block"], Float[Tensor, "block class"]]:
+    """Return the loss of each example and its gradient with respect to the logits."""
     losses, gradient = torch.zeros_like(logits[:, 0]), None
     if target is not None and hard_label_weight != 1:
         p, negative_entropy = target
@@ -112,6 +124,6 @@ def _block(
     return losses, gradient
 
 
-def _log_sum(logits: Float[Tensor, "block classes"], q: Float[Tensor, "block classes"]) -> Float[Tensor, "block"]:
-    """log sum exp of the logits, given their softmax: the largest logit less the log of the largest probability."""
+def _log_sum(logits: Float[Tensor, "block class"], q: Float[Tensor, "block class"]) -> Float[Tensor, "block"]:
+    """Return log sum exp of the logits, given their softmax: the largest logit less the log of the largest q."""
     return logits.amax(-1) - q.amax(-1).log()

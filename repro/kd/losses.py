@@ -1,9 +1,10 @@
-"""The paper's equations 1, 2 and 4: soft targets, the loss on them, and its limit at high temperature.
+"""Equations 1, 2 and 4 of Hinton, Vinyals & Dean 2015 (arXiv 1503.02531) and the losses built from them.
 
-Equation 3 is the step between 2 and 4 and has no code of its own.
+Soft targets (equation 1), the loss on them and its gradient (equation 2), and its limit at high temperature (equation
+4). Equation 3 is the step between 2 and 4 and has no code.
 
-Every loss here takes logits with any leading axes, so a single net (batch, classes) and a population
-(model, batch, classes) read the same. Temperatures and weights may be numbers or one value per model.
+Every loss takes logits with any leading axes: (batch, class) for a single model, (model, batch, class) for models side
+by side. Temperatures and weights are numbers, or tensors with one value per model.
 """
 
 import torch
@@ -11,29 +12,31 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional as F
 
-PerModel = float | Float[Tensor, "*models"]
+PerModel = float | Float[Tensor, "*model"]
 
 
-def soften(logits: Float[Tensor, "*models batch classes"], temperature: PerModel) -> Tensor:
-    """Equation 1: q_i = exp(z_i / T) / sum_j exp(z_j / T).
+def soften(logits: Float[Tensor, "*model batch class"], temperature: PerModel) -> Tensor:
+    """Return soft targets, equation 1: q_i = exp(z_i / T) / sum_j exp(z_j / T).
 
     Returns:
-        Probabilities of the shape of ``logits``.
+        Probabilities, of the shape of ``logits``.
     """
     return torch.softmax(logits / _per_model(temperature, logits), dim=-1)
 
 
 def soft_target_loss(
-    student: Float[Tensor, "*models batch classes"],
-    teacher: Float[Tensor, "#*models batch classes"],
+    student: Float[Tensor, "*model batch class"],
+    teacher: Float[Tensor, "#*model batch class"],
     temperature: PerModel,
-) -> Float[Tensor, "*models"]:
-    """T^2 KL(p || q) in nats, the mean over the batch, with teacher p and student q softened at T.
+) -> Float[Tensor, "*model"]:
+    """Return the loss on soft targets of section 2: T^2 KL(p || q) in nats, averaged over the batch.
 
-    The gradient is that of the cross-entropy with soft targets (section 2): the two differ by the
-    teacher's entropy only, and the KL divergence is zero when the student matches. The factor T^2 undoes
-    the 1 / T^2 by which soft targets scale the gradient, so that T can change while the weight of hard
-    targets stays. The classes are summed, not averaged.
+    p and q are the probabilities of teacher and student at T; classes are summed, not averaged. The gradient is that
+    of the cross-entropy with soft targets: the two differ by the teacher's entropy only, and the KL divergence is zero
+    where the student matches the teacher. The factor T^2 undoes the 1 / T^2 by which soft targets scale the gradient,
+    so that the weight of hard targets need not change with T. In PyTorch's terms, for a single model::
+
+        F.kl_div(F.log_softmax(student / T, -1), F.softmax(teacher / T, -1), reduction="batchmean") * T**2
     """
     scale = _per_model(temperature, student)
     log_q = F.log_softmax(student / scale, dim=-1)
@@ -43,13 +46,13 @@ def soft_target_loss(
 
 
 def logit_regression_loss(
-    student: Float[Tensor, "*models batch classes"],
-    teacher: Float[Tensor, "#*models batch classes"],
-) -> Float[Tensor, "*models"]:
-    """1 / (2N) sum_i (z_i - v_i)^2 over N classes with zero-mean logits, the mean over the batch.
+    student: Float[Tensor, "*model batch class"],
+    teacher: Float[Tensor, "#*model batch class"],
+) -> Float[Tensor, "*model"]:
+    """Return 1 / (2N) sum_i (z_i - v_i)^2 over N classes with zero-mean logits, averaged over the batch.
 
-    Section 2.1: what ``soft_target_loss`` becomes as T grows, for its gradient (equation 4, times T^2)
-    is (z_i - v_i) / N. As an objective of its own it is that of Ba & Caruana 2014.
+    Section 2.1: the limit of ``soft_target_loss`` as T grows; its gradient is equation 4 times T^2, (z_i - v_i) / N.
+    By itself it is the objective of Ba & Caruana 2014 (arXiv 1312.6184).
     """
     difference = student - teacher
     difference = difference - difference.mean(-1, keepdim=True)
@@ -57,24 +60,42 @@ def logit_regression_loss(
 
 
 def hard_target_loss(
-    student: Float[Tensor, "*models batch classes"],
-    labels: Int[Tensor, "#*models batch"],
-) -> Float[Tensor, "*models"]:
-    """Cross-entropy with the labels at T = 1, in nats, the mean over the batch."""
+    student: Float[Tensor, "*model batch class"],
+    labels: Int[Tensor, "#*model batch"],
+) -> Float[Tensor, "*model"]:
+    """Return the cross-entropy with the labels at T = 1, in nats, averaged over the batch."""
     labels = labels.expand(student.shape[:-1])
     return -F.log_softmax(student, dim=-1).gather(-1, labels.unsqueeze(-1)).squeeze(-1).mean(-1)
 
 
 def distillation_loss(
-    student: Float[Tensor, "*models batch classes"],
-    teacher: Float[Tensor, "#*models batch classes"],
-    labels: Int[Tensor, "#*models batch"],
+    student: Float[Tensor, "*model batch class"],
+    teacher: Float[Tensor, "#*model batch class"],
+    labels: Int[Tensor, "#*model batch"],
     temperature: PerModel,
     hard_label_weight: PerModel,
-) -> Float[Tensor, "*models"]:
-    """Section 2: (1 - w) T^2 KL(soft targets) + w CE(labels at T = 1), a weighted average.
+) -> Float[Tensor, "*model"]:
+    """Return the objective of section 2: (1 - w) T^2 KL(soft targets at T) + w CE(labels at T = 1), in nats.
 
-    An infinite temperature stands for the limit of section 2.1, logit regression.
+    An infinite temperature stands for the limit of section 2.1, ``logit_regression_loss``.
+
+    A single model needs no leading axis, and numbers for T and w:
+
+    >>> student = torch.tensor([[1.0, 0.0, -1.0]])
+    >>> teacher = torch.tensor([[3.0, 1.0, -1.0]])
+    >>> loss = distillation_loss(student, teacher, torch.tensor([0]), temperature=2.0, hard_label_weight=0.1)
+    >>> round(float(loss), 4)
+    0.2577
+
+    Args:
+        student: the student's logits.
+        teacher: the teacher's logits.
+        labels: classes.
+        temperature: T, one number or one per model.
+        hard_label_weight: w in 0 .. 1, one number or one per model.
+
+    Returns:
+        A scalar for a single model, otherwise one loss per model.
     """
     temperature = torch.as_tensor(temperature, dtype=student.dtype, device=student.device)
     infinite = torch.isinf(temperature)
@@ -85,38 +106,43 @@ def distillation_loss(
 
 
 def arithmetic_mean(
-    logits: Float[Tensor, "models batch classes"], temperature: float = 1.0
-) -> Float[Tensor, "batch classes"]:
-    """Section 2: the mean of an ensemble's probabilities at T, as logits that give it at the same T."""
+    logits: Float[Tensor, "model batch class"], temperature: float = 1.0
+) -> Float[Tensor, "batch class"]:
+    """Return the arithmetic mean of an ensemble's probabilities at T, as logits that give it at the same T (section 2).
+
+    The mean is taken in the log domain, so no probability is clamped. ``speech.ensemble_targets``, ``speech.evaluate``
+    and ``specialists.runner`` average probabilities, clamp and take the logarithm instead: that is faster over
+    thousands of classes, and merging the versions would change the last digits of committed numbers.
+    """
     log_p = F.log_softmax(logits / temperature, dim=-1)
     return temperature * (torch.logsumexp(log_p, dim=0) - torch.log(torch.tensor(float(len(logits)))))
 
 
-def geometric_mean(logits: Float[Tensor, "models batch classes"]) -> Float[Tensor, "batch classes"]:
-    """Section 2: the normalised geometric mean of an ensemble's probabilities, the same at every T."""
+def geometric_mean(logits: Float[Tensor, "model batch class"]) -> Float[Tensor, "batch class"]:
+    """Return logits of the normalized geometric mean of an ensemble's probabilities, at every T (section 2)."""
     return logits.mean(0)
 
 
 def exact_gradient(
-    student: Float[Tensor, "*batch classes"], teacher: Float[Tensor, "*batch classes"], temperature: float
-) -> Float[Tensor, "*batch classes"]:
-    """Equation 2: dC/dz_i = (q_i - p_i) / T, of the cross-entropy at T without the factor T^2."""
+    student: Float[Tensor, "*batch class"], teacher: Float[Tensor, "*batch class"], temperature: float
+) -> Float[Tensor, "*batch class"]:
+    """Return equation 2, dC/dz_i = (q_i - p_i) / T: the gradient of the cross-entropy at T, without the factor T^2."""
     q = torch.softmax(student / temperature, dim=-1)
     p = torch.softmax(teacher / temperature, dim=-1)
     return (q - p) / temperature
 
 
 def high_temperature_gradient(
-    student: Float[Tensor, "*batch classes"], teacher: Float[Tensor, "*batch classes"], temperature: float
-) -> Float[Tensor, "*batch classes"]:
-    """Equation 4: dC/dz_i = (z_i - v_i) / (N T^2), for logits whose mean over the classes is zero."""
+    student: Float[Tensor, "*batch class"], teacher: Float[Tensor, "*batch class"], temperature: float
+) -> Float[Tensor, "*batch class"]:
+    """Return equation 4, dC/dz_i = (z_i - v_i) / (N T^2): equation 2 at high T, for zero-mean logits."""
     student = student - student.mean(-1, keepdim=True)
     teacher = teacher - teacher.mean(-1, keepdim=True)
     return (student - teacher) / (student.shape[-1] * temperature**2)
 
 
 def _per_model(value: PerModel, logits: Tensor) -> float | Tensor:
-    """A per-model value shaped to broadcast over (model, batch, classes)."""
+    """Return a per-model value shaped to broadcast over (model, batch, class)."""
     if not isinstance(value, Tensor):
         return float(value)
     return value.to(logits.dtype)[..., None, None]

@@ -24,6 +24,7 @@ from repro.models.flops import count_parameters, step_flops
 from repro.models.mlp import BatchedMLP
 from repro.training.mlp import MemberSpec, MLPTrainer, TransferSet
 from repro.training.random_streams import Stream, generator
+from repro.training.trainer import TrainerContext
 
 # The modules that decide what a run's weights become.
 CODE_DEPENDENCIES = (
@@ -114,13 +115,15 @@ class MnistRunner(Runner):
         soft = self.teacher_logits(next(iter(teachers.values()))) if teachers else None
         group = store.key(keys)
         training = MLPTrainer(
-            first.sizes,
-            [MemberSpec(run.seed, run.temperature, run.hard_label_weight, examples) for run in runs],
-            TransferSet(self.data.train.images, self.data.train.labels, soft["train"] if soft else None),
-            first.recipe,
-            self.compute,
-            self.store.checkpoint(group),
-            self.data.split("validation") if first.early_stopping else None,
+            sizes=first.sizes,
+            members=[MemberSpec(run.seed, run.temperature, run.hard_label_weight, examples) for run in runs],
+            transfer=TransferSet(self.data.train.images, self.data.train.labels, soft["train"] if soft else None),
+            context=TrainerContext(
+                recipe=first.recipe,
+                compute=self.compute,
+                checkpoint=self.store.checkpoint(group),
+                validation=self.data.split("validation") if first.early_stopping else None,
+            ),
         )
         flops = step_flops(first.sizes, first.recipe.batch_size) * len(runs)
         self.progress.expect(-flops * training.step)  # done in an earlier sitting

@@ -1,4 +1,4 @@
-"""What the training loop knows of the nets that it trains."""
+"""Interface between the training loop and the models that it trains."""
 
 from typing import TypeVar
 
@@ -8,19 +8,19 @@ from torch import Tensor, nn
 
 
 class Model(nn.Module):
-    """Nets side by side, or a single one: ``len`` says how many. They multiply in ``dtype``."""
+    """One model, or several side by side: ``len`` is their number. Matrices multiply in ``dtype``."""
 
     dtype: torch.dtype
 
     def __len__(self) -> int:
         raise NotImplementedError
 
-    def logits(self, images: Tensor) -> Float[Tensor, "models case classes"]:
-        """Logits at test time, with a leading axis of nets."""
+    def logits(self, images: Tensor) -> Float[Tensor, "model example class"]:
+        """Return logits at test time."""
         raise NotImplementedError
 
     def clip_weight_norms(self, max_norm: float) -> None:
-        """Bound the norm of a hidden unit's incoming weights; not all nets can."""
+        """Bound the L2 norm of a hidden unit's incoming weights; not every model supports it."""
         raise NotImplementedError
 
 

@@ -1,4 +1,4 @@
-"""A small convolutional network for small images, of any width."""
+"""A small convolutional network for small images, of adjustable width."""
 
 import torch
 from jaxtyping import Float, UInt8
@@ -10,7 +10,7 @@ from repro.training.random_streams import Stream, generator
 
 
 class Convolution(nn.Module):
-    """A 3x3 convolution, batch normalisation, ReLU."""
+    """A 3x3 convolution, batch normalization, ReLU."""
 
     def __init__(self, inputs: int, outputs: int, stride: int, draw: torch.Generator):
         super().__init__()
@@ -21,22 +21,30 @@ class Convolution(nn.Module):
         self.norm = nn.BatchNorm2d(outputs)
 
     def forward(self, inputs: Float[Tensor, "batch channel row column"]) -> Float[Tensor, "batch out row2 column2"]:
-        """The convolution multiplies in the type of its inputs; the normalisation's statistics are fp32."""
+        """Return the activations; the convolution multiplies in the type of its inputs, the statistics are fp32."""
         return F.relu(self.norm(F.conv2d(inputs, self.weight.to(inputs.dtype), stride=self.stride, padding=1)))
 
 
 class ConvNet(Model):
-    """Three stages of 16x16, 8x8 and 4x4 pixels (of 32x32 images); the mean over what is left; one linear layer.
+    """Three stages at 16x16, 8x8 and 4x4 pixels (of 32x32 images), global average pooling, one linear layer.
 
-    Two by two pixels are first made channels of one, so that nothing is computed at full resolution, where
-    a small net would spend most of its time on reading and writing memory. A stage has two convolutions,
-    the second added to the first (He et al. 2016); channels double from stage to stage. Convolutions
-    multiply in ``dtype``; the last layer and its logits are fp32. Like a population, the net has a length
-    (one) and its logits a leading axis of models.
+    Blocks of two by two pixels first become channels of one pixel, so that nothing is computed at full resolution,
+    where a small network would spend most of its time on reading and writing memory. A stage has two convolutions,
+    the second a residual one (He et al. 2016); channels double from stage to stage. Convolutions multiply in
+    ``dtype``; the last layer and its logits are fp32. Like a ``BatchedMLP``, the network has a length (one) and its
+    logits a leading axis of models.
     """
 
     def __init__(self, channels: int, width: int, classes: int, seed: int, dtype: torch.dtype = torch.float32):
-        """``width`` channels in the first stage, four times as many in the last; weights drawn from ``seed``."""
+        """Draw the initial weights.
+
+        Args:
+            channels: channels of the images.
+            width: channels in the first stage; the last has four times as many.
+            classes: number of logits.
+            seed: seed of the initial weights.
+            dtype: type of the operands of convolutions. Default: fp32.
+        """
         super().__init__()
         self.channels, self.width, self.classes, self.seed, self.dtype = channels, width, classes, seed, dtype
         draw = generator(Stream.INITIAL_WEIGHTS, seed)
@@ -46,7 +54,7 @@ class ConvNet(Model):
             for stage, (a, b) in enumerate(zip(sizes[:-1], sizes[1:], strict=True))
         )
         self.keep = nn.ModuleList(Convolution(size, size, 1, draw) for size in sizes[1:])
-        self.stages = nn.ModuleList(nn.Identity() for _ in sizes[1:])  # names for what a stage puts out
+        self.stages = nn.ModuleList(nn.Identity() for _ in sizes[1:])  # name the output of a stage
         self.head = nn.Linear(4 * width, classes)
         self.head.weight.data = torch.randn(classes, 4 * width, generator=draw) * (1 / (4 * width)) ** 0.5
         self.head.bias.data.zero_()
@@ -54,8 +62,8 @@ class ConvNet(Model):
     def __len__(self) -> int:
         return 1
 
-    def forward(self, images: UInt8[Tensor, "batch channel row column"]) -> Float[Tensor, "1 batch classes"]:
-        """Logits, in fp32."""
+    def forward(self, images: UInt8[Tensor, "batch channel row column"]) -> Float[Tensor, "1 batch class"]:
+        """Return logits, in fp32."""
         rows, columns = images.shape[-2:]
         hidden = F.pad((images.float() - 128) / 64, (0, columns % 2, 0, rows % 2))
         hidden = F.pixel_unshuffle(hidden, 2)
@@ -67,9 +75,9 @@ class ConvNet(Model):
 
     @torch.no_grad()
     def logits(
-        self, images: UInt8[Tensor, "case channel row column"], batch: int = 1000
-    ) -> Float[Tensor, "1 case classes"]:
-        """Logits at test time (the running statistics normalise), in fp32 throughout and on the CPU."""
+        self, images: UInt8[Tensor, "example channel row column"], batch: int = 1000
+    ) -> Float[Tensor, "1 example class"]:
+        """Return logits at test time (normalized by the running statistics), in fp32 throughout, on the CPU."""
         training, precision = self.training, self.dtype
         self.eval()
         self.dtype = torch.float32

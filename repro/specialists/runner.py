@@ -21,8 +21,9 @@ from repro.models.flops import count_conv_multiply_adds
 from repro.specialists import clustering, evaluate, inference, specialist
 from repro.specialists.runs import AllClassesRun, CombinedRun, EnsembleRun, NetRun, Run, SpecialistRun
 from repro.specialists.settings import SpecialistsSettings
-from repro.training.images import ImageTrainer, Objective
+from repro.training.images import ImageTrainer, ImageTransferSet, Objective
 from repro.training.random_streams import BatchSampler
+from repro.training.trainer import TrainerContext
 
 # Increased by hand when the evaluation of the same weights changes; stored records of older versions are not reused.
 RECORD_VERSION = 1
@@ -128,9 +129,15 @@ class SpecialistsRunner(Runner):
             self._over_all_classes(run) if isinstance(run, NetRun) else self._from_generalist(run)
         )
         return ImageTrainer(
-            net, orders, self.data.train.images, labels, objective, run.recipe, self.compute,
-            self.epoch_size(run), self.data.horizontal_flip, teacher, self.store.checkpoint(self.key(run)),
-        )  # fmt: skip
+            net=net,
+            samplers=orders,
+            transfer=ImageTransferSet(self.data.train.images, labels, teacher, self.data.horizontal_flip),
+            objective=objective,
+            num_examples=self.epoch_size(run),
+            context=TrainerContext(
+                recipe=run.recipe, compute=self.compute, checkpoint=self.store.checkpoint(self.key(run))
+            ),
+        )
 
     def _over_all_classes(self, run: NetRun) -> Start:
         """Return the start of a network over all classes, on labels or on its teacher's soft targets."""
@@ -156,7 +163,7 @@ class SpecialistsRunner(Runner):
             labels, subset, run.generalist.stream_seed, run.recipe.batch_size, run.special_in_batch
         )
         for order, side in zip(orders, ("of", "outside"), strict=True):
-            if not len(order.cases):
+            if not len(order.examples):
                 raise UserError(
                     "specialists.classes_per_specialist: there are no training images"
                     f" {side} the classes of specialist {run.number}"

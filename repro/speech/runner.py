@@ -32,9 +32,10 @@ from repro.speech.preparation import Prepared, prepare
 from repro.speech.runs import Ensemble, Net, Rounding, Run, Words
 from repro.speech.settings import SpeechSettings
 from repro.speech.target_precision import errors
-from repro.speech.training import FrameTrainer, make_net, share_of
+from repro.speech.training import FrameTrainer, Watched, make_net, share_of
 from repro.training.compute import cores
 from repro.training.mlp import MemberSpec
+from repro.training.trainer import TrainerContext
 
 # Counted up by hand when what a record says of the same weights changes: kept records of before are left.
 RECORD_VERSION = 1
@@ -126,10 +127,13 @@ class SpeechRunner(Runner):
         self.progress.now(f"{one.arm}, {len(nets)} nets")
         group, cases = run_store.key([self.key(net) for net in nets]), self.cases(one.share, one.draw)
         members = [MemberSpec(net.seed, net.temperature, net.hard_label_weight) for net in nets]
+        validation = Watched(self.data.validation, self.settings.every) if one.early_stopping else None
         training = FrameTrainer(
-            one.hidden, members, self.data.train, cases, STATES, one.recipe, self.compute, one.draw,
-            self._teacher(nets, cases), self.store.checkpoint(group),
-            self.data.validation if one.early_stopping else None, self.settings.every,
+            hidden=one.hidden, members=members, frames=self.data.train, cases=cases, states=STATES, order=one.draw,
+            teacher=self._teacher(nets, cases),
+            context=TrainerContext(
+                recipe=one.recipe, compute=self.compute, checkpoint=self.store.checkpoint(group), validation=validation
+            ),
         )  # fmt: skip
         flops, earlier = self.flops(nets) / training.steps, training.seconds
         self.progress.expect(-flops * training.step)  # done in an earlier sitting

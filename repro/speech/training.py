@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 from jaxtyping import Float, Int
@@ -16,8 +15,7 @@ from repro.speech.features import INPUTS, Frames, Inputs
 from repro.training.compute import Compute
 from repro.training.mlp import MemberSpec
 from repro.training.random_streams import BatchSampler, Stream, generator
-from repro.training.recipe import Recipe
-from repro.training.trainer import LabelledData, Trainer
+from repro.training.trainer import LabelledData, Trainer, TrainerContext
 
 # Logits that are multiplied, and looked at, together at test time: nets times frames times states.
 MULTIPLIED, LOOKED_AT = 1 << 25, 1 << 20
@@ -25,10 +23,20 @@ MULTIPLIED, LOOKED_AT = 1 << 25, 1 << 20
 
 @dataclass(frozen=True)
 class Watched:
-    """What early stopping watches: the numbers of frames and the states they are in."""
+    """Validation frames, every ``stride``-th of ``frames``: their indices and the states they are in."""
 
-    images: Int[Tensor, "frame"]
-    labels: Int[Tensor, "frame"]
+    frames: Frames
+    stride: int = 1
+
+    @property
+    def images(self) -> Int[Tensor, "frame"]:
+        """Indices of the frames."""
+        return torch.arange(0, len(self.frames), self.stride)
+
+    @property
+    def labels(self) -> Int[Tensor, "frame"]:
+        """States of the frames."""
+        return self.frames.states[:: self.stride]
 
 
 class FrameTrainer(Trainer[BatchedMLP]):
@@ -36,21 +44,32 @@ class FrameTrainer(Trainer[BatchedMLP]):
 
     def __init__(
         self,
+        *,
         hidden: Sequence[int],
         members: Sequence[MemberSpec],
         frames: Frames,
         cases: Int[Tensor, "case"],
         states: int,
-        recipe: Recipe,
-        compute: Compute,
         order: int,
+        context: TrainerContext,
         teacher: Teacher | None = None,
-        checkpoint: Path | None = None,
-        validation: Frames | None = None,
-        every: int = 1,
     ):
-        """Trained on ``cases`` of ``frames``, in the order drawn from ``order``; early stopping watches every so
-        manyth frame of ``validation``."""
+        """Prepare the frames and resume from the checkpoint if there is one.
+
+        Args:
+            hidden: units of the hidden layers.
+            members: one specification for each model.
+            frames: the training set.
+            cases: indices of the frames to train on.
+            states: number of classes.
+            order: seed of the order of the frames.
+            context: recipe, device, checkpoint and, for the selection of the best snapshot, ``Watched`` frames.
+            teacher: soft targets. Default: none.
+
+        Raises:
+            ValueError: a member needs soft targets and there is no teacher.
+        """
+        recipe, compute = context.recipe, context.compute
         self.inputs, self.states = Inputs(frames, compute), frames.states.to(compute.device)
         self.order = BatchSampler(order, cases, recipe.batch_size)
         self.teacher = teacher
@@ -58,12 +77,10 @@ class FrameTrainer(Trainer[BatchedMLP]):
         self.hard_label_weight = tuple(member.hard_label_weight for member in members)
         if teacher is None and any(weight != 1 for weight in self.hard_label_weight):
             raise ValueError("soft targets need a teacher")
-        watched = None
-        if validation is not None:
-            self.watched = Inputs(validation, compute)
-            watched = Watched(torch.arange(0, len(validation), every), validation.states[::every])
+        if isinstance(context.validation, Watched):
+            self.watched = Inputs(context.validation.frames, compute)
         net = make_net(hidden, states, [member.seed for member in members], compute)
-        super().__init__(net, recipe, len(cases), checkpoint, watched)
+        super().__init__(net, len(cases), context)
 
     def losses(self, step: int) -> Float[Tensor, "models"]:
         """Section 2's objective where there is a teacher, hard targets where there is none."""
@@ -75,10 +92,10 @@ class FrameTrainer(Trainer[BatchedMLP]):
         weight, bias = self.net.weights[-1], self.net.biases[-1]
         return fused_loss.loss(self.net.hidden(batch), weight, bias, self.states[picked], soft)
 
-    def validation_errors(self, cases: LabelledData) -> Int[Tensor, "models"]:
-        """How many validation frames each net has wrong, a block at a time."""
-        found = blocks(self.net, self.watched, cases.images)
-        return (torch.cat([logits.argmax(-1).cpu() for _, logits in found], 1) != cases.labels).sum(-1)
+    def validation_errors(self, examples: LabelledData) -> Int[Tensor, "models"]:
+        """Return the number of validation frames that each model misclassifies, computed a block at a time."""
+        found = blocks(self.net, self.watched, examples.images)
+        return (torch.cat([logits.argmax(-1).cpu() for _, logits in found], 1) != examples.labels).sum(-1)
 
 
 def share_of(train: Frames, share: float, draw: int) -> Int[Tensor, "case"]:

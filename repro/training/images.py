@@ -1,7 +1,7 @@
-"""Training a network on images kept as bytes; translations and mirror images are indices."""
+"""Training of a network on images stored as bytes; translations and horizontal flips are indexing."""
 
 from collections.abc import Callable, Sequence
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -10,81 +10,98 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from repro.models.base import ModelType
-from repro.training.compute import Compute
 from repro.training.random_streams import BatchSampler, Stream, generator, random_translations
-from repro.training.recipe import Recipe
-from repro.training.trainer import LabelledData, Trainer
+from repro.training.trainer import Trainer, TrainerContext
 
 # Logits, labels, and the teacher's logits or None -> losses.
 Objective = Callable[[Tensor, Tensor, Any], Tensor]
 
 
+@dataclass(frozen=True)
+class ImageTransferSet:
+    """Images that a network is trained on.
+
+    Attributes:
+        images: pixels in 0 .. 255.
+        labels: classes.
+        teacher: logits that the objective is given along with the labels; default: none.
+        horizontal_flip: whether half of the images of a batch are flipped, left to right. Default: False.
+    """
+
+    images: UInt8[Tensor, "example channel row column"]
+    labels: Int[Tensor, "example"]
+    teacher: Float[Tensor, "example class"] | None = None
+    horizontal_flip: bool = False
+
+
 class ImageTrainer(Trainer[ModelType]):
-    """One net on its way through one recipe; images are shifted and mirrored by indexing."""
+    """Train one network by one recipe; images are translated and flipped by indexing."""
 
     def __init__(
         self,
+        *,
         net: ModelType,
-        orders: Sequence[BatchSampler],
-        images: UInt8[Tensor, "case channel row column"],
-        labels: Int[Tensor, "case"],
+        samplers: Sequence[BatchSampler],
+        transfer: ImageTransferSet,
         objective: Objective | None,
-        recipe: Recipe,
-        compute: Compute,
-        cases: int,
-        horizontal_flip: bool = False,
-        teacher: Float[Tensor, "case classes"] | None = None,
-        checkpoint: Path | None = None,
-        validation: LabelledData | None = None,
+        num_examples: int,
+        context: TrainerContext,
     ):
-        """A batch is what ``orders`` give together; ``cases`` make a pass.
+        """Prepare the images and resume from the checkpoint if there is one.
 
         Args:
-            objective: logits (1, batch, classes), labels (batch,), teacher's logits -> losses (1,); None where a
-                subclass has losses of its own.
-            mirrored: half of the images of a batch are mirrored, left to right.
-            teacher: logits that the objective is handed along with the labels.
+            net: the network; it is moved to the device.
+            samplers: the examples of a batch are those of all samplers, concatenated.
+            transfer: images, labels and soft targets.
+            objective: logits (1, batch, class), labels (batch,), teacher's logits -> losses (1,); None where a
+                subclass overrides ``losses``.
+            num_examples: examples in an epoch.
+            context: recipe, device, checkpoint and validation set.
         """
-        device = compute.device
-        self.orders, self.objective, self.horizontal_flip = orders, objective, horizontal_flip
-        self.images = shifted_views(images, recipe.max_translation, device)
-        self.labels, self.teacher = labels.to(device), None if teacher is None else teacher.to(device)
-        net.dtype = compute.dtype
-        super().__init__(net.to(device).train(), recipe, cases, checkpoint, validation)
+        device, teacher = context.compute.device, transfer.teacher
+        self.samplers, self.objective, self.horizontal_flip = samplers, objective, transfer.horizontal_flip
+        self.images = shifted_views(transfer.images, context.recipe.max_translation, device)
+        self.labels, self.teacher = transfer.labels.to(device), None if teacher is None else teacher.to(device)
+        net.dtype = context.compute.dtype
+        super().__init__(net.to(device).train(), num_examples, context)
 
     def losses(self, step: int) -> Float[Tensor, "1"]:
-        """The objective on a step's batch."""
+        """Return the objective on a step's batch."""
         if self.objective is None:
             raise NotImplementedError
         images, labels, teacher = self.batch(step)
         return self.objective(self.net(images), labels, teacher)
 
     def batch(self, step: int) -> tuple[Tensor, Tensor, Tensor | None]:
-        """Images, labels and teacher's logits of a step, all taken by the same indices."""
-        picked = self.picked(step)
-        images = self.views(picked, step, self.orders[0].seed)
-        return images, self.labels[picked], None if self.teacher is None else self.teacher[picked]
+        """Return images, labels and teacher's logits of a step, all taken by the same indices."""
+        indices = self.batch_indices(step)
+        images = self.augment(indices, step, self.samplers[0].seed)
+        return images, self.labels[indices], None if self.teacher is None else self.teacher[indices]
 
-    def picked(self, step: int) -> Int[Tensor, "batch"]:
-        """The numbers of a step's cases."""
-        return torch.cat([order.indices(step) for order in self.orders])
+    def batch_indices(self, step: int) -> Int[Tensor, "batch"]:
+        """Return the indices of a step's examples."""
+        return torch.cat([sampler.indices(step) for sampler in self.samplers])
 
-    def views(self, picked: Int[Tensor, "batch"], step: int, seed: int) -> UInt8[Tensor, "batch channel row column"]:
-        """Images shifted and mirrored by the draw of a seed and a step."""
-        rows, columns = random_translations(seed, step, len(picked), self.recipe.max_translation)
-        images = self.images[picked, :, rows, columns]
+    def augment(self, indices: Int[Tensor, "batch"], step: int, seed: int) -> UInt8[Tensor, "batch channel row column"]:
+        """Return images, translated and flipped as drawn for a seed and a step."""
+        rows, columns = random_translations(seed, step, len(indices), self.recipe.max_translation)
+        images = self.images[indices, :, rows, columns]
         if self.horizontal_flip:
-            mirror = torch.rand(len(picked), 1, 1, 1, generator=generator(Stream.HORIZONTAL_FLIP, seed, step)) < 0.5
-            images = torch.where(mirror.to(images.device), images.flip(-1), images)
+            flip = torch.rand(len(indices), 1, 1, 1, generator=generator(Stream.HORIZONTAL_FLIP, seed, step)) < 0.5
+            images = torch.where(flip.to(images.device), images.flip(-1), images)
         return images
 
 
 def shifted_views(
-    images: UInt8[Tensor, "case channel row column"], pixels: int, device: torch.device | str = "cpu"
-) -> Shaped[Tensor, "case channel rows columns row column"]:
-    """All translations by up to ``pixels`` as one view, (case, channel, row offset, column offset, row, column).
+    images: UInt8[Tensor, "example channel row column"], pixels: int, device: torch.device | str = "cpu"
+) -> Shaped[Tensor, "example channel rows columns row column"]:
+    """Return all translations by up to ``pixels`` as one view.
 
-    What comes in from outside repeats the edge, which is right for photographs and for blank margins.
+    Pixels from outside the image repeat its edge, which suits photographs and blank margins alike; ``mlp.translations``
+    fills with zeros.
+
+    Returns:
+        A view of shape (example, channel, row offset, column offset, row, column).
     """
     side = images.shape[-2:]
     padded = F.pad(images, (pixels,) * 4, mode="replicate") if pixels else images

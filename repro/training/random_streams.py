@@ -1,6 +1,7 @@
-"""All randomness, as a function of (seed, step): order of cases, jitter, dropout.
+"""All randomness as a function of (seed, step): initial weights, data order, translations, dropout.
 
-Nothing here has a state that must be kept: a resumed run asks for step s and gets what it would have got.
+Nothing here has a state that a checkpoint must hold: a resumed run asks for step s and gets what the uninterrupted
+run would have got.
 """
 
 import hashlib
@@ -13,7 +14,11 @@ from torch import Tensor
 
 
 class Stream(StrEnum):
-    """Purpose of a random stream. The values are frozen: changing one changes every number of the project."""
+    """Purpose of a random stream.
+
+    The values are frozen: ``generator`` hashes them into the seed, so changing one (even to correct its wording, which
+    is older than the names) changes every number of the project. The names are free to change.
+    """
 
     INITIAL_WEIGHTS = "initial weights"
     METHOD_WEIGHTS = "the method's own weights"
@@ -35,52 +40,52 @@ class Stream(StrEnum):
 
 
 def generator(purpose: Stream, *numbers: int, device: torch.device | str = "cpu") -> torch.Generator:
-    """A generator whose stream belongs to this purpose and these numbers alone."""
+    """Return a generator whose stream is a function of ``purpose`` and ``numbers`` (seed, step, layer) alone."""
     text = ":".join([purpose, *map(str, numbers)]).encode()
     seed = int.from_bytes(hashlib.blake2b(text, digest_size=7).digest(), "big")
     return torch.Generator(device).manual_seed(seed)
 
 
 class BatchSampler:
-    """The order in which one net sees its cases: a fresh permutation for each pass, laid end to end.
+    """Order of the training examples of one model: a fresh permutation for each epoch, concatenated.
 
-    A batch may straddle two passes, so every batch is full and every case is seen once a pass.
+    A batch may straddle two epochs, so every batch is full and every example is seen once per epoch.
     """
 
-    def __init__(self, seed: int, cases: Int[Tensor, "case"], batch: int):
-        """``cases`` are the indices this net trains on; ``batch`` how many it sees in a step."""
-        self.seed, self.cases, self.batch = seed, cases, batch
-        self._passes: dict[int, Tensor] = {}
+    def __init__(self, seed: int, examples: Int[Tensor, "example"], batch_size: int):
+        """``examples`` are the indices of the training examples, ``batch_size`` their number in a step."""
+        self.seed, self.examples, self.batch_size = seed, examples, batch_size
+        self._epochs: dict[int, Tensor] = {}
 
     def indices(self, step: int) -> Int[Tensor, "batch"]:
-        """The cases of this step."""
-        start, stop = step * self.batch, (step + 1) * self.batch
-        count = len(self.cases)
+        """Return the indices of a step's examples."""
+        start, stop = step * self.batch_size, (step + 1) * self.batch_size
+        count = len(self.examples)
         first, last = start // count, (stop - 1) // count
-        parts = [self._pass(n)[max(start - n * count, 0) : stop - n * count] for n in range(first, last + 1)]
-        for number in [number for number in self._passes if number < last]:
-            del self._passes[number]
+        parts = [self._epoch(n)[max(start - n * count, 0) : stop - n * count] for n in range(first, last + 1)]
+        for number in [number for number in self._epochs if number < last]:
+            del self._epochs[number]
         return torch.cat(parts) if len(parts) > 1 else parts[0]
 
-    def _pass(self, number: int) -> Tensor:
-        if number not in self._passes:
-            draw = torch.randperm(len(self.cases), generator=generator(Stream.DATA_ORDER, self.seed, number))
-            self._passes[number] = self.cases[draw]
-        return self._passes[number]
+    def _epoch(self, number: int) -> Tensor:
+        if number not in self._epochs:
+            permutation = torch.randperm(len(self.examples), generator=generator(Stream.DATA_ORDER, self.seed, number))
+            self._epochs[number] = self.examples[permutation]
+        return self._epochs[number]
 
 
 def random_translations(seed: int, step: int, batch: int, pixels: int) -> tuple[Tensor, Tensor]:
-    """Row and column offsets in 0 .. 2 * pixels, uniform, one pair for each case."""
+    """Return row and column offsets, uniform in 0 .. 2 * pixels, one pair for each of ``batch`` examples."""
     draw = torch.randint(2 * pixels + 1, (2, batch), generator=generator(Stream.TRANSLATION, seed, step))
     return draw[0], draw[1]
 
 
 class Dropout:
-    """Dropout of one training step of a population.
+    """Dropout of one training step of a ``BatchedMLP``.
 
-    A unit is dropped when its random byte is below 256 p, so probabilities are rounded to a 256th; what
-    is kept is divided by the probability of keeping it ("inverted" dropout: nothing to halve at test
-    time). Bytes are drawn eight at a time, which is thirty times cheaper than Bernoulli draws.
+    A unit is dropped when its random byte is below 256 p, so probabilities are rounded to a 256th; a unit that
+    stays is divided by the probability of staying ("inverted" dropout: nothing to halve at test time). Bytes are
+    drawn eight at a time, which is thirty times cheaper than Bernoulli draws.
     """
 
     def __init__(
@@ -91,26 +96,26 @@ class Dropout:
         hidden_dropout: float,
         device: torch.device | str = "cpu",
     ):
-        """``seeds`` of the members, the step, and the probabilities of dropping an input or a hidden unit."""
+        """Store the members' seeds, the step, and the probabilities of dropping an input or a hidden unit."""
         self.seeds, self.step, self.device = seeds, step, device
         self.input_threshold, self.hidden_threshold = round(256 * input_dropout), round(256 * hidden_dropout)
 
-    def drop_inputs(self, inputs: Float[Tensor, "*models batch unit"]) -> Float[Tensor, "models batch unit"]:
-        """Inputs with each member's own units dropped."""
+    def drop_inputs(self, inputs: Float[Tensor, "*model batch unit"]) -> Float[Tensor, "model batch unit"]:
+        """Return inputs with units dropped, drawn for each member."""
         if not self.input_threshold:
             return inputs
         mask, _ = self._mask(Stream.INPUT_DROPOUT, 0, inputs, inputs.shape[-1], self.input_threshold)
         return inputs * mask
 
     def hidden_mask(self, layer: int, like: Tensor, units: int) -> tuple[Tensor | None, float]:
-        """The mask of a hidden layer, of values 0 and ``scale``, and ``scale``."""
+        """Return the mask of a hidden layer, of values 0 and ``scale``, and ``scale``; no mask without dropout."""
         if not self.hidden_threshold:
             return None, 1.0
         return self._mask(Stream.HIDDEN_DROPOUT, layer, like, units, self.hidden_threshold)
 
     def _mask(
         self, purpose: Stream, layer: int, like: Tensor, units: int, threshold: int
-    ) -> tuple[Float[Tensor, "models batch unit"], float]:
+    ) -> tuple[Float[Tensor, "model batch unit"], float]:
         batch = like.shape[-2]
         words = torch.empty(len(self.seeds), (batch * units + 7) // 8, dtype=torch.int64, device=self.device)
         for row, seed in zip(words, self.seeds, strict=True):

@@ -1,4 +1,4 @@
-"""How a net is trained: the settings of a training run, and the optimiser they ask for."""
+"""Hyperparameters of a training run, the learning rate schedule, and the optimizer."""
 
 import math
 from collections.abc import Iterable
@@ -12,26 +12,37 @@ from repro.config import Settings
 
 
 class Recipe(Settings):
-    """How a net is trained; a kind of nets that does without some of it names that in ``unused``."""
+    """Hyperparameters of a training run. A subclass lists in ``unused`` those that its models do not support."""
 
     unused: ClassVar[tuple[str, ...]] = ()
     nets: ClassVar[str] = "nets"
 
-    epochs: float = Field(gt=0, le=10_000, description="passes over the transfer set")
-    batch_size: int = Field(256, ge=1, le=65_536)
-    optimizer: Literal["adamw", "sgd"] = "adamw"
-    learning_rate: float = Field(gt=0, le=100, allow_inf_nan=False)
-    schedule: Literal["linear", "cosine", "constant"] = "linear"
-    warmup_fraction: float = Field(0.0, ge=0, le=1, description="share of the steps in which the rate rises from zero")
-    momentum: float = Field(0.9, ge=0, lt=1, description="of sgd (Nesterov); adamw keeps betas 0.9, 0.999")
-    weight_decay: float = Field(0.0, ge=0, le=1)
-    max_norm: float | None = Field(None, gt=0, le=1000, description="L2 bound on a hidden unit's incoming weights")
-    input_dropout: float = Field(0.0, ge=0, le=0.9)
-    hidden_dropout: float = Field(0.0, ge=0, le=0.9)
-    patience: int | None = Field(
-        None, ge=1, description="stop when no member got better in so many snapshots; needs a validation set"
+    epochs: float = Field(
+        gt=0, le=10_000, description="Number of passes over the transfer set; may be fractional. Required."
     )
-    max_translation: int = Field(0, ge=0, le=8, description="largest translation in pixels, each way")
+    batch_size: int = Field(256, ge=1, le=65_536, description="Number of examples in a training step. Default: 256.")
+    optimizer: Literal["adamw", "sgd"] = Field(
+        "adamw", description="Optimizer: adamw (betas 0.9 and 0.999) or sgd (Nesterov momentum). Default: adamw."
+    )
+    learning_rate: float = Field(gt=0, le=100, allow_inf_nan=False, description="Peak learning rate. Required.")
+    schedule: Literal["linear", "cosine", "constant"] = Field(
+        "linear", description="Shape of the learning rate's decay to zero after the warm-up. Default: linear."
+    )
+    warmup_fraction: float = Field(
+        0.0, ge=0, le=1, description="Fraction of the steps in which the learning rate rises from zero. Default: 0."
+    )
+    momentum: float = Field(0.9, ge=0, lt=1, description="Nesterov momentum of sgd; adamw ignores it. Default: 0.9.")
+    weight_decay: float = Field(
+        0.0, ge=0, le=1, description="Weight decay, decoupled for adamw and an L2 penalty for sgd. Default: 0."
+    )
+    max_norm: float | None = Field(
+        None, gt=0, le=1000, description="Largest L2 norm of a hidden unit's incoming weights. Default: no bound."
+    )
+    input_dropout: float = Field(0.0, ge=0, le=0.9, description="Probability of dropping an input. Default: 0.")
+    hidden_dropout: float = Field(0.0, ge=0, le=0.9, description="Probability of dropping a hidden unit. Default: 0.")
+    max_translation: int = Field(
+        0, ge=0, le=8, description="Largest random translation of an image in pixels, each way. Default: 0."
+    )
 
     @model_validator(mode="after")
     def _used(self) -> "Recipe":
@@ -41,7 +52,7 @@ class Recipe(Settings):
         return self
 
     def rate(self, step: int, steps: int) -> float:
-        """The learning rate of step 0 .. steps - 1."""
+        """Return the learning rate of a step, 0 .. steps - 1; a function of the step alone, so resuming is exact."""
         rise = self.warmup_fraction * steps
         if step < rise:
             return self.learning_rate * (step + 1) / (rise + 1)
@@ -49,12 +60,12 @@ class Recipe(Settings):
         shape = {"linear": 1 - done, "cosine": 0.5 + 0.5 * math.cos(math.pi * done), "constant": 1.0}
         return self.learning_rate * shape[self.schedule]
 
-    def steps(self, cases: int) -> int:
-        """Training steps for ``epochs`` passes over so many cases."""
-        return max(1, round(self.epochs * cases / self.batch_size))
+    def steps(self, num_examples: int) -> int:
+        """Return the number of training steps in ``epochs`` passes over ``num_examples`` examples."""
+        return max(1, round(self.epochs * num_examples / self.batch_size))
 
     def make_optimizer(self, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
-        """The optimiser with its state laid out, so that a checkpoint can be read straight into it."""
+        """Return the optimizer with its state allocated, so that a checkpoint can be read straight into it."""
         parameters = list(parameters)
         rate, decay = self.learning_rate, self.weight_decay
         optimizer: torch.optim.Optimizer

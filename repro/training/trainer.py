@@ -1,7 +1,8 @@
-"""The training loop that every experiment shares: steps, snapshots, early stopping, checkpoints on the way.
+"""The training loop that every experiment shares: steps, snapshots, selection of the best weights, checkpoints.
 
-No function here takes a test set. Whoever wants to know the test error of a run asks for snapshots and
-evaluates them outside; nothing flows back.
+No function here takes a test set. A caller that wants the test error of a run asks for snapshots and evaluates
+them outside; nothing flows back. Training always runs to its last step: "early stopping" in this project is the
+selection, afterwards, of the snapshot with the fewest validation errors.
 """
 
 import copy
@@ -18,6 +19,7 @@ from torch import Tensor
 
 from repro.engine import files
 from repro.models.base import ModelType
+from repro.training.compute import Compute
 from repro.training.recipe import Recipe
 
 CHECKPOINT_SECONDS = 5.0
@@ -25,45 +27,61 @@ CHECKPOINT_SECONDS = 5.0
 
 @runtime_checkable
 class LabelledData(Protocol):
-    """Cases with labels: what early stopping watches."""
+    """Examples with labels, such as the validation set by which the best snapshot is selected."""
 
     @property
     def images(self) -> Tensor:
-        """What the nets are shown."""
+        """Inputs of the models, one row per example."""
 
     @property
-    def labels(self) -> Int[Tensor, "case"]:
-        """What they should say."""
+    def labels(self) -> Int[Tensor, "example"]:
+        """True classes."""
 
 
 @dataclass(frozen=True)
 class Snapshot(Generic[ModelType]):
-    """Nets during training, to look at; ``loss`` is the mean since the last snapshot."""
+    """The model during training; ``loss`` is the mean training loss in nats since the previous snapshot."""
 
     step: int
     epoch: float
     net: ModelType
-    loss: Float[Tensor, "models"]
+    loss: Float[Tensor, "model"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainerContext:
+    """Settings and resources that every trainer takes.
+
+    Attributes:
+        recipe: hyperparameters of the training run.
+        compute: device and precision.
+        checkpoint: file that training resumes from, and is saved to on the way; default: no checkpoints.
+        validation: examples on which every snapshot is evaluated to select the best one; default: no selection.
+    """
+
+    recipe: Recipe
+    compute: Compute
+    checkpoint: Path | None = None
+    validation: LabelledData | None = None
 
 
 class Trainer(Generic[ModelType]):
-    """One net, or one population, on its way through one recipe; goes on from ``checkpoint`` where there is one.
+    """Train one model, or several side by side, by one recipe; resume from the checkpoint if there is one.
 
-    What is trained on what is for the subclass to say: ``losses`` gives the loss of each net at a step.
+    A subclass defines the objective: ``losses`` returns the loss of each model at a step.
     """
 
-    def __init__(
-        self,
-        net: ModelType,
-        recipe: Recipe,
-        cases: int,
-        checkpoint: Path | None = None,
-        validation: LabelledData | None = None,
-    ):
-        """``cases`` are seen in a pass. ``validation``, where given, is watched at every snapshot for early
-        stopping."""
-        self.net, self.recipe, self.cases, self.checkpoint = net, recipe, cases, checkpoint
-        self.steps = recipe.steps(cases)
+    def __init__(self, net: ModelType, num_examples: int, context: TrainerContext):
+        """Create the optimizer and resume from the checkpoint if there is one.
+
+        Args:
+            net: the model, on the device where it is trained.
+            num_examples: examples in an epoch.
+            context: recipe, device, checkpoint and validation set.
+        """
+        recipe, validation = context.recipe, context.validation
+        self.net, self.recipe, self.num_examples, self.checkpoint = net, recipe, num_examples, context.checkpoint
+        self.steps = recipe.steps(num_examples)
         self.parameters = list(net.parameters())
         self.optimizer = recipe.make_optimizer(self.parameters)
         self.step = 0
@@ -73,25 +91,25 @@ class Trainer(Generic[ModelType]):
             self.best = {name: value.clone() for name, value in net.state_dict().items()}
             self.best_errors = torch.full((len(net),), len(validation.labels) + 1)
             self.best_step = torch.zeros(len(net), dtype=torch.long)
-            self.errors_seen = self.best_errors  # at the last snapshot
+            self.errors_seen = self.best_errors  # those of the last snapshot
         self._losses = torch.zeros(len(net), device=self.parameters[0].device)
         self._losses_over = 0
-        self._unimproved, self._seconds = 0, 0.0
+        self._seconds = 0.0
         self._saved_at, self._save_took = time.monotonic(), 0.0
         self._resume()
 
-    def losses(self, step: int) -> Float[Tensor, "models"]:
-        """The loss of each net on the batch of a step."""
+    def losses(self, step: int) -> Float[Tensor, "model"]:
+        """Return the loss of each model on the batch of a step, in nats."""
         raise NotImplementedError
 
     def run(self, snapshots: int = 1, on_step: Callable[[], None] | None = None) -> Iterator[Snapshot[ModelType]]:
-        """Train to the end, pausing ``snapshots`` times at equal distances, the last time at the end.
+        """Train to the last step and yield ``snapshots`` snapshots, evenly spaced, the last one at the end.
 
-        The caller may add to ``history`` at each snapshot: it is kept in checkpoints.
+        The caller may add to ``history`` at each snapshot; checkpoints hold it.
 
         Args:
-            snapshots: how often to pause.
-            on_step: called after each step.
+            snapshots: number of snapshots. Default: 1, at the end.
+            on_step: function called after each step. Default: none.
         """
         started = time.monotonic() - self._seconds
         pauses = {math.ceil(self.steps * (k + 1) / snapshots) for k in range(snapshots)}
@@ -101,19 +119,17 @@ class Trainer(Generic[ModelType]):
             if on_step:
                 on_step()
             if self.step in pauses:
-                stop = self._watch_validation()
+                self._select_best()
                 yield self._snapshot()
-                if stop:
-                    return
             if self.step < self.steps and self._checkpoint_due():
                 self.save()
 
     def _checkpoint_due(self) -> bool:
-        """Every few seconds, but never so often that writing takes more than a twentieth of the time."""
+        """Return whether it is time to save: every few seconds, in at most a twentieth of the time."""
         return time.monotonic() - self._saved_at > max(CHECKPOINT_SECONDS, 20 * self._save_took)
 
     def _train_step(self) -> None:
-        """Forward, backward, update, constraint."""
+        """Take one step: forward, backward, update, bound on the weight norms."""
         loss = self.losses(self.step)
         self.optimizer.zero_grad(set_to_none=True)
         loss.sum().backward()
@@ -129,42 +145,43 @@ class Trainer(Generic[ModelType]):
     def _snapshot(self) -> Snapshot[ModelType]:
         loss = self._losses / max(self._losses_over, 1)
         self._losses, self._losses_over = torch.zeros_like(loss), 0
-        return Snapshot(self.step, self.step * self.recipe.batch_size / self.cases, self.net, loss)
+        return Snapshot(self.step, self.step * self.recipe.batch_size / self.num_examples, self.net, loss)
 
-    def _watch_validation(self) -> bool:
-        """Keep each net's weights where its validation errors were fewest; true when it is time to stop."""
+    def _select_best(self) -> None:
+        """Copy the weights of each model whose validation errors are fewer than ever before."""
         if self.validation is None:
-            return False
+            return
         errors = self.errors_seen = self.validation_errors(self.validation)
         better = errors < self.best_errors
         self.best_errors = torch.where(better, errors, self.best_errors)
         self.best_step = torch.where(better, self.step, self.best_step)
         for name, value in self.net.state_dict().items():
             self.best[name][better] = value[better]
-        self._unimproved = 0 if bool(better.any()) else self._unimproved + 1
-        return self.recipe.patience is not None and self._unimproved >= self.recipe.patience
 
-    def validation_errors(self, cases: LabelledData) -> Int[Tensor, "models"]:
-        """How many validation cases each net has wrong."""
-        return (self.net.logits(cases.images).argmax(-1) != cases.labels).sum(-1)
+    def validation_errors(self, examples: LabelledData) -> Int[Tensor, "model"]:
+        """Return the number of examples that each model misclassifies."""
+        return (self.net.logits(examples.images).argmax(-1) != examples.labels).sum(-1)
 
     @property
     def seconds(self) -> float:
-        """Wall time spent so far, that of earlier sittings included."""
+        """Wall time of training in seconds, that before resuming included."""
         return self._seconds
 
     def best_net(self) -> ModelType:
-        """The nets as early stopping leaves them, each at its own best snapshot on validation."""
+        """Return a copy of the model at its best snapshot on validation; side by side, each at its own best.
+
+        The context must have a validation set.
+        """
         best = copy.deepcopy(self.net)
         best.load_state_dict(self.best)
         return best
 
     def save(self) -> None:
-        """Write the checkpoint, whole or not at all."""
+        """Write the checkpoint atomically; without a checkpoint file, do nothing."""
         if self.checkpoint is None:
             return
         start = time.monotonic()
-        counts = [self.step, self._losses_over, self._unimproved, self._seconds]
+        counts = [self.step, self._losses_over, self._seconds]
         files.save_tensors(self.checkpoint, self._tensors(), {"counts": counts, "history": self.history})
         self._saved_at = time.monotonic()
         self._save_took = self._saved_at - start
@@ -175,19 +192,19 @@ class Trainer(Generic[ModelType]):
         try:
             tensors, state = files.load_tensors(self.checkpoint)
         except files.CorruptFile as damage:
-            files.quarantine(self.checkpoint, f"{damage}; this run starts again")
+            files.quarantine(self.checkpoint, f"{damage}; training restarts")
             return
         for name, target in self._tensors().items():
             target.copy_(tensors[name])
-        self.step, self._losses_over, self._unimproved, self._seconds = state["counts"]
+        self.step, self._losses_over, self._seconds = state["counts"]
         self.history = state["history"]
 
     def _tensors(self) -> dict[str, Tensor]:
-        """Everything that changes while training, by name; the tensors themselves, not copies."""
+        """Return all that changes during training, by name: the tensors themselves, not copies."""
         tensors = {f"weights.{name}": value for name, value in self.net.state_dict().items()}
         for number, parameter in enumerate(self.parameters):
             state = self.optimizer.state[parameter]
-            tensors |= {f"optimiser.{number}.{name}": value for name, value in state.items()}
+            tensors |= {f"optimizer.{number}.{name}": value for name, value in state.items()}
         tensors |= {"losses": self._losses}
         if self.validation is not None:
             tensors |= {f"best.{name}": value for name, value in self.best.items()}

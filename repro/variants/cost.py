@@ -22,7 +22,9 @@ def spread_steps(training: DistillationTrainer, count: int) -> float:
     for number in range(count):
         training.step = (2 * number + 1) * training.whole // (2 * count)
         training.steps = training.step + 1
-        training.picked(training.step)  # drawing a pass's order is a share of a step, but for one that comes from afar
+        training.batch_indices(
+            training.step
+        )  # drawing a pass's order is a share of a step, but for one that comes from afar
         start = clock(device)
         for _ in training.run():
             pass

@@ -22,11 +22,12 @@ from repro.errors import UserError
 from repro.evaluation import metrics
 from repro.kd.losses import arithmetic_mean
 from repro.training import compute
+from repro.training.trainer import TrainerContext
 from repro.variants import methods, models
 from repro.variants.cost import TIMINGS, spread_steps, step_bytes
 from repro.variants.runs import Cost, Ensemble, Net, Run, teacher
 from repro.variants.settings import VariantsSettings
-from repro.variants.training import DistillationTrainer, assemble
+from repro.variants.training import Distillation, DistillationTrainer, assemble
 
 # Counted up by hand when what a record says of the same weights changes: kept records of before are left.
 RECORD_VERSION = 1
@@ -150,9 +151,13 @@ class VariantsRunner(Runner):
         taught = self.net_of(run.teacher) if run.teacher is not None else None
         options = method.Options(**json.loads(run.options))
         return DistillationTrainer(
-            student, method, options, self.data, run.recipe, self.compute, run.seed, taught, run.view, checkpoint,
-            run.order,
-        )  # fmt: skip
+            student=student,
+            distillation=Distillation(method, options, taught, run.view),
+            data=self.data,
+            seed=run.seed,
+            context=TrainerContext(recipe=run.recipe, compute=self.compute, checkpoint=checkpoint),
+            order=run.order,
+        )
 
     def train(self, run: Net, training: DistillationTrainer) -> None:
         """Train to the end; the history becomes the curve of (epoch, training loss)."""

@@ -1,6 +1,6 @@
 """A student on its way through a method: one loop for all methods, so that nothing but the loss differs."""
 
-from pathlib import Path
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
@@ -12,9 +12,9 @@ from repro.data.types import ImageData
 from repro.errors import UserError
 from repro.models.base import Model
 from repro.training.compute import Compute
-from repro.training.images import ImageTrainer
+from repro.training.images import ImageTrainer, ImageTransferSet
 from repro.training.random_streams import BatchSampler, Dropout, Stream, generator
-from repro.training.recipe import Recipe
+from repro.training.trainer import TrainerContext
 from repro.variants.features import FeatureExtractor
 from repro.variants.methods.base import Method, ModelOutput
 from repro.variants.models import Net
@@ -52,29 +52,45 @@ class Learning(Model):
         self.student.dtype = dtype
 
 
+@dataclass(frozen=True)
+class Distillation:
+    """How a student is distilled: the method with its options, the teacher, and the teacher's view of an image."""
+
+    method: type[Method]
+    options: Settings
+    teacher: Net | None = None
+    view: View = "same"
+
+
 class DistillationTrainer(ImageTrainer[Learning]):
     """One student, one method; the order of cases and the views of images are functions of the seed alone."""
 
     def __init__(
         self,
+        *,
         student: Net,
-        method: type[Method],
-        options: Settings,
+        distillation: Distillation,
         data: ImageData,
-        recipe: Recipe,
-        compute: Compute,
         seed: int,
-        teacher: Net | None = None,
-        view: View = "same",
-        checkpoint: Path | None = None,
+        context: TrainerContext,
         order: int | None = None,
     ):
-        """``order`` draws the order of cases and their views, ``seed`` (which is the order where none is given) the
-        first weights of the method's own modules.
+        """Prepare student, teacher and method, and resume from the checkpoint if there is one.
+
+        Args:
+            student: the network to train.
+            distillation: method, teacher and the teacher's view.
+            data: images; the training set is the transfer set.
+            seed: seed of the initial weights of the method's modules.
+            context: recipe, device and checkpoint.
+            order: seed of the data order and of the augmentation. Default: ``seed``.
 
         Raises:
             UserError: a module that the method looks at is not there, or does not go with the teacher's.
         """
+        method, options = distillation.method, distillation.options
+        teacher, view = distillation.teacher, distillation.view
+        recipe, compute = context.recipe, context.compute
         self.teacher_net, self.view, self.seed = teacher, view, seed
         if teacher is not None:
             teacher.to(compute.device).eval().requires_grad_(False)
@@ -88,10 +104,18 @@ class DistillationTrainer(ImageTrainer[Learning]):
         kept = (view in ("fixed", "still") or not moves) and not looked_into
         first = seed if order is None else order
         super().__init__(
-            Learning(student, own), [BatchSampler(first, torch.arange(len(data.train)), recipe.batch_size)], data.train.images,
-            data.train.labels, None, recipe, compute, len(data.train), data.horizontal_flip and moves,
-            said_of(teacher, data.train.images, compute) if teacher is not None and kept else None, checkpoint,
-        )  # fmt: skip
+            net=Learning(student, own),
+            samplers=[BatchSampler(first, torch.arange(len(data.train)), recipe.batch_size)],
+            transfer=ImageTransferSet(
+                data.train.images,
+                data.train.labels,
+                said_of(teacher, data.train.images, compute) if teacher is not None and kept else None,
+                data.horizontal_flip and moves,
+            ),
+            objective=None,
+            num_examples=len(data.train),
+            context=replace(context, recipe=recipe),
+        )
         self.whole = self.steps
 
     def losses(self, step: int) -> Float[Tensor, "1"]:
@@ -111,7 +135,7 @@ class DistillationTrainer(ImageTrainer[Learning]):
         elif self.taught is not None:
             shown = images
             if self.view == "different":
-                shown = self.views(self.picked(step), step, -1 - self.orders[0].seed)
+                shown = self.augment(self.batch_indices(step), step, -1 - self.samplers[0].seed)
             with torch.set_grad_enabled(method.needs_input_gradient):
                 said = self.taught(shown)
         return method(seen, said, labels, step / self.whole)[None]

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from scipy.stats import ttest_rel
 
 from repro.evaluation import metrics, stats
 
@@ -11,6 +12,14 @@ def test_interval_of_a_mean_is_students():
     found = stats.mean_interval([10, 12, 14, 16, 18])
     assert found.value == 14 and found.high - 14 == pytest.approx(2.776445 * np.sqrt(10 / 5), rel=1e-5)
     assert stats.mean_interval([3]).low is None
+
+
+def test_a_paired_difference_and_its_p_value_are_those_of_scipy():
+    first, second = [97.0, 104.0, 99.0, 110.0, 101.0], [95.0, 98.0, 97.0, 99.0, 102.0]
+    ours, scipys = stats.paired_difference(first, second), ttest_rel(first, second)
+    interval = scipys.confidence_interval(0.95)
+    assert (ours.low, ours.high) == pytest.approx((interval.low, interval.high), rel=1e-12)
+    assert stats.p_of_zero(ours) == pytest.approx(scipys.pvalue, rel=1e-9)
 
 
 def test_wilson_interval():

@@ -1,4 +1,4 @@
-"""The last layer and section 2's loss in one: what it must agree with is ``distill`` and autograd."""
+"""The loss fused with the output layer against ``kd.distillation_loss`` and autograd."""
 
 import pytest
 import torch

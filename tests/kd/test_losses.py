@@ -1,5 +1,6 @@
 """Equations 1 to 4 against plain float64 arithmetic, and the properties that make them what they are."""
 
+import doctest
 import math
 
 import numpy as np
@@ -9,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from repro import kd
+from repro.kd import losses
 
 STUDENT = torch.tensor([[1.0, -2.0, 0.5], [0.0, 3.0, -1.0]], dtype=torch.float64)
 TEACHER = torch.tensor([[2.0, 0.0, -1.0], [-1.0, 4.0, 1.0]], dtype=torch.float64)
@@ -42,6 +44,10 @@ def test_soft_targets_are_equation_1(temperature):
 def test_soft_target_loss_is_the_plain_sum(temperature):
     ours = kd.soft_target_loss(STUDENT, TEACHER, temperature)
     assert float(ours) == pytest.approx(plain_soft_loss(STUDENT, TEACHER, temperature), rel=1e-12)
+
+
+def test_the_example_in_the_documentation():
+    assert doctest.testmod(losses) == (0, 4)
 
 
 def test_golden_values():

@@ -17,6 +17,7 @@ from repro.specialists.runner import SpecialistsRunner
 from repro.specialists.runs import CombinedRun, NetRun, Variation
 from repro.specialists.settings import SpecialistsSettings
 from repro.training.mlp import MemberSpec, MLPTrainer, TransferSet
+from repro.training.trainer import TrainerContext
 from repro.variants import experiment as variants
 from repro.variants.runner import VariantsRunner
 from repro.variants.runs import teacher
@@ -43,7 +44,8 @@ def test_students_on_mnist_learn_what_their_runs_say_and_are_measured_as_they_en
             TransferSet(toy.train.images, toy.train.labels, soft),
             MemberSpec(0, own.temperature, hard, cases),
         )
-        by_hand = MLPTrainer(run.sizes, [member], transfer, run.recipe, runner.compute)
+        context = TrainerContext(recipe=run.recipe, compute=runner.compute)
+        by_hand = MLPTrainer(sizes=run.sizes, members=[member], transfer=transfer, context=context)
         for _ in by_hand.run():
             pass
         (record,) = runner.execute([run])
@@ -87,7 +89,7 @@ def test_nets_distilled_back_start_as_the_generalist_and_learn_from_their_teache
         training = runner.training(run)
         start = runner.net_of(generalist).state_dict()
         assert all(torch.equal(start[name], value) for name, value in training.net.state_dict().items())
-        said = runner.predictions(taught, "train")[training.picked(0)]
+        said = runner.predictions(taught, "train")[training.batch_indices(0)]
         images, labels, _ = training.batch(0)
         one = torch.ones(1)
         expected = distillation_loss(training.net(images), said, labels, 2.0 * one, 0.3 * one)
@@ -101,7 +103,7 @@ def test_specialists_of_a_full_softmax_are_regularised_by_the_generalist(icons):
     training = runner.training(run)
     start = specialist.from_generalist(runner.net_of(generalist), torch.tensor(run.subset), kind).state_dict()
     assert all(torch.equal(start[name], value) for name, value in training.net.state_dict().items())
-    said, (images, labels, _) = runner.predictions(generalist, "train")[training.picked(0)], training.batch(0)
+    said, (images, labels, _) = runner.predictions(generalist, "train")[training.batch_indices(0)], training.batch(0)
     special, own = torch.isin(torch.arange(20), torch.tensor(run.subset)), settings.soft_targets
     expected = specialist.soft_regularized_loss(
         training.net(images), said, labels, special, own.temperature, own.hard_label_weight
@@ -158,7 +160,7 @@ def test_a_students_view_order_and_options_are_those_of_its_run(stripy, tmp_path
     plain = variants.students(settings, settings.baseline, options)[0]
     run = dataclasses.replace(plain, view="different", order=5)
     training = runner.training(run, None)
-    assert (training.view, training.orders[0].seed, training.seed) == ("different", 5, run.seed)
+    assert (training.view, training.samplers[0].seed, training.seed) == ("different", 5, run.seed)
     assert training.net.method.options.model_dump() == {"temperature": 7.0, "hard_label_weight": 0.2}
     kept = runner.net_of(teacher(settings)).state_dict()
     assert all(torch.equal(kept[name], value) for name, value in training.teacher_net.state_dict().items())

@@ -1,26 +1,55 @@
-"""Nets side by side: a member is the net that would have been trained alone; noise is what it says."""
+"""A batched MLP's members against single models, parameter and FLOP counts, dropout, data order, translations."""
 
 import pytest
 import torch
+from torch.utils.flop_counter import FlopCounterMode
 
-from repro.models.flops import count_parameters
+from repro.models.conv import ConvNet
+from repro.models.flops import (
+    count_conv_multiply_adds,
+    count_conv_parameters,
+    count_multiply_adds,
+    count_parameters,
+    step_flops,
+)
 from repro.models.mlp import BatchedMLP, HiddenLayer
 from repro.training.mlp import translations
 from repro.training.random_streams import BatchSampler, Dropout, random_translations
 
 
-def test_weights_of_the_papers_nets():
+def test_parameter_counts_of_the_papers_networks():
     counts = [count_parameters((784, units, units, 10)) for units in (1200, 800, 300, 30)]
     assert counts == [2_395_210, 1_276_810, 328_810, 24_790]
     assert sum(p.numel() for p in BatchedMLP((784, 30, 30, 10), [0]).parameters()) == 24_790
+    acoustic = count_parameters((26 * 40, *(2560,) * 8, 14_000))
+    assert acoustic / 1e6 == pytest.approx(84.4, abs=0.05)  # section 4: "about 85M"
+
+
+def test_flop_counts_are_those_of_pytorchs_counter():
+    sizes, batch, models = (12, 7, 5, 3), 16, 2
+    net, inputs = BatchedMLP(sizes, range(models)), torch.rand(batch, 12)
+    with FlopCounterMode(display=False) as step:
+        net(inputs).sum().backward()
+    assert step.get_total_flops() == models * step_flops(sizes, batch)
+    with FlopCounterMode(display=False) as test_time:
+        net.logits(inputs)
+    assert test_time.get_total_flops() == 2 * models * batch * count_multiply_adds(sizes)
+
+
+def test_multiply_adds_of_a_convolutional_network_are_those_of_pytorchs_counter():
+    net, images = ConvNet(3, 4, 10, 0), torch.zeros(2, 3, 32, 32, dtype=torch.uint8)
+    assert sum(p.numel() for p in net.parameters()) == count_conv_parameters(3, 4, 10)
+    with FlopCounterMode(display=False) as test_time:
+        net.logits(images)
+    assert test_time.get_total_flops() == 2 * len(images) * count_conv_multiply_adds(3, 4, 10, 32)
 
 
 def test_a_member_starts_as_the_net_of_its_seed():
     together = BatchedMLP((12, 7, 5, 3), [3, 1, 4])
     for m, seed in enumerate((3, 1, 4)):
-        alone, member = BatchedMLP((12, 7, 5, 3), [seed]), together.member(m)
-        for a, b in zip(alone.parameters(), member.parameters(), strict=True):
-            assert torch.equal(a, b)
+        alone = BatchedMLP((12, 7, 5, 3), [seed])
+        for a, b in zip(alone.parameters(), together.parameters(), strict=True):
+            assert torch.equal(a[0], b[m])
 
 
 def test_hidden_layer_has_the_gradient_of_plain_autograd():
@@ -73,12 +102,12 @@ def test_dropout_depends_on_seed_and_step_only():
 
 
 def test_every_pass_shows_every_case_once():
-    order = BatchSampler(3, torch.arange(10, 110), batch=30)
+    order = BatchSampler(3, torch.arange(10, 110), batch_size=30)
     seen = torch.cat([order.indices(step) for step in range(10)])
     for epoch in seen.split(100):
         assert sorted(epoch.tolist()) == list(range(10, 110))
     assert not torch.equal(seen[:100], seen[100:200])
-    assert torch.equal(BatchSampler(3, torch.arange(10, 110), batch=30).indices(7), seen[210:240])
+    assert torch.equal(BatchSampler(3, torch.arange(10, 110), batch_size=30).indices(7), seen[210:240])
 
 
 def test_jitter_translates_and_keeps_the_mass_that_stays_inside():

@@ -24,9 +24,10 @@ from repro.specialists.runner import SpecialistsRunner, fewer
 from repro.specialists.runs import Arm, CombinedRun
 from repro.specialists.settings import SpecialistsSettings
 from repro.training import compute
-from repro.training.images import ImageTrainer, shifted_views
+from repro.training.images import ImageTrainer, ImageTransferSet, shifted_views
 from repro.training.random_streams import BatchSampler
 from repro.training.recipe import Recipe
+from repro.training.trainer import TrainerContext
 
 CPU = compute.choose("cpu", "fp32")
 
@@ -66,10 +67,13 @@ def test_interrupted_training_ends_bit_identical(stripy, tmp_path, monkeypatch):
 
     def train(checkpoint, stop=None):
         training = ImageTrainer(
-            ConvNet(1, 4, CLASSES, 0), [BatchSampler(0, torch.arange(800), 80)],
-            stripy.train.images, stripy.train.labels, lambda logits, labels, _: hard_target_loss(logits, labels),
-            recipe, CPU, 800, True, None, checkpoint,
-        )  # fmt: skip
+            net=ConvNet(1, 4, CLASSES, 0),
+            samplers=[BatchSampler(0, torch.arange(800), 80)],
+            transfer=ImageTransferSet(stripy.train.images, stripy.train.labels, horizontal_flip=True),
+            objective=lambda logits, labels, _: hard_target_loss(logits, labels),
+            num_examples=800,
+            context=TrainerContext(recipe=recipe, compute=CPU, checkpoint=checkpoint),
+        )
         for _ in training.run(2, on_step=lambda: maybe_kill(training.step == stop)):
             pass
         return training.net.state_dict()

@@ -123,20 +123,23 @@ def test_half_of_it_is_reported_as_far_as_every_seed_is_there(smoke, runner_for)
 def test_acoustic_models_are_trained_as_their_runs_say(smoke, runner_for, prepared, monkeypatch):
     runner, seen = runner_for(smoke), []
     runner.execute(experiment.ensemble_nets(smoke))
-    monkeypatch.setattr("repro.speech.runner.FrameTraining", lambda *a: seen.append(a) or FrameTrainer(*a))
+    monkeypatch.setattr("repro.speech.runner.FrameTrainer", lambda **a: seen.append(a) or FrameTrainer(**a))
     for job in runner.jobs([*experiment.distilled_nets(smoke), *experiment.few_data(smoke, 2.0)]):
         (group,) = job.arguments
         runner.train(group)
-        hidden, members, frames, cases, _, recipe, _, order, taught, _, validation, _ = seen[-1]
-        assert members == [MemberSpec(net.seed, net.temperature, net.hard_label_weight) for net in group]
+        arguments = seen[-1]
+        frames, cases, taught, context = (arguments[name] for name in ("frames", "cases", "teacher", "context"))
+        assert arguments["members"] == [MemberSpec(net.seed, net.temperature, net.hard_label_weight) for net in group]
         assert frames is prepared.train and torch.equal(cases, share_of(prepared.train, group[0].share, group[0].draw))
-        assert (hidden, recipe, order) == (group[0].hidden, group[0].recipe, group[0].draw)
-        assert validation is (prepared.validation if group[0].early_stopping else None)
+        assert (arguments["hidden"], arguments["order"]) == (group[0].hidden, group[0].draw)
+        assert context.recipe == group[0].recipe
+        assert (context.validation is not None) == group[0].early_stopping
+        assert context.validation is None or context.validation.frames is prepared.validation
         assert (taught is None) == (group[0].teacher is None)
         if taught is not None:
             assert list(taught.means) == [net.teacher.mean for net in group]
             assert len(taught.ensemble) == len(group[0].teacher.nets)
-    assert any(one[10] is None for one in seen) and any(one[10] is not None for one in seen)
+    assert {arguments["context"].validation is None for arguments in seen} == {True, False}
 
 
 def test_nothing_that_trains_or_chooses_a_temperature_sees_the_test_frames(smoke, runner_for, prepared):

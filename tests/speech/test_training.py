@@ -6,15 +6,17 @@ import torch
 from repro import config, kd
 from repro.errors import UserError
 from repro.models.flops import count_parameters
+from repro.models.mlp import BatchedMLP
 from repro.speech import evaluate, target_precision
 from repro.speech.ensemble_targets import Teacher
 from repro.speech.features import AFTER, BANKS, BEFORE, INPUTS, TARGET, WINDOW, Inputs, lay_out, windows
 from repro.speech.preparation import Prepared
 from repro.speech.settings import SpeechSettings
-from repro.speech.training import FrameTrainer, blocks, make_net
+from repro.speech.training import FrameTrainer, Watched, blocks, make_net
 from repro.training.compute import Compute
 from repro.training.mlp import MemberSpec
 from repro.training.recipe import Recipe
+from repro.training.trainer import TrainerContext
 
 CPU = Compute(torch.device("cpu"), "fp32")
 STATES = 7
@@ -72,10 +74,23 @@ def test_speakers_set_apart_keep_their_frames(frames):
     assert [part.speakers[s] for s in part.speaker.tolist()] == ["s0", "s2", "s0", "s2"]
 
 
+def trainer(hidden, members, frames, teacher=None, **context):
+    context = TrainerContext(recipe=RECIPE, compute=CPU, **context)
+    return FrameTrainer(
+        hidden=hidden, members=members, frames=frames, cases=torch.arange(len(frames)), states=STATES, order=5,
+        context=context, teacher=teacher,
+    )  # fmt: skip
+
+
+def member(net, m):
+    """Return member ``m`` of a batched MLP as a model of its own."""
+    alone = BatchedMLP(net.sizes, [net.seeds[m]], net.dtype, net.fp32_logits)
+    alone.load_state_dict({name: value[m : m + 1] for name, value in net.state_dict().items()})
+    return alone
+
+
 def trained(frames, members, teacher=None, **changed):
-    training = FrameTrainer(
-        (16, 16), members, frames, torch.arange(len(frames)), STATES, RECIPE, CPU, 5, teacher, **changed
-    )
+    training = trainer((16, 16), members, frames, teacher, **changed)
     for _ in training.run():
         pass
     return training
@@ -83,12 +98,12 @@ def trained(frames, members, teacher=None, **changed):
 
 def test_a_member_of_a_population_is_the_net_trained_alone(frames):
     together, alone = trained(frames, [MemberSpec(1), MemberSpec(2)]).net, trained(frames, [MemberSpec(2)]).net
-    for mine, theirs in zip(together.member(1).parameters(), alone.parameters(), strict=True):
+    for mine, theirs in zip(member(together, 1).parameters(), alone.parameters(), strict=True):
         torch.testing.assert_close(mine, theirs, atol=1e-6, rtol=1e-5)
 
 
 def test_the_net_learns_the_states_and_early_stopping_keeps_the_best(frames):
-    training = trained(frames, [MemberSpec(1)], validation=frames)
+    training = trained(frames, [MemberSpec(1)], validation=Watched(frames))
     assert int(training.best_errors) < 0.5 * len(frames)
     right = evaluate.Measure(_data(frames), CPU, 10**6).nets(training.best_net(), torch.arange(len(frames)))[0]
     assert right["validation_cases"] - right["validation_right"] == int(training.best_errors)
@@ -107,7 +122,7 @@ def test_the_geometric_mean_is_the_same_kept_and_made_on_the_way(frames, kept):
         teacher.keep(inputs, cases, len(frames))
         assert teacher.kept.dtype == torch.float16
     picked = torch.tensor([50, 11, 99])
-    expected = torch.stack([ensemble.member(m)(inputs[picked])[0] for m in range(3)]).mean(0)
+    expected = torch.stack([member(ensemble, m)(inputs[picked])[0] for m in range(3)]).mean(0)
     torch.testing.assert_close(teacher.logits(inputs[picked], picked)[0].float(), expected, atol=2e-3, rtol=2e-3)
 
 
@@ -143,10 +158,7 @@ def test_what_is_lost_where_soft_targets_are_not_held_exactly(frames, monkeypatc
 
 def test_losses_are_those_of_each_students_temperature_and_weight(frames):
     ensemble, members = make_net((8,), STATES, [0, 1], CPU), [MemberSpec(3, 2.0, 0.5), MemberSpec(4, 5.0, 0.0)]
-    training = FrameTrainer(
-        (16,), members, frames, torch.arange(len(frames)), STATES, RECIPE, CPU, 5,
-        Teacher(ensemble, ["geometric"] * 2, [2.0, 5.0]),
-    )  # fmt: skip
+    training = trainer((16,), members, frames, Teacher(ensemble, ["geometric"] * 2, [2.0, 5.0]))
     at = training.order.indices(0)
     batch, labels = training.inputs[at], frames.states[at]
     said = ensemble.logits(batch).mean(0)
@@ -188,10 +200,8 @@ def test_a_killed_training_ends_bit_identical(frames, tmp_path, monkeypatch):
 
     def whole(checkpoint, stop=None):
         teacher = Teacher(make_net((8,), STATES, [7, 8], CPU), ["geometric"], [2.0])
-        training = FrameTrainer(
-            (8,), [MemberSpec(0, 2.0, 0.5)], frames, torch.arange(len(frames)), STATES, RECIPE, CPU, 5, teacher,
-            checkpoint, frames,
-        )  # fmt: skip
+        members, validation = [MemberSpec(0, 2.0, 0.5)], Watched(frames)
+        training = trainer((8,), members, frames, teacher, checkpoint=checkpoint, validation=validation)
         started = training.step
         for snapshot in training.run(4, on_step=lambda: maybe_kill(training.step == stop)):
             training.history.append(float(snapshot.loss))
@@ -223,7 +233,7 @@ def test_tally_by_hand(frames):
 
 
 def test_every_third_frame_is_counted_and_watched(frames):
-    training = trained(frames, [MemberSpec(1)], validation=frames, every=3)
+    training = trained(frames, [MemberSpec(1)], validation=Watched(frames, 3))
     found = evaluate.Measure(_data(frames), CPU, 100, every=3).nets(training.best_net(), torch.arange(50))[0]
     logits = training.best_net()(Inputs(frames, CPU)[torch.arange(len(frames))])[0]
     wrong = (logits.argmax(-1) != frames.states)[::3]

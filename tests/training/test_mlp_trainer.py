@@ -1,4 +1,4 @@
-"""The loop: populations against nets alone, exact resume, alignment, early stopping."""
+"""Batched training against training alone, exact resume, alignment of images and targets, best snapshot."""
 
 import pytest
 import torch
@@ -8,8 +8,14 @@ from repro.engine import files
 from repro.training import compute
 from repro.training.mlp import MemberSpec, MLPTrainer, TransferSet
 from repro.training.recipe import Recipe
+from repro.training.trainer import TrainerContext
 
 CPU = compute.choose("cpu", "fp32")
+
+
+def trainer(members, data, recipe, sizes=SIZES, **context) -> MLPTrainer:
+    context = TrainerContext(recipe=recipe, compute=CPU, **context)
+    return MLPTrainer(sizes=sizes, members=members, transfer=data, context=context)
 
 
 def finish(training: MLPTrainer) -> list[torch.Tensor]:
@@ -24,9 +30,9 @@ def test_a_member_of_a_population_is_the_net_trained_alone(toy, optimizer):
     half = torch.arange(600)
     members = [MemberSpec(3, 20.0, 0.1, half), MemberSpec(4, 4.0, 0.5, half + 600), MemberSpec(4, 1.0, 1.0, half + 600)]
     data = transfer_set(toy)
-    together = finish(MLPTrainer(SIZES, members, data, recipe, CPU))
+    together = finish(trainer(members, data, recipe))
     for m, member in enumerate(members):
-        alone = finish(MLPTrainer(SIZES, [member], data, recipe, CPU))
+        alone = finish(trainer([member], data, recipe))
         for a, b in zip(alone, together, strict=True):
             torch.testing.assert_close(a[0], b[m], rtol=1e-4, atol=1e-5)
 
@@ -42,7 +48,7 @@ def test_killed_and_resumed_ends_bit_identical(toy, tmp_path, monkeypatch, optim
     members, data = [MemberSpec(0, 20.0, 0.1), MemberSpec(0, 2.0, 0.1)], transfer_set(toy)
 
     def whole(checkpoint, stop=None):
-        training = MLPTrainer(SIZES, members, data, recipe, CPU, checkpoint, toy.split("validation"))
+        training = trainer(members, data, recipe, checkpoint=checkpoint, validation=toy.split("validation"))
         for snapshot in training.run(4, on_step=lambda: maybe_kill(training.step == stop)):
             training.history.append([snapshot.step, snapshot.loss.tolist()])
         best = training.best_net().state_dict()
@@ -64,14 +70,14 @@ def test_killed_and_resumed_ends_bit_identical(toy, tmp_path, monkeypatch, optim
     assert expected[2] == resumed[2]
 
 
-def test_a_damaged_checkpoint_is_named_and_set_aside(toy, tmp_path, capsys):
+def test_a_damaged_checkpoint_is_named_and_quarantined(toy, tmp_path, capsys):
     checkpoint = tmp_path / "checkpoint"
-    training = MLPTrainer(SIZES, [MemberSpec(0)], transfer_set(toy, soft=False), NOISY, CPU, checkpoint)
+    training = trainer([MemberSpec(0)], transfer_set(toy, soft=False), NOISY, checkpoint=checkpoint)
     training.save()
     content = bytearray(checkpoint.read_bytes())
     content[len(content) // 2] ^= 1
     checkpoint.write_bytes(content)
-    again = MLPTrainer(SIZES, [MemberSpec(0)], transfer_set(toy, soft=False), NOISY, CPU, checkpoint)
+    again = trainer([MemberSpec(0)], transfer_set(toy, soft=False), NOISY, checkpoint=checkpoint)
     assert again.step == 0 and "damaged" in capsys.readouterr().err
     assert not checkpoint.exists() and (tmp_path / "checkpoint.damaged").exists()
     finish(again)
@@ -82,7 +88,7 @@ def test_images_labels_and_soft_targets_stay_aligned_under_shuffling(toy):
     number = torch.arange(1200)
     data = TransferSet(number[:, None].float().expand(-1, 784), number, number[:, None].float().expand(-1, 10))
     members = [MemberSpec(0, 2.0, 0.5), MemberSpec(1, 2.0, 0.5)]
-    training = MLPTrainer(SIZES, members, data, Recipe(epochs=1, batch_size=64, learning_rate=0.1), CPU)
+    training = trainer(members, data, Recipe(epochs=1, batch_size=64, learning_rate=0.1))
     for step in (0, 5, 18):
         images, labels, teacher = training.batch(step)
         assert torch.equal(images[..., 0], labels.float()) and torch.equal(teacher[..., 0], labels.float())
@@ -94,33 +100,32 @@ def test_soft_targets_alone_teach_without_labels(toy):
     teacher = 8.0 * torch.nn.functional.one_hot(toy.train.labels, 10)
     wrong = (toy.train.labels + 1) % 10
     recipe = Recipe(epochs=12, batch_size=50, learning_rate=0.003)
-    training = MLPTrainer((784, 32, 32, 10), [MemberSpec(0, 4.0, 0.0)],
-                        TransferSet(toy.train.images, wrong, teacher), recipe, CPU)  # fmt: skip
+    transfer = TransferSet(toy.train.images, wrong, teacher)
+    training = trainer([MemberSpec(0, 4.0, 0.0)], transfer, recipe, sizes=(784, 32, 32, 10))
     finish(training)
     right = training.net.logits(toy.test.images)[0].argmax(-1) == toy.test.labels
     assert float(right.float().mean()) > 0.9
 
 
-def test_early_stopping_keeps_the_best_and_stops(toy):
-    recipe = Recipe(epochs=30, batch_size=50, learning_rate=0.01, patience=3)
-    training = MLPTrainer((784, 32, 32, 10), [MemberSpec(0), MemberSpec(1)], transfer_set(toy, soft=False), recipe, CPU,
-                        validation=toy.split("validation"))  # fmt: skip
-    finish_steps = [snapshot.step for snapshot in training.run(30)]
-    assert training.step < training.steps and finish_steps[-1] == training.step
-    validation = toy.split("validation")
+def test_the_best_net_has_the_fewest_validation_errors_of_all_snapshots(toy):
+    recipe, validation = Recipe(epochs=10, batch_size=50, learning_rate=0.01), toy.split("validation")
+    members = [MemberSpec(0), MemberSpec(1)]
+    training = trainer(members, transfer_set(toy, soft=False), recipe, sizes=(784, 32, 32, 10), validation=validation)
+    seen = torch.stack([training.errors_seen for _ in training.run(10)])
+    assert training.step == training.steps and torch.equal(seen.amin(0), training.best_errors)
     errors = (training.best_net().logits(validation.images).argmax(-1) != validation.labels).sum(-1)
     assert torch.equal(errors, training.best_errors)
 
 
 def test_soft_targets_without_a_teacher_are_refused(toy):
     with pytest.raises(ValueError, match="teacher"):
-        MLPTrainer(SIZES, [MemberSpec(0, 2.0, 0.5)], transfer_set(toy, soft=False), NOISY, CPU)
+        trainer([MemberSpec(0, 2.0, 0.5)], transfer_set(toy, soft=False), NOISY)
 
 
-def test_members_must_take_the_same_number_of_cases(toy):
-    members = [MemberSpec(0, cases=torch.arange(10)), MemberSpec(0, cases=torch.arange(20))]
-    with pytest.raises(ValueError, match="number of cases"):
-        MLPTrainer(SIZES, members, transfer_set(toy, soft=False), NOISY, CPU)
+def test_members_must_have_the_same_number_of_examples(toy):
+    members = [MemberSpec(0, examples=torch.arange(10)), MemberSpec(0, examples=torch.arange(20))]
+    with pytest.raises(ValueError, match="number of examples"):
+        trainer(members, transfer_set(toy, soft=False), NOISY)
 
 
 def test_schedules():

@@ -1,4 +1,4 @@
-"""Steps are those of a plain loop; nets are judged as at test time; early stopping keeps each net's best."""
+"""Steps against a plain loop, evaluation in fp32 and without dropout, and selection of the best snapshot."""
 
 from functools import partial
 
@@ -12,12 +12,18 @@ from repro.kd.losses import hard_target_loss
 from repro.models.conv import ConvNet
 from repro.models.mlp import BatchedMLP
 from repro.training import compute
-from repro.training.images import ImageTrainer
+from repro.training.images import ImageTrainer, ImageTransferSet
 from repro.training.mlp import MemberSpec, MLPTrainer
 from repro.training.random_streams import BatchSampler, Dropout
 from repro.training.recipe import Recipe
+from repro.training.trainer import TrainerContext
 
 CPU = compute.choose("cpu", "fp32")
+
+
+def trainer(members, data, recipe, where=CPU, validation=None):
+    context = TrainerContext(recipe=recipe, compute=where, validation=validation)
+    return MLPTrainer(sizes=SIZES, members=members, transfer=data, context=context)
 
 
 @pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
@@ -25,7 +31,7 @@ def test_every_step_is_that_of_a_plain_loop(toy, optimizer):
     """Dropout, schedule, decay, momentum and the bound on norms included."""
     changed = {"optimizer": optimizer, "schedule": "cosine", "max_translation": 0, "epochs": 0.5}
     recipe, data = NOISY.model_copy(update=changed), transfer_set(toy)
-    ours = MLPTrainer(SIZES, [MemberSpec(3, 4.0, 0.3)], data, recipe, CPU)
+    ours = trainer([MemberSpec(3, 4.0, 0.3)], data, recipe)
     layers = (ours.net.weights, ours.net.biases)
     weights, biases = ([one[0].detach().clone().requires_grad_() for one in layer] for layer in layers)
     kind = torch.optim.AdamW if optimizer == "adamw" else partial(torch.optim.SGD, momentum=0.9, nesterov=True)
@@ -35,8 +41,8 @@ def test_every_step_is_that_of_a_plain_loop(toy, optimizer):
         x = noise.drop_inputs(data.images[at])[0]
         for n, (weight, bias) in enumerate(zip(weights[:-1], biases[:-1], strict=True)):
             x = torch.relu(x @ weight + bias) * noise.hidden_mask(n, x[None], weight.shape[1])[0][0]
-        logits, said = x @ weights[-1] + biases[-1], data.teacher[at]
-        soft = F.kl_div((logits / 4).log_softmax(1), (said / 4).softmax(1), reduction="batchmean")
+        logits, teacher = x @ weights[-1] + biases[-1], data.teacher[at]
+        soft = F.kl_div((logits / 4).log_softmax(1), (teacher / 4).softmax(1), reduction="batchmean")
         plain.zero_grad()
         (0.7 * 16 * soft + 0.3 * F.cross_entropy(logits, data.labels[at])).backward()
         plain.param_groups[0]["lr"] = recipe.rate(step, ours.steps)
@@ -68,9 +74,7 @@ def test_in_bf16_the_last_layer_and_all_that_is_judged_are_exact():
 def test_in_bf16_it_learns_the_same_with_weights_in_fp32(toy):
     recipe, found = Recipe(epochs=4, batch_size=50, learning_rate=0.003), []
     for precision in ("fp32", "bf16"):
-        training = MLPTrainer(
-            SIZES, [MemberSpec(3, 4.0, 0.3)], transfer_set(toy), recipe, compute.choose("cpu", precision)
-        )
+        training = trainer([MemberSpec(3, 4.0, 0.3)], transfer_set(toy), recipe, compute.choose("cpu", precision))
         (*_, last) = training.run(4)
         assert {one.dtype for one in training.net.parameters()} == {torch.float32}
         found.append(float(last.loss))
@@ -89,17 +93,13 @@ def test_a_convolutional_net_learns_in_bf16(stripy):
 def images(data, net, recipe, where=CPU, horizontal_flip=False):
     order = [BatchSampler(0, torch.arange(len(data.train)), 80)]
     objective = lambda logits, labels, _: hard_target_loss(logits, labels)  # noqa: E731
-    count = len(data.train)
     return ImageTrainer(
-        net,
-        order,
-        data.train.images,
-        data.train.labels,
-        objective,
-        recipe,
-        where,
-        count,
-        horizontal_flip=horizontal_flip,
+        net=net,
+        samplers=order,
+        transfer=ImageTransferSet(data.train.images, data.train.labels, horizontal_flip=horizontal_flip),
+        objective=objective,
+        num_examples=len(data.train),
+        context=TrainerContext(recipe=recipe, compute=where),
     )
 
 
@@ -114,18 +114,17 @@ def test_half_of_the_images_are_mirrored_left_to_right(stripy):
     training = images(
         stripy, ConvNet(1, 4, CLASSES, 0), Recipe(epochs=1, batch_size=80, learning_rate=0.01), horizontal_flip=True
     )
-    seen, plain = training.batch(0)[0], stripy.train.images[training.picked(0)]
+    seen, plain = training.batch(0)[0], stripy.train.images[training.batch_indices(0)]
     kept, turned = ((seen == one).flatten(1).all(1) for one in (plain, plain.flip(-1)))
     assert bool((kept | turned).all()) and 20 < int(turned.sum()) < 60
 
 
-def test_early_stopping_keeps_each_nets_own_best(toy):
+def test_the_best_snapshot_is_selected_for_each_member(toy):
     recipe = Recipe(epochs=2, batch_size=50, learning_rate=0.003)
-    training = MLPTrainer(
-        SIZES, [MemberSpec(0), MemberSpec(1)], transfer_set(toy, False), recipe, CPU, validation=toy.split("validation")
-    )
-    said = iter(torch.tensor([[5, 9], [3, 9], [4, 2], [3, 8]]))
-    training.validation_errors = lambda cases: next(said)
+    members, validation = [MemberSpec(0), MemberSpec(1)], toy.split("validation")
+    training = trainer(members, transfer_set(toy, False), recipe, validation=validation)
+    errors = iter(torch.tensor([[5, 9], [3, 9], [4, 2], [3, 8]]))
+    training.validation_errors = lambda examples: next(errors)
     seen = [{name: value.clone() for name, value in one.net.state_dict().items()} for one in training.run(4)]
     best = training.best_net().state_dict()
     assert training.best_step.tolist() == [24, 36]

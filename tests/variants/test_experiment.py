@@ -233,7 +233,6 @@ def test_every_profile_has_every_method_on_equal_terms(profile):
         ('student.shape={kind="convolutional"}', "width for a convolutional"),
         ('methods=[{name="temperature-free", method="kd"}]', "no row may begin with"),
         ("student.recipe.max_norm=2", "recipe.max_norm should be left out for convolutional"),
-        ("student.recipe.patience=2", "recipe.patience should be left out"),
         ("seeds=0", "seeds"),
     ],
 )

@@ -11,10 +11,11 @@ from samples import METHODS
 from repro.errors import UserError
 from repro.training import compute
 from repro.training.recipe import Recipe
+from repro.training.trainer import TrainerContext
 from repro.variants import methods, models
 from repro.variants.cost import spread_steps, step_bytes
 from repro.variants.models import Shape
-from repro.variants.training import DistillationTrainer, View
+from repro.variants.training import Distillation, DistillationTrainer, View
 
 CPU = compute.choose("cpu", "fp32")
 WIDE, NARROW = (Shape(kind="convolutional", width=width) for width in (4, 2))
@@ -34,7 +35,10 @@ def training(data, name="kd", shape=NARROW, seed=3, options=None, **changed):
     if method.has_teacher and "teacher" not in changed:
         changed["teacher"] = models.make(WIDE, data, 1)
     recipe = changed.pop("recipe", RECIPE)
-    return DistillationTrainer(models.make(shape, data, seed), method, own, data, recipe, CPU, seed, **changed)
+    distillation = Distillation(method, own, changed.get("teacher"), changed.get("view", "same"))
+    context = TrainerContext(recipe=recipe, compute=CPU, checkpoint=changed.get("checkpoint"))
+    student = models.make(shape, data, seed)
+    return DistillationTrainer(student=student, distillation=distillation, data=data, seed=seed, context=context)
 
 
 def weights(one):
@@ -107,8 +111,8 @@ def test_views_of_the_teacher(stripy):
             assert not torch.equal(seen[0], mine) and seen[0].shape == mine.shape
         if view in ("fixed", "still"):
             assert not seen
-            torch.testing.assert_close(fixed, one.teacher_net.logits(stripy.train.images[one.picked(2)])[0])
-        assert torch.equal(mine, stripy.train.images[one.picked(2)]) == (view == "still")
+            torch.testing.assert_close(fixed, one.teacher_net.logits(stripy.train.images[one.batch_indices(2)])[0])
+        assert torch.equal(mine, stripy.train.images[one.batch_indices(2)]) == (view == "still")
 
 
 def test_what_the_teacher_says_of_images_that_never_change_is_worked_out_once(stripy):
