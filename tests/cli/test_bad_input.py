@@ -56,7 +56,7 @@ def test_every_setting_refuses_a_date_and_a_huge_negative_number(experiment):
         for value in wrong:
             with pytest.raises(UserError) as error:
                 config.load(model, path, [f"{setting.key}={value}"])
-            assert f"setting {setting.key}: " in str(error.value) and "\n" not in str(error.value)
+            assert setting.key in str(error.value) and "\n" not in str(error.value)
 
 
 @pytest.mark.parametrize(
@@ -80,7 +80,7 @@ def test_every_setting_refuses_a_date_and_a_huge_negative_number(experiment):
         ("speech", "data.corpus='kaldi:'", "kaldi:PATH"),
         ("speech", "recipe.max_translation=2", "max_translation"),
         ("speech", "data.synth.train_hours=0", "data.synth.train_hours: must be greater than 0"),
-        ("variants", "student.shape.kind='transformer'", "student.shape.kind"),
+        ("variants", "student.shape='transformer:3'", "student.shape"),
         ("variants", "methods=[]", "methods"),
     ],
 )
