@@ -144,7 +144,7 @@ def _toml(value: Any) -> str:
     if isinstance(value, BaseModel):
         return _toml({name: item for name, item in value if item is not None})
     if isinstance(value, dict):
-        return "{ " + ", ".join(f"{name} = {_toml(item)}" for name, item in value.items()) + " }"
+        return "{}" if not value else "{ " + ", ".join(f"{name} = {_toml(item)}" for name, item in value.items()) + " }"
     if isinstance(value, list | tuple):
         return f"[{', '.join(map(_toml, value))}]"
     if isinstance(value, str | Path):
@@ -195,22 +195,22 @@ def text(command: str, profile: str | None = None, width: int = 80) -> str:
     values = []
     if profile is not None:
         values = [config.load(model, config.profile_path(experiment, profile), experiment=experiment)]
-    sections = [_setting_text(setting, width) for setting in settings_of(model, values)]
+    settings = list(settings_of(model, values))
     if command == "variants":
-        sections += [_setting_text(setting, width) for setting in _method_options()]
+        settings += _method_options(settings)
+    sections = [_setting_text(setting, width) for setting in settings]
     title = f"Settings of {command}" + (f", profile {profile}" if profile else "")
     use = "Set one with --set NAME=VALUE or in a profile; a name with [] is in a list of tables."
     return "\n\n".join([f"{title}\n{textwrap.fill(use, width)}", *sections]) + "\n"
 
 
-def _method_options() -> Iterator[Setting]:
-    """Yield the options of every distillation method of the variants, which its grid in a profile may set."""
+def _method_options(settings: Iterable[Setting]) -> Iterator[Setting]:
+    """Yield the options of every distillation method of the variants, which the list of tables in ``settings`` sets."""
     from repro.variants import methods
-    from repro.variants.settings import MethodPlan
 
-    grid = next(name for name, info in MethodPlan.model_fields.items() if "dict" in str(info.annotation))
+    grid = next(setting.key for setting in settings if setting.kind.startswith("list, each: table"))
     for name in methods.names():
-        for option in settings_of(methods.find(name).Options, prefix=f"methods[].{grid}[]."):
+        for option in settings_of(methods.find(name).Options, prefix=f"{grid}[]."):
             yield replace(option, sentence=f"Option of method {name}. {option.sentence}".strip())
 
 

@@ -94,10 +94,10 @@ NAMES = {
     "constrain": "clip_weight_norms", "Seen": "ModelOutput", "Watching": "FeatureExtractor", "Adding": "KDPlusTerm",
     "looks_at_pixels": "needs_input_grad", "same_places": "match_spatial_size", "by_pixels": "input_gradient",
     "inherits": "shared_options", "untaught": "no_kd_baseline", "ahead": "gain_over", "clear": "is_significant",
-    "looks_of": "marker_styles", "SideBySide": "LocalPoolExecutor", "tell": "sync_progress",
+    "looks_of": "marker_styles", "SideBySide": "LocalPoolExecutor",
     "Reported": "ForwardingProgress", "Unseen": "NullProgress", "Shipped": "RunnerSpec", "lifeline": "parent_alive",
     "some_done": "wait_any", "is_here": "runs_in_driver", "one_after_another": "serial_executor",
-    "Damaged": "CorruptFile", "set_aside": "quarantine", "adopt": "import_group", "opened": "open_store",
+    "Damaged": "CorruptFile", "set_aside": "quarantine",
     "results_held": "results_lock", "held_interrupts": "block_sigint", "remove_unfinished": "remove_partial_files",
     "Sittings": "CliSession", "share": "fraction", "shares": "fractions", "Share": "Fraction",
     "found": "name the value", "one": "name the value", "own": "name the value", "what": "name the value",
@@ -116,7 +116,9 @@ KEYS = {
 }  # fmt: skip
 
 # First words of docstrings that make no sentence by themselves.
-FRAGMENT = re.compile(r"(?:What|How|Where|Whether|Whose|Which|Why|When|Of|At|So|It|Its|They|Their|That|Those|As|To)\b")
+FRAGMENT = re.compile(
+    r"(?:What|How|Where|Whose|Which|Why|When|Of|At|So|It|Its|They|Their|That|Those|As|To|Whether (?:it|they|there))\b"
+)
 
 
 def paths(suffixes: set[str] = TEXT) -> list[Path]:

@@ -56,7 +56,7 @@ def test_every_setting_refuses_a_date_and_a_huge_negative_number(experiment):
         for value in wrong:
             with pytest.raises(UserError) as error:
                 config.load(model, path, [f"{setting.key}={value}"])
-            assert f"setting {setting.key}: " in str(error.value) and "\n" not in str(error.value)
+            assert setting.key in str(error.value) and "\n" not in str(error.value)
 
 
 @pytest.mark.parametrize(
@@ -80,7 +80,7 @@ def test_every_setting_refuses_a_date_and_a_huge_negative_number(experiment):
         ("speech", "data.corpus='kaldi:'", "kaldi:PATH"),
         ("speech", "recipe.max_translation=2", "max_translation"),
         ("speech", "data.synth.train_hours=0", "data.synth.train_hours: must be greater than 0"),
-        ("variants", "student.shape.kind='transformer'", "student.shape.kind"),
+        ("variants", "student.shape='transformer:3'", "student.shape"),
         ("variants", "methods=[]", "methods"),
     ],
 )
@@ -97,7 +97,6 @@ def test_a_malformed_setting_is_named(error_of, experiment, change, message):
         ("mnist", "without_3.bias_shift.min=9", "without_3.bias_shift.min"),
         ("mnist", "data_fractions.fractions=[{ fraction = 2.0, epochs = 1 }]", "data_fractions.fractions.0.fraction"),
         ("mnist", "no3.kept=[3]", "no3"),
-        ("mnist", "teacher.recipe.patience=2", "patience"),
         ("specialists", "specialists.classes_per_specialist=1", "specialists.classes_per_specialist"),
         ("specialists", "specialists.clustering='meanshift'", "k-means"),
         ("specialists", "specialists.special_fraction=0.999", "special_fraction must"),
@@ -117,8 +116,10 @@ def test_a_malformed_setting_is_named(error_of, experiment, change, message):
         ("variants", "study_seeds=3", "is now called ablation_seeds"),
     ],
 )
-def test_a_rule_of_an_experiment_is_named(error_of, experiment, change, message):
-    assert message in error_of(experiment, "--profile", "smoke", "--set", change)
+def test_a_rule_of_an_experiment_is_named(experiment, change, message):
+    with pytest.raises(UserError) as error:
+        config.load(model_of(experiment), config.profile_path(experiment, SMOKE[experiment]), [change])
+    assert message in str(error.value) and "\n" not in str(error.value)
 
 
 @pytest.mark.parametrize(
