@@ -19,7 +19,7 @@ from repro.training.compute import Compute, machine
 
 
 # Fields that may differ from seed to seed without making another kind of run.
-PER_SEED = ("draw", "order", "subset")
+PER_SEED = ("data_seed", "order", "subset")
 
 
 @dataclass(kw_only=True)

@@ -18,7 +18,8 @@ class Finding:
     """Our estimate for one claim.
 
     ``direction_holds`` is None where the records cannot tell. ``undecided`` says that the interval holds both the
-    paper's effect and none.
+    paper's effect and none. ``effect`` is the difference that is judged where ``ours`` is a level, such as the gain
+    of an ensemble's accuracy over that of single networks.
     """
 
     claim: str
@@ -26,6 +27,7 @@ class Finding:
     direction_holds: bool | None
     note: str = ""
     undecided: bool = False
+    effect: Estimate | None = None
 
 
 @dataclass(frozen=True)
