@@ -69,15 +69,15 @@ class Teacher:
 
     @torch.no_grad()
     def logits(
-        self, batch: Float[Tensor, "batch input"], picked: Int[Tensor, "batch"]
+        self, batch: Float[Tensor, "batch input"], batch_indices: Int[Tensor, "batch"]
     ) -> Float[Tensor, "means batch states"]:
         """Return the logits of the geometric mean, then of the arithmetic mean where a student needs it.
 
         Args:
-            picked: numbers of the batch's frames.
+            batch_indices: numbers of the batch's frames.
         """
         if self.cached_logits is not None:
-            return self.cached_logits[self._number[picked]].to(batch.device)[None]
+            return self.cached_logits[self._number[batch_indices]].to(batch.device)[None]
         hidden = self.ensemble.hidden(batch)
         geometric = self._geometric(hidden)[None]
         if self.arithmetic_at is None:

@@ -28,7 +28,7 @@ def _utterance(corpus: Corpus, data: Prepared) -> dict[str, Any]:
     lengths = torch.bincount(data.test.utterance).tolist()
     frames = dict(zip(data.test.ids, lengths, strict=True))
     candidates = [utterance for utterance in corpus.test if utterance.id in frames]
-    fitting = [one for one in candidates if len(one.words) >= 3 and frames[one.id] <= FRAMES]
+    fitting = [c for c in candidates if len(c.words) >= 3 and frames[c.id] <= FRAMES]
     chosen = fitting[0] if fitting else min(candidates, key=lambda utterance: frames[utterance.id])
     samples, _ = read_audio(chosen.audio)
     alignment = Aligner(corpus.lexicon).align(samples, chosen.words)

@@ -155,5 +155,5 @@ class Inputs:
         self.view = windows(frames.banks.to(compute.device, compute.dtype))
         self.start = (frames.place - BEFORE).to(compute.device)
 
-    def __getitem__(self, picked: Int[Tensor, "batch"]) -> Float[Tensor, "batch input"]:
-        return self.view[self.start[picked]].flatten(-2)
+    def __getitem__(self, batch_indices: Int[Tensor, "batch"]) -> Float[Tensor, "batch input"]:
+        return self.view[self.start[batch_indices]].flatten(-2)

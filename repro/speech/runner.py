@@ -77,7 +77,7 @@ class SpeechRunner(Runner):
 
     @property
     def decoding(self) -> Decoding:
-        """How words are decoded.
+        """Settings of the decoding.
 
         Raises:
             UserError: the profile has no ``[decoding]``.

@@ -1,4 +1,4 @@
-"""What sections 4 and 6 run: models, ensembles, decodings and one measurement of the soft targets' precision."""
+"""Runs of sections 4 and 6: models, ensembles, decodings and one measurement of the soft targets' precision."""
 
 from dataclasses import dataclass, field, replace
 from enum import StrEnum

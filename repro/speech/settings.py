@@ -17,7 +17,7 @@ HiddenUnits = Annotated[tuple[Annotated[int, Field(ge=1, le=20_000)], ...], Fiel
 
 
 class FrameRecipe(Recipe):
-    """How acoustic models are trained: without dropout, without translations and always to the last step.
+    """The recipe of acoustic models: without dropout, without translations and always to the last step.
 
     Early stopping is applied afterwards, by choosing the best evaluated step.
     """
@@ -115,7 +115,7 @@ class Ablations(Settings):
 
 
 class Decoding(Settings):
-    """How word error rates are measured."""
+    """Settings of the decoding that measures word error rates."""
 
     renamed: ClassVar[dict[str, str]] = {
         "scales": "acoustic_scales", "most_active": "max_active_hmms", "nets": "num_models",

@@ -67,13 +67,13 @@ class FrameTrainer(Trainer[BatchedMLP]):
 
     def losses(self, step: int) -> Float[Tensor, "models"]:
         """Return each model's loss: section 2's objective with a teacher, cross-entropy without."""
-        picked = self.order.indices(step)
-        batch, soft = self.inputs[picked], None
+        batch_indices = self.order.indices(step)
+        batch, soft = self.inputs[batch_indices], None
         if self.teacher is not None:
-            logits = self.teacher.logits(batch, picked)
+            logits = self.teacher.logits(batch, batch_indices)
             soft = SoftTargets(logits, self.teacher.of_students, self.temperature, self.hard_label_weight)
         weight, bias = self.net.weights[-1], self.net.biases[-1]
-        return fused_loss.loss(self.net.hidden(batch), weight, bias, self.states[picked], soft)
+        return fused_loss.loss(self.net.hidden(batch), weight, bias, self.states[batch_indices], soft)
 
     def validation_errors(self, cases: LabelledData) -> Int[Tensor, "models"]:
         """Return the number of validation frames that each model classifies wrongly."""

@@ -64,7 +64,7 @@ def margins(records: list[Record], best: float) -> dict[str, dict[float, Estimat
 
 @dataclass(frozen=True)
 class EarlyStopping:
-    """Where hard targets on a fraction of the data are stopped: the epochs, and how often at the first evaluation."""
+    """Epochs at which hard targets on a data fraction are stopped, and the number stopped at the first evaluation."""
 
     epochs: list[float]
     at_first_evaluation: int
@@ -98,17 +98,17 @@ def _frame_accuracies(records: list[Record]) -> list[Finding]:
     if not students or best is None:
         return results
     student = correct_frames(students)
-    ahead, kept = difference(student, single), gain_kept(single, mean, student)
+    gain_over_single, fraction_kept = difference(student, single), gain_kept(single, mean, student)
     longer = {
         (nets[0]["settings"]["recipe"]["epochs"], t): gain_kept(single, mean, correct_frames(nets))
         for t, nets in queries.trained_longer(records, "soft").items()
     }
-    holds = positive(gain) and positive(kept) and kept.value >= KEPT_GAIN
+    holds = positive(gain) and positive(fraction_kept) and fraction_kept.value >= KEPT_GAIN
     return [
         *results,
-        Finding("speech.distilled_frame_acc", stats.mean_interval(accuracy(students)), clear(ahead),
-                remarks.distilled(best, ahead), effect=ahead),
-        Finding("speech.gain_transferred", _counted(kept, students), holds, remarks.gain_kept(best, longer)),
+        Finding("speech.distilled_frame_acc", stats.mean_interval(accuracy(students)), clear(gain_over_single),
+                remarks.distilled(best, gain_over_single), effect=gain_over_single),
+        Finding("speech.gain_transferred", _counted(fraction_kept, students), holds, remarks.gain_kept(best, longer)),
     ]  # fmt: skip
 
 
@@ -116,11 +116,11 @@ def _best_temperature(records: list[Record]) -> list[Finding]:
     best, tried = queries.best_temperature(records), queries.temperatures(records)
     if best is None or len(tried) < 3 or not queries.single_models(records) or not queries.ensemble(records):
         return []  # of fewer temperatures none is between others
-    ahead = margins(records, best)
-    inside = tried[0] < best < tried[-1] and all(positive(ahead["test"][t]) for t in (tried[0], tried[-1]))
-    similar = [t for t, margin in ahead["validation"].items() if not positive(margin)]
+    margin = margins(records, best)
+    inside = tried[0] < best < tried[-1] and all(positive(margin["test"][t]) for t in (tried[0], tried[-1]))
+    similar = [t for t, estimate in margin["validation"].items() if not positive(estimate)]
     estimate = Estimate(best, None, None, len(queries.distilled(records)))
-    note = remarks.best_temperature(best, ahead, similar)
+    note = remarks.best_temperature(best, margin, similar)
     return [Finding("speech.best_temperature", estimate, inside, note, undecided=bool(similar))]
 
 

@@ -13,10 +13,10 @@ def ensemble_gain(gain: Estimate) -> str:
     return f"minus single models: {signed(gain)} points; 95% CI over {gain.count} test speakers"
 
 
-def distilled(temperature: float, ahead: Estimate) -> str:
+def distilled(temperature: float, gain: Estimate) -> str:
     """Return the remark on the distilled model's accuracy."""
     return (
-        f"T = {temperature:g}, chosen on validation; {OVER_MODELS}; minus single models: {signed(ahead)} points over "
+        f"T = {temperature:g}, chosen on validation; {OVER_MODELS}; minus single models: {signed(gain)} points over "
         "models and test speakers"
     )
 
@@ -24,8 +24,8 @@ def distilled(temperature: float, ahead: Estimate) -> str:
 def gain_kept(temperature: float, longer: dict[tuple[float, float], Estimate]) -> str:
     """Return the remark on the fraction of the gain that is kept; ``longer`` is keyed by epochs and temperature."""
     parts = [f"T = {temperature:g}", OVER_BOTH]
-    parts += [f"a student of {epochs:g} epochs at T = {t:g} keeps {kept.value:.2f} of the same gain"
-              for (epochs, t), kept in longer.items()]  # fmt: skip
+    parts += [f"a student of {epochs:g} epochs at T = {t:g} keeps {fraction.value:.2f} of the same gain"
+              for (epochs, t), fraction in longer.items()]  # fmt: skip
     return "; ".join(parts)
 
 

@@ -38,7 +38,7 @@ class Sphinx:
         Raises:
             UserError: pocketsphinx rejects the language model, or the installed library lacks a function.
         """
-        # Fewer passes or phone look-ahead would be faster; look-ahead would have to go back in the file.
+        # Dropping a search pass or phone look-ahead would be faster; look-ahead would have to go back in the file.
         config = _library().ps_config_init(None)
         model = pocketsphinx.get_model_path("en-us/en-us")
         for name, text in {"hmm": model, "dict": dictionary, "lm": language_model, "loglevel": "FATAL"}.items():
