@@ -21,10 +21,11 @@ COMMANDS = {
                  "gap.students=[]", "gap.shortened=[]", "views.epochs=[]", "chains.assistants=[]",
                  "temperatures.values=[]"),
     "speech": ("smoke", "data.synth.train_hours=0.006", "data.synth.test_hours=0.003", "data.synth.train_speakers=3",
-               "data.synth.test_speakers=2", "hidden=[8]", "ensemble=2", "studies.sizes=[]", "studies.widths=[]",
-               "studies.teachers=0", "distilled.temperatures=[2.0]", "words.utterances=1",
-               "words.validation_utterances=1",
-               "subsets.parts=[{share=0.5,seeds=2,recipe={epochs=2,batch_size=64,learning_rate=0.003}}]"),
+               "data.synth.test_speakers=2", "hidden_units=[8]", "ensemble_size=2", "ablations.ensemble_sizes=[]",
+               "ablations.width_fractions=[]",
+               "ablations.transcribed_ensemble_size=0", "distilled.temperatures=[2.0]", "decoding.utterances=1",
+               "decoding.validation_utterances=1",
+               "data_fractions=[{fraction=0.5,seeds=2,recipe={epochs=2,batch_size=64,learning_rate=0.003}}]"),
 }  # fmt: skip
 
 

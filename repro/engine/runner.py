@@ -18,7 +18,7 @@ from repro.errors import UserError
 from repro.training.compute import Compute, machine
 
 # Fields that may differ from seed to seed without making another kind of run.
-PER_SEED = ("draw", "order", "subset")
+PER_SEED = ("data_seed", "order", "subset")
 
 
 @dataclass(kw_only=True)
