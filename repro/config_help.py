@@ -206,9 +206,9 @@ def text(command: str, profile: str | None = None, width: int = 80) -> str:
 def _method_options() -> Iterator[Setting]:
     """Yield the options of every distillation method of the variants, which its grid in a profile may set."""
     from repro.variants import methods
-    from repro.variants.settings import MethodPlan
+    from repro.variants.settings import MethodSettings
 
-    grid = next(name for name, info in MethodPlan.model_fields.items() if "dict" in str(info.annotation))
+    grid = next(name for name, info in MethodSettings.model_fields.items() if "dict" in str(info.annotation))
     for name in methods.names():
         for option in settings_of(methods.find(name).Options, prefix=f"methods[].{grid}[]."):
             yield replace(option, sentence=f"Option of method {name}. {option.sentence}".strip())

@@ -1,4 +1,4 @@
-"""What a training step of a method costs in time and memory."""
+"""Time and memory of a training step of a method."""
 
 import torch
 from torch import Tensor
@@ -10,8 +10,10 @@ TIMINGS = 5
 
 
 def spread_steps(training: DistillationTrainer, count: int) -> float:
-    """Seconds of so many steps at equal distances over the whole of a training, whose stages may cost differently; and
-    their share of the teacher's pass over all images, where that is made once."""
+    """Return the seconds of ``count`` steps, spread evenly over training, whose stages may differ in cost.
+
+    Where the teacher's logits are computed once for all images, the same fraction of that time is included.
+    """
     device, seconds = training.parameters[0].device, 0.0
     if training.teacher is not None and training.teacher_net is not None:
         some = training.images[:1000, :, 0, 0]
@@ -22,7 +24,7 @@ def spread_steps(training: DistillationTrainer, count: int) -> float:
     for number in range(count):
         training.step = (2 * number + 1) * training.whole // (2 * count)
         training.steps = training.step + 1
-        training.picked(training.step)  # drawing a pass's order is a share of a step, but for one that comes from afar
+        training.picked(training.step)  # the order of an epoch is drawn before the clock starts
         start = clock(device)
         for _ in training.run():
             pass
@@ -31,8 +33,11 @@ def spread_steps(training: DistillationTrainer, count: int) -> float:
 
 
 def step_bytes(training: DistillationTrainer) -> int:
-    """Bytes that a step needs, where it needs most: weights of student and the method's own, the optimiser's state,
-    what is kept for the backward pass, and the teacher's weights, or its logits where these are worked out once."""
+    """Return the bytes that a training step needs at most.
+
+    They are the parameters of the student and of the method's modules, the state of the optimizer, the tensors saved
+    for the backward pass, and the teacher's parameters, or its logits where these are computed once.
+    """
     return max(_bytes_at(training, step) for step in (0, training.whole - 1))
 
 
