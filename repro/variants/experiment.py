@@ -4,8 +4,11 @@ First the teachers; then, for every method, a search over its grid on validation
 students with the chosen settings, one for each seed; born-again and teacher-assistant sequences; timings; ablations.
 All students of a testbed have the same shape, order of examples, augmentation and number of steps.
 
-Committed results (test accuracy in %, five seeds, one teacher; paired difference from KD with 95% CI):
-HEADLINE
+Committed results (test accuracy in %, five seeds, one teacher; in parentheses the paired difference from KD, 95% CI):
+
+    MNIST      teacher 98.88, KD 98.65, no KD 98.40 (-0.25 [-0.36, -0.13]); no row is significantly better than KD
+    icons      teacher 52.01, KD 23.94, no KD 20.62 (-3.32 [-4.13, -2.50]); DIST alone is: 26.76 (+2.82 [1.88, 3.77])
+    CIFAR-100  teacher 48.72, KD 23.67, no KD 20.70 (-2.96 [-4.17, -1.76]); no row is significantly better than KD
 """
 
 import json

@@ -79,11 +79,11 @@ def told(tmp_path, monkeypatch, capfd):
         ("speech", "data.synth.train_hours=0", "data.synth.train_hours"),
         ("variants", "student.shape.kind='transformer'", "student.shape.kind"),
         ("variants", "methods=[]", "methods"),
-        ("variants", "study_seeds=0", "study_seeds"),
-        ("variants", "temperatures.values=[0]", "temperatures.values"),
-        ("variants", "gap.shortened=[2]", "gap.shortened"),
-        ("variants", "chains.assistants=[[]]", "chains.assistants"),
-        ("variants", "chains.assistants=[[{kind='convolutional',width=8}],[{kind='convolutional',width=8}]]", "same"),
+        ("variants", "ablation_seeds=0", "ablation_seeds"),
+        ("variants", "temperature_sweep.temperatures=[0]", "temperature_sweep.temperatures"),
+        ("variants", "capacity_gap.early_stopped_fractions=[2]", "capacity_gap.early_stopped_fractions"),
+        ("variants", "sequential.assistants=[[]]", "sequential.assistants"),
+        ("variants", "sequential.assistants=[['conv:8'],['conv:8']]", "same"),
     ],
 )
 def test_a_wrong_setting_is_named(told, experiment, change, said):

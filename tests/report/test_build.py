@@ -113,9 +113,9 @@ def test_a_report_waits_for_another_and_has_what_that_one_wrote(reported, figure
 @pytest.mark.parametrize(
     ("experiment", "dataset", "gone"),
     [
-        ("variants", "icons", lambda r: r["seed"] != 0 and not r["arm"].startswith(("cost", "teacher", "gap"))),
-        ("variants", "icons", lambda r: r["arm"] == "soft targets"),
-        ("variants", "icons", lambda r: r["arm"] == "gap, no teacher"),
+        ("variants", "icons", lambda r: r["seed"] != 0 and r["arm"] not in ("timing", "teacher", "capacity_gap")),
+        ("variants", "icons", lambda r: r["params"] == {"name": "KD"} and r["arm"] == "method"),
+        ("variants", "icons", lambda r: r["params"].get("distilled_from") == "no teacher"),
         ("speech", "synth", lambda r: r["arm"] == "words: single net"),
         ("specialists", "cifar100", lambda r: r["arm"].startswith("distilled")),
     ],
@@ -277,7 +277,7 @@ SETTINGS = {
     "mnist": MnistSettings, "specialists": SpecialistsSettings, "speech": SpeechSettings, "variants": VariantsSettings,
 }  # fmt: skip
 # ``mnist/choice``, whose recipes are trials, is left out. Runs whose length is worked out from the profile's.
-OTHER_LENGTHS = ("share of the data", "trained longer", "view")
+OTHER_LENGTHS = ("share of the data", "trained longer", "teacher_view")
 
 
 def recipes(value) -> list[dict]:
@@ -303,7 +303,9 @@ def test_committed_records_are_of_what_the_profiles_say_today(where):
     assert known
     if folder.parent.name == "variants":
         teacher = settings.teacher.recipe.model_dump(mode="json")
-        known += [teacher | {"epochs": share * teacher["epochs"]} for share in settings.gap.shortened]
+        known += [
+            teacher | {"epochs": share * teacher["epochs"]} for share in settings.capacity_gap.early_stopped_fractions
+        ]
     for record in [one for one in found if one["settings"].get("recipe")]:
         own = record["settings"]["recipe"]
         changed = {"epochs"} if record["arm"].startswith(OTHER_LENGTHS) else set()
