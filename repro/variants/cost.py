@@ -16,11 +16,11 @@ def spread_steps(training: DistillationTrainer, count: int) -> float:
     """
     device, seconds = training.parameters[0].device, 0.0
     if training.teacher is not None and training.teacher_net is not None:
-        some = training.images[:1000, :, 0, 0]
+        sample = training.images[:1000, :, 0, 0]
         start = clock(device)
         with torch.no_grad():
-            training.teacher_net(some)
-        seconds += (clock(device) - start) * len(training.labels) / len(some) * count / training.whole
+            training.teacher_net(sample)
+        seconds += (clock(device) - start) * len(training.labels) / len(sample) * count / training.whole
     for number in range(count):
         training.step = (2 * number + 1) * training.whole // (2 * count)
         training.steps = training.step + 1
@@ -52,7 +52,7 @@ def _bytes_at(training: DistillationTrainer, step: int) -> int:
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
         loss = training.losses(step)
     del loss
-    state = [value for one in training.optimizer.state.values() for value in one.values()]
+    state = [value for values in training.optimizer.state.values() for value in values.values()]
     teacher: list[Tensor] = []
     if training.teacher is not None:
         teacher = [training.teacher]
@@ -60,5 +60,5 @@ def _bytes_at(training: DistillationTrainer, step: int) -> int:
         teacher = list(training.teacher_net.parameters())
     for tensor in (*training.parameters, *state, *teacher):
         keep(tensor.detach())
-    data = {one.untyped_storage().data_ptr() for one in (training.images, training.labels)}
-    return sum(size for where, size in held.items() if where not in data)
+    data = {tensor.untyped_storage().data_ptr() for tensor in (training.images, training.labels)}
+    return sum(size for pointer, size in held.items() if pointer not in data)

@@ -121,10 +121,10 @@ class FullyConnected(Model):
             weight.mul_(max_norm / norm.clamp_min(max_norm))
 
 
-Net = FullyConnected | ConvNet
+Network = FullyConnected | ConvNet
 
 
-def make(shape: Shape, data: ImageData, seed: int) -> Net:
+def make(shape: Shape, data: ImageData, seed: int) -> Network:
     """Return a model for these images, its initial weights drawn from ``seed``."""
     channels, *side = data.train.images.shape[1:]
     if shape.width:

@@ -170,7 +170,7 @@ class VariantsRunner(Runner):
                 )
             training.history.append([round(snapshot.epoch, 3), float(f"{float(snapshot.loss):.4g}")])
 
-    def net_of(self, run: NetRun) -> models.Net:
+    def net_of(self, run: NetRun) -> models.Network:
         """Return the trained model of a run."""
         net = models.make(run.shape, self.data, run.seed)
         net.load_state_dict({name: value[0] for name, value in self.load_tensors(run).items()})

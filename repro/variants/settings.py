@@ -24,9 +24,8 @@ class ModelSettings(Settings):
 
     @model_validator(mode="after")
     def _used(self) -> "ModelSettings":
-        unused = ("patience", "max_norm", "input_dropout", "hidden_dropout") if self.shape.width else ("patience",)
-        for name in unused:
-            if getattr(self.recipe, name, None):
+        for name in ("max_norm", "input_dropout", "hidden_dropout") if self.shape.width else ():
+            if getattr(self.recipe, name):
                 raise ValueError(f"recipe.{name} must be left out for models of kind {self.shape.kind}")
         return self
 

@@ -17,7 +17,7 @@ from repro.training.random_streams import BatchSampler, Dropout, Stream, generat
 from repro.training.recipe import Recipe
 from repro.variants.features import FeatureExtractor
 from repro.variants.methods.base import Method, ModelOutput
-from repro.variants.models import Net
+from repro.variants.models import Network
 
 # View of an image that the teacher sees: "same" is the student's augmented image, "different" another augmentation of
 # it, "fixed" the original image; with "still" the student, too, sees the original image.
@@ -27,7 +27,7 @@ View = Literal["same", "different", "fixed", "still"]
 class Learning(Model):
     """The student together with the modules of the method: everything that has parameters to train."""
 
-    def __init__(self, student: Net, method: Method):
+    def __init__(self, student: Network, method: Method):
         super().__init__()
         self.student, self.method = student, method
 
@@ -57,14 +57,14 @@ class DistillationTrainer(ImageTrainer[Learning]):
 
     def __init__(
         self,
-        student: Net,
+        student: Network,
         method: type[Method],
         options: Settings,
         data: ImageData,
         recipe: Recipe,
         compute: Compute,
         seed: int,
-        teacher: Net | None = None,
+        teacher: Network | None = None,
         view: View = "same",
         checkpoint: Path | None = None,
         order: int | None = None,
@@ -121,7 +121,7 @@ class DistillationTrainer(ImageTrainer[Learning]):
 
 
 def assemble(
-    student: Net, teacher: Net | None, method: type[Method], options: Settings, data: ImageData, seed: int
+    student: Network, teacher: Network | None, method: type[Method], options: Settings, data: ImageData, seed: int
 ) -> tuple[FeatureExtractor, FeatureExtractor | None, Method]:
     """Return student and teacher as feature extractors, and the method with its modules, drawn from ``seed``.
 
@@ -144,6 +144,6 @@ def assemble(
 
 
 @torch.no_grad()
-def said_of(teacher: Net, images: Tensor, compute: Compute, batch: int = 1000) -> Float[Tensor, "case classes"]:
+def said_of(teacher: Network, images: Tensor, compute: Compute, batch: int = 1000) -> Float[Tensor, "case classes"]:
     """Return a teacher's logits of images without augmentation, computed in the data type of training."""
     return torch.cat([teacher(part.to(compute.device))[0] for part in images.split(batch)])

@@ -242,7 +242,6 @@ def test_every_profile_has_every_method(profile):
         ('student.shape={kind="conv"}', "width for kind conv"),
         ('methods=[{name="teacher of mine", method="kd"}]', "no name must begin with"),
         ("student.recipe.max_norm=2", "recipe.max_norm must be left out for models of kind conv"),
-        ("student.recipe.patience=2", "recipe.patience must be left out"),
         ("seeds=0", "seeds"),
         ("student.shape=conv:x", 'must be a shape such as "conv:4"'),
         ("student.shape=conv:0", "student.shape"),

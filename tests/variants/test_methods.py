@@ -245,10 +245,10 @@ def test_every_method_cites_its_source_and_gives_the_teacher_no_gradient(given):
     for name in names:
         student, teacher, labels = given
         learns = ModelOutput(student.logits.clone().requires_grad_(), student.features)
-        taught = ModelOutput(teacher.logits.clone(), teacher.features)
-        own = method(name, learns, taught, **options.get(name, {}))
-        own(learns, taught if own.has_teacher else None, labels, 0.9).backward()
-        assert own.source and learns.logits.grad is not None and taught.logits.grad is None
+        teacher_output = ModelOutput(teacher.logits.clone(), teacher.features)
+        own = method(name, learns, teacher_output, **options.get(name, {}))
+        own(learns, teacher_output if own.has_teacher else None, labels, 0.9).backward()
+        assert own.source and learns.logits.grad is not None and teacher_output.logits.grad is None
 
 
 def test_bad_options_are_refused_by_name(given):
