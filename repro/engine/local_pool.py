@@ -178,7 +178,7 @@ class Worker:
         self.busy = False
         if error is not None:
             raise error
-        return groups  # type: ignore[no-any-return]
+        return groups
 
     def sync_progress(self, progress: ProgressDisplay) -> None:
         """Report what changed in this worker's slot; name a worker in whose slot nothing has changed for long."""
@@ -282,7 +282,7 @@ def worker_main(file: Path, digest: str, pipe: Connection, slot: Any) -> None:
     while True:
         call = pipe.recv()
         try:
-            answer = (execute_job(runner, *call), None)
+            answer: tuple[list[str] | None, Exception | None] = (execute_job(runner, *call), None)
         except Exception as error:
             if not isinstance(error, UserError):
                 error.add_note(traceback.format_exc())
