@@ -1,7 +1,9 @@
 """Jobs side by side in processes of one thread end as they do one after another; kills and errors cost nothing more."""
 
+import contextlib
 import json
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -101,6 +103,55 @@ def test_a_process_that_is_killed_is_one_line_and_costs_its_own_work_alone(make,
     assert "\n" not in str(caught.value)
     runner.execute(runs)  # new processes
     same(runner, local)
+
+
+@pytest.mark.timeout(120)
+def test_kills_at_random_moments_end_with_one_line(make, icons):
+    runner = make(icons, "runs")
+    runs = [teacher(icons), *(experiment.student(icons, "no distillation", seed) for seed in range(3))]
+    moments = random.Random(0)
+    for _ in range(3):
+        before, stop = set(children_of(os.getpid())), threading.Event()
+        killer = threading.Thread(target=kill_a_worker, args=(before, moments.uniform(0, 1), stop))
+        killer.start()
+        with contextlib.suppress(UserError):
+            runner.execute(runs)
+        stop.set()
+        killer.join(10)
+        runner.executor.close()
+    runner.execute(runs)
+    assert all(runner.is_finished(run) for run in runs)
+
+
+def kill_a_worker(before: set[int], delay: float, stop: threading.Event) -> None:
+    """Kill the first new worker process, ``delay`` seconds after it appears."""
+    while not stop.is_set():
+        new = [one for one in set(children_of(os.getpid())) - before if "spawn_main" in command_of(one)]
+        if new:
+            stop.wait(delay)
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(new[0], signal.SIGKILL)
+            return
+        time.sleep(0.01)
+
+
+@pytest.mark.timeout(120)
+def test_a_stopped_worker_is_named_and_goes_on(make, icons, monkeypatch):
+    monkeypatch.setattr(local_pool, "STALL_SECONDS", 2.0)
+    runner = make(icons, "runs")
+    before = set(children_of(os.getpid()))
+    runner.execute([teacher(icons)])
+    (worker,) = (one for one in set(children_of(os.getpid())) - before if "spawn_main" in command_of(one))
+    lines = []
+
+    def say(text: object) -> None:
+        lines.append(str(text))
+        os.kill(worker, signal.SIGCONT)
+
+    monkeypatch.setattr(runner.progress, "say", say)
+    os.kill(worker, signal.SIGSTOP)
+    runner.execute([experiment.student(icons, "no distillation", 0)])
+    assert any(f"process {worker}" in line and "no progress" in line for line in lines)
 
 
 def test_damaged_weights_that_many_jobs_need_are_made_again_once(make, icons, capsys):
