@@ -9,8 +9,9 @@ from pydantic import BaseModel
 
 from repro import config
 from repro.mnist.settings import MnistSettings
-from repro.report import build, records
+from repro.report import build, plotting, records
 from repro.report.pages import reproduce
+from repro.report.query import select
 from repro.specialists.settings import SpecialistsSettings
 from repro.speech.settings import SpeechSettings
 from repro.training.recipe import Recipe
@@ -37,13 +38,13 @@ def test_committed_reports_are_what_the_committed_records_give(tmp_path, figures
     }
 
 
-def test_committed_records_are_of_clean_commits_and_of_the_paper_profile():
+def test_committed_records_come_from_clean_commits_and_the_committed_profiles():
     folders = [path.parent for path in sorted((ROOT / "results").glob("*/*/records.jsonl"))]
     assert {"paper", "icons"} <= {folder.name for folder in folders}
     for folder in folders:
         own = folder.parent.name == "variants" or folder.name in ("choice", "cifar100", "speechocean762")
         profile = folder.name if own else "paper"
-        for record in records.load(ROOT, folder.parent.name, folder.name):
+        for record in load(folder.parent.name, folder.name):
             assert len(record["commit"]) == 40 and record["profile"] == profile and not record["overrides"]
     bench = json.loads((ROOT / "results" / "bench.json").read_text())
     assert {"ratios", "machine", "commit"} <= set(bench)
@@ -54,48 +55,78 @@ def test_committed_records_are_of_clean_commits_and_of_the_paper_profile():
 SETTINGS = {
     "mnist": MnistSettings, "specialists": SpecialistsSettings, "speech": SpeechSettings, "variants": VariantsSettings,
 }  # fmt: skip
-# ``mnist/choice``, whose recipes are trials, is left out. Runs whose length is worked out from the profile's.
-OTHER_LENGTHS = ("share of the data", "trained longer", "view")
+# Arms whose number of epochs is derived from the profile's.
+DERIVED_EPOCHS = {"data_fraction", "trained_longer", "teacher_view"}
+DATASETS = [
+    (path.parents[1].name, path.parent.name)
+    for path in sorted(ROOT.glob("results/*/*/records.jsonl"))
+    if path.parent.name != "choice"  # a search of many recipes
+]
 
 
-def recipes(value) -> list[dict]:
+def load(experiment: str, folder: str) -> list[records.Record]:
+    """The committed records of a results folder."""
+    dataset = experiment if folder == records.folder_name(experiment, experiment) else folder
+    return records.load(ROOT, experiment, dataset)
+
+
+def recipes_in(value) -> list[dict]:
     """All recipes in some settings."""
     if isinstance(value, Recipe):
         return [value.model_dump(mode="json")]
-    inner = [getattr(value, name) for name in type(value).model_fields] if isinstance(value, BaseModel) else value
-    return [found for one in inner for found in recipes(one)] if isinstance(inner, (list, tuple)) else []
+    parts = [getattr(value, name) for name in type(value).model_fields] if isinstance(value, BaseModel) else value
+    return [recipe for part in parts for recipe in recipes_in(part)] if isinstance(parts, (list, tuple)) else []
+
+
+@pytest.mark.parametrize(("experiment", "folder"), DATASETS)
+def test_committed_records_follow_the_committed_profile(experiment, folder):
+    runs = load(experiment, folder)
+    settings = config.load(SETTINGS[experiment], config.profile_path(experiment, runs[0]["profile"]))
+    known = recipes_in(settings)
+    assert known
+    if experiment == "variants":
+        teacher = settings.teacher.recipe.model_dump(mode="json")
+        fractions = settings.capacity_gap.early_stopped_fractions
+        known += [teacher | {"epochs": fraction * teacher["epochs"]} for fraction in fractions]
+    for run in [run for run in runs if run["settings"].get("recipe")]:
+        ignored = {"epochs"} if run["arm"] in DERIVED_EPOCHS else set()
+        recipe, *others = (
+            {name: value for name, value in candidate.items() if name not in ignored}
+            for candidate in (run["settings"]["recipe"], *known)
+        )
+        assert recipe in others, run["arm"]
+    for method in getattr(settings, "methods", ()):
+        tried = [run["settings"]["options"] for run in select(runs, "search", name=method.name)]
+        for options in method.grid if len(method.grid) > 1 else ():
+            assert any(options.items() <= one.items() for one in tried), (method.name, options)
 
 
 @pytest.mark.parametrize(
-    "where",
-    sorted(
-        {str(path.parent.relative_to(ROOT)) for path in ROOT.glob("results/*/*/*.jsonl")} - {"results/mnist/choice"}
-    ),
+    ("experiment", "dataset", "gone"),
+    [
+        ("variants", "icons", lambda r: r["seed"] != 0 and r["arm"] not in ("timing", "teacher", "capacity_gap")),
+        ("variants", "icons", lambda r: r["params"].get("name") == "KD" and r["arm"] == "method"),
+        ("variants", "icons", lambda r: r["arm"] == "capacity_gap" and r["params"]["distilled_from"] == "no teacher"),
+        ("speech", "synth", lambda r: r["arm"] == "decode" and r["params"]["system"] == "single"),
+        ("specialists", "cifar100", lambda r: r["arm"] == "redistilled"),
+    ],
 )
-def test_committed_records_are_of_what_the_profiles_say_today(where):
-    folder = ROOT / where
-    found = records.load(ROOT, folder.parent.name, folder.name)
-    path = config.profile_path(folder.parent.name, found[0]["profile"])
-    settings = config.load(SETTINGS[folder.parent.name], path)
-    known = recipes(settings)
-    assert known
-    if folder.parent.name == "variants":
-        teacher = settings.teacher.recipe.model_dump(mode="json")
-        known += [teacher | {"epochs": share * teacher["epochs"]} for share in settings.gap.shortened]
-    for record in [one for one in found if one["settings"].get("recipe")]:
-        own = record["settings"]["recipe"]
-        changed = {"epochs"} if record["arm"].startswith(OTHER_LENGTHS) else set()
-        less = [{name: value for name, value in one.items() if name not in changed} for one in (own, *known)]
-        assert less[0] in less[1:], record["arm"]
-    for plan in getattr(settings, "methods", ()):
-        tried = [one["settings"]["options"] for one in found if one["arm"] == f"candidate: {plan.name}"]
-        for candidate in plan.candidates if len(plan.candidates) > 1 else ():
-            assert any(candidate.items() <= one.items() for one in tried), (plan.name, candidate)
+def test_incomplete_committed_results_are_drawn(experiment, dataset, gone, tmp_path):
+    """As after more seeds, or more decoded models, were asked for: rows that lack some are left out whole."""
+    runs = records.load(ROOT, experiment, dataset)
+    kept = [record for record in runs if not gone(record)]
+    assert len(kept) < len(runs)
+    records.save(tmp_path, experiment, dataset, kept)
+    sections = [section for find in build.SECTIONS for section in find(tmp_path)]
+    with plotting.defaults():
+        assert [draw() for section in sections for _, draw in section.figures.values()]
 
 
-def test_synthetic_speech_says_so_wherever_its_figures_stand():
-    drawn, tables = sorted((ROOT / "figures/speech/synth").glob("*.svg")), (ROOT / "results/speech/synth").glob("*.md")
-    assert drawn and all("synthetic speech" in file.read_text() for file in [*drawn, *tables])
-    for page in ("README.md", "REPRODUCE.md", "results/index.html"):
+def test_synthetic_speech_is_named_on_every_page_and_figure():
+    figures = sorted((ROOT / "figures/speech/synth").glob("*.svg"))
+    assert figures
+    for file in (*figures, ROOT / "figures/scorecard.svg", ROOT / "results/speech/synth/README.md"):
+        assert "synthetic speech" in file.read_text(), file
+    for page in ("REPRODUCE.md", "results/index.html"):
         assert "synth (synthetic speech)" in (ROOT / page).read_text()
     assert "synthetic speech" not in (ROOT / "figures/speech/speechocean762/temperature.svg").read_text()
