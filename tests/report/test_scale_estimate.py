@@ -13,7 +13,8 @@ ROOT = Path(__file__).parents[2]
 def record(arm, **metrics):
     machine = {"processor": "X", "cores": 2, "threads": 2, "precision": "bf16", "bf16_units": "amx"}
     settings = {"hidden": [8, 8], "width": 2, "recipe": {"epochs": 2.0}}
-    return {"arm": arm, "params": {}, "seed": 0, "dataset": "toy", "machine": machine, "settings": settings, "metrics": metrics,
+    return {"arm": arm, "params": {}, "seed": 0, "dataset": "toy", "machine": machine, "settings": settings,
+            "metrics": metrics,
             "wall_seconds": 4.0}  # fmt: skip
 
 
