@@ -20,7 +20,7 @@ class FrameRecipe(Recipe):
     """A recipe for acoustic models, which have no dropout, whose windows are not shifted, and which train to the end:
     where hard targets would have been stopped early is found afterwards."""
 
-    unused = ("input_dropout", "hidden_dropout", "max_translation")
+    unused = ("input_dropout", "hidden_dropout", "max_translation", "initial_weight_sd")
     nets = "acoustic models"
 
 

@@ -26,7 +26,8 @@ class Plan(Settings):
 
     @model_validator(mode="after")
     def _used(self) -> "Plan":
-        unused = ("max_norm", "input_dropout", "hidden_dropout") if self.shape.width else ()
+        convolutional = ("max_norm", "input_dropout", "hidden_dropout", "weight_averaging_fraction")
+        unused = ("initial_weight_sd", *(convolutional if self.shape.width else ()))
         for name in unused:
             if getattr(self.recipe, name):
                 raise ValueError(f"recipe.{name} should be left out for {self.shape.kind} nets of the variants")
