@@ -8,10 +8,11 @@ from torch.utils.data import Dataset
 
 from repro.bench.timing import PlainSteps, Side, Steps, clock, linear, matmuls
 from repro.data.speech.corpus import RATE, Corpus, read_audio
+from repro.errors import UserError
 from repro.speech.alignment import STATES
 from repro.speech.decoding import pipeline
 from repro.speech.decoding.decoder import Decoder, Search, transcribe
-from repro.speech.features import AFTER, BEFORE, INPUTS, Frames, filterbanks, lay_out
+from repro.speech.features import AFTER, BEFORE, INPUTS, Frames, filterbanks, pack
 from repro.speech.preparation import Prepared
 from repro.speech.settings import SpeechSettings
 from repro.speech.training import FrameTrainer
@@ -35,7 +36,7 @@ def ratios(
         folder: folder of the language model's file.
     """
     steady = settings.recipe.model_copy(update={"schedule": "constant", "warmup_fraction": 0.0, "learning_rate": 5e-4})
-    count, batch, sizes = settings.ensemble, steady.batch_size, (INPUTS, *settings.hidden, STATES)
+    count, batch, sizes = settings.ensemble_size, steady.batch_size, (INPUTS, *settings.hidden_units, STATES)
     together, alone = (Steps(training(settings, data, compute, steady, n), STEPS) for n in (count, 1))
     ours = Steps(training(settings, data, compute, steady, 1), STEPS)
     spoken = Realtime(settings, corpus, data, folder, compute)
@@ -52,7 +53,7 @@ def training(settings: SpeechSettings, data: Prepared, compute: Compute, recipe:
     members = [MemberSpec(seed) for seed in range(count)]
     cases = torch.arange(len(data.train))
     return FrameTrainer(
-        hidden=settings.hidden,
+        hidden=settings.hidden_units,
         members=members,
         frames=data.train,
         cases=cases,
@@ -100,8 +101,11 @@ class Realtime:
         number = {id: n for n, id in enumerate(data.test.ids)}
         self.spoken = sorted((one for one in corpus.test if one.id in number), key=lambda one: number[one.id])
         self.audio = sum(len(read_audio(one.audio)[0]) for one in self.spoken) / RATE
-        what, own = pipeline.task(corpus, data, folder, 1, 1), settings.decoding
-        search = Search(acoustic_scale=own.scales[len(own.scales) // 2], most_active=own.most_active)
+        what, own = pipeline.make_task(corpus, data, folder, 1, 1), settings.decoding
+        if own is None:
+            raise UserError("bench: the profile has no [decoding]")
+        scales = own.acoustic_scales
+        search = Search(acoustic_scale=scales[len(scales) // 2], max_active_hmms=own.max_active_hmms)
         self.decoders = [Decoder(what.pronunciations, what.language_model, search) for _ in range(cores())]
 
     def __call__(self) -> float:
@@ -111,7 +115,7 @@ class Realtime:
         for one in self.spoken:
             banks = filterbanks(read_audio(one.audio)[0])
             heard.append((one.id, one.speaker, banks, torch.zeros(len(banks), dtype=torch.int16)))
-        frames, chosen = lay_out(heard), torch.arange(len(heard))
+        frames, chosen = pack(heard), torch.arange(len(heard))
         scores = pipeline.scores(self.net, frames, chosen, self.prior, self.compute)
         transcribe([decoder.words for decoder in self.decoders], scores)
         return clock(self.compute.device) - start

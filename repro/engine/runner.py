@@ -18,7 +18,7 @@ from repro.errors import UserError
 from repro.training.compute import Compute, machine
 
 # Fields that may differ from seed to seed without making another kind of run.
-PER_SEED = ("draw", "order", "subset")
+PER_SEED = ("data_seed", "order", "subset")
 
 
 @dataclass(kw_only=True)
@@ -31,8 +31,8 @@ class Runner:
     provenance: dict[str, Any]
     executor: Executor = serial_executor
     report_only: bool = False
-    # By role and key: what is asked for twice, under two names, is trained once.
-    finished: dict[tuple[str, str], dict[str, Any]] = field(default_factory=dict)
+    # By arm, parameters and key: what is asked for twice, under two names, is trained once.
+    finished: dict[tuple[str, str, str], dict[str, Any]] = field(default_factory=dict)
     _keys: dict[Any, str] = field(default_factory=dict)
 
     def key(self, run: Any) -> str:
@@ -84,7 +84,7 @@ class Runner:
         self.executor(self.plan(runs))
         found = [(run, self.store.record(self.key(run))) for run in runs]
         records = [record | self.request_metadata(run) for run, record in found if record is not None]
-        self.finished |= {(record["arm"], record["key"]): record for record in records}
+        self.finished |= {(record["arm"], str(record["params"]), record["key"]): record for record in records}
         return records
 
     def request_metadata(self, run: Any) -> dict[str, Any]:

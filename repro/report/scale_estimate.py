@@ -75,11 +75,11 @@ def table(speech: list[Record], specialists: list[Record]) -> pd.DataFrame:
 
 def acoustic_rate(records: list[Record]) -> Rate | None:
     """Rate of the models of the ensemble, trained together."""
-    found = select(records, "single net")
+    found = select(records, "single_model")
     if not found:
         return None
     own = found[0]["settings"]
-    flops = 6 * count_parameters([ACOUSTIC[0], *own["hidden"], STATES]) * own["recipe"]["epochs"]
+    flops = 6 * count_parameters([ACOUSTIC[0], *own["hidden_units"], STATES]) * own["recipe"]["epochs"]
     return _rate(found, [flops * record["metrics"]["train_frames"] for record in found])
 
 

@@ -1,7 +1,7 @@
-"""Which tied state (senone) of an HMM each frame of a recording is in: forced alignment by pocketsphinx.
+"""Forced alignment by pocketsphinx: the tied HMM state (senone) of each frame of a recording.
 
-Its US English model has 5,126 tied states, three to a phone in context. They are the targets that the nets learn,
-as the paper's 14,000 were.
+pocketsphinx's US English model has 5,126 tied states, three for each phone in context. They are the classes of the
+acoustic models, as the paper's 14,000 states are.
 """
 
 from collections.abc import Iterable
@@ -18,10 +18,10 @@ from repro.data.speech.corpus import RATE
 
 STATES = 5126
 HOP = RATE // 100  # samples in a frame of 10 ms
-# Faint noise put before and after a recording: without it a word at the very edge is often not found.
+# Faint noise before and after a recording: without it, a word at the very edge is often missed.
 MARGIN = 10  # frames
 LOUDNESS = 8  # of 32768
-# Of the second try, as probabilities below the best path's. pocketsphinx's own are 1e-48, 1e-48 and 7e-29.
+# Beams of the second attempt, relative to the best path. pocketsphinx's defaults are 1e-48, 1e-48 and 7e-29.
 WIDE = {"beam": 1e-100, "pbeam": 1e-100, "wbeam": 1e-80}
 
 Pronunciations = dict[str, list[tuple[str, ...]]]
@@ -29,7 +29,7 @@ Pronunciations = dict[str, list[tuple[str, ...]]]
 
 @dataclass(frozen=True)
 class Segment:
-    """A word or a phone, the frame it starts in, and for how many it lasts."""
+    """A word or a phone, its first frame and its number of frames."""
 
     name: str
     start: int
@@ -38,7 +38,7 @@ class Segment:
 
 @dataclass(frozen=True)
 class Alignment:
-    """The tied state of each 10 ms frame, and the words and phones they belong to."""
+    """The tied state of each 10 ms frame, and the segments of words and phones."""
 
     states: Int[np.ndarray, "frame"]
     words: list[Segment]
@@ -46,23 +46,23 @@ class Alignment:
 
 
 class Aligner:
-    """Forced alignment with pocketsphinx's own acoustic model, and its dictionary with a lexicon's words added."""
+    """Forced alignment with pocketsphinx's acoustic model and dictionary, extended by a lexicon."""
 
     def __init__(self, lexicon: Pronunciations | None = None):
-        """``lexicon`` gives pronunciations of words, in the model's phones; those in other phones are no use."""
+        """Set the lexicon: pronunciations in the model's phones; those with other phones are ignored."""
         self.lexicon = lexicon or {}
 
     @cached_property
     def decoder(self) -> pocketsphinx.Decoder:
-        """Made at its first use, for it is slow to make and does not go to another process."""
-        return self._make()
+        """The decoder, created at first use: that is slow, and it cannot be pickled."""
+        return self._create()
 
     @cached_property
     def thorough(self) -> pocketsphinx.Decoder:
-        """The same with wide beams, for recordings in which the words are not found otherwise."""
-        return self._make(**WIDE)
+        """A decoder with wide beams, for recordings that the first one cannot align."""
+        return self._create(**WIDE)
 
-    def _make(self, **beams: float) -> pocketsphinx.Decoder:
+    def _create(self, **beams: float) -> pocketsphinx.Decoder:
         decoder = pocketsphinx.Decoder(lm=None, bestpath=False, loglevel="FATAL", **beams)
         for word, spellings in self.lexicon.items():
             if decoder.lookup_word(word) is not None:
@@ -73,18 +73,19 @@ class Aligner:
         return decoder
 
     def unknown(self, words: Iterable[str]) -> list[str]:
-        """The words that have no pronunciation."""
+        """Return the words that have no pronunciation."""
         return [word for word in words if self.decoder.lookup_word(word) is None]
 
     def align(self, samples: Float[Tensor, "sample"], words: Iterable[str]) -> Alignment | None:
-        """The alignment of a recording with its words; None where pocketsphinx finds none.
+        """Return the alignment of a recording with its words; None if pocketsphinx finds none.
 
         Args:
             samples: at 16 kHz, in -1 .. 1.
+            words: transcript.
         """
         sound = (samples.clamp(-1, 1) * 32767).round().short().numpy()
-        draw = np.random.default_rng(len(sound))
-        noise = draw.integers(-LOUDNESS, LOUDNESS + 1, (2, MARGIN * HOP)).astype(np.int16)
+        rng = np.random.default_rng(len(sound))
+        noise = rng.integers(-LOUDNESS, LOUDNESS + 1, (2, MARGIN * HOP)).astype(np.int16)
         raw = np.concatenate([noise[0], sound, noise[1]]).tobytes()
         text, frames = " ".join(words), round(len(sound) / HOP)
         return _aligned(self.decoder, raw, text, frames) or _aligned(self.thorough, raw, text, frames)
@@ -93,28 +94,28 @@ class Aligner:
 def _aligned(decoder: pocketsphinx.Decoder, raw: bytes, text: str, frames: int) -> Alignment | None:
     try:
         decoder.set_align_text(text)
-        _listen(decoder, raw)  # to words
+        _process(decoder, raw)  # aligns words
         decoder.set_alignment()
-        _listen(decoder, raw)  # to phones and states
-        found = decoder.get_alignment()
+        _process(decoder, raw)  # aligns phones and states
+        alignment = decoder.get_alignment()
     except RuntimeError:
         return None
-    return None if found is None else _without_margins(found, frames)
+    return None if alignment is None else _without_margins(alignment, frames)
 
 
-def _listen(decoder: pocketsphinx.Decoder, raw: bytes) -> None:
-    decoder.reinit_feat()  # or its estimate of the noise depends on the recordings before
+def _process(decoder: pocketsphinx.Decoder, raw: bytes) -> None:
+    decoder.reinit_feat()  # otherwise the estimate of the noise depends on earlier recordings
     decoder.start_utt()
     try:
         decoder.process_raw(raw, full_utt=True)
     finally:
-        decoder.end_utt()  # or no further utterance can be started
+        decoder.end_utt()  # otherwise no further utterance can be started
 
 
-def _without_margins(found: pocketsphinx.Alignment, frames: int) -> Alignment | None:
+def _without_margins(alignment: pocketsphinx.Alignment, frames: int) -> Alignment | None:
     states = np.full(frames + 2 * MARGIN, -1)
     words, phones = [], []
-    for word in found:
+    for word in alignment:
         words.append(Segment(word.name, word.start - MARGIN, word.duration))
         for phone in word:
             phones.append(Segment(phone.name, phone.start - MARGIN, phone.duration))
@@ -129,11 +130,11 @@ def _without_margins(found: pocketsphinx.Alignment, frames: int) -> Alignment | 
 
 
 def dictionary_path() -> Path:
-    """The pronunciations that come with pocketsphinx: the CMU dictionary."""
+    """Return the path of pocketsphinx's dictionary, the CMU dictionary."""
     return Path(pocketsphinx.get_model_path("en-us/cmudict-en-us.dict"))
 
 
 @cache
 def known_phones() -> frozenset[str]:
-    """The phones of the acoustic model."""
+    """Return the phones of the acoustic model."""
     return frozenset(phone for line in dictionary_path().read_text().splitlines() for phone in line.split()[1:])

@@ -1,4 +1,4 @@
-"""What the records say of acoustic models: frames right, overall and by speaker. Nothing here chooses anything."""
+"""Evaluation of acoustic models: correct frames, overall and by speaker. Nothing is chosen here."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -19,15 +19,17 @@ from repro.training.random_streams import Stream, generator
 Blocks = Iterable[tuple[Int[Tensor, "block"], Float[Tensor, "models block states"]]]
 
 
-def tally(found: Blocks, frames: Frames, models: int) -> list[dict[str, Any]]:
-    """Of each model: frames, right ones, mean negative log-likelihood in nats; right ones of each speaker.
+def tally(evaluated: Blocks, frames: Frames, models: int) -> list[dict[str, Any]]:
+    """Return each model's frames, correct frames (also by speaker) and mean negative log-likelihood in nats.
 
     Args:
-        found: log-probabilities of blocks of frames.
+        evaluated: numbers and log-probabilities of the frames, in blocks.
+        frames: the part of the data that the numbers refer to.
+        models: number of models.
     """
     right = torch.zeros(models, len(frames.speakers), dtype=torch.long)
     loss, count = torch.zeros(models, dtype=torch.float64), torch.zeros(len(frames.speakers), dtype=torch.long)
-    for at, log_p in found:
+    for at, log_p in evaluated:
         labels = frames.states[at].expand(models, -1)
         hit = (log_p.argmax(-1).cpu() == labels).long()
         speaker = frames.speaker[frames.utterance[at]]
@@ -46,10 +48,10 @@ def tally(found: Blocks, frames: Frames, models: int) -> list[dict[str, Any]]:
 
 @dataclass(frozen=True)
 class Measure:
-    """Nets looked at on validation, on test, and on ``some`` of their training frames.
+    """Evaluates models on validation, on test and on ``some`` of their own training frames.
 
-    Of validation and test every so manyth frame is counted, in all utterances: frames 10 ms apart say nearly the
-    same, and what an interval's width comes from is speakers.
+    Only every ``every``-th frame of validation and test is evaluated, in all utterances: neighboring frames, 10 ms
+    apart, are nearly alike, and the width of an interval comes from the speakers.
     """
 
     data: Prepared
@@ -58,30 +60,34 @@ class Measure:
     every: int = 1
 
     def nets(self, net: BatchedMLP, cases: Int[Tensor, "case"]) -> list[dict[str, Any]]:
-        """Of each net: ``tally`` on validation and test, and on some of its own training frames, ``cases``."""
+        """Return each model's ``tally`` on validation, test and some of its own training frames ``cases``."""
         chosen = {"train": sample(cases, self.some)} | self._held_out()
         return _merged({part: self._of_nets(net, part, at) for part, at in chosen.items()})
 
     def look(self, net: BatchedMLP, cases: Int[Tensor, "case"]) -> list[list[float]]:
-        """Of each net: the share of some frames of train (its own), validation and test that are right, in percent."""
+        """Return each model's accuracy in percent on some frames of its training set, validation and test."""
         chosen = {"train": cases} | self._held_out()
-        found = [self._percent_right(net, part, sample(at, self.some)) for part, at in chosen.items()]
-        return [list(of_net) for of_net in zip(*found, strict=True)]
+        accuracies = [self._accuracy(net, part, sample(at, self.some)) for part, at in chosen.items()]
+        return [list(of_net) for of_net in zip(*accuracies, strict=True)]
 
     def ensembles(self, net: BatchedMLP, wanted: Sequence[tuple[int, str]]) -> list[dict[str, Any]]:
-        """Of the mean of the first few nets, for each number and kind of mean: ``tally`` on validation and test."""
+        """Return the ``tally`` on validation and test of means of the first models.
+
+        Args:
+            wanted: number of models and kind of mean, for each ensemble.
+        """
         parts = {part: self._of_ensembles(net, part, at, wanted) for part, at in self._held_out().items()}
-        return [found | {"nets": count} for found, (count, _) in zip(_merged(parts), wanted, strict=True)]
+        return [metrics | {"nets": count} for metrics, (count, _) in zip(_merged(parts), wanted, strict=True)]
 
     def _held_out(self) -> dict[str, Int[Tensor, "case"]]:
         return {part: torch.arange(0, len(getattr(self.data, part)), self.every) for part in ("validation", "test")}
 
     def _of_nets(self, net: BatchedMLP, part: str, at: Int[Tensor, "case"]) -> list[dict[str, Any]]:
         frames = getattr(self.data, part)
-        found = blocks(net, Inputs(frames, self.compute), at)
-        return tally(((part, logits.log_softmax(-1)) for part, logits in found), frames, len(net))
+        evaluated = blocks(net, Inputs(frames, self.compute), at)
+        return tally(((block, logits.log_softmax(-1)) for block, logits in evaluated), frames, len(net))
 
-    def _percent_right(self, net: BatchedMLP, part: str, at: Int[Tensor, "case"]) -> list[float]:
+    def _accuracy(self, net: BatchedMLP, part: str, at: Int[Tensor, "case"]) -> list[float]:
         frames, right = getattr(self.data, part), torch.zeros(len(net), dtype=torch.long)
         for some, logits in blocks(net, Inputs(frames, self.compute), at):
             right += (logits.argmax(-1).cpu() == frames.states[some]).sum(-1)
@@ -91,12 +97,12 @@ class Measure:
         self, net: BatchedMLP, part: str, at: Int[Tensor, "case"], wanted: Sequence[tuple[int, str]]
     ) -> list[dict[str, Any]]:
         frames = getattr(self.data, part)
-        found = ((some, means_of(logits, wanted)) for some, logits in blocks(net, Inputs(frames, self.compute), at))
-        return tally(found, frames, len(wanted))
+        evaluated = blocks(net, Inputs(frames, self.compute), at)
+        return tally(((block, means_of(logits, wanted)) for block, logits in evaluated), frames, len(wanted))
 
 
 def sample(cases: Int[Tensor, "case"], some: int) -> Int[Tensor, "chosen"]:
-    """Some of the cases, the same at every look."""
+    """Return at most ``some`` of the cases, the same ones at every evaluation."""
     if len(cases) <= some:
         return cases
     return cases[torch.randperm(len(cases), generator=generator(Stream.EVALUATED_FRAMES))[:some]].sort().values
@@ -105,7 +111,11 @@ def sample(cases: Int[Tensor, "case"], some: int) -> Int[Tensor, "chosen"]:
 def means_of(
     logits: Float[Tensor, "models block states"], wanted: Sequence[tuple[int, str]]
 ) -> Float[Tensor, "wanted block states"]:
-    """Log-probabilities of the arithmetic or geometric mean of the first few models, for each number and kind."""
+    """Return the log-probabilities of means of the first models.
+
+    Args:
+        wanted: number of models and kind of mean ("arithmetic" or "geometric"), for each ensemble.
+    """
     log_p = logits.log_softmax(-1)
     summed, arithmetic = torch.zeros_like(log_p[0]), {}
     for count, p in enumerate(log_p.exp(), 1):
@@ -118,10 +128,10 @@ def means_of(
 
 
 def _merged(parts: dict[str, list[dict[str, Any]]]) -> list[dict[str, Any]]:
-    """For each model what was found on all parts, the part's name before each entry's."""
+    """Return each model's metrics on all parts in one dictionary, with the part's name as prefix."""
     by_model = zip(*parts.values(), strict=True)
     return [
-        {f"{name}_{what}": value for name, found in zip(parts, of_model, strict=True) for what, value in found.items()
-         if not (name == "train" and what.startswith("speaker"))}
+        {f"{part}_{metric}": value for part, metrics in zip(parts, of_model, strict=True)
+         for metric, value in metrics.items() if not (part == "train" and metric.startswith("speaker"))}
         for of_model in by_model
     ]  # fmt: skip

@@ -1,4 +1,4 @@
-"""What the figures show besides counts: an utterance with its words, phones and states; what was left out."""
+"""Data for figures and tables that no record holds: one aligned utterance, and the utterances left out."""
 
 import base64
 from typing import Any
@@ -10,11 +10,11 @@ from repro.speech.alignment import Aligner
 from repro.speech.features import filterbanks
 from repro.speech.preparation import Prepared
 
-FRAMES = 400  # at most so many of the utterance shown
+FRAMES = 400  # longest utterance that is shown
 
 
 def shown(corpus: Corpus, data: Prepared) -> dict[str, Any]:
-    """Plain JSON."""
+    """Return the content of ``shown.json``: utterances left out, sizes of the parts, and one aligned utterance."""
     return {
         "synthetic": data.synthetic, "left_out": data.left_out, "remarked": data.remarked,
         "frames": {part: len(getattr(data, part)) for part in ("train", "validation", "test")},
@@ -24,19 +24,20 @@ def shown(corpus: Corpus, data: Prepared) -> dict[str, Any]:
 
 
 def _utterance(corpus: Corpus, data: Prepared) -> dict[str, Any]:
-    """The first test utterance of three words or more that is no longer than the figure; else the shortest of all."""
+    """Return the first test utterance of at least three words and at most ``FRAMES`` frames, else the shortest."""
     lengths = torch.bincount(data.test.utterance).tolist()
     frames = dict(zip(data.test.ids, lengths, strict=True))
-    candidates = [one for one in corpus.test if one.id in frames]
-    fitting = [one for one in candidates if len(one.words) >= 3 and frames[one.id] <= FRAMES]
-    one = fitting[0] if fitting else min(candidates, key=lambda each: frames[each.id])
-    samples, _ = read_audio(one.audio)
-    found = Aligner(corpus.lexicon).align(samples, one.words)
-    assert found is not None, "an utterance of the data was aligned before"
+    candidates = [utterance for utterance in corpus.test if utterance.id in frames]
+    fitting = [c for c in candidates if len(c.words) >= 3 and frames[c.id] <= FRAMES]
+    chosen = fitting[0] if fitting else min(candidates, key=lambda utterance: frames[utterance.id])
+    samples, _ = read_audio(chosen.audio)
+    alignment = Aligner(corpus.lexicon).align(samples, chosen.words)
+    assert alignment is not None, "every utterance of the prepared corpus has been aligned before"
     banks = filterbanks(samples)
     scaled = ((banks - banks.min()) / (banks.max() - banks.min()).clamp_min(1e-6) * 255).byte()
-    segments = {kind: [[s.name, s.start, s.frames] for s in getattr(found, kind)] for kind in ("words", "phones")}
+    segments = {kind: [[s.name, s.start, s.frames] for s in segments]
+                for kind, segments in (("words", alignment.words), ("phones", alignment.phones))}  # fmt: skip
     return {
-        "id": one.id, "text": " ".join(one.words), "frames": len(banks),
-        "banks": base64.b64encode(scaled.numpy().tobytes()).decode(), "states": found.states.tolist(), **segments,
+        "id": chosen.id, "text": " ".join(chosen.words), "frames": len(banks),
+        "banks": base64.b64encode(scaled.numpy().tobytes()).decode(), "states": alignment.states.tolist(), **segments,
     }  # fmt: skip

@@ -1,4 +1,4 @@
-"""How the runs of the speech experiment are made: trained, averaged or decoded."""
+"""Train, average and decode: how each kind of run of sections 4 and 6 is executed."""
 
 import time
 from collections import defaultdict
@@ -13,8 +13,8 @@ from jaxtyping import Int
 from torch import Tensor
 
 from repro.data.download import data_folder
+from repro.data.speech import sources
 from repro.data.speech.corpus import Corpus
-from repro.data.speech.sources import load
 from repro.engine import store as run_store
 from repro.engine.jobs import Job
 from repro.engine.progress import ProgressDisplay
@@ -29,28 +29,28 @@ from repro.speech.ensemble_targets import Teacher
 from repro.speech.evaluate import Measure, sample
 from repro.speech.features import INPUTS, Inputs
 from repro.speech.preparation import Prepared, prepare
-from repro.speech.runs import Ensemble, Net, Rounding, Run, Words
-from repro.speech.settings import SpeechSettings
-from repro.speech.target_precision import errors
-from repro.speech.training import FrameTrainer, Watched, make_net, share_of
+from repro.speech.runs import DecodingRun, EnsembleRun, NetRun, Run, TargetPrecisionRun
+from repro.speech.settings import Decoding, SpeechSettings
+from repro.speech.target_precision import storage_errors
+from repro.speech.training import FrameTrainer, Watched, frames_of_fraction, make_net
 from repro.training.compute import cores
 from repro.training.mlp import MemberSpec
 from repro.training.trainer import TrainerContext
 
-# Counted up by hand when what a record says of the same weights changes: kept records of before are left.
+# Increased by hand when records of the same weights change their content; older stored records are then unused.
 RECORD_VERSION = 1
-# The modules that decide what a run's weights become.
+# The modules that determine the weights of a run.
 CODE_DEPENDENCIES = (
     "kd/fused_loss.py", "kd/losses.py", "models/mlp.py", "speech/ensemble_targets.py", "speech/training.py",
     "training/random_streams.py", "training/recipe.py", "training/trainer.py",
 )  # fmt: skip
-# Frames on which rounding is measured.
-ROUNDED = 1000
+# Validation frames on which the precision of stored soft targets is measured.
+PRECISION_FRAMES = 1000
 
 
 @dataclass(kw_only=True)
 class SpeechRunner(Runner):
-    """Runs on a corpus; nets that can take their steps together are trained as one population."""
+    """Runs on one corpus; acoustic models with the same batches are trained together as one batched MLP."""
 
     settings: SpeechSettings
     corpus: Corpus
@@ -58,78 +58,90 @@ class SpeechRunner(Runner):
 
     @cached_property
     def measure(self) -> Measure:
-        """How nets are looked at."""
-        return Measure(self.data, self.compute, self.settings.curve_frames, self.settings.every)
+        """The evaluation of acoustic models on all parts of the data."""
+        return Measure(self.data, self.compute, self.settings.curve_eval_frames, self.settings.eval_frame_stride)
 
     @property
     def data_digest(self) -> str:
-        """The digest of the data that the runs are made on."""
+        """Digest of the prepared corpus."""
         return self.data.digest
 
     def key_inputs(self, run: Run) -> list[Any]:
-        """The code, the states, and which frames a run is measured on."""
+        """Return what determines a run's record beside its settings: the code, the states and the evaluated frames."""
         return [
             RECORD_VERSION,
-            self.settings.every,
-            self.settings.curve_frames,
+            self.settings.eval_frame_stride,
+            self.settings.curve_eval_frames,
             STATES,
             run_store.code_version(CODE_DEPENDENCIES),
         ]
 
-    def settings_of(self, run: Run) -> dict[str, Any]:
-        """As of every run; with the number of a student's teachers, and how words are decoded."""
-        found = super().settings_of(run)
-        if isinstance(run, Net):
-            found["teachers"] = len(run.teacher.nets) if run.teacher else 0
-        if isinstance(run, Words):
-            found["decoding"] = self.settings.decoding.model_dump(mode="json", exclude={"nets"})
-        return found
+    @property
+    def decoding(self) -> Decoding:
+        """Settings of the decoding.
 
-    def cases(self, share: float, draw: int) -> Int[Tensor, "frame"]:
-        """The frames of a share of train's utterances, drawn from ``draw``."""
-        return share_of(self.data.train, share, draw)
+        Raises:
+            UserError: the profile has no ``[decoding]``.
+        """
+        if self.settings.decoding is None:
+            raise UserError("setting decoding: is missing, and a run is to be decoded")
+        return self.settings.decoding
+
+    def settings_of(self, run: Run) -> dict[str, Any]:
+        """Return a run's settings as JSON, with the number of a student's teachers or how words are decoded."""
+        settings = super().settings_of(run)
+        if isinstance(run, NetRun):
+            settings["num_teachers"] = len(run.teacher.nets) if run.teacher else 0
+        if isinstance(run, DecodingRun):
+            settings["decoding"] = self.decoding.model_dump(mode="json", exclude={"num_models"})
+        return settings
+
+    def cases(self, fraction: float, data_seed: int) -> Int[Tensor, "frame"]:
+        """Return the frames of a fraction of the training utterances, drawn from ``data_seed``."""
+        return frames_of_fraction(self.data.train, fraction, data_seed)
 
     def jobs(self, runs: list[Run]) -> list[Job]:
-        """Nets that take their steps together as one job; means of the first nets of one ensemble, too."""
-        nets, ensembles, jobs = defaultdict(list), defaultdict(list), []
+        """Return one job for models trained together, one for the means over one ensemble's models, one for others."""
+        nets, ensembles, others = defaultdict(list), defaultdict(list), []
         for run in runs:
-            if isinstance(run, Net):
-                nets[run.population_key()].append(run)
-            elif isinstance(run, Ensemble):
+            if isinstance(run, NetRun):
+                nets[run.batch_key()].append(run)
+            elif isinstance(run, EnsembleRun):
                 ensembles[run.nets[0]].append(run)
             else:
-                make = self.decode if isinstance(run, Words) else self.round
-                jobs.append(Job(run.arm, make, (run,), 1.0, here=isinstance(run, Words)))
-        jobs = [Job(one[0].arm, self.average, (one,), 1.0) for one in ensembles.values()] + jobs
-        return [Job(one[0].arm, self.train, (one,), self.flops(one)) for one in nets.values()] + jobs
+                execute = self.decode if isinstance(run, DecodingRun) else self.measure_target_precision
+                others.append(Job(run.arm, execute, (run,), 1.0, here=isinstance(run, DecodingRun)))
+        averages = [Job(group[0].arm, self.average, (group,), 1.0) for group in ensembles.values()]
+        return [Job(group[0].arm, self.train, (group,), self.flops(group)) for group in nets.values()] + [
+            *averages, *others,
+        ]  # fmt: skip
 
-    def flops(self, nets: list[Net]) -> float:
-        """The arithmetic of training these together, soft targets included."""
-        one = nets[0]
-        steps, sizes = one.recipe.steps(len(self.cases(one.share, one.draw))), (INPUTS, *one.hidden, STATES)
-        flops = step_flops(sizes, one.recipe.batch_size) * len(nets)
-        if one.teacher is not None:
-            flops += (
-                sum(2 * count_parameters((INPUTS, *n.hidden, STATES)) for n in one.teacher.nets) * one.recipe.batch_size
-            )
+    def flops(self, nets: list[NetRun]) -> float:
+        """Return the operations of training these models together, soft targets included."""
+        first = nets[0]
+        steps = first.recipe.steps(len(self.cases(first.fraction, first.data_seed)))
+        flops = step_flops((INPUTS, *first.hidden_units, STATES), first.recipe.batch_size) * len(nets)
+        if first.teacher is not None:
+            parameters = sum(count_parameters((INPUTS, *net.hidden_units, STATES)) for net in first.teacher.nets)
+            flops += 2 * parameters * first.recipe.batch_size
         return steps * flops
 
-    def population(self, nets: tuple[Net, ...] | list[Net]) -> BatchedMLP:
-        """Finished nets of one shape, stacked."""
-        found = [self.load_tensors(net) for net in nets]
-        net = make_net(nets[0].hidden, STATES, [one.seed for one in nets], self.compute)
-        net.load_state_dict({name: torch.cat([one[name] for one in found]) for name in found[0]})
-        return net
+    def population(self, nets: tuple[NetRun, ...] | list[NetRun]) -> BatchedMLP:
+        """Return finished models of one shape as one batched MLP."""
+        states = [self.load_tensors(net) for net in nets]
+        stacked = make_net(nets[0].hidden_units, STATES, [net.seed for net in nets], self.compute)
+        stacked.load_state_dict({name: torch.cat([state[name] for state in states]) for name in states[0]})
+        return stacked
 
-    def train(self, nets: list[Net]) -> None:
-        """Train nets as one population, and keep their records and weights."""
+    def train(self, nets: list[NetRun]) -> None:
+        """Train models together, and store their records and weights."""
         one, start = nets[0], time.monotonic()
         self.progress.now(f"{one.arm}, {len(nets)} nets")
-        group, cases = run_store.key([self.key(net) for net in nets]), self.cases(one.share, one.draw)
+        group, cases = run_store.key([self.key(net) for net in nets]), self.cases(one.fraction, one.data_seed)
         members = [MemberSpec(net.seed, net.temperature, net.hard_label_weight) for net in nets]
-        validation = Watched(self.data.validation, self.settings.every) if one.early_stopping else None
+        validation = Watched(self.data.validation, self.settings.eval_frame_stride) if one.early_stopping else None
         training = FrameTrainer(
-            hidden=one.hidden, members=members, frames=self.data.train, cases=cases, states=STATES, order=one.draw,
+            hidden=one.hidden_units, members=members, frames=self.data.train, cases=cases, states=STATES, order=one.data_seed,
             teacher=self._teacher(nets, cases),
             context=TrainerContext(
                 recipe=one.recipe, compute=self.compute, checkpoint=self.store.checkpoint(group), validation=validation
@@ -160,73 +172,78 @@ class SpeechRunner(Runner):
         ]  # fmt: skip
         self.store.add(group, records, training.net.state_dict())
 
-    def _teacher(self, nets: list[Net], cases: Int[Tensor, "case"]) -> Teacher | None:
-        one = nets[0]
-        if one.teacher is None:
+    def _teacher(self, nets: list[NetRun], cases: Int[Tensor, "case"]) -> Teacher | None:
+        ensemble = nets[0].teacher
+        if ensemble is None:
             return None
         means = [net.teacher.mean for net in nets if net.teacher is not None]
-        teacher = Teacher(self.population(one.teacher.nets), means, [net.temperature for net in nets])
-        if teacher.can_keep(len(cases)):
-            teacher.keep(Inputs(self.data.train, self.compute), cases, len(self.data.train))
+        teacher = Teacher(self.population(ensemble.nets), means, [net.temperature for net in nets])
+        if teacher.can_cache(len(cases)):
+            teacher.cache(Inputs(self.data.train, self.compute), cases, len(self.data.train))
         return teacher
 
-    def average(self, ensembles: list[Ensemble]) -> None:
-        """Measure means of the first few nets of one ensemble, all in one pass."""
-        start, largest = time.monotonic(), max(ensembles, key=lambda one: len(one.nets))
+    def average(self, ensembles: list[EnsembleRun]) -> None:
+        """Evaluate means of the first few models of one ensemble, all in one pass over the data."""
+        start, largest = time.monotonic(), max(ensembles, key=lambda ensemble: len(ensemble.nets))
         self.progress.now(largest.arm)
-        wanted = [(len(one.nets), one.mean) for one in ensembles]
-        found = self.measure.ensembles(self.population(largest.nets), wanted)
+        wanted = [(len(ensemble.nets), ensemble.mean) for ensemble in ensembles]
+        results = self.measure.ensembles(self.population(largest.nets), wanted)
         seconds = (time.monotonic() - start) / len(ensembles)
-        for one, about in zip(ensembles, found, strict=True):
-            record = self.record(one, about, [], seconds, len(ensembles))
-            self.store.add(self.key(one), [record], {})
+        for ensemble, metrics in zip(ensembles, results, strict=True):
+            record = self.record(ensemble, metrics, [], seconds, len(ensembles))
+            self.store.add(self.key(ensemble), [record], {})
 
-    def decode(self, run: Words) -> None:
-        """Decode test with a system's scores, and keep how many words are wrong."""
+    def decode(self, run: DecodingRun) -> None:
+        """Decode the test utterances with a system's scores, and store the word errors."""
         self.progress.now(run.arm)
-        start, what, own = time.monotonic(), self.task, self.settings.decoding
+        start = time.monotonic()
         if run.system is None:
-            found = pipeline.decode_stock(what, self.data, self.corpus, cores())
+            metrics = pipeline.decode_stock(self.task, self.data, self.corpus, cores())
         else:
-            net = self.population(run.system.nets if isinstance(run.system, Ensemble) else [run.system])
+            net = self.population(run.system.nets if isinstance(run.system, EnsembleRun) else [run.system])
             prior = pipeline.log_prior(self.data.train)
             make = lambda frames, some: pipeline.scores(net, frames, some, prior, self.compute)  # noqa: E731
-            found = pipeline.decode(what, self.data, make, own.scales, own.most_active, cores())
-        record = self.record(run, found, [], time.monotonic() - start)
+            scales, max_active = self.decoding.acoustic_scales, self.decoding.max_active_hmms
+            metrics = pipeline.decode(self.task, self.data, make, scales, max_active, cores())
+        record = self.record(run, metrics, [], time.monotonic() - start)
         self.store.add(self.key(run), [record], {})
 
-    def round(self, run: Rounding) -> None:
-        """Measure what is lost where soft targets are not held exactly, on some validation frames."""
+    def measure_target_precision(self, run: TargetPrecisionRun) -> None:
+        """Measure what inexact storage of the soft targets changes, on some validation frames."""
         self.progress.now(run.arm)
-        start, some = time.monotonic(), sample(torch.arange(len(self.data.validation)), ROUNDED)
-        batch = Inputs(self.data.validation, self.compute)[some]
+        start, chosen = time.monotonic(), sample(torch.arange(len(self.data.validation)), PRECISION_FRAMES)
+        batch = Inputs(self.data.validation, self.compute)[chosen]
         ensemble, student = self.population(run.ensemble.nets), self.population([run.student])
-        found = [row for t in run.temperatures for row in errors(ensemble, student, batch, t)]
-        record = self.record(run, {"rows": found, "frames": len(some)}, [],
-                             time.monotonic() - start)  # fmt: skip
+        rows = [row for t in run.temperatures for row in storage_errors(ensemble, student, batch, t)]
+        record = self.record(run, {"rows": rows, "frames": len(chosen)}, [], time.monotonic() - start)
         self.store.add(self.key(run), [record], {})
 
     @cached_property
     def task(self) -> pipeline.Task:
-        """What is decoded, the same for all systems."""
-        own = self.settings.decoding
-        return pipeline.task(
-            self.corpus, self.data, self.store.folder / "aligned", own.validation_utterances, own.utterances
-        )
+        """The utterances, language model and dictionary of all decodings."""
+        return pipeline.make_task(
+            self.corpus, self.data, self.store.folder / "aligned", self.decoding.validation_utterances,
+            self.decoding.utterances,
+        )  # fmt: skip
 
 
 def make_runner(folder_setting: Path | None) -> Callable[..., SpeechRunner]:
-    """What reads a corpus, aligns it, and gives a runner, once the settings are known."""
+    """Return a function that loads and aligns the corpus of some settings and returns a runner on it.
+
+    Args:
+        folder_setting: data directory; None for the default one.
+    """
 
     def make(settings: SpeechSettings, *, store: Store, progress: ProgressDisplay, **shared: Any) -> SpeechRunner:
-        corpus = load(settings.data, data_folder(folder_setting), progress.say)
+        corpus = sources.load(settings.data, data_folder(folder_setting), progress.say)
         progress.say(f"{corpus.name}: {len(corpus.train)} training and {len(corpus.test)} test utterances; "
-                  f"alignments are kept in {store.folder / 'aligned'}")  # fmt: skip
-        on_chunk = lambda part, done, of: progress.say(f"aligned {part}, {done} of {of} chunks")  # noqa: E731
-        data = prepare(corpus, store.folder / "aligned", settings.data.held_out, cores(), on_chunk)
-        for what in (data.left_out, data.remarked):
-            for reason, ids in what.items():
-                progress.say(f"{len(ids)} utterances: {reason} (such as {', '.join(ids[:3])})")
+                     f"alignments are cached in {store.folder / 'aligned'}")  # fmt: skip
+        on_chunk = lambda part, done, of: progress.say(f"aligned {part}: {done} of {of} chunks")  # noqa: E731
+        fraction = settings.data.validation_speaker_fraction
+        data = prepare(corpus, store.folder / "aligned", fraction, cores(), on_chunk)
+        for reasons in (data.left_out, data.remarked):
+            for reason, ids in reasons.items():
+                progress.say(f"{len(ids)} utterances: {reason} (for example {', '.join(ids[:3])})")
         return SpeechRunner(settings=settings, corpus=corpus, data=data, store=store, progress=progress, **shared)
 
     return make

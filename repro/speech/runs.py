@@ -1,75 +1,105 @@
-"""The runs of the speech experiment: what determines each."""
+"""Runs of sections 4 and 6: models, ensembles, decodings and one measurement of the soft targets' precision."""
 
 from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from typing import Any
 
 from repro.speech.ensemble_targets import Mean
 from repro.training.recipe import Recipe
 
+Params = tuple[tuple[str, Any], ...]
+
+
+class Arm(StrEnum):
+    """Experimental arms of sections 4 and 6."""
+
+    SINGLE_MODEL = "single_model"
+    ENSEMBLE = "ensemble"
+    DISTILLED = "distilled"
+    DISTILLED_ARITHMETIC_MEAN = "distilled_arithmetic_mean"
+    TARGET_PRECISION = "target_precision"
+    DATA_FRACTION = "data_fraction"
+    DECODE = "decode"
+    SMALLER_ENSEMBLE = "smaller_ensemble"
+    STUDENT_WIDTH_HARD_TARGETS = "student_width_hard_targets"
+    STUDENT_WIDTH_KD = "student_width_kd"
+    TRAINED_LONGER = "trained_longer"
+    SINGLE_MODEL_FEW_TRANSCRIPTS = "single_model_few_transcripts"
+    ENSEMBLE_FEW_TRANSCRIPTS = "ensemble_few_transcripts"
+    KD_TRANSCRIBED_ONLY = "kd_transcribed_only"
+    KD_WITH_UNTRANSCRIBED = "kd_with_untranscribed"
+
 
 @dataclass(frozen=True)
-class Net:
-    """An acoustic model, on a share of train's utterances; ``draw`` decides which these are, and their order.
+class NetRun:
+    """One acoustic model, trained on a fraction of the training utterances.
 
-    ``seed`` decides its initial weights, alone. ``teacher`` is what its soft targets come from. ``seeds`` is how
-    many nets of its kind there are, which says nothing of the net.
+    ``seed`` draws the initial weights and nothing else; ``data_seed`` draws the utterances of the fraction and the
+    order of the batches. Soft targets come from ``teacher``. ``params`` tells runs of one arm apart and ``seeds``
+    counts the runs that differ in their seed alone; neither enters the run's key.
     """
 
-    arm: str
-    hidden: tuple[int, ...]
+    arm: Arm
+    hidden_units: tuple[int, ...]
     recipe: Recipe
     seed: int
     temperature: float = 1.0
     hard_label_weight: float = 1.0
-    teacher: "Ensemble | None" = None
-    share: float = 1.0
-    draw: int = 0
+    teacher: "EnsembleRun | None" = None
+    fraction: float = 1.0
+    data_seed: int = 0
     early_stopping: bool = False
     num_evals: int = 1
     seeds: int = field(default=1, compare=False)
+    params: Params = field(default=(), compare=False)
 
-    def population_key(self) -> tuple:
-        """Nets that agree in this take their steps together."""
+    def batch_key(self) -> tuple:
+        """Key of the runs that see the same batches in the same steps and are trained together."""
         teacher = None if self.teacher is None else self.teacher.nets
         recipe = self.recipe.model_dump_json()
-        return self.hidden, recipe, teacher, self.share, self.draw, self.early_stopping, self.num_evals
+        return self.hidden_units, recipe, teacher, self.fraction, self.data_seed, self.early_stopping, self.num_evals
 
 
 @dataclass(frozen=True)
-class Ensemble:
-    """The mean of some nets' predictions."""
+class EnsembleRun:
+    """The evaluation of the mean of several models' predictions."""
 
-    arm: str
-    nets: tuple[Net, ...]
+    arm: Arm
+    nets: tuple[NetRun, ...]
     mean: Mean = "arithmetic"
     seed: int = 0
     seeds: int = field(default=1, compare=False)
 
-    def first(self, count: int) -> "Ensemble":
-        """Of the first few nets alone."""
+    def first(self, count: int) -> "EnsembleRun":
+        """Return the ensemble of the first ``count`` models."""
         return replace(self, nets=self.nets[:count])
 
 
 @dataclass(frozen=True)
-class Words:
-    """A decoding of test with a system's scores; ``system`` is None for the decoder's own acoustic model."""
+class DecodingRun:
+    """The decoding of test utterances with one system's scores.
 
-    arm: str
-    system: Net | Ensemble | None
+    ``system`` is None for pocketsphinx's own acoustic model.
+    """
+
+    arm: Arm
+    system: NetRun | EnsembleRun | None
     temperature: float | None = None
     seed: int = 0
     seeds: int = field(default=1, compare=False)
+    params: Params = field(default=(), compare=False)
 
 
 @dataclass(frozen=True)
-class Rounding:
-    """What a student of an ensemble loses where the soft targets are not held exactly; nothing is trained."""
+class TargetPrecisionRun:
+    """The errors of a student's loss and gradient when soft targets are stored inexactly; nothing is trained."""
 
-    arm: str
-    ensemble: Ensemble
-    student: Net
+    arm: Arm
+    ensemble: EnsembleRun
+    student: NetRun
     temperatures: tuple[float, ...]
     seed: int = 0
     seeds: int = field(default=1, compare=False)
 
 
-Run = Net | Ensemble | Words | Rounding
+Run = NetRun | EnsembleRun | DecodingRun | TargetPrecisionRun

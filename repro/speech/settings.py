@@ -1,7 +1,7 @@
-"""The settings of the speech experiments; ``paper_configs/speech/*.toml`` hold their values."""
+"""Settings of sections 4 and 6; ``paper_configs/speech/*.toml`` hold their values."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from pydantic import Field, field_validator, model_validator
 
@@ -9,126 +9,164 @@ from repro.config import Settings
 from repro.data.speech.synth import SynthSettings
 from repro.training.recipe import Recipe
 
-# Corpora that have a name of their own.
+# Corpora with a name; all others are folders.
 CORPORA = ("synth", "librispeech")
-Share = Annotated[float, Field(gt=0, le=1)]
+Fraction = Annotated[float, Field(gt=0, le=1)]
 Temperature = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-Layers = Annotated[tuple[Annotated[int, Field(ge=1, le=20_000)], ...], Field(min_length=1, max_length=20)]
+HiddenUnits = Annotated[tuple[Annotated[int, Field(ge=1, le=20_000)], ...], Field(min_length=1, max_length=20)]
 
 
 class FrameRecipe(Recipe):
-    """A recipe for acoustic models, which have no dropout, whose windows are not shifted, and which train to the end:
-    where hard targets would have been stopped early is found afterwards."""
+    """The recipe of acoustic models: without dropout, without translations and always to the last step.
+
+    Early stopping is applied afterwards, by choosing the best evaluated step.
+    """
 
     unused = ("input_dropout", "hidden_dropout", "max_translation", "initial_weight_sd")
     nets = "acoustic models"
 
 
 class Data(Settings):
-    """Which speech."""
+    """The corpus, and how many of its speakers are set aside for validation."""
 
-    corpus: str = Field("synth", description="synth, librispeech, or kaldi:PATH, a folder that holds train/ and test/")
-    synth: SynthSettings = Field(SynthSettings(), description="how much synthetic speech of how many speakers")
-    train_set: str = Field("dev-clean", description="of librispeech, by torchaudio's name")
-    test_set: str = Field("test-clean", description="of librispeech, by torchaudio's name")
-    held_out: float = Field(0.1, gt=0, lt=1, description="share of train's speakers that are validation")
+    renamed: ClassVar[dict[str, str]] = {"held_out": "validation_speaker_fraction"}
+    corpus: str = Field(
+        "synth",
+        description="Corpus: synth, librispeech, or kaldi:PATH for a folder with train/ and test/. Default: synth.",
+    )
+    synth: SynthSettings = Field(
+        SynthSettings(), description="Size of the synthetic corpus; used with corpus = synth only."
+    )
+    train_set: str = Field(
+        "dev-clean", description="Training part of LibriSpeech by torchaudio's name. Default: dev-clean."
+    )
+    test_set: str = Field(
+        "test-clean", description="Test part of LibriSpeech by torchaudio's name. Default: test-clean."
+    )
+    validation_speaker_fraction: float = Field(
+        0.1, gt=0, lt=1, description="Fraction of the training speakers set aside for validation. Default: 0.1."
+    )
 
     @field_validator("corpus")
     @classmethod
     def _known(cls, corpus: str) -> str:
         if corpus not in CORPORA and not (corpus.startswith("kaldi:") and corpus != "kaldi:"):
-            raise ValueError(f"should be {', '.join(CORPORA)}, or kaldi:PATH")
+            raise ValueError(f"must be {', '.join(CORPORA)}, or kaldi:PATH")
         return corpus
 
     @property
     def folder(self) -> Path | None:
-        """The folder of a Kaldi corpus."""
+        """Folder of a Kaldi corpus; None for corpora with a name."""
         return Path(self.corpus.removeprefix("kaldi:")) if self.corpus.startswith("kaldi:") else None
 
 
 class Distilled(Settings):
-    """The nets that learn from the ensemble."""
+    """Students of the ensemble (Table 1)."""
 
-    temperatures: tuple[Temperature, ...] = Field(min_length=1, max_length=20)
-    hard_label_weight: float = Field(ge=0, le=1)
-    seeds: int = Field(ge=1, le=100)
-    recipe: FrameRecipe
-
-
-class Part(Settings):
-    """A share of the transcribed utterances, and how nets are trained on it, by hard targets and by soft ones."""
-
-    share: Share
-    seeds: int = Field(ge=1, le=100, description="each has utterances of its own")
-    recipe: FrameRecipe
+    temperatures: tuple[Temperature, ...] = Field(
+        min_length=1, max_length=20, description="Temperatures of the soft targets; students are trained at each."
+    )
+    hard_label_weight: float = Field(ge=0, le=1, description="Weight w in (1 - w) T^2 KL(soft) + w CE(hard).")
+    seeds: int = Field(ge=1, le=100, description="Number of students at each temperature.")
+    recipe: FrameRecipe = Field(description="How students are trained.")
 
 
-class Subsets(Settings):
-    """Section 6: few data."""
+class DataFraction(Settings):
+    """A fraction of the transcribed utterances, and how models are trained on it (section 6, Table 5)."""
 
-    hard_label_weight: float = Field(0.0, ge=0, le=1)
-    num_evals: int = Field(10, ge=1, le=1000, description="how often a run is looked at, on its way")
-    parts: tuple[Part, ...]
-
-    @model_validator(mode="after")
-    def _distinct(self) -> "Subsets":
-        shares = [part.share for part in self.parts]
-        if len(set(shares)) != len(shares):
-            raise ValueError("no two parts should have the same share")
-        return self
+    renamed: ClassVar[dict[str, str]] = {"share": "fraction"}
+    fraction: Fraction = Field(description="Fraction of the training utterances, above 0 and at most 1.")
+    seeds: int = Field(ge=1, le=100, description="Number of seeds; each draws other utterances.")
+    hard_label_weight: float = Field(
+        0.0, ge=0, le=1, description="Weight of the hard labels in the students' loss. Default: 0, soft targets only."
+    )
+    recipe: FrameRecipe = Field(description="How models are trained on the fraction, with hard and with soft targets.")
 
 
 class Longer(Settings):
-    """Students, and nets on hard targets, that see the data more often than Table 1's."""
+    """Students and models on hard targets that are trained for more epochs than those of Table 1."""
 
-    epochs: float = Field(gt=0, le=1000)
-    temperatures: tuple[Temperature, ...] = Field(min_length=1, max_length=20)
-
-
-class Studies(Settings):
-    """What the paper did not show."""
-
-    sizes: tuple[Annotated[int, Field(ge=1, le=100)], ...] = Field((), description="of ensembles to learn from")
-    widths: tuple[Share, ...] = Field((), description="of students, as shares of the teachers' width")
-    longer: Longer | None = Field(None, description="training of more passes; None: the study is left out")
-    transcribed: Share = Field(0.3, description="share of the utterances whose transcripts the teachers see")
-    teachers: int = Field(0, ge=0, le=100, description="that see so many transcripts; 0: the study is left out")
+    epochs: float = Field(gt=0, le=1000, description="Training length in epochs.")
+    temperatures: tuple[Temperature, ...] = Field(
+        min_length=1, max_length=20, description="Temperatures of the students that are trained longer."
+    )
 
 
-class Words(Settings):
-    """Decoding."""
+class Ablations(Settings):
+    """Experiments beyond the paper: size of the ensemble, width of the student, training length, transcripts."""
 
-    utterances: int = Field(ge=1, description="of test, the first of each speaker in turn")
-    validation_utterances: int = Field(ge=1, description="on which the acoustic scale is chosen")
-    scales: tuple[Annotated[float, Field(gt=0, le=100)], ...] = Field(min_length=1)
-    most_active: int = Field(5000, ge=100, description="HMMs in a frame that the search goes on with")
-    nets: int = Field(1, ge=1, description="single nets that are decoded; their mean is the row")
+    renamed: ClassVar[dict[str, str]] = {
+        "sizes": "ensemble_sizes", "widths": "width_fractions", "transcribed": "transcribed_fraction",
+        "teachers": "transcribed_ensemble_size",
+    }  # fmt: skip
+    ensemble_sizes: tuple[Annotated[int, Field(ge=1, le=100)], ...] = Field(
+        (), description="Sizes of smaller ensembles to distill from. Default: none."
+    )
+    width_fractions: tuple[Fraction, ...] = Field(
+        (), description="Widths of narrower students, as fractions of the teachers' width. Default: none."
+    )
+    longer: Longer | None = Field(None, description="Longer training of students and baselines. Default: none.")
+    transcribed_fraction: Fraction = Field(
+        0.3, description="Fraction of the utterances whose transcripts the teachers see. Default: 0.3."
+    )
+    transcribed_ensemble_size: int = Field(
+        0, ge=0, le=100, description="Number of teachers that see that fraction only. Default: 0, no such experiment."
+    )
+
+
+class Decoding(Settings):
+    """Settings of the decoding that measures word error rates."""
+
+    renamed: ClassVar[dict[str, str]] = {
+        "scales": "acoustic_scales", "most_active": "max_active_hmms", "nets": "num_models",
+    }  # fmt: skip
+    utterances: int = Field(ge=1, description="Number of test utterances to decode, taken from each speaker in turn.")
+    validation_utterances: int = Field(
+        ge=1, description="Number of validation utterances on which the acoustic scale is chosen."
+    )
+    acoustic_scales: tuple[Annotated[float, Field(gt=0, le=100)], ...] = Field(
+        min_length=1, description="Acoustic scales to choose from; with a single one nothing is chosen."
+    )
+    max_active_hmms: int = Field(
+        5000, ge=100, description="Largest number of HMMs that the search keeps active in a frame. Default: 5000."
+    )
+    num_models: int = Field(
+        1, ge=1, description="Number of single models to decode; the table shows their average. Default: 1."
+    )
 
 
 class SpeechSettings(Settings):
-    """Sections 4 and 6."""
+    """Settings of sections 4 and 6."""
 
-    data: Data = Data()
-    hidden: Layers
-    ensemble: int = Field(ge=2, le=100)
-    recipe: FrameRecipe = Field(description="of the nets of the ensemble")
-    distilled: Distilled
-    subsets: Subsets
-    studies: Studies
-    words: Words | None = None
-    curve_frames: int = Field(20_000, ge=100, description="of each part, looked at while training")
-    every: int = Field(1, ge=1, le=100, description="of validation's and test's frames, every so manyth is counted")
-
-    @property
-    def decoding(self) -> Words:
-        """How words are decoded, where they are."""
-        assert self.words is not None, "only what is decoded asks for it"
-        return self.words
+    renamed: ClassVar[dict[str, str]] = {
+        "hidden": "hidden_units", "ensemble": "ensemble_size", "every": "eval_frame_stride",
+        "curve_frames": "curve_eval_frames", "subsets": "data_fractions", "studies": "ablations", "words": "decoding",
+    }  # fmt: skip
+    data: Data = Field(Data(), description="The corpus.")
+    hidden_units: HiddenUnits = Field(description="Units of each hidden layer of the acoustic models.")
+    ensemble_size: int = Field(ge=2, le=100, description="Number of acoustic models in the ensemble.")
+    recipe: FrameRecipe = Field(description="How the models of the ensemble are trained.")
+    distilled: Distilled = Field(description="Students of the ensemble.")
+    num_evals: int = Field(
+        10, ge=1, le=1000, description="Number of evaluations during training on a data fraction. Default: 10."
+    )
+    data_fractions: tuple[DataFraction, ...] = Field(description="Fractions of the training data, each listed once.")
+    ablations: Ablations = Field(description="Experiments beyond the paper.")
+    decoding: Decoding | None = Field(None, description="How words are decoded. Default: no decoding.")
+    curve_eval_frames: int = Field(
+        20_000, ge=100, description="Frames of each part of the data evaluated during training. Default: 20000."
+    )
+    eval_frame_stride: int = Field(
+        1, ge=1, le=100, description="Evaluate every n-th frame of validation and test. Default: 1, all frames."
+    )
 
     @model_validator(mode="after")
     def _consistent(self) -> "SpeechSettings":
-        if self.words is not None and self.words.nets > self.ensemble:
-            raise ValueError("words.nets should be at most ensemble")
-        if any(size > self.ensemble for size in self.studies.sizes):
-            raise ValueError("studies.sizes should be at most ensemble")
+        if self.decoding is not None and self.decoding.num_models > self.ensemble_size:
+            raise ValueError("decoding.num_models must be at most ensemble_size")
+        if any(size > self.ensemble_size for size in self.ablations.ensemble_sizes):
+            raise ValueError("ablations.ensemble_sizes must be at most ensemble_size")
+        fractions = [entry.fraction for entry in self.data_fractions]
+        if len(set(fractions)) != len(fractions):
+            raise ValueError("data_fractions must not list a fraction twice")
         return self

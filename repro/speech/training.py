@@ -1,4 +1,4 @@
-"""A population of acoustic models trained on frames, with an ensemble's soft targets made on the way."""
+"""Training of acoustic models on frames, with hard targets or with an ensemble's soft targets."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -17,13 +17,13 @@ from repro.training.mlp import MemberSpec
 from repro.training.random_streams import BatchSampler, Stream, generator
 from repro.training.trainer import LabelledData, Trainer, TrainerContext
 
-# Logits that are multiplied, and looked at, together at test time: nets times frames times states.
+# Logits computed together, and logits handed on together, at evaluation: models times frames times states.
 MULTIPLIED, LOOKED_AT = 1 << 25, 1 << 20
 
 
 @dataclass(frozen=True)
 class Watched:
-    """Validation frames, every ``stride``-th of ``frames``: their indices and the states they are in."""
+    """Validation frames for early stopping: every ``stride``-th of ``frames``."""
 
     frames: Frames
     stride: int = 1
@@ -40,7 +40,7 @@ class Watched:
 
 
 class FrameTrainer(Trainer[BatchedMLP]):
-    """One population of acoustic models on its way through one recipe; its members see the same batches."""
+    """Trains acoustic models together as one batched MLP; all see the same batches."""
 
     def __init__(
         self,
@@ -83,38 +83,38 @@ class FrameTrainer(Trainer[BatchedMLP]):
         super().__init__(net, len(cases), context)
 
     def losses(self, step: int) -> Float[Tensor, "models"]:
-        """Section 2's objective where there is a teacher, hard targets where there is none."""
-        picked = self.order.indices(step)
-        batch, soft = self.inputs[picked], None
+        """Return each model's loss: section 2's objective with a teacher, cross-entropy without."""
+        batch_indices = self.order.indices(step)
+        batch, soft = self.inputs[batch_indices], None
         if self.teacher is not None:
-            logits = self.teacher.logits(batch, picked)
+            logits = self.teacher.logits(batch, batch_indices)
             soft = SoftTargets(logits, self.teacher.of_students, self.temperature, self.hard_label_weight)
         weight, bias = self.net.weights[-1], self.net.biases[-1]
-        return fused_loss.loss(self.net.hidden(batch), weight, bias, self.states[picked], soft)
+        return fused_loss.loss(self.net.hidden(batch), weight, bias, self.states[batch_indices], soft)
 
     def validation_errors(self, examples: LabelledData) -> Int[Tensor, "models"]:
         """Return the number of validation frames that each model misclassifies, computed a block at a time."""
-        found = blocks(self.net, self.watched, examples.images)
-        return (torch.cat([logits.argmax(-1).cpu() for _, logits in found], 1) != examples.labels).sum(-1)
+        evaluated = blocks(self.net, self.watched, examples.images)
+        return (torch.cat([logits.argmax(-1).cpu() for _, logits in evaluated], 1) != examples.labels).sum(-1)
 
 
-def share_of(train: Frames, share: float, draw: int) -> Int[Tensor, "case"]:
-    """The frames of a share of the utterances, which are drawn from ``draw``."""
-    if share == 1:
+def frames_of_fraction(train: Frames, fraction: float, seed: int) -> Int[Tensor, "case"]:
+    """Return the frames of a fraction of the utterances, which are drawn from ``seed``."""
+    if fraction == 1:
         return torch.arange(len(train))
-    shuffled = torch.randperm(len(train.ids), generator=generator(Stream.UTTERANCE_FRACTION, draw))
-    return train.of_utterances(shuffled[: max(1, round(share * len(train.ids)))])
+    shuffled = torch.randperm(len(train.ids), generator=generator(Stream.UTTERANCE_FRACTION, seed))
+    return train.of_utterances(shuffled[: max(1, round(fraction * len(train.ids)))])
 
 
 def make_net(hidden: Sequence[int], states: int, seeds: Sequence[int], compute: Compute) -> BatchedMLP:
-    """Acoustic models: a window of filterbanks in, a logit for each tied state out (section 4)."""
+    """Return acoustic models (section 4): a window of filterbanks in, a logit for each tied state out."""
     return BatchedMLP([INPUTS, *hidden, states], seeds, compute.dtype, fp32_logits=False).to(compute.device)
 
 
 def blocks(
     net: BatchedMLP, inputs: Inputs, chosen: Int[Tensor, "case"]
 ) -> Iterator[tuple[Int[Tensor, "block"], Float[Tensor, "models block states"]]]:
-    """The logits of the frames ``chosen``, a block at a time that stays in the processor's cache."""
+    """Yield the numbers and logits of the frames ``chosen`` in blocks that stay in the processor's cache."""
     logits_of_frame = len(net) * net.sizes[-1]
     for part in chosen.split(max(1, MULTIPLIED // logits_of_frame)):
         with torch.no_grad():

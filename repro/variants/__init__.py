@@ -1,1 +1,1 @@
-"""What the field added to distillation since: methods on equal terms, and what decides whether it works."""
+"""Comparison of later distillation methods under one protocol, and ablations of when distillation helps."""

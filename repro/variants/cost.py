@@ -1,4 +1,4 @@
-"""What a training step of a method costs in time and memory."""
+"""Time and memory of a training step of a method."""
 
 import torch
 from torch import Tensor
@@ -10,21 +10,21 @@ TIMINGS = 5
 
 
 def spread_steps(training: DistillationTrainer, count: int) -> float:
-    """Seconds of so many steps at equal distances over the whole of a training, whose stages may cost differently; and
-    their share of the teacher's pass over all images, where that is made once."""
+    """Return the seconds of ``count`` steps, spread evenly over training, whose stages may differ in cost.
+
+    Where the teacher's logits are computed once for all images, the same fraction of that time is included.
+    """
     device, seconds = training.parameters[0].device, 0.0
     if training.teacher is not None and training.teacher_net is not None:
-        some = training.images[:1000, :, 0, 0]
+        sample = training.images[:1000, :, 0, 0]
         start = clock(device)
         with torch.no_grad():
-            training.teacher_net(some)
-        seconds += (clock(device) - start) * len(training.labels) / len(some) * count / training.whole
+            training.teacher_net(sample)
+        seconds += (clock(device) - start) * len(training.labels) / len(sample) * count / training.whole
     for number in range(count):
         training.step = (2 * number + 1) * training.whole // (2 * count)
         training.steps = training.step + 1
-        training.batch_indices(
-            training.step
-        )  # drawing a pass's order is a share of a step, but for one that comes from afar
+        training.batch_indices(training.step)  # the order of an epoch is drawn before the clock starts
         start = clock(device)
         for _ in training.run():
             pass
@@ -33,8 +33,11 @@ def spread_steps(training: DistillationTrainer, count: int) -> float:
 
 
 def step_bytes(training: DistillationTrainer) -> int:
-    """Bytes that a step needs, where it needs most: weights of student and the method's own, the optimiser's state,
-    what is kept for the backward pass, and the teacher's weights, or its logits where these are worked out once."""
+    """Return the bytes that a training step needs at most.
+
+    They are the parameters of the student and of the method's modules, the state of the optimizer, the tensors saved
+    for the backward pass, and the teacher's parameters, or its logits where these are computed once.
+    """
     return max(_bytes_at(training, step) for step in (0, training.whole - 1))
 
 
@@ -49,7 +52,7 @@ def _bytes_at(training: DistillationTrainer, step: int) -> int:
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
         loss = training.losses(step)
     del loss
-    state = [value for one in training.optimizer.state.values() for value in one.values()]
+    state = [value for values in training.optimizer.state.values() for value in values.values()]
     teacher: list[Tensor] = []
     if training.teacher is not None:
         teacher = [training.teacher]
@@ -57,5 +60,5 @@ def _bytes_at(training: DistillationTrainer, step: int) -> int:
         teacher = list(training.teacher_net.parameters())
     for tensor in (*training.parameters, *state, *teacher):
         keep(tensor.detach())
-    data = {one.untyped_storage().data_ptr() for one in (training.images, training.labels)}
-    return sum(size for where, size in held.items() if where not in data)
+    data = {tensor.untyped_storage().data_ptr() for tensor in (training.images, training.labels)}
+    return sum(size for pointer, size in held.items() if pointer not in data)

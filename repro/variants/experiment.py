@@ -1,8 +1,14 @@
-"""The variants, top to bottom: what is trained, in which order.
+"""Comparison of later distillation methods: what is trained, in which order.
 
-The teachers; for every method its candidates, plain distillation's first, judged on validation; the students of the
-chosen ones; soft targets passed on; what all these cost; the studies. All students of a bench have the same shape, the
-same order of cases, the same views and the same number of steps.
+First the teachers; then, for every method, a search over its grid on validation images, vanilla KD's first; then the
+students with the chosen settings, one for each seed; born-again and teacher-assistant sequences; timings; ablations.
+All students of a testbed have the same shape, order of examples, augmentation and number of steps.
+
+Committed results (test accuracy in %, five seeds, one teacher; in parentheses the paired difference from KD, 95% CI):
+
+    MNIST      teacher 98.88, KD 98.65, no KD 98.40 (-0.25 [-0.36, -0.13]); no row is significantly better than KD
+    icons      teacher 52.01, KD 23.94, no KD 20.62 (-3.32 [-4.13, -2.50]); DIST alone is: 26.76 (+2.82 [1.88, 3.77])
+    CIFAR-100  teacher 48.72, KD 23.67, no KD 20.70 (-2.96 [-4.17, -1.76]); no row is significantly better than KD
 """
 
 import json
@@ -15,212 +21,268 @@ from repro.errors import UserError
 from repro.variants import methods
 from repro.variants.models import Shape
 from repro.variants.runner import VariantsRunner
-from repro.variants.runs import Cost, Ensemble, Net, teacher
-from repro.variants.settings import MethodPlan, VariantsSettings
+from repro.variants.runs import Arm, EnsembleRun, NetRun, TimingRun, label, teacher_run
+from repro.variants.settings import MethodSettings, VariantsSettings
 from repro.variants.training import View
 
 Records = list[dict[str, Any]]
-# Candidates are judged on a seed that no student has.
-CHOICE_SEED = 900
-# Furlanello et al. 2018 add the labels' cross-entropy to the teacher's, and soften neither.
+# Seed of the models that a search compares; no student has it.
+SEARCH_SEED = 900
+# Furlanello et al. 2018 add the cross-entropy with the labels to that with the teacher, without a temperature.
 BORN_AGAIN = json.dumps({"hard_label_weight": 0.5, "temperature": 1.0})
 
 
 def run(settings: VariantsSettings, runner: VariantsRunner, headline: Callable[[Records], None]) -> None:
-    """All of it. ``headline`` is called with the records so far once every method's students stand."""
-    runner.check()
-    base = settings.baseline
-    teachers = [teacher(settings), *other_teachers(settings)]
-    runner.expect([*teachers, *candidates(settings, base, None)])
-    runner.execute(teachers)
-    soft = choose(settings, runner, base, None)
-    if soft is None:
-        return
-    others = [plan for plan in settings.methods if plan != base]
-    to_choose = [net for plan in others for net in candidates(settings, plan, soft)]
-    likely = {plan.name: soft if plan == base else tried(plan, soft)[0] for plan in settings.methods}
-    rows = [net for plan in settings.methods for net in students(settings, plan, likely[plan.name])]
-    runner.expect([*to_choose, *rows])
-    runner.execute(to_choose)
-    chosen = {base.name: soft} | {plan.name: choose(settings, runner, plan, soft) for plan in others}
-    options = {name: one for name, one in chosen.items() if one is not None}
-    plans = [plan for plan in settings.methods if plan.name in options]
-    runner.execute([net for plan in plans for net in students(settings, plan, options[plan.name])])
-    headline(list(runner.finished.values()))
-    passed_on = chains(settings, soft)
-    studies = [*gap(settings, soft), *temperatures(settings, soft), *views(settings, soft)]
-    runner.expect([*passed_on, *studies])
-    runner.execute(passed_on)
-    runner.execute(ensembles(settings))
-    runner.execute(costs(settings, [students(settings, plan, options[plan.name])[0] for plan in plans], soft))
-    runner.execute(studies)
+    """Run the whole experiment. ``headline`` is called with the records so far once all methods' students are trained.
 
-
-def student(settings: VariantsSettings, arm: str, seed: int, **changed: Any) -> Net:
-    """A student; without distillation unless told otherwise. No student's seed is the teacher's."""
-    count = {"seeds": settings.study_seeds} | changed
-    return replace(Net(arm, settings.student.shape, settings.student.recipe, 1 + seed), **count)
-
-
-def by_method(settings: VariantsSettings, plan: MethodPlan, options: str) -> dict[str, Any]:
-    """What a method changes of a student."""
-    taught = teacher(settings) if methods.find(plan.method).has_teacher else None
-    return {"method": plan.method, "options": options, "teacher": taught}
-
-
-def tried(plan: MethodPlan, soft: str | None) -> list[str]:
-    """The settings of a method that are tried; what it shares with plain distillation, and does not name, is what was
-    chosen there, so that rows differ in the method alone."""
-    shared = json.loads(soft) if soft else {}
-    shared = {name: shared[name] for name in methods.find(plan.method).shared_options if name in shared}
-    return [plain(shared | candidate) for candidate in plan.candidates]
-
-
-def candidates(settings: VariantsSettings, plan: MethodPlan, soft: str | None) -> list[Net]:
-    """A student for each setting of a method's that is tried; none where there is nothing to choose."""
-    options = tried(plan, soft)
-    if len(options) == 1:
-        return []
-    arm = f"candidate: {plan.name}"
-    return [student(settings, arm, CHOICE_SEED, seeds=1, **by_method(settings, plan, one)) for one in options]
-
-
-def choose(settings: VariantsSettings, runner: VariantsRunner, plan: MethodPlan, soft: str | None) -> str | None:
-    """The candidate with fewest validation errors; None while they are not finished.
-
-    Raises:
-        UserError: none of them was trained to its end.
+    With ``report_only`` it ends early where the search of KD's settings is not finished.
     """
-    nets = candidates(settings, plan, soft)
-    if not nets:
-        return tried(plan, soft)[0]
-    records = runner.execute(nets)
-    if len(records) < len(nets):
-        return None
-    found = [record["metrics"] for record in records]
-    if all("diverged" in one for one in found):
-        raise UserError(f"methods: {plan.name}: every candidate diverged; lower student.recipe.learning_rate")
-    errors = [(one["validation_errors"], one["validation_nll"]) if "diverged" not in one else (math.inf,)
-              for one in found]  # fmt: skip
-    return nets[errors.index(min(errors))].options
+    runner.check()
+    kd = settings.baseline
+    teachers = [teacher_run(settings), *ablation_teachers(settings)]
+    runner.expect([*teachers, *search_runs(settings, kd, None)])
+    runner.execute(teachers)
+    kd_options = choose(settings, runner, kd, None)
+    if kd_options is None:
+        return
+    chosen = {kd.name: kd_options} | choose_others(settings, runner, kd_options)
+    rows = {
+        method.name: students(settings, method, chosen[method.name])
+        for method in settings.methods
+        if method.name in chosen
+    }
+    runner.execute([net for nets in rows.values() for net in nets])
+    headline(list(runner.finished.values()))
+    in_sequence = sequential(settings, kd_options)
+    ablations = [
+        *capacity_gap(settings, kd_options),
+        *temperature_sweep(settings, kd_options),
+        *teacher_views(settings, kd_options),
+    ]
+    runner.expect([*in_sequence, *ablations])
+    runner.execute(in_sequence)
+    runner.execute(born_again_ensembles(settings))
+    runner.execute(timings(settings, [nets[0] for nets in rows.values()], kd_options))
+    runner.execute(ablations)
 
 
-def plain(options: dict[str, Any]) -> str:
-    """Options as JSON, one text for the same options."""
+def student(settings: VariantsSettings, arm: Arm, seed: int, **changed: Any) -> NetRun:
+    """Return a student without distillation, or one in which the fields ``changed`` differ.
+
+    The seed of a student is never the teacher's, which is 0.
+    """
+    net = NetRun(arm, settings.student.shape, settings.student.recipe, 1 + seed, seeds=settings.ablation_seeds)
+    return replace(net, **changed)
+
+
+def method_fields(settings: VariantsSettings, method: MethodSettings, options: str) -> dict[str, Any]:
+    """Return the fields of a student that a method determines."""
+    teacher = teacher_run(settings) if methods.find(method.method).has_teacher else None
+    return {"method": method.method, "options": options, "teacher": teacher, "params": (("name", method.name),)}
+
+
+def to_json(options: dict[str, Any]) -> str:
+    """Return options as JSON; equal options give equal text."""
     return json.dumps(options, sort_keys=True)
 
 
-def students(settings: VariantsSettings, plan: MethodPlan, options: str) -> list[Net]:
-    """A method's row: every seed."""
-    changed = by_method(settings, plan, options) | {"seeds": settings.seeds}
-    return [student(settings, plan.name, seed, **changed) for seed in range(settings.seeds)]
+def grid(method: MethodSettings, kd_options: str | None) -> list[str]:
+    """Return the settings of a method that are tried, as JSON.
+
+    Options that a method shares with KD and that its grid does not name are those chosen for KD, so that rows differ in
+    the method alone.
+    """
+    of_kd = json.loads(kd_options) if kd_options else {}
+    shared = {name: of_kd[name] for name in methods.find(method.method).shared_options if name in of_kd}
+    return [to_json(shared | options) for options in method.grid]
 
 
-def chains(settings: VariantsSettings, soft: str) -> list[Net]:
-    """Born-again generations, and students by way of assistants; each net after its teacher."""
-    nets = [net for seed in range(settings.seeds) for net in generations(settings, seed)]
-    for assistants in settings.chains.assistants:
-        ways = [by_way_of(settings, assistants, soft, seed) for seed in range(settings.seeds)]
-        nets += [*ways[0][:-1], *(way[-1] for way in ways)]
-    return nets
-
-
-def by_way_of(settings: VariantsSettings, assistants: tuple[Shape, ...], soft: str, seed: int) -> list[Net]:
-    """Assistants, each taught by the one before, and the student that the last of them teaches."""
-    taught, nets = teacher(settings), []
-    for shape in assistants:
-        taught = Net("assistant", shape, settings.student.recipe, 0, "kd", soft, taught)
-        nets.append(taught)
-    arm = f"by way of {len(assistants)} assistant{'s' if len(assistants) > 1 else ''}"
-    if [len(one) for one in settings.chains.assistants].count(len(assistants)) > 1:
-        arm += f" ({', '.join(map(str, assistants))})"
-    by = {"method": "kd", "options": soft, "teacher": taught, "seeds": settings.seeds}
-    return [*nets, student(settings, arm, seed, **by)]
-
-
-def generations(settings: VariantsSettings, seed: int) -> list[Net]:
-    """A student without distillation, and its born-again successors, of other initial weights each; they see what the
-    other rows of the seed see."""
-    first = next((plan.name for plan in settings.methods if plan.method == "none"), "born again, generation 0")
-    nets = [student(settings, first, seed, seeds=settings.seeds)]
-    for number in range(1, settings.chains.generations + 1):
-        by = {"method": "kd", "options": BORN_AGAIN, "teacher": nets[-1], "seeds": settings.seeds}
-        name = f"born again, generation {number}"
-        nets.append(student(settings, name, seed + 1000 * number, order=nets[0].seed, **by))
-    return nets
-
-
-def ensembles(settings: VariantsSettings) -> list[Ensemble]:
-    """Born-again generations, averaged."""
-    if not settings.chains.generations:
+def search_runs(settings: VariantsSettings, method: MethodSettings, kd_options: str | None) -> list[NetRun]:
+    """Return a student for each entry of a method's grid; none where the grid has a single entry."""
+    entries = grid(method, kd_options)
+    if len(entries) == 1:
         return []
-    arm = f"born again, mean of {settings.chains.generations}"
-    return [Ensemble(arm, tuple(generations(settings, seed)[1:]), settings.seeds) for seed in range(settings.seeds)]
-
-
-def other_teachers(settings: VariantsSettings) -> list[Net]:
-    """Of other sizes, and stopped early."""
-    own = settings.gap
-    return [teacher(settings, shape) for shape in own.teachers] + [teacher(settings, share=s) for s in own.shortened]
-
-
-def gap(settings: VariantsSettings, soft: str) -> list[Net]:
-    """Every teacher with every student, each student without a teacher, and teachers that were stopped early."""
-    own, nets, seeds = settings.gap, [], range(settings.study_seeds)
-    for shape in own.students:
-        nets += [student(settings, "gap, no teacher", seed, shape=shape) for seed in seeds]
-    for large in own.teachers:
-        taught = teacher(settings, large)
-        for shape in own.students:
-            by = {"method": "kd", "options": soft, "teacher": taught, "shape": shape}
-            nets += [student(settings, "gap", seed, **by) for seed in seeds]
-    for share in own.shortened:
-        taught = teacher(settings, share=share)
-        by = {"method": "kd", "options": soft, "teacher": taught}
-        nets += [student(settings, "gap, early-stopped teacher", seed, **by) for seed in seeds]
-    return nets
-
-
-def temperatures(settings: VariantsSettings, soft: str) -> list[Net]:
-    """Every temperature with every size of student, and with every weight of the labels."""
-    own, nets, chosen = settings.temperatures, [], json.loads(soft)
-    by = {"method": "kd", "teacher": teacher(settings)}
-    for value in own.values:
-        for seed in range(settings.study_seeds):
-            for shape in own.students:
-                options = plain(chosen | {"temperature": value})
-                nets.append(student(settings, "temperature and size", seed, shape=shape, options=options, **by))
-            for weight in own.hard_weights:
-                options = plain({"temperature": value, "hard_label_weight": weight})
-                nets.append(student(settings, "temperature and weight", seed, options=options, **by))
-    return nets
-
-
-def views(settings: VariantsSettings, soft: str) -> list[Net]:
-    """What the teacher is shown, over short and long training; students whose images are not shifted; and both kinds of
-    students without a teacher."""
-    nets = []
-    by = {"method": "kd", "options": soft, "teacher": teacher(settings)}
-    for epochs in settings.views.epochs:
-        recipe = settings.student.recipe.model_copy(update={"epochs": epochs})
-        for seed in range(settings.study_seeds):
-            nets += [student(settings, "view", seed, recipe=recipe, view=view, **by) for view in get_args(View)]
-            shown: tuple[View, ...] = ("same", "still")
-            nets += [student(settings, "view, no teacher", seed, recipe=recipe, view=view) for view in shown]
-    return nets
-
-
-def costs(settings: VariantsSettings, rows: list[Net], soft: str) -> list[Cost]:
-    """A step of each row's, or of all nets that were trained one after the other for it, beside one of plain
-    distillation's; the teacher's own training is nobody's."""
-    plain_net = next(net for net in rows if net.arm == settings.baseline.name)
-    found = [Cost(f"cost: {net.arm}", (net,), plain_net) for net in rows]
-    born = generations(settings, 0)
-    found += [
-        Cost(f"cost: {net.arm}", tuple(born[: number + 1]), plain_net) for number, net in enumerate(born) if number
+    return [
+        student(settings, Arm.SEARCH, SEARCH_SEED, seeds=1, **method_fields(settings, method, options))
+        for options in entries
     ]
-    found += [Cost(f"cost: {one.arm}", tuple(born), plain_net) for one in ensembles(settings)[:1]]
-    for assistants in settings.chains.assistants:
-        way = by_way_of(settings, assistants, soft, 0)
-        found.append(Cost(f"cost: {way[-1].arm}", tuple(way), plain_net))
-    return found
+
+
+def choose(
+    settings: VariantsSettings, runner: VariantsRunner, method: MethodSettings, kd_options: str | None
+) -> str | None:
+    """Return the entry of a method's grid with fewest validation errors; None while the search is not finished.
+
+    Raises:
+        UserError: training diverged with every entry.
+    """
+    nets = search_runs(settings, method, kd_options)
+    if not nets:
+        return grid(method, kd_options)[0]
+    records = runner.execute(nets)
+    if len(records) < len(nets):
+        return None
+    scores = [_validation_score(record["metrics"]) for record in records]
+    best = min(scores)
+    if best == (math.inf, math.inf):
+        raise UserError(f"methods: {method.name}: every entry of its grid diverged; lower student.recipe.learning_rate")
+    return nets[scores.index(best)].options
+
+
+def _validation_score(metrics: dict[str, Any]) -> tuple[float, float]:
+    if "diverged" in metrics:
+        return math.inf, math.inf
+    return metrics["validation_errors"], metrics["validation_nll"]
+
+
+def choose_others(settings: VariantsSettings, runner: VariantsRunner, kd_options: str) -> dict[str, str]:
+    """Search the grids of all methods but KD; return the chosen options by the method's name."""
+    others = [method for method in settings.methods if method != settings.baseline]
+    searches = [net for method in others for net in search_runs(settings, method, kd_options)]
+    # Until the search is finished, the work ahead is estimated with the first entry of each grid.
+    expected = [net for method in others for net in students(settings, method, grid(method, kd_options)[0])]
+    runner.expect([*searches, *students(settings, settings.baseline, kd_options), *expected])
+    runner.execute(searches)
+    chosen = {method.name: choose(settings, runner, method, kd_options) for method in others}
+    return {name: options for name, options in chosen.items() if options is not None}
+
+
+def students(settings: VariantsSettings, method: MethodSettings, options: str) -> list[NetRun]:
+    """Return the students of a method, one for each seed."""
+    fields = method_fields(settings, method, options) | {"seeds": settings.seeds}
+    return [student(settings, Arm.METHOD, seed, **fields) for seed in range(settings.seeds)]
+
+
+def sequential(settings: VariantsSettings, kd_options: str) -> list[NetRun]:
+    """Return born-again generations and students of teacher assistants, each model after its teacher."""
+    nets = [net for seed in range(settings.seeds) for net in born_again(settings, seed)]
+    for shapes in settings.sequential.assistants:
+        sequences = [teacher_assistants(settings, shapes, kd_options, seed) for seed in range(settings.seeds)]
+        nets += [*sequences[0][:-1], *(sequence[-1] for sequence in sequences)]
+    return nets
+
+
+def teacher_assistants(
+    settings: VariantsSettings, shapes: tuple[Shape, ...], kd_options: str, seed: int
+) -> list[NetRun]:
+    """Return assistants, each distilled from the previous one, and the student distilled from the last of them."""
+    teacher, nets = teacher_run(settings), []
+    for shape in shapes:
+        teacher = NetRun(Arm.ASSISTANT, shape, settings.student.recipe, 0, "kd", kd_options, teacher)
+        nets.append(teacher)
+    params: tuple[tuple[str, Any], ...] = (("assistants", len(shapes)),)
+    if [len(row) for row in settings.sequential.assistants].count(len(shapes)) > 1:
+        params += (("shapes", ", ".join(map(str, shapes))),)
+    fields = {"method": "kd", "options": kd_options, "teacher": teacher, "seeds": settings.seeds, "params": params}
+    return [*nets, student(settings, Arm.TEACHER_ASSISTANT, seed, **fields)]
+
+
+def born_again(settings: VariantsSettings, seed: int) -> list[NetRun]:
+    """Return a student without distillation and its born-again successors.
+
+    Each generation starts from other initial weights; it sees the examples in the order of the other rows' seed.
+    """
+    without_kd = next((method for method in settings.methods if method.method == "none"), None)
+    if without_kd is None:
+        nets = [student(settings, Arm.BORN_AGAIN, seed, seeds=settings.seeds, params=(("generation", 0),))]
+    else:
+        nets = [student(settings, Arm.METHOD, seed, seeds=settings.seeds, params=(("name", without_kd.name),))]
+    fields = {"method": "kd", "options": BORN_AGAIN, "seeds": settings.seeds, "order": nets[0].seed}
+    for number in range(1, settings.sequential.born_again_generations + 1):
+        params = (("generation", number),)
+        teacher = nets[-1]
+        nets.append(student(settings, Arm.BORN_AGAIN, seed + 1000 * number, teacher=teacher, params=params, **fields))
+    return nets
+
+
+def born_again_ensembles(settings: VariantsSettings) -> list[EnsembleRun]:
+    """Return the ensemble of all born-again generations of each seed."""
+    size = settings.sequential.born_again_generations
+    if not size:
+        return []
+    params = (("size", size),)
+    return [
+        EnsembleRun(Arm.BORN_AGAIN_ENSEMBLE, tuple(born_again(settings, seed)[1:]), settings.seeds, params)
+        for seed in range(settings.seeds)
+    ]
+
+
+def ablation_teachers(settings: VariantsSettings) -> list[NetRun]:
+    """Return the teachers of the capacity-gap ablation: of other sizes, and stopped early."""
+    gap = settings.capacity_gap
+    stopped = [teacher_run(settings, fraction=fraction) for fraction in gap.early_stopped_fractions]
+    return [*(teacher_run(settings, shape) for shape in gap.teachers), *stopped]
+
+
+def capacity_gap(settings: VariantsSettings, kd_options: str) -> list[NetRun]:
+    """Return every student without a teacher, with every teacher, and with teachers that were stopped early."""
+    gap, seeds = settings.capacity_gap, range(settings.ablation_seeds)
+    nets: list[NetRun] = []
+
+    def add(distilled_from: str, **fields: Any) -> None:
+        params = (("distilled_from", distilled_from),)
+        nets.extend(student(settings, Arm.CAPACITY_GAP, seed, params=params, **fields) for seed in seeds)
+
+    for shape in gap.students:
+        add("no teacher", shape=shape)
+    for large in gap.teachers:
+        for shape in gap.students:
+            add("teacher", shape=shape, method="kd", options=kd_options, teacher=teacher_run(settings, large))
+    for fraction in gap.early_stopped_fractions:
+        teacher = teacher_run(settings, fraction=fraction)
+        add("early-stopped teacher", method="kd", options=kd_options, teacher=teacher)
+    return nets
+
+
+def temperature_sweep(settings: VariantsSettings, kd_options: str) -> list[NetRun]:
+    """Return students of every temperature with every size, and with every weight of the hard labels."""
+    sweep, nets, chosen = settings.temperature_sweep, [], json.loads(kd_options)
+    by_size: dict[str, Any] = {"method": "kd", "teacher": teacher_run(settings)}
+    by_weight = by_size | {"params": (("varied", "hard-label weight"),)}
+    by_size |= {"params": (("varied", "student size"),)}
+    for temperature in sweep.temperatures:
+        for seed in range(settings.ablation_seeds):
+            for shape in sweep.students:
+                options = to_json(chosen | {"temperature": temperature})
+                nets.append(student(settings, Arm.TEMPERATURE_SWEEP, seed, shape=shape, options=options, **by_size))
+            for weight in sweep.hard_label_weights:
+                options = to_json({"temperature": temperature, "hard_label_weight": weight})
+                nets.append(student(settings, Arm.TEMPERATURE_SWEEP, seed, options=options, **by_weight))
+    return nets
+
+
+def teacher_views(settings: VariantsSettings, kd_options: str) -> list[NetRun]:
+    """Return students by the view that their teacher sees, and students without a teacher, by number of epochs."""
+    nets = []
+    distilled = {"method": "kd", "options": kd_options, "teacher": teacher_run(settings)}
+    distilled |= {"params": (("distilled_from", "teacher"),)}
+    alone = {"params": (("distilled_from", "no teacher"),)}
+    views_alone: tuple[View, ...] = ("same", "still")
+    for epochs in settings.teacher_views.epochs:
+        recipe = settings.student.recipe.model_copy(update={"epochs": epochs})
+        for seed in range(settings.ablation_seeds):
+            for fields, views in ((distilled, get_args(View)), (alone, views_alone)):
+                nets += [
+                    student(settings, Arm.TEACHER_VIEW, seed, recipe=recipe, view=view, **fields) for view in views
+                ]
+    return nets
+
+
+def timings(settings: VariantsSettings, nets: list[NetRun], kd_options: str) -> list[TimingRun]:
+    """Return the timing of each row: of one model, or of all models that were trained in sequence for it.
+
+    The training of the testbed's teacher is not counted for any row. ``nets`` are one student of each method.
+    """
+    kd = next(net for net in nets if dict(net.params)["name"] == settings.baseline.name)
+    generations = born_again(settings, 0)
+    timed: list[tuple[NetRun | EnsembleRun, tuple[NetRun, ...]]] = [(net, (net,)) for net in nets]
+    timed += [(net, tuple(generations[: number + 1])) for number, net in enumerate(generations) if number]
+    timed += [(ensemble, tuple(generations)) for ensemble in born_again_ensembles(settings)[:1]]
+    for shapes in settings.sequential.assistants:
+        sequence = teacher_assistants(settings, shapes, kd_options, 0)
+        timed.append((sequence[-1], tuple(sequence)))
+    return [TimingRun(Arm.TIMING, trained, kd, params=(("row", _row(run)),)) for run, trained in timed]
+
+
+def _row(run: NetRun | EnsembleRun) -> str:
+    return label(run.arm, dict(run.params))

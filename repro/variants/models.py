@@ -1,6 +1,6 @@
-"""The nets of the variants: fully connected or convolutional, of any size, images as bytes in and logits out."""
+"""Models of the variants: MLPs or convolutional networks of any size, from images as bytes to logits."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import torch
 from jaxtyping import Float
@@ -16,27 +16,49 @@ from repro.models.flops import count_conv_multiply_adds, count_conv_parameters, 
 from repro.training.random_streams import Dropout, Stream, generator
 
 Units = Annotated[int, Field(ge=1, le=20_000)]
+FORMER_KINDS = {"fully connected": "mlp", "convolutional": "conv"}
 
 
 class Shape(Settings):
-    """What a net looks like."""
+    """Kind and size of a model; in short ``"conv:4"`` (width 4) or ``"mlp:800-800"`` (two hidden layers)."""
 
-    kind: Literal["fully connected", "convolutional"]
-    hidden: tuple[Units, ...] = Field((), max_length=20, description="units of each layer, of a fully connected net")
-    width: int | None = Field(None, ge=1, le=1024, description="channels of the first stage, of a convolutional net")
+    kind: Literal["mlp", "conv"] = Field(description="Multilayer perceptron or convolutional network.")
+    hidden: tuple[Units, ...] = Field(
+        (), max_length=20, description="Number of units of each hidden layer of an MLP. Default: none, for kind conv."
+    )
+    width: int | None = Field(
+        None,
+        ge=1,
+        le=1024,
+        description="Number of channels of the first stage of a convolutional network. Default: none, for kind mlp.",
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_short_form(cls, value: Any) -> Any:
+        if isinstance(value, dict) and value.get("kind") in FORMER_KINDS:
+            raise ValueError(f"kind {value['kind']!r} is now called {FORMER_KINDS[value['kind']]!r}")
+        if not isinstance(value, str):
+            return value
+        kind, _, size = value.partition(":")
+        numbers = size.split("-")
+        known = kind == "mlp" or (kind == "conv" and len(numbers) == 1)
+        if not known or not all(number.isascii() and number.isdigit() and len(number) < 7 for number in numbers):
+            raise ValueError('must be a shape such as "conv:4" or "mlp:800-800"')
+        return {"kind": kind} | ({"width": int(size)} if kind == "conv" else {"hidden": tuple(map(int, numbers))})
 
     @model_validator(mode="after")
     def _consistent(self) -> "Shape":
-        if (self.kind == "fully connected") != bool(self.hidden) or (self.kind == "convolutional") != bool(self.width):
-            raise ValueError("hidden should be given for a fully connected net, width for a convolutional one")
+        if (self.kind == "mlp") != bool(self.hidden) or (self.kind == "conv") != bool(self.width):
+            raise ValueError("hidden must be given for kind mlp, width for kind conv")
         return self
 
     def __str__(self) -> str:
-        return f"width {self.width}" if self.width else "-".join(map(str, self.hidden))
+        return f"conv:{self.width}" if self.width else "mlp:" + "-".join(map(str, self.hidden))
 
 
 class Layer(nn.Module):
-    """relu(x W + b), multiplied in the type of x."""
+    """A layer relu(x W + b), multiplied in the data type of x."""
 
     def __init__(self, inputs: int, outputs: int, draw: torch.Generator):
         super().__init__()
@@ -44,12 +66,16 @@ class Layer(nn.Module):
         self.bias = nn.Parameter(torch.zeros(outputs))
 
     def forward(self, inputs: Float[Tensor, "batch unit"]) -> Float[Tensor, "batch units"]:
-        """The layer's output, in the type of its input."""
+        """Return the output of the layer, in the data type of its input."""
         return F.relu(F.linear(inputs, self.weight.to(inputs.dtype), self.bias.to(inputs.dtype)))
 
 
 class FullyConnected(Model):
-    """ReLU layers and one linear one; as ``ConvNet``, it has a length of one and a leading axis of models."""
+    """An MLP of named ReLU layers (``layers.0``, ...) and a linear head, whose features methods can read.
+
+    Like ``ConvNet`` it has a length of one and a leading axis of models. It is a class beside ``BatchedMLP`` because
+    that one keeps no module per layer and draws its weights in another order: sharing it would change all results.
+    """
 
     def __init__(self, pixels: int, hidden: tuple[int, ...], classes: int, seed: int):
         super().__init__()
@@ -65,7 +91,7 @@ class FullyConnected(Model):
         return 1
 
     def forward(self, images: Tensor, noise: Dropout | None = None) -> Float[Tensor, "1 batch classes"]:
-        """Logits, in fp32, of images (batch, channel, row, column) of 0 .. 255; ``noise`` is dropout."""
+        """Return fp32 logits of images (batch, channel, row, column) with values 0 to 255; ``noise`` is dropout."""
         hidden = (images.flatten(1).float() / 255).to(self.dtype)
         if noise is not None:
             hidden = noise.drop_inputs(hidden[None])[0]
@@ -78,7 +104,7 @@ class FullyConnected(Model):
 
     @torch.no_grad()
     def logits(self, images: Tensor, batch: int = 5000) -> Float[Tensor, "1 case classes"]:
-        """Logits at test time, in fp32 throughout and on the CPU."""
+        """Return logits without dropout, computed in fp32 and moved to the CPU."""
         precision, self.dtype = self.dtype, torch.float32
         device = self.head.weight.device
         try:
@@ -88,35 +114,35 @@ class FullyConnected(Model):
 
     @torch.no_grad()
     def clip_weight_norms(self, max_norm: float) -> None:
-        """Scale down the incoming weights of a hidden unit to an L2 norm of at most ``max_norm``."""
+        """Scale down the incoming weights of each hidden unit to an L2 norm of at most ``max_norm``."""
         for layer in self.layers:
             weight = layer.get_parameter("weight")
             norm = torch.linalg.vector_norm(weight, dim=1, keepdim=True)
             weight.mul_(max_norm / norm.clamp_min(max_norm))
 
 
-Net = FullyConnected | ConvNet
+Network = FullyConnected | ConvNet
 
 
-def make(shape: Shape, data: ImageData, seed: int) -> Net:
-    """A net for these images, its weights drawn from ``seed``."""
+def make(shape: Shape, data: ImageData, seed: int) -> Network:
+    """Return a model for these images, its initial weights drawn from ``seed``."""
     channels, *side = data.train.images.shape[1:]
     if shape.width:
         return ConvNet(channels, shape.width, len(data.classes), seed)
     return FullyConnected(channels * side[0] * side[1], shape.hidden, len(data.classes), seed)
 
 
-def count(shape: Shape, data: ImageData) -> int:
-    """Weights of the net, biases included."""
+def num_parameters(shape: Shape, data: ImageData) -> int:
+    """Return the number of parameters of a model, biases included."""
     channels, *side = data.train.images.shape[1:]
     if shape.width:
         return count_conv_parameters(channels, shape.width, len(data.classes))
     return count_parameters([channels * side[0] * side[1], *shape.hidden, len(data.classes)])
 
 
-def multiply_adds(shape: Shape, data: ImageData) -> int:
-    """Multiply-adds of the net for one image, biases of a fully connected one included."""
+def macs(shape: Shape, data: ImageData) -> int:
+    """Return the multiply-accumulates of a model for one image; of an MLP, biases are counted."""
     channels, side, _ = data.train.images.shape[1:]
     if shape.width:
         return count_conv_multiply_adds(channels, shape.width, len(data.classes), side)
-    return count(shape, data)
+    return num_parameters(shape, data)

@@ -1,6 +1,6 @@
-"""The settings of the variants; ``paper_configs/variants/*.toml`` hold their values."""
+"""Settings of the variants; ``paper_configs/variants/*.toml`` hold their values."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 from pydantic import Field, model_validator
 
@@ -11,115 +11,150 @@ from repro.training.recipe import Recipe
 from repro.variants import methods
 from repro.variants.models import Shape
 
-Share = Annotated[float, Field(gt=0, le=1)]
+Fraction = Annotated[float, Field(gt=0, le=1)]
+# Beginnings of the rows that are no method's: a method's row of such a name would look like one of them.
+RESERVED_NAMES = ("teacher", "born again", "born-again")
 
 
-# What no method's row may be called: studies and rows that are no method's begin so.
-RESERVED = ("teacher", "assistant", "gap", "temperature", "view", "candidate", "cost", "born again", "by way of")
+class ModelSettings(Settings):
+    """A model and its training recipe."""
 
-
-class Plan(Settings):
-    """A net, and how it is trained, to the end."""
-
-    shape: Shape
-    recipe: Recipe
+    shape: Shape = Field(description='Shape of the model, such as "conv:4" or "mlp:800-800".')
+    recipe: Recipe = Field(description="How the model is trained.")
 
     @model_validator(mode="after")
-    def _used(self) -> "Plan":
+    def _used(self) -> "ModelSettings":
         convolutional = ("max_norm", "input_dropout", "hidden_dropout", "weight_averaging_fraction")
-        unused = ("initial_weight_sd", *(convolutional if self.shape.width else ()))
-        for name in unused:
+        for name in ("initial_weight_sd", *(convolutional if self.shape.width else ())):
             if getattr(self.recipe, name):
-                raise ValueError(f"recipe.{name} should be left out for {self.shape.kind} nets of the variants")
+                raise ValueError(f"recipe.{name} must be left out for models of kind {self.shape.kind}")
         return self
 
 
-class MethodPlan(Settings):
-    """A row: a method, and the settings of it that validation chooses from."""
+class MethodSettings(Settings):
+    """A method and the grid of its settings from which validation chooses."""
 
-    name: str = Field(min_length=1, description="what the row is called")
-    method: str = Field(description="a file of repro/variants/methods")
-    candidates: tuple[dict[str, Any], ...] = Field(({},), min_length=1, max_length=50)
+    renamed: ClassVar[dict[str, str]] = {"candidates": "grid"}
 
-    @model_validator(mode="after")
-    def _known(self) -> "MethodPlan":
-        try:
-            for candidate in self.candidates:
-                methods.find(self.method).Options.model_validate(candidate)
-        except UserError as error:
-            raise ValueError(str(error)) from error
-        return self
-
-
-class Chains(Settings):
-    """Rows that are soft targets passed on: from generation to generation, or by way of assistants."""
-
-    generations: int = Field(3, ge=0, le=10, description="born-again students, each taught by the one before")
-    assistants: tuple[Annotated[tuple[Shape, ...], Field(min_length=1)], ...] = Field(
-        (), description="of each row, from large to small"
+    name: str = Field(min_length=1, description="Name of the method in tables and figures.")
+    method: str = Field(description="Name of the file in repro/variants/methods that implements the method.")
+    grid: tuple[dict[str, Any], ...] = Field(
+        ({},),
+        min_length=1,
+        max_length=50,
+        description="Settings that are tried; the one with fewest validation errors is used. "
+        "Default: the method's default settings, without a search.",
     )
 
     @model_validator(mode="after")
-    def _distinct(self) -> "Chains":
-        if len(set(self.assistants)) < len(self.assistants):
-            raise ValueError("assistants: no two rows should have the same")
+    def _known(self) -> "MethodSettings":
+        try:
+            known = methods.find(self.method).Options
+        except UserError as error:
+            raise ValueError(str(error)) from error
+        for options in self.grid:
+            for former, present in known.renamed.items():
+                if former in options:
+                    raise ValueError(f"grid: {former} is now called {present}")
+            known.model_validate(options)
         return self
 
 
-class Gap(Settings):
-    """Capacity gap: every teacher with every student, and teachers stopped early."""
+class Sequential(Settings):
+    """Soft targets passed on through several models: born-again generations and teacher assistants."""
 
-    teachers: tuple[Shape, ...] = ()
-    students: tuple[Shape, ...] = ()
-    shortened: tuple[Share, ...] = Field((), description="shares of the teacher's epochs that a teacher is trained for")
+    renamed: ClassVar[dict[str, str]] = {"generations": "born_again_generations"}
+
+    born_again_generations: int = Field(
+        3, ge=0, le=10, description="Number of born-again students, each distilled from the previous one. Default: 3."
+    )
+    assistants: tuple[Annotated[tuple[Shape, ...], Field(min_length=1)], ...] = Field(
+        (),
+        description="Teacher assistants: a list of shapes, from large to small, for each row of the table. "
+        "Default: no rows.",
+    )
+
+    @model_validator(mode="after")
+    def _distinct(self) -> "Sequential":
+        if len(set(self.assistants)) < len(self.assistants):
+            raise ValueError("assistants: no two rows must have the same shapes")
+        return self
 
 
-class Temperatures(Settings):
-    """Temperature against the student's size, and against the weight of the labels."""
+class CapacityGap(Settings):
+    """Ablation of the capacity gap: every teacher with every student, and teachers stopped early."""
 
-    values: tuple[Annotated[float, Field(gt=0, le=1000)], ...] = ()
-    students: tuple[Shape, ...] = ()
-    hard_weights: tuple[Annotated[float, Field(ge=0, le=1)], ...] = ()
+    renamed: ClassVar[dict[str, str]] = {"shortened": "early_stopped_fractions"}
+
+    teachers: tuple[Shape, ...] = Field((), description="Shapes of the teachers. Default: none.")
+    students: tuple[Shape, ...] = Field((), description="Shapes of the students. Default: none.")
+    early_stopped_fractions: tuple[Fraction, ...] = Field(
+        (), description="Fractions of the teacher's epochs after which further teachers stop. Default: none."
+    )
 
 
-class Views(Settings):
-    """What the teacher is shown: the student's view, another, the image as it is; and no shifts for either."""
+class TemperatureSweep(Settings):
+    """Ablation of the temperature against the size of the student and against the weight of the hard labels."""
 
-    epochs: tuple[Annotated[float, Field(gt=0, le=10_000)], ...] = Field((), description="of students; none: left out")
+    renamed: ClassVar[dict[str, str]] = {"values": "temperatures", "hard_weights": "hard_label_weights"}
+
+    temperatures: tuple[Annotated[float, Field(gt=0, le=1000)], ...] = Field(
+        (), description="Temperatures of the sweep. Default: none."
+    )
+    students: tuple[Shape, ...] = Field((), description="Shapes of the students of the sweep. Default: none.")
+    hard_label_weights: tuple[Annotated[float, Field(ge=0, le=1)], ...] = Field(
+        (), description="Weights of the hard labels of the sweep, for the student of the testbed. Default: none."
+    )
+
+
+class TeacherViews(Settings):
+    """Ablation of the view that the teacher sees: the student's, another augmentation, or the original image."""
+
+    epochs: tuple[Annotated[float, Field(gt=0, le=10_000)], ...] = Field(
+        (), description="Epochs of the students, one group of students for each number. Default: none."
+    )
 
 
 class VariantsSettings(Settings):
-    """One test bench: data, teacher, student, and what is compared on it."""
+    """A testbed (data, teacher and student) and the methods and ablations compared on it."""
 
-    data: ImageSource
-    train_cases: int | None = Field(None, ge=10, description="fewer training images; None: all")
-    seeds: int = Field(ge=1, le=100)
-    teacher: Plan
-    student: Plan
-    methods: tuple[MethodPlan, ...] = Field(min_length=1)
-    chains: Chains = Chains()
-    gap: Gap = Gap()
-    temperatures: Temperatures = Temperatures()
-    views: Views = Views()
-    study_seeds: int = Field(3, ge=1, le=100, description="of the studies' cells")
-    cost_steps: int = Field(10, ge=1, le=10_000, description="steps that a method's cost is timed over")
+    renamed: ClassVar[dict[str, str]] = {
+        "chains": "sequential", "gap": "capacity_gap", "temperatures": "temperature_sweep", "views": "teacher_views",
+        "study_seeds": "ablation_seeds", "cost_steps": "timing_steps", "train_cases": "max_train_examples",
+    }  # fmt: skip
+
+    data: ImageSource = Field(description="Data set of the testbed.")
+    max_train_examples: int | None = Field(
+        None, ge=10, description="Number of training images, drawn at random. Default: all."
+    )
+    seeds: int = Field(ge=1, le=100, description="Number of students, each of another seed, per method.")
+    teacher: ModelSettings = Field(description="Teacher of the testbed; there is one, of one seed.")
+    student: ModelSettings = Field(description="Student of the testbed, the same for all methods.")
+    methods: tuple[MethodSettings, ...] = Field(min_length=1, description="Methods that are compared.")
+    sequential: Sequential = Field(Sequential(), description="Methods that train several models in sequence.")
+    capacity_gap: CapacityGap = Field(CapacityGap(), description="Ablation of teacher and student sizes.")
+    temperature_sweep: TemperatureSweep = Field(TemperatureSweep(), description="Ablation of the temperature.")
+    teacher_views: TeacherViews = Field(TeacherViews(), description="Ablation of the view that the teacher sees.")
+    ablation_seeds: int = Field(3, ge=1, le=100, description="Number of seeds per cell of the ablations. Default: 3.")
+    timing_steps: int = Field(
+        10, ge=1, le=10_000, description="Number of training steps over which a method is timed. Default: 10."
+    )
 
     @model_validator(mode="after")
     def _consistent(self) -> "VariantsSettings":
-        names = [plan.name for plan in self.methods]
+        names = [method.name for method in self.methods]
         for name in names:
-            if name.startswith(RESERVED):
-                raise ValueError(f"methods: name: no row may begin with {', '.join(RESERVED)}; not {name!r}")
+            if name.startswith(RESERVED_NAMES):
+                raise ValueError(f"methods: no name must begin with {', '.join(RESERVED_NAMES)}; not {name!r}")
         if len(set(names)) != len(names):
-            raise ValueError("methods: no two should have the same name")
-        budgets = {len(plan.candidates) for plan in self.methods if plan.method != "none"}
-        if len(budgets) > 1:
-            raise ValueError("methods: all but none should have as many candidates, or the comparison is not fair")
-        if "kd" not in {plan.method for plan in self.methods}:
-            raise ValueError("methods: kd should be among them; the others are compared with it")
+            raise ValueError("methods: no two must have the same name")
+        if len({len(method.grid) for method in self.methods if method.method != "none"}) > 1:
+            raise ValueError("methods: all grids must be of one size, or the comparison is not fair")
+        if "kd" not in {method.method for method in self.methods}:
+            raise ValueError("methods: kd must be among them; the others are compared with it")
         return self
 
     @property
-    def baseline(self) -> MethodPlan:
-        """Plain distillation, which all rows are compared with: the first row of soft targets."""
-        return next(plan for plan in self.methods if plan.method == "kd")
+    def baseline(self) -> MethodSettings:
+        """Vanilla KD, with which all methods are compared: the first method of this kind."""
+        return next(method for method in self.methods if method.method == "kd")

@@ -1,4 +1,4 @@
-"""A student on its way through a method: one loop for all methods, so that nothing but the loss differs."""
+"""Training of a student by a method: one loop for all methods, so that nothing but the loss differs."""
 
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -17,17 +17,17 @@ from repro.training.random_streams import BatchSampler, Dropout, Stream, generat
 from repro.training.trainer import TrainerContext
 from repro.variants.features import FeatureExtractor
 from repro.variants.methods.base import Method, ModelOutput
-from repro.variants.models import Net
+from repro.variants.models import Network
 
-# What the teacher is shown of an image: the student's own view of it, another draw, or the image as it is, once; the
-# last is also all that a student sees that is shown no shifts and no mirror images ("still").
+# View of an image that the teacher sees: "same" is the student's augmented image, "different" another augmentation of
+# it, "fixed" the original image; with "still" the student, too, sees the original image.
 View = Literal["same", "different", "fixed", "still"]
 
 
 class Learning(Model):
-    """Student and the method's own modules: all that has weights to learn. It stands for the student."""
+    """The student together with the modules of the method: everything that has parameters to train."""
 
-    def __init__(self, student: Net, method: Method):
+    def __init__(self, student: Network, method: Method):
         super().__init__()
         self.student, self.method = student, method
 
@@ -35,16 +35,16 @@ class Learning(Model):
         return 1
 
     def logits(self, images: Tensor) -> Float[Tensor, "1 case classes"]:
-        """The student's, at test time."""
+        """Return the student's logits at test time."""
         return self.student.logits(images)
 
     def clip_weight_norms(self, max_norm: float) -> None:
-        """Bound the student's norms."""
+        """Bound the norms of the student's incoming weights."""
         self.student.clip_weight_norms(max_norm)
 
     @property
     def dtype(self) -> torch.dtype:
-        """The type that the student multiplies in."""
+        """Data type of the student's matrix products."""
         return self.student.dtype
 
     @dtype.setter
@@ -58,17 +58,17 @@ class Distillation:
 
     method: type[Method]
     options: Settings
-    teacher: Net | None = None
+    teacher: Network | None = None
     view: View = "same"
 
 
 class DistillationTrainer(ImageTrainer[Learning]):
-    """One student, one method; the order of cases and the views of images are functions of the seed alone."""
+    """Training of one student by one method; order of examples and augmentation depend on the seed alone."""
 
     def __init__(
         self,
         *,
-        student: Net,
+        student: Network,
         distillation: Distillation,
         data: ImageData,
         seed: int,
@@ -86,7 +86,7 @@ class DistillationTrainer(ImageTrainer[Learning]):
             order: seed of the data order and of the augmentation. Default: ``seed``.
 
         Raises:
-            UserError: a module that the method looks at is not there, or does not go with the teacher's.
+            UserError: a module that the method reads does not exist or does not match the teacher's.
         """
         method, options = distillation.method, distillation.options
         teacher, view = distillation.teacher, distillation.view
@@ -95,13 +95,13 @@ class DistillationTrainer(ImageTrainer[Learning]):
         if teacher is not None:
             teacher.to(compute.device).eval().requires_grad_(False)
             teacher.dtype = compute.dtype
-        self.student, self.taught, own = assemble(student, teacher, method, options, data, seed)
+        self.student, self.teacher_features, own = assemble(student, teacher, method, options, data, seed)
         moves = view != "still" and (recipe.max_translation > 0 or data.horizontal_flip)
         if not moves:
             recipe = recipe.model_copy(update={"max_translation": 0})
-        looked_into = own.needs_input_gradient or method.teacher_modules(options)
-        # What the teacher says of images that never change is worked out once, where that is all that is asked of it.
-        kept = (view in ("fixed", "still") or not moves) and not looked_into
+        needs_forward = own.needs_input_gradient or method.teacher_modules(options)
+        # Logits of images that never change are computed once, where the method needs nothing else of the teacher.
+        kept = (view in ("fixed", "still") or not moves) and not needs_forward
         first = seed if order is None else order
         super().__init__(
             net=Learning(student, own),
@@ -119,7 +119,7 @@ class DistillationTrainer(ImageTrainer[Learning]):
         self.whole = self.steps
 
     def losses(self, step: int) -> Float[Tensor, "1"]:
-        """The method's loss on a step's batch."""
+        """Return the method's loss on the batch of a step."""
         images, labels, fixed = self.batch(step)
         method = self.net.method
         if method.needs_input_gradient:
@@ -128,43 +128,43 @@ class DistillationTrainer(ImageTrainer[Learning]):
         if self.recipe.input_dropout or self.recipe.hidden_dropout:
             drop = self.recipe.input_dropout, self.recipe.hidden_dropout
             noise = [Dropout([self.seed], step, *drop, images.device)]
-        seen = self.student(images, *noise)
-        said = None
+        student = self.student(images, *noise)
+        teacher = None
         if fixed is not None:
-            said = ModelOutput(fixed)
-        elif self.taught is not None:
-            shown = images
+            teacher = ModelOutput(fixed)
+        elif self.teacher_features is not None:
+            view = images
             if self.view == "different":
-                shown = self.augment(self.batch_indices(step), step, -1 - self.samplers[0].seed)
+                view = self.augment(self.batch_indices(step), step, -1 - self.samplers[0].seed)
             with torch.set_grad_enabled(method.needs_input_gradient):
-                said = self.taught(shown)
-        return method(seen, said, labels, step / self.whole)[None]
+                teacher = self.teacher_features(view)
+        return method(student, teacher, labels, step / self.whole)[None]
 
 
 def assemble(
-    student: Net, teacher: Net | None, method: type[Method], options: Settings, data: ImageData, seed: int
+    student: Network, teacher: Network | None, method: type[Method], options: Settings, data: ImageData, seed: int
 ) -> tuple[FeatureExtractor, FeatureExtractor | None, Method]:
-    """Student and teacher with the modules that the method looks at, and the method with modules of its own.
+    """Return student and teacher as feature extractors, and the method with its modules, drawn from ``seed``.
 
     Raises:
-        UserError: a module is not there, or does not go with the teacher's.
+        UserError: a module does not exist or does not match the teacher's.
     """
     if method.has_teacher and teacher is None:
         raise ValueError("the method needs a teacher")
-    some, taught, shown = data.train.images[:2], None, None
-    watched = FeatureExtractor(student, method.student_modules(options), "methods: candidates: the student")
+    images, teacher_features, teacher_sample = data.train.images[:2], None, None
+    student_features = FeatureExtractor(student, method.student_modules(options), "methods: grid: the student")
     if teacher is not None:
-        taught = FeatureExtractor(teacher, method.teacher_modules(options), "methods: candidates: the teacher")
-        shown = taught.sample(some.to(next(teacher.parameters()).device))
+        teacher_features = FeatureExtractor(teacher, method.teacher_modules(options), "methods: grid: the teacher")
+        teacher_sample = teacher_features.sample(images.to(next(teacher.parameters()).device))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(generator(Stream.METHOD_WEIGHTS, seed).initial_seed() % 2**63)
         try:
-            return watched, taught, method(options, watched.sample(some), shown)
+            return student_features, teacher_features, method(options, student_features.sample(images), teacher_sample)
         except ValueError as error:
-            raise UserError(f"methods: candidates: {error}") from error
+            raise UserError(f"methods: grid: {error}") from error
 
 
 @torch.no_grad()
-def said_of(teacher: Net, images: Tensor, compute: Compute, batch: int = 1000) -> Float[Tensor, "case classes"]:
-    """A teacher's logits of images as they are, multiplied in the type of training."""
+def said_of(teacher: Network, images: Tensor, compute: Compute, batch: int = 1000) -> Float[Tensor, "case classes"]:
+    """Return a teacher's logits of images without augmentation, computed in the data type of training."""
     return torch.cat([teacher(part.to(compute.device))[0] for part in images.split(batch)])

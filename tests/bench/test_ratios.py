@@ -12,7 +12,7 @@ from repro.bench import speech as speech_bench
 from repro.bench.timing import Steps
 from repro.errors import UserError
 from repro.specialists.settings import SpecialistsSettings
-from repro.speech.features import BANKS, lay_out
+from repro.speech.features import BANKS, pack
 from repro.speech.preparation import Prepared
 from repro.speech.settings import SpeechSettings
 from repro.training import compute
@@ -52,9 +52,7 @@ def test_a_plain_loop_over_windows_starts_where_ours_does_and_learns_alike(monke
     draw = torch.Generator().manual_seed(0)
     states = torch.randint(9, (400,), generator=draw)
     banks = torch.randn(400, BANKS, generator=draw) + 3 * torch.eye(9, BANKS)[states]
-    frames = lay_out(
-        [(f"u{n}", "s", banks[at], states[at].short()) for n, at in enumerate(torch.arange(400).split(80))]
-    )
+    frames = pack([(f"u{n}", "s", banks[at], states[at].short()) for n, at in enumerate(torch.arange(400).split(80))])
     data = Prepared("toy", False, frames, frames, frames, "toy")
     own = config.load(SpeechSettings, config.profile_path("speech", "smoke"), ["recipe.batch_size=64"])
     ours = Steps(speech_bench.training(own, data, CPU, own.recipe, 1), speech_bench.STEPS)

@@ -186,7 +186,7 @@ def test_a_damaged_language_model_is_not_used(tmp_path, monkeypatch):
     frames = SimpleNamespace(ids=["u"])
     data = SimpleNamespace(digest="d", transcripts={"u": ()}, train=frames, validation=frames, test=frames)
     for _ in range(2):
-        found = pipeline.task(SimpleNamespace(lexicon={}), data, tmp_path, 1, 1)
+        found = pipeline.make_task(SimpleNamespace(lexicon={}), data, tmp_path, 1, 1)
         assert found.language_model.read_text() == "whole"
         found.language_model.write_text("damaged")
     assert len(written) == 2

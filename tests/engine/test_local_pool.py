@@ -1,7 +1,9 @@
 """Jobs side by side in processes of one thread end as they do one after another; kills and errors cost nothing more."""
 
+import contextlib
 import json
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -21,8 +23,10 @@ from repro.errors import UserError
 from repro.training import compute
 from repro.variants import experiment
 from repro.variants.runner import VariantsRunner
-from repro.variants.runs import Cost, teacher
+from repro.variants.runs import Arm, TimingRun, label, teacher_run
 from repro.variants.settings import VariantsSettings
+
+NO_KD = (("name", "no KD"),)
 
 
 @pytest.fixture
@@ -51,25 +55,32 @@ def test_chains_are_the_same_in_two_processes(make, icons, monkeypatch):
     found = []
     for folder, max_in_flight in (("in order", 1), ("at once", 2)):
         runner = make(icons, folder, max_in_flight)
-        soft = experiment.tried(icons.baseline, None)[0]
+        soft = experiment.grid(icons.baseline, None)[0]
         students = experiment.students(icons, icons.baseline, soft)
         # All at once: each net waits for its teacher, and a mean for its nets.
-        runner.execute([teacher(icons), *experiment.chains(icons, soft), *students, *experiment.ensembles(icons)])
+        runner.execute(
+            [
+                teacher_run(icons),
+                *experiment.sequential(icons, soft),
+                *students,
+                *experiment.born_again_ensembles(icons),
+            ]
+        )
         found.append(runner)
     same(*found)
     monkeypatch.setenv("OMP_NUM_THREADS", "2")
     runner.executor.close()
-    (net,) = runner.execute([experiment.student(icons, "more", 7)])
+    (net,) = runner.execute([experiment.student(icons, Arm.METHOD, 7, params=NO_KD)])
     assert net["machine"]["threads"] == 1, "a process has one thread, whatever it is told"
     monkeypatch.setattr(torch, "get_num_threads", lambda: 2)  # in this process alone
     monkeypatch.setattr(torch, "set_num_threads", lambda count: None)
-    (cost,) = runner.execute([Cost("cost", (students[0],), students[0])])
+    (cost,) = runner.execute([TimingRun(Arm.TIMING, (students[0],), students[0], params=(("row", "KD"),))])
     assert cost["machine"]["threads"] == 2, "times are measured by the command itself"
 
 
 def test_the_watch_shows_what_the_processes_do(make, icons, monkeypatch):
     runner = make(icons, "runs")
-    runs = [teacher(icons), *(experiment.student(icons, "no distillation", seed) for seed in (0, 1))]
+    runs = [teacher_run(icons), *(experiment.student(icons, Arm.METHOD, seed, params=NO_KD) for seed in (0, 1))]
     told = []
     monkeypatch.setattr(runner.progress, "advance", told.append)
     runner.execute(runs)
@@ -79,7 +90,7 @@ def test_the_watch_shows_what_the_processes_do(make, icons, monkeypatch):
 def test_a_process_that_is_killed_is_one_line_and_costs_its_own_work_alone(make, icons):
     long = icons.student.recipe.model_copy(update={"epochs": 60})
     settings = icons.model_copy(update={"student": icons.student.model_copy(update={"recipe": long})})
-    runs = [teacher(settings), *(experiment.student(settings, "no distillation", seed) for seed in (0, 1))]
+    runs = [teacher_run(settings), *(experiment.student(settings, Arm.METHOD, seed, params=NO_KD) for seed in (0, 1))]
     local, runner = make(settings, "in order", 1), make(settings, "at once")
     local.execute(runs)
     before = set(children_of(os.getpid()))
@@ -94,8 +105,57 @@ def test_a_process_that_is_killed_is_one_line_and_costs_its_own_work_alone(make,
     same(runner, local)
 
 
+@pytest.mark.timeout(120)
+def test_kills_at_random_moments_end_with_one_line(make, icons):
+    runner = make(icons, "runs")
+    runs = [teacher(icons), *(experiment.student(icons, "no distillation", seed) for seed in range(3))]
+    moments = random.Random(0)
+    for _ in range(3):
+        before, stop = set(children_of(os.getpid())), threading.Event()
+        killer = threading.Thread(target=kill_a_worker, args=(before, moments.uniform(0, 1), stop))
+        killer.start()
+        with contextlib.suppress(UserError):
+            runner.execute(runs)
+        stop.set()
+        killer.join(10)
+        runner.executor.close()
+    runner.execute(runs)
+    assert all(runner.is_finished(run) for run in runs)
+
+
+def kill_a_worker(before: set[int], delay: float, stop: threading.Event) -> None:
+    """Kill the first new worker process, ``delay`` seconds after it appears."""
+    while not stop.is_set():
+        new = [one for one in set(children_of(os.getpid())) - before if "spawn_main" in command_of(one)]
+        if new:
+            stop.wait(delay)
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(new[0], signal.SIGKILL)
+            return
+        time.sleep(0.01)
+
+
+@pytest.mark.timeout(120)
+def test_a_stopped_worker_is_named_and_goes_on(make, icons, monkeypatch):
+    monkeypatch.setattr(local_pool, "STALL_SECONDS", 2.0)
+    runner = make(icons, "runs")
+    before = set(children_of(os.getpid()))
+    runner.execute([teacher(icons)])
+    (worker,) = (one for one in set(children_of(os.getpid())) - before if "spawn_main" in command_of(one))
+    lines = []
+
+    def say(text: object) -> None:
+        lines.append(str(text))
+        os.kill(worker, signal.SIGCONT)
+
+    monkeypatch.setattr(runner.progress, "say", say)
+    os.kill(worker, signal.SIGSTOP)
+    runner.execute([experiment.student(icons, "no distillation", 0)])
+    assert any(f"process {worker}" in line and "no progress" in line for line in lines)
+
+
 def test_damaged_weights_that_many_jobs_need_are_made_again_once(make, icons, capsys):
-    runs = [teacher(icons), *experiment.students(icons, icons.baseline, experiment.tried(icons.baseline, None)[0])]
+    runs = [teacher_run(icons), *experiment.students(icons, icons.baseline, experiment.grid(icons.baseline, None)[0])]
     runner = make(icons, "runs")
     runner.execute(runs[:1])
     weights = runner.store.folder / f"{runner.key(runs[0])}.safetensors"
@@ -112,9 +172,9 @@ def test_what_is_wrong_in_a_job_is_one_line(make, icons):
     runner = make(icons, "runs")
     steep = icons.student.recipe.model_copy(update={"learning_rate": 1e30, "max_norm": None})
     with pytest.raises(UserError, match="training diverged") as caught:
-        runner.execute([teacher(icons), experiment.student(icons, "no distillation", 0, recipe=steep)])
+        runner.execute([teacher_run(icons), experiment.student(icons, Arm.METHOD, 0, params=NO_KD, recipe=steep)])
     assert "\n" not in str(caught.value)
-    runner.execute([experiment.student(icons, "no distillation", 0)])  # the next is as good as any
+    runner.execute([experiment.student(icons, Arm.METHOD, 0, params=NO_KD)])  # the next is as good as any
 
 
 @pytest.mark.parametrize("send", [signal.SIGKILL, signal.SIGINT])
@@ -148,8 +208,9 @@ def test_no_process_outlives_its_command_and_all_is_taken_up_again(tmp_path, rea
     assert before and before.items() <= {path.name: path.read_bytes() for path in kept.glob("*.json")}.items()
     assert not list(kept.glob("*.unfinished")) and not list(kept.glob("*.damaged"))
     (records,) = (tmp_path / "runs-out").rglob("records.jsonl")
-    roles = {json.loads(line)["arm"] for line in records.read_text().splitlines()}
-    assert {"teacher", "soft targets", "hints", "born again, generation 2", "cost: hints"} <= roles
+    lines = [json.loads(line) for line in records.read_text().splitlines()]
+    labels = {label(record["arm"], record["params"]) for record in lines}
+    assert {"teacher", "KD", "hints", "born again, generation 2", "timing: hints"} <= labels
 
 
 def wait_for(what, seconds: float) -> None:

@@ -21,7 +21,7 @@ from repro.speech.settings import Data
 
 KILLS = 8
 # What a record says of the clock, and what the variants' costs are.
-TIMED = ("wall_seconds", "time_over_plain", "time_low", "time_high", "plain_step_seconds")
+TIMED = ("wall_seconds", "time_over_kd", "time_low", "time_high", "kd_step_seconds")
 
 
 @pytest.fixture(scope="module")

@@ -19,7 +19,7 @@ from repro.mnist import experiment
 from repro.mnist.settings import MnistSettings
 from repro.variants import experiment as variants
 from repro.variants.runner import VariantsRunner
-from repro.variants.runs import Cost, teacher
+from repro.variants.runs import Arm, TimingRun, teacher_run
 from repro.variants.settings import VariantsSettings
 
 ray = pytest.importorskip("ray")
@@ -91,13 +91,17 @@ def test_chains_are_the_same_on_two_nodes(second, runner_for, stripy):
     found = []
     for folder, place in (("here", lambda runner: runner), ("there", on_ray)):
         runner = place(runner_for(own, stripy, folder, kind=VariantsRunner))
-        soft = variants.tried(own.baseline, None)[0]
+        soft = variants.grid(own.baseline, None)[0]
         students = variants.students(own, own.baseline, soft)
         # All at once: on the cluster, each net waits for its teacher, and a mean for its nets.
-        runner.execute([teacher(own), *variants.chains(own, soft), *students, *variants.ensembles(own)])
+        runner.execute(
+            [teacher_run(own), *variants.sequential(own, soft), *students, *variants.born_again_ensembles(own)]
+        )
         found.append(runner)
     same(*reversed(found))
-    costs = [Cost("cost", (students[0],), students[0])]  # is timed here, where nothing else runs
+    costs = [
+        TimingRun(Arm.TIMING, (students[0],), students[0], params=(("row", "KD"),))
+    ]  # is timed here, where nothing else runs
     assert found[1].execute(costs)[0]["machine"]["threads"] == torch.get_num_threads()
 
 

@@ -20,7 +20,7 @@ from repro.training.mlp import MemberSpec, MLPTrainer, TransferSet
 from repro.training.trainer import TrainerContext
 from repro.variants import experiment as variants
 from repro.variants.runner import VariantsRunner
-from repro.variants.runs import teacher
+from repro.variants.runs import teacher_run
 from repro.variants.settings import VariantsSettings
 
 
@@ -153,19 +153,21 @@ def test_oversampling_is_undone_where_it_belongs():
 
 
 def test_a_students_view_order_and_options_are_those_of_its_run(stripy, tmp_path):
-    changes = ["cost_steps=1", "train_cases=800"]
+    changes = ["timing_steps=1", "max_train_examples=800"]
     settings = config.load(VariantsSettings, config.profile_path("variants", "smoke_icons"), changes)
     runner = make_runner(tmp_path / "runs", settings, stripy, VariantsRunner)
-    runner.execute([teacher(settings)])
+    runner.execute([teacher_run(settings)])
     options = '{"temperature": 7.0, "hard_label_weight": 0.2}'
     plain = variants.students(settings, settings.baseline, options)[0]
     run = dataclasses.replace(plain, view="different", order=5)
     training = runner.training(run, None)
     assert (training.view, training.samplers[0].seed, training.seed) == ("different", 5, run.seed)
     assert training.net.method.options.model_dump() == {"temperature": 7.0, "hard_label_weight": 0.2}
-    kept = runner.net_of(teacher(settings)).state_dict()
+    kept = runner.net_of(teacher_run(settings)).state_dict()
     assert all(torch.equal(kept[name], value) for name, value in training.teacher_net.state_dict().items())
     (record,) = runner.execute([plain])
-    said, theirs = (runner.net_of(one).logits(stripy.test.images)[0].argmax(-1) for one in (plain, teacher(settings)))
+    said, theirs = (
+        runner.net_of(one).logits(stripy.test.images)[0].argmax(-1) for one in (plain, teacher_run(settings))
+    )
     assert record["metrics"]["test_errors"] == int((said != stripy.test.labels).sum())
-    assert record["metrics"]["test_agreement_bench"] == pytest.approx(float((said == theirs).double().mean()))
+    assert record["metrics"]["test_agreement_testbed_teacher"] == pytest.approx(float((said == theirs).double().mean()))

@@ -1,4 +1,4 @@
-"""Each method's loss against its formula, written out case by case in float64."""
+"""The loss of each method against its formula, computed image by image in float64."""
 
 import numpy as np
 import pytest
@@ -57,30 +57,32 @@ def soft(given, t):
     return np.mean([t * t * kl(softmax(v, t), softmax(z, t)) for z, v, _ in rows(given)])
 
 
-def test_no_distillation(given):
+def test_loss_without_distillation(given):
     assert loss("none", given) == pytest.approx(hard(given))
 
 
-def test_label_smoothing(given):
+def test_loss_of_label_smoothing(given):
     expected = np.mean([-(0.8 * np.log(softmax(z)[y]) + 0.2 * np.log(softmax(z)).mean()) for z, _, y in rows(given)])
     assert loss("label_smoothing", given, smoothing=0.2) == pytest.approx(expected)
 
 
-def test_soft_targets(given):
+def test_loss_of_kd(given):
     expected = 0.7 * soft(given, 3.0) + 0.3 * hard(given)
     assert loss("kd", given, temperature=3, hard_label_weight=0.3) == pytest.approx(expected)
 
 
-def test_logit_regression(given):
+def test_loss_of_logit_regression(given):
     apart = [np.square((z - z.mean()) - (v - v.mean())).sum() / 2 for z, v, _ in rows(given)]
     expected = 0.75 * np.mean(apart) + 0.25 * hard(given)
     assert loss("logit_regression", given, hard_label_weight=0.25) == pytest.approx(expected)
 
 
 @pytest.mark.parametrize("name", ["maps", "units"])
-def test_hints_first_then_soft_targets(given, name):
+def test_fitnets_switches_from_the_hint_loss_to_kd_after_stage_1(given, name):
     student, teacher, labels = given
-    own = method("fitnets", student, teacher, pairs=[(name, name)], first=0.4, temperature=2, hard_label_weight=0.5)
+    own = method(
+        "fitnets", student, teacher, pairs=[(name, name)], stage1_fraction=0.4, temperature=2, hard_label_weight=0.5
+    )
     weight, bias = (one.detach() for one in (own.regressor.linear.weight, own.regressor.linear.bias))
     guess = torch.einsum("bi...,oi->bo...", student.features[name], weight)
     guess = guess + bias.view(1, -1, *[1] * (guess.dim() - 2))
@@ -89,7 +91,7 @@ def test_hints_first_then_soft_targets(given, name):
     assert own(student, teacher, labels, 0.4).item() == pytest.approx(0.5 * soft(given, 2.0) + 0.5 * hard(given))
 
 
-def test_feature_maps(given):
+def test_loss_of_feature_maps(given):
     student, teacher, labels = given
     pairs = [("maps", "maps"), ("units", "units")]
     own = method("feature_maps", student, teacher, pairs=pairs, weight=3, temperature=2, hard_label_weight=0.1)
@@ -101,7 +103,7 @@ def test_feature_maps(given):
     assert own(student, teacher, labels, 0.0).item() == pytest.approx(expected)
 
 
-def test_attention_of_activations(given):
+def test_attention_transfer_of_activations_pools_larger_maps(given):
     student, teacher, _ = given
 
     def maps(features):
@@ -117,7 +119,7 @@ def test_attention_of_activations(given):
     assert loss("attention", given, **options) == pytest.approx(expected)
 
 
-def test_attention_of_gradients_and_that_the_student_learns_from_it(given):
+def test_attention_transfer_of_gradients_gives_the_student_a_gradient(given):
     _, _, labels = given
     draw = torch.Generator().manual_seed(1)
     images = torch.rand(BATCH, 4, generator=draw, dtype=torch.float64).requires_grad_()
@@ -137,7 +139,7 @@ def test_attention_of_gradients_and_that_the_student_learns_from_it(given):
 
 
 def exit_by_hand(early, features):
-    """Logits of an exit: its separable convolutions, normalised over the batch, rectified; the mean; a linear layer."""
+    """Return the logits of an exit: separable convolutions, batch normalization, ReLU; spatial mean; linear layer."""
     for layer in early.convolutions:
         each, across = layer.each.weight.detach().numpy()[:, 0], layer.across.weight.detach().numpy()[:, :, 0, 0]
         wide = np.pad(features, ((0, 0), (0, 0), (1, 1), (1, 1)))
@@ -146,14 +148,14 @@ def exit_by_hand(early, features):
         for i, j in np.ndindex(rows, columns):
             found[:, :, i, j] = np.einsum("bcxy,cxy->bc", wide[:, :, 2 * i : 2 * i + 3, 2 * j : 2 * j + 3], each)
         found = np.einsum("bcij,oc->boij", found, across)
-        centred = found - found.mean((0, 2, 3), keepdims=True)
-        spread = np.square(centred).mean((0, 2, 3), keepdims=True)
-        features = np.maximum(centred / np.sqrt(spread + layer.norm.eps), 0)
+        centered = found - found.mean((0, 2, 3), keepdims=True)
+        spread = np.square(centered).mean((0, 2, 3), keepdims=True)
+        features = np.maximum(centered / np.sqrt(spread + layer.norm.eps), 0)
     means = features.mean((2, 3)) if features.ndim == 4 else features
     return means @ early.linear.weight.detach().numpy().T + early.linear.bias.detach().numpy()
 
 
-def test_self_distillation_and_that_the_deepest_learns_from_the_labels_alone(given):
+def test_in_self_distillation_the_deepest_exit_learns_from_the_labels_alone(given):
     student, _, labels = given
     logits = student.logits.clone().requires_grad_()
     student = ModelOutput(logits, student.features)
@@ -173,7 +175,7 @@ def test_self_distillation_and_that_the_deepest_learns_from_the_labels_alone(giv
     np.testing.assert_allclose(logits.grad.numpy(), by_hand, atol=1e-12)
 
 
-def test_adversarial_reverses_the_gradient_for_the_student_alone(given):
+def test_adversarial_reverses_the_gradient_of_the_student_alone(given):
     student, teacher, labels = given
     logits = student.logits.clone().requires_grad_()
     own = method("adversarial", student, teacher, weight=0.5, units=8, temperature=2, hard_label_weight=0.0)
@@ -181,9 +183,9 @@ def test_adversarial_reverses_the_gradient_for_the_student_alone(given):
     found.backward()
     reversed_part = logits.grad.clone()
     plain = logits.detach().clone().requires_grad_()
-    centred = torch.cat([plain, teacher.logits])
-    centred = centred - centred.mean(1, keepdim=True)
-    said = own.verdict(own.of_logits(centred) + own.of_class(labels.repeat(2)))[:, 0]
+    centered = torch.cat([plain, teacher.logits])
+    centered = centered - centered.mean(1, keepdim=True)
+    said = own.verdict(own.of_logits(centered) + own.of_class(labels.repeat(2)))[:, 0]
     guess = -(torch.sigmoid(-said[:BATCH]).log().sum() + torch.sigmoid(said[BATCH:]).log().sum()) / (2 * BATCH)
     guess.backward()
     assert found.item() == pytest.approx(soft(given, 2.0) + guess.item())
@@ -191,7 +193,7 @@ def test_adversarial_reverses_the_gradient_for_the_student_alone(given):
     np.testing.assert_allclose(reversed_part.numpy(), by_soft - 0.5 * plain.grad.numpy(), atol=1e-12)
 
 
-def test_decoupled(given):
+def test_loss_of_dkd_and_its_warmup(given):
     t, expected = 2.0, []
     for z, v, y in rows(given):
         q, p = softmax(z, t), softmax(v, t)
@@ -200,13 +202,13 @@ def test_decoupled(given):
         other = kl(p[others] / p[others].sum(), q[others] / q[others].sum())
         assert t * t * (target + (1 - p[y]) * other) == pytest.approx(t * t * kl(p, q))  # equation 6
         expected.append(-np.log(softmax(z)[y]) + t * t * (1.5 * target + 4 * other))
-    options = {"temperature": t, "target_weight": 1.5, "other_weight": 4, "warmup_fraction": 0.5}
+    options = {"temperature": t, "tckd_weight": 1.5, "nckd_weight": 4, "warmup_fraction": 0.5}
     assert loss("dkd", given, progress=0.7, **options) == pytest.approx(np.mean(expected))
     half = hard(given) + 0.5 * (np.mean(expected) - hard(given))
     assert loss("dkd", given, progress=0.25, **options) == pytest.approx(half)
 
 
-def test_decoupled_gradients_stay_finite_where_the_teacher_is_sure(given):
+def test_gradients_of_dkd_are_finite_for_a_teacher_of_probability_1(given):
     student, teacher, labels = given
     logits = student.logits.clone().requires_grad_()
     sure = ModelOutput(teacher.logits + 1000 * torch.nn.functional.one_hot(labels, CLASSES))
@@ -214,7 +216,7 @@ def test_decoupled_gradients_stay_finite_where_the_teacher_is_sure(given):
     assert bool(logits.grad.isfinite().all())
 
 
-def test_standardised(given):
+def test_loss_of_logit_standardization(given):
     apart = []
     for z, v, _ in rows(given):
         z, v = ((one - one.mean()) / (one.std(ddof=1) + 1e-7) for one in (z, v))
@@ -223,7 +225,7 @@ def test_standardised(given):
     assert loss("logit_std", given, temperature=2, soft_weight=9, hard_label_weight=0.1) == pytest.approx(expected)
 
 
-def test_correlation(given):
+def test_loss_of_dist(given):
     t = 2.0
     q, p = (np.stack([softmax(one, t) for one in side]) for side in list(zip(*rows(given), strict=True))[:2])
     by_row = np.mean([1 - np.corrcoef(a, b)[0, 1] for a, b in zip(q, p, strict=True)])
@@ -233,7 +235,7 @@ def test_correlation(given):
     assert loss("dist", given, **options) == pytest.approx(expected)
 
 
-def test_every_method_has_a_source_and_leaves_the_teacher_alone(given):
+def test_every_method_cites_its_source_and_gives_the_teacher_no_gradient(given):
     options = {
         "fitnets": {"pairs": [("maps", "maps")]}, "feature_maps": {"pairs": [("maps", "maps")]},
         "attention": {"pairs": [("maps", "maps")]}, "self_distillation": {"exits": ["maps"]},
@@ -243,19 +245,19 @@ def test_every_method_has_a_source_and_leaves_the_teacher_alone(given):
     for name in names:
         student, teacher, labels = given
         learns = ModelOutput(student.logits.clone().requires_grad_(), student.features)
-        taught = ModelOutput(teacher.logits.clone(), teacher.features)
-        own = method(name, learns, taught, **options.get(name, {}))
-        own(learns, taught if own.has_teacher else None, labels, 0.9).backward()
-        assert own.source and learns.logits.grad is not None and taught.logits.grad is None
+        teacher_output = ModelOutput(teacher.logits.clone(), teacher.features)
+        own = method(name, learns, teacher_output, **options.get(name, {}))
+        own(learns, teacher_output if own.has_teacher else None, labels, 0.9).backward()
+        assert own.source and learns.logits.grad is not None and teacher_output.logits.grad is None
 
 
-def test_bad_options_are_named(given):
+def test_bad_options_are_refused_by_name(given):
     student, teacher, _ = given
     with pytest.raises(UserError, match="must be one of adversarial, attention"):
         methods.find("hint")
-    with pytest.raises(ValidationError, match="pairs should be given"):
+    with pytest.raises(ValidationError, match="pairs must be given"):
         methods.find("attention").Options()
-    with pytest.raises(ValueError, match="units has no maps"):
+    with pytest.raises(ValueError, match="units has no feature maps"):
         method("attention", student, teacher, pairs=[("units", "units")])
     with pytest.raises(ValueError, match="maps with maps"):
         base.Regressor(student.features["maps"], teacher.features["units"])

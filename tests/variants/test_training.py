@@ -1,4 +1,4 @@
-"""Variants: one student on its way through a method: equal terms, features by name, resume, what a step costs."""
+"""Training of a student by a method: equal conditions, features by name, resuming, time and memory of a step."""
 
 from dataclasses import replace
 from typing import get_args
@@ -18,11 +18,11 @@ from repro.variants.models import Shape
 from repro.variants.training import Distillation, DistillationTrainer, View
 
 CPU = compute.choose("cpu", "fp32")
-WIDE, NARROW = (Shape(kind="convolutional", width=width) for width in (4, 2))
-DEEP = Shape(kind="fully connected", hidden=(12, 9))
+WIDE, NARROW = (Shape(kind="conv", width=width) for width in (4, 2))
+DEEP = Shape(kind="mlp", hidden=(12, 9))
 RECIPE = Recipe(epochs=1, batch_size=80, optimizer="sgd", learning_rate=0.05, max_translation=2)
 OPTIONS = {
-    "fitnets": {"pairs": [("stages.1", "stages.1")], "first": 0.5},
+    "fitnets": {"pairs": [("stages.1", "stages.1")], "stage1_fraction": 0.5},
     "feature_maps": {"pairs": [("stages.0", "stages.0"), ("stages.2", "stages.2")]},
     "attention": {"pairs": [("stages.1", "stages.1")]},
     "self_distillation": {"exits": ["stages.0"]},
@@ -31,11 +31,11 @@ OPTIONS = {
 
 def training(data, name="kd", shape=NARROW, seed=3, options=None, **changed):
     method = methods.find(name)
-    own = method.Options(**(OPTIONS.get(name, {}) if options is None else options))
+    chosen = method.Options(**(OPTIONS.get(name, {}) if options is None else options))
     if method.has_teacher and "teacher" not in changed:
         changed["teacher"] = models.make(WIDE, data, 1)
     recipe = changed.pop("recipe", RECIPE)
-    distillation = Distillation(method, own, changed.get("teacher"), changed.get("view", "same"))
+    distillation = Distillation(method, chosen, changed.get("teacher"), changed.get("view", "same"))
     context = TrainerContext(recipe=recipe, compute=CPU, checkpoint=changed.get("checkpoint"))
     student = models.make(shape, data, seed)
     return DistillationTrainer(student=student, distillation=distillation, data=data, seed=seed, context=context)
@@ -46,7 +46,7 @@ def weights(one):
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_all_methods_have_the_same_student_order_and_views(stripy, name):
+def test_initial_weights_batches_and_augmentation_are_the_same_for_all_methods(stripy, name):
     one, plain = training(stripy, name), training(stripy, "none")
     assert all(torch.equal(weights(one)[key], value) for key, value in weights(plain).items())
     assert one.steps == plain.steps
@@ -55,18 +55,18 @@ def test_all_methods_have_the_same_student_order_and_views(stripy, name):
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_the_student_learns_and_the_teacher_stays_as_it_was(stripy, name):
-    taught = models.make(WIDE, stripy, 1)
-    before = {key: value.clone() for key, value in taught.state_dict().items()}
-    one = training(stripy, name, **({"teacher": taught} if methods.find(name).has_teacher else {}))
+def test_training_changes_the_student_and_not_the_teacher(stripy, name):
+    teacher_net = models.make(WIDE, stripy, 1)
+    before = {key: value.clone() for key, value in teacher_net.state_dict().items()}
+    one = training(stripy, name, **({"teacher": teacher_net} if methods.find(name).has_teacher else {}))
     started = weights(one)
     for snapshot in one.run():
         assert bool(snapshot.loss.isfinite().all())
     assert not torch.equal(started["head.weight"], weights(one)["head.weight"])
-    assert all(torch.equal(before[key], value) for key, value in taught.state_dict().items())
+    assert all(torch.equal(before[key], value) for key, value in teacher_net.state_dict().items())
 
 
-def test_what_a_hook_sees_is_what_the_stage_puts_out(stripy):
+def test_features_are_the_outputs_of_the_stages(stripy):
     one = training(stripy, "attention")
     one.net.eval()
     images = stripy.test.images[:5]
@@ -78,13 +78,13 @@ def test_what_a_hook_sees_is_what_the_stage_puts_out(stripy):
     torch.testing.assert_close(seen.logits, logits)
 
 
-def test_fully_connected_nets_go_through_the_same_methods(stripy):
-    taught = models.make(Shape(kind="fully connected", hidden=(20, 15)), stripy, 1)
+def test_mlps_are_trained_by_methods_with_features_gradients_and_dropout(stripy):
+    teacher_net = models.make(Shape(kind="mlp", hidden=(20, 15)), stripy, 1)
     for name, options in (
         ("fitnets", {"pairs": [("layers.1", "layers.1")]}),
         ("attention", {"kind": "gradient", "weight": 1.0}),
     ):
-        one = training(stripy, name, DEEP, options=options, teacher=taught)
+        one = training(stripy, name, DEEP, options=options, teacher=teacher_net)
         started = weights(one)
         list(one.run())
         assert not torch.equal(started["layers.0.weight"], weights(one)["layers.0.weight"])
@@ -93,10 +93,10 @@ def test_fully_connected_nets_go_through_the_same_methods(stripy):
     list(one.run())
     for layer in one.net.student.layers:
         assert float(layer.weight.detach().norm(dim=1).max()) <= 0.5 + 1e-5
-    assert models.count(DEEP, stripy) == sum(p.numel() for p in one.net.student.parameters())
+    assert models.num_parameters(DEEP, stripy) == sum(p.numel() for p in one.net.student.parameters())
 
 
-def test_views_of_the_teacher(stripy):
+def test_the_teacher_sees_the_view_of_the_setting(stripy):
     horizontal_flip = replace(stripy, horizontal_flip=True)
     for view in get_args(View):
         one = training(horizontal_flip, view=view)
@@ -115,29 +115,29 @@ def test_views_of_the_teacher(stripy):
         assert torch.equal(mine, stripy.train.images[one.batch_indices(2)]) == (view == "still")
 
 
-def test_what_the_teacher_says_of_images_that_never_change_is_worked_out_once(stripy):
+def test_the_teachers_logits_are_computed_once_where_images_never_change(stripy):
     still = RECIPE.model_copy(update={"max_translation": 0})
-    kept, request_metadata = training(stripy, recipe=still), training(stripy, "feature_maps", recipe=still)
-    assert kept.teacher.shape == (800, CLASSES) and request_metadata.teacher is None
-    torch.testing.assert_close(kept.teacher, kept.teacher_net.logits(stripy.train.images)[0])
+    once, each_step = training(stripy, recipe=still), training(stripy, "feature_maps", recipe=still)
+    assert once.teacher.shape == (800, CLASSES) and each_step.teacher is None
+    torch.testing.assert_close(once.teacher, once.teacher_net.logits(stripy.train.images)[0])
     assert training(replace(stripy, horizontal_flip=True), recipe=still).teacher is None
 
 
-def test_gradient_attention_is_felt(stripy):
-    """Pixels come as bytes; gradients by them would be next to nothing beside the soft targets'."""
-    taught = models.make(Shape(kind="fully connected", hidden=(20, 15)), stripy, 1)
+def test_gradient_attention_changes_the_loss_noticeably(stripy):
+    """Gradients by pixels of 0 to 255 would be negligible beside the soft targets'; they are scaled to 0 to 1."""
+    teacher_net = models.make(Shape(kind="mlp", hidden=(20, 15)), stripy, 1)
     options = {"kind": "gradient", "weight": 1.0}
-    with_it = training(stripy, "attention", DEEP, options=options, teacher=taught).losses(0)
-    without = training(stripy, "kd", DEEP, options={"temperature": 4.0}, teacher=taught).losses(0)
+    with_it = training(stripy, "attention", DEEP, options=options, teacher=teacher_net).losses(0)
+    without = training(stripy, "kd", DEEP, options={"temperature": 4.0}, teacher=teacher_net).losses(0)
     assert (with_it - without).item() > 0.05 * without.item()
 
 
 class Killed(Exception):
-    """Stands for a process that ends here."""
+    """Raised in place of the end of a process."""
 
 
 @pytest.mark.parametrize("name", ["kd", "adversarial"])
-def test_a_killed_training_ends_bit_identical(stripy, tmp_path, monkeypatch, name):
+def test_a_resumed_training_is_bit_identical(stripy, tmp_path, monkeypatch, name):
     monkeypatch.setattr(DistillationTrainer, "_checkpoint_due", lambda one: one.step % 3 == 0)
 
     def whole(checkpoint, stop=None):
@@ -158,21 +158,21 @@ def test_a_killed_training_ends_bit_identical(stripy, tmp_path, monkeypatch, nam
     assert resumed_at == 6 and all(torch.equal(resumed[key], uninterrupted[key]) for key in resumed)
 
 
-def test_time_and_memory_are_of_all_stages(stripy):
+def test_time_and_memory_cover_all_stages_of_a_method(stripy):
     one, steps = training(stripy, "fitnets"), []
     one.losses = lambda step, losses=one.losses: steps.append(step) or losses(step)
     assert spread_steps(one, 4) > 0
     assert steps == [number * one.whole // 8 for number in (1, 3, 5, 7)]
-    late = training(stripy, "fitnets", options={"pairs": [("stages.1", "stages.1")], "first": 0.0})
+    late = training(stripy, "fitnets", options={"pairs": [("stages.1", "stages.1")], "stage1_fraction": 0.0})
     assert step_bytes(one) >= step_bytes(late)
 
 
-def test_memory_counts_what_a_method_keeps(stripy):
+def test_memory_includes_saved_features_and_the_teacher(stripy):
     none, soft, hinted = (step_bytes(training(stripy, name)) for name in ("none", "kd", "feature_maps"))
     assert 0 < none < soft < hinted
 
 
-def test_a_teacher_whose_logits_are_worked_out_once_is_paid_for_once(stripy):
+def test_time_and_memory_count_logits_that_are_computed_once(stripy):
     still = training(stripy, "kd", recipe=RECIPE.model_copy(update={"max_translation": 0}))
     moving = training(stripy, "kd")
     weights = sum(one.nbytes for one in moving.teacher_net.parameters())
@@ -184,10 +184,10 @@ def test_a_teacher_whose_logits_are_worked_out_once_is_paid_for_once(stripy):
     assert len(passes) == 1
 
 
-def test_a_module_that_is_not_there_is_named_with_those_that_are(stripy):
-    for options, said in (
-        ({"pairs": [("stage.1", "stages.1")]}, "the student: stage.1 is no module of this net; there are down"),
+def test_an_error_message_names_the_missing_module_and_the_existing_ones(stripy):
+    for options, message in (
+        ({"pairs": [("stage.1", "stages.1")]}, "the student: stage.1 is no module of this model; its modules are down"),
         ({"pairs": [("stages.1", "head")]}, "maps with maps"),
     ):
-        with pytest.raises(UserError, match=said):
+        with pytest.raises(UserError, match=message):
             training(stripy, "feature_maps", options=options)

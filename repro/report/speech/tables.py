@@ -1,4 +1,4 @@
-"""The tables of sections 4 and 6: the paper's figures beside ours, from the records alone."""
+"""Tables of sections 4 and 6 with the paper's figures beside ours, from the records alone."""
 
 from collections.abc import Callable
 
@@ -10,227 +10,242 @@ from repro.evaluation.stats import Estimate
 from repro.models.flops import count_parameters
 from repro.report.query import interval, percent, select, signed
 from repro.report.records import Record
-from repro.report.speech import analysis as claims
+from repro.report.speech import analysis, queries
 from repro.speech.alignment import STATES
 from repro.speech.decoding import wer
 from repro.speech.features import INPUTS
+from repro.speech.runs import Arm
 
-Found = list[Record]
+Records = list[Record]
+NONE = "–"
+STORAGE = {"per batch": "computed per batch, not stored", "fp16": "all logits in fp16"}
+TRANSCRIPT_LABELS = {
+    Arm.SINGLE_MODEL_FEW_TRANSCRIPTS: "single model, {} transcripts",
+    Arm.ENSEMBLE_FEW_TRANSCRIPTS: "ensemble, {} transcripts",
+    Arm.KD_TRANSCRIBED_ONLY: "KD, transcribed only",
+    Arm.KD_WITH_UNTRANSCRIBED: "KD, with untranscribed speech",
+}
 
 
-def table1(records: Found) -> pd.DataFrame:
-    """Table 1: single net, ensemble, distilled net; frame accuracy and word error rate."""
-    single = claims.right(claims.singles(records))
-    if single is None:
+def table1(records: Records) -> pd.DataFrame:
+    """Return Table 1: frame accuracy and word error rate of single models, the ensemble and the students."""
+    singles = queries.single_models(records)
+    if not singles:
         return pd.DataFrame()
-    best = claims.best_temperature(records)
-    rows = [_row(records, "single net", claims.singles(records), claims.words(records, "single net"), "baseline")]
-    rows += [_row(records, "ensemble", claims.ensemble(records), claims.words(records, "ensemble"), "ensemble")]
-    rows += [_row(records, "ensemble, geometric mean", claims.ensemble(records, mean="geometric"), [])]
-    for t in claims.temperatures(records):
-        name = f"distilled, T = {t:g}" + (" (chosen on validation)" if t == best else "")
-        heard = claims.words(records, "distilled", temperature=t)
-        rows.append(_row(records, name, claims.distilled(records, t), heard, "distilled" if t == best else ""))
-    arithmetic = select(records, "distilled, arithmetic mean")
+    best = queries.best_temperature(records)
+    rows = [
+        _row(records, "single model", singles, queries.word_errors(records, "single"), "baseline"),
+        _row(records, "ensemble", queries.ensemble(records), queries.word_errors(records, "ensemble"), "ensemble"),
+        _row(records, "ensemble, geometric mean", queries.ensemble(records, mean="geometric"), []),
+    ]
+    for t in queries.temperatures(records):
+        name = f"KD, T = {t:g}" + (" (chosen on validation)" if t == best else "")
+        errors = queries.word_errors(records, "distilled", temperature=t)
+        rows.append(_row(records, name, queries.distilled(records, t), errors, "distilled" if t == best else ""))
+    arithmetic = select(records, Arm.DISTILLED_ARITHMETIC_MEAN)
     if arithmetic:
         t = float(arithmetic[0]["settings"]["temperature"])
-        rows.append(_row(records, f"distilled from the arithmetic mean, T = {t:g}", arithmetic, []))
-    rows.append(
-        _row(records, "decoder's own acoustic model", [], claims.words(records, "decoder's own acoustic model"))
-    )
+        rows.append(_row(records, f"KD from the arithmetic mean, T = {t:g}", arithmetic, []))
+    rows.append(_row(records, "pocketsphinx's own acoustic model", [], queries.word_errors(records, "stock")))
     return pd.DataFrame([row for row in rows if row])
 
 
-def _row(records: Found, name: str, found: Found, heard: list[wer.WordErrors], claim: str = "") -> dict[str, object]:
-    if not found and not heard:
+def _row(
+    records: Records, name: str, models: Records, errors: list[wer.WordErrors], claim: str = ""
+) -> dict[str, object]:
+    if not models and not errors:
         return {}
-    printed = [paper.BY_ID[f"speech.{claim}_{what}"].paper if claim else "–" for what in ("frame_acc", "wer")]
-    single, this = claims.right(claims.singles(records)), claims.right(found)
-    ahead = "–"
-    if this is not None and single is not None and found != claims.singles(records):
-        ahead = signed(claims.difference(this, single))
-    whose, base = claims.speakers(records) if heard else [], claims.words(records, "single net")
-    more = "–"
-    if heard and base and name != "single net":
-        more = signed(percent(wer.difference(heard, base, whose)))
+    references = [paper.BY_ID[f"speech.{claim}_{metric}"].paper if claim else NONE for metric in ("frame_acc", "wer")]
+    accuracy, delta, rate, rate_delta = NONE, NONE, NONE, NONE
+    baselines, baseline_errors = queries.single_models(records), queries.word_errors(records, "single")
+    if models:
+        system = queries.correct_frames(models)
+        accuracy = with_interval(analysis.frame_accuracy(system))
+        if claim != "baseline":
+            delta = signed(analysis.difference(system, queries.correct_frames(baselines)))
+    if errors:
+        names = queries.speakers(records)
+        rate = with_interval(percent(wer.rate(errors, names)))
+        if baseline_errors and claim != "baseline":
+            rate_delta = signed(percent(wer.difference(errors, baseline_errors, names)))
     return {
         "system": name,
-        "paper: frame accuracy": printed[0],
-        "frame accuracy": "–" if this is None else _percent(claims.over_nets_and_speakers(lambda a: a, this)),
-        "minus single net, points": ahead,
-        "spread over nets": _spread(claims.accuracy(found)),
-        "paper: WER": printed[1],
-        "WER": _percent(percent(wer.rate(heard, whose))) if heard else "–",
-        "WER minus single net's, points": more,
-        "nets": sum(record["metrics"].get("nets", 1) for record in found) or "–",
-        "decoded": len(heard) or "–",
+        "paper: frame accuracy": references[0],
+        "frame accuracy": accuracy,
+        "delta vs single (pp)": delta,
+        "range over models": _range(queries.accuracy(models)),
+        "paper: WER": references[1],
+        "WER": rate,
+        "WER delta vs single (pp)": rate_delta,
+        "models": queries.count_models(models) or NONE,
+        "models decoded": len(errors) or NONE,
     }
 
 
-def table5(records: Found) -> pd.DataFrame:
-    """Table 5: few data by hard and by soft targets, beside all data."""
-    full = claims.singles(records)
-    if not full or not claims.shares(records):
+def table5(records: Records) -> pd.DataFrame:
+    """Return Table 5: fractions of the data with hard and with soft targets, beside all data."""
+    full = queries.single_models(records)
+    if not full or not queries.data_fractions(records):
         return pd.DataFrame()
-    rows = [_few_row("100%", "hard", "–", full, "", ("full_train_acc", "full_test_acc"))]
-    for share in reversed(claims.shares(records)):
-        named = share == claims.FEW
-        hard, soft = claims.few(records, "hard", share), claims.few(records, "soft", share)
-        rows.append(_few_row(f"{100 * share:g}%", "hard", "yes", hard, "stopped_",
-                             ("hard3_train_acc", "hard3_test_acc") if named else ()))  # fmt: skip
-        rows.append(_few_row(f"{100 * share:g}%", "hard", "no", hard, ""))
+    rows = [_fraction_row("100%", "hard", full, claims=("full_train_acc", "full_test_acc"))]
+    for fraction in reversed(queries.data_fractions(records)):
+        data, of_paper = f"{100 * fraction:g}%", fraction == queries.PAPER_FRACTION
+        hard, soft = (queries.on_fraction(records, targets, fraction) for targets in ("hard", "soft"))
+        hard_claims = ("hard3_train_acc", "hard3_test_acc") if of_paper else ()
+        rows.append(_fraction_row(data, "hard", hard, stopped=True, claims=hard_claims))
+        rows.append(_fraction_row(data, "hard", hard, stopped=False))
         if soft:
-            t, nets = float(soft[0]["settings"]["temperature"]), soft[0]["settings"]["teachers"]
-            rows.append(_few_row(f"{100 * share:g}%", f"soft, {nets} nets at T = {t:g}", "no", soft, "",
-                                 ("soft3_train_acc", "soft3_test_acc") if named else ()))  # fmt: skip
+            t, size = float(soft[0]["settings"]["temperature"]), soft[0]["settings"]["num_teachers"]
+            claims = ("soft3_train_acc", "soft3_test_acc") if of_paper else ()
+            targets = f"soft, {size} models at T = {t:g}"
+            rows.append(_fraction_row(data, targets, soft, stopped=False, claims=claims))
     return pd.DataFrame(rows)
 
 
-def _few_row(
-    share: str, targets: str, stopped: str, found: Found, which: str, printed: tuple[str, ...] = ()
+def _fraction_row(
+    data: str, targets: str, models: Records, stopped: bool | None = None, claims: tuple[str, ...] = ()
 ) -> dict[str, object]:
-    # Few seeds that differ much, as early-stopped ones may, give an interval wider than what an accuracy can be.
+    # Few seeds that differ much, as early-stopped ones may, give intervals that reach beyond 0 to 100%.
+    prefix = "stopped_" if stopped else ""
     train, test = (
-        stats.mean_interval(claims.accuracy(found, f"{which}{part}")).each(lambda percent: min(max(percent, 0), 100))
+        stats.mean_interval(queries.accuracy(models, f"{prefix}{part}")).each(lambda value: min(max(value, 0), 100))
         for part in ("train", "test")
     )
-    shown = [paper.BY_ID[f"speech.{claim}"].paper for claim in printed] or ["–", "–"]
-    epochs = [record["metrics"]["stopped_epoch"] if which else record["settings"]["recipe"]["epochs"]
-              for record in found]  # fmt: skip
+    references = [paper.BY_ID[f"speech.{claim}"].paper for claim in claims] or [NONE, NONE]
+    epochs = [record["metrics"]["stopped_epoch"] if stopped else record["settings"]["recipe"]["epochs"]
+              for record in models]  # fmt: skip
     return {
-        "data": share, "targets": targets, "early stopping": stopped,
-        "paper: train": shown[0], "train": _percent(train), "paper: test": shown[1], "test": _percent(test),
-        "passes": f"{sum(epochs) / len(epochs):.3g}", "seeds": len(found),
+        "data": data, "targets": targets, "early stopping": {None: NONE, True: "yes", False: "no"}[stopped],
+        "paper: train": references[0], "train": with_interval(train),
+        "paper: test": references[1], "test": with_interval(test),
+        "epochs": f"{_mean(epochs):.3g}", "seeds": len(models),
     }  # fmt: skip
 
 
-def recovered(records: Found) -> pd.DataFrame:
-    """What soft targets recover of what all data give over few, for each share."""
-    full, rows = claims.singles(records), []
-    for share in claims.shares(records):
-        hard, soft = claims.few(records, "hard", share), claims.few(records, "soft", share)
-        if not full or not soft:
-            continue
-        found = claims.recovered(full, hard, soft)
-        rows.append(
-            {
-                "data": f"{100 * share:g}%",
-                "recovered": f"{found.value:.2f} {interval(found, '.2f')}",
-                "hard: lost from best look to last": f"{_mean([claims.lost_at_end(r) for r in hard]):.2f}",
-                "soft: lost from best look to last": f"{_mean([claims.lost_at_end(r) for r in soft]):.2f}",
-            }
-        )
+def recovered(records: Records) -> pd.DataFrame:
+    """Return what soft targets recover of the gain of all data over each fraction."""
+    full, rows = queries.single_models(records), []
+    for fraction in queries.data_fractions(records):
+        hard, soft = (queries.on_fraction(records, targets, fraction) for targets in ("hard", "soft"))
+        if full and hard and soft:
+            estimate = analysis.recovered(full, hard, soft)
+            rows.append({
+                "data": f"{100 * fraction:g}%",
+                "recovered": f"{estimate.value:.2f} {interval(estimate, '.2f')}",
+                "hard: lost from best to final evaluation": f"{_mean([queries.lost_at_end(r) for r in hard]):.2f}",
+                "soft: lost from best to final evaluation": f"{_mean([queries.lost_at_end(r) for r in soft]):.2f}",
+            })  # fmt: skip
     return pd.DataFrame(rows)
 
 
-def studies(records: Found) -> pd.DataFrame:
-    """Beyond the paper: how many teachers, how wide a student, how many passes, speech without transcripts."""
-    single, rows = claims.right(claims.singles(records)), []
-    if single is None:
+def ablations(records: Records) -> pd.DataFrame:
+    """Return the ablations: size of the ensemble, width of the student, epochs, speech without transcripts."""
+    baselines = queries.single_models(records)
+    if not baselines:
         return pd.DataFrame()
-
-    def add(what: str, name: str, found: Found) -> None:
-        if found:
-            this = claims.right_of(found)
-            rows.append({"varied": what, "net": name,
-                         "frame accuracy": _percent(claims.over_nets_and_speakers(lambda a: a, this)),
-                         "minus single net, points": signed(claims.difference(this, single)),
-                         "nets": sum(record["metrics"].get("nets", 1) for record in found)})  # fmt: skip
-
-    for count in sorted({record["metrics"]["nets"] for record in select(records, "ensemble")}):
-        add("ensemble", f"mean of {count}", claims.ensemble(records, count))
-        add("ensemble", f"distilled from {count}", distilled_from(records, count))
-    narrow = select(records, "narrower, distilled")
-    for units in sorted({record["settings"]["hidden"][0] for record in narrow}, reverse=True):
-        for arm in ("narrower, hard targets", "narrower, distilled"):
-            found = [r for r in select(records, arm) if r["settings"]["hidden"][0] == units]
-            add("width", f"{units} units: {arm.split(', ')[1]}", found)
-    for arm in ("hard targets", "distilled"):
-        for t, found in claims.longer(records, arm).items():
-            epochs = found[0]["settings"]["recipe"]["epochs"]
-            add("passes", f"{epochs:g} passes: {arm}" + (f", T = {t:g}" if arm == "distilled" else ""), found)
-    for few in select(records, "single net, few transcripts")[:1]:
-        share = f"transcripts of {few['settings']['share']:.0%}"
-        for arm in ("single net, few transcripts", "ensemble, few transcripts", "distilled, same speech",
-                     "distilled, with untranscribed speech"):  # fmt: skip
-            add("transcripts", arm.replace("few transcripts", share), select(records, arm))
+    single, rows = queries.correct_frames(baselines), []
+    for varied, name, models in _ablated(records):
+        if models:
+            system = queries.correct_frames(models)
+            rows.append({"varied": varied, "model": name,
+                         "frame accuracy": with_interval(analysis.frame_accuracy(system)),
+                         "delta vs single (pp)": signed(analysis.difference(system, single)),
+                         "models": queries.count_models(models)})  # fmt: skip
     return pd.DataFrame(rows)
 
 
-def distilled_from(records: Found, count: int) -> Found:
-    """Students of the first ``count`` nets."""
-    whole = max(record["metrics"]["nets"] for record in select(records, "ensemble"))
-    return claims.distilled(records) if count == whole else select(records, "distilled from fewer nets", teachers=count)
+def _ablated(records: Records) -> list[tuple[str, str, Records]]:
+    """Return what is varied, the row's name and its records."""
+    rows = []
+    for size in queries.ensemble_sizes(records):
+        rows.append(("ensemble size", f"ensemble of {size}", queries.ensemble(records, size)))
+        rows.append(("ensemble size", f"KD from {size}", queries.distilled_from(records, size)))
+    kd = select(records, Arm.STUDENT_WIDTH_KD)
+    for units in sorted({record["settings"]["hidden_units"][0] for record in kd}, reverse=True):
+        for arm, targets in ((Arm.STUDENT_WIDTH_HARD_TARGETS, "hard targets"), (Arm.STUDENT_WIDTH_KD, "KD")):
+            models = [r for r in select(records, arm) if r["settings"]["hidden_units"][0] == units]
+            rows.append(("width", f"{units} units, {targets}", models))
+    for targets, label in (("hard", "hard targets"), ("soft", "KD, T = {:g}")):
+        for t, models in queries.trained_longer(records, targets).items():
+            epochs = models[0]["settings"]["recipe"]["epochs"]
+            rows.append(("epochs", f"{epochs:g} epochs, {label.format(t)}", models))
+    for first in select(records, Arm.SINGLE_MODEL_FEW_TRANSCRIPTS)[:1]:
+        fraction = f"{first['settings']['fraction']:.0%}"
+        for arm, label in TRANSCRIPT_LABELS.items():
+            rows.append(("transcripts", label.format(fraction), select(records, arm)))
+    return rows
 
 
-def rounding(records: Found) -> pd.DataFrame:
-    """What is lost where soft targets are not held exactly."""
-    rows = [row for record in select(records, "soft targets, rounding") for row in record["metrics"]["rows"]]
+def target_precision(records: Records) -> pd.DataFrame:
+    """Return the relative errors of loss and gradient for each way to store soft targets."""
+    rows = [row for record in select(records, Arm.TARGET_PRECISION) for row in record["metrics"]["rows"]]
     return pd.DataFrame([
-        {"soft targets": row["way"], "bytes for a frame": row["bytes"] or "–", "T": f"{row['temperature']:g}",
-         "error of the loss": f"{row['loss_error']:.1e}", "error of the gradient": f"{row['gradient_error']:.1e}"}
+        {"soft targets": STORAGE.get(row["storage"]) or f"top {row['top']} logits, others equal",
+         "bytes per frame": row["bytes"] or NONE, "T": f"{row['temperature']:g}",
+         "relative error of loss": f"{row['loss_error']:.1e}",
+         "relative error of gradient": f"{row['gradient_error']:.1e}"}
         for row in sorted(rows, key=lambda row: row["temperature"])
     ])  # fmt: skip
 
 
-def data(records: Found) -> pd.DataFrame:
-    """How large the experiment is."""
-    single = claims.singles(records)
-    if not single:
+def size(records: Records) -> pd.DataFrame:
+    """Return the size of the experiment: frames, speakers, parameters, decoded words."""
+    singles = queries.single_models(records)
+    if not singles:
         return pd.DataFrame()
-    first, heard = single[0], select(records, "words: single net")
-    metrics = first["metrics"]
-    hidden = first["settings"]["hidden"]
+    metrics, hidden = singles[0]["metrics"], singles[0]["settings"]["hidden_units"]
     layers = f"{len(hidden)} x {hidden[0]}" if len(set(hidden)) == 1 else ", ".join(map(str, hidden))
     rows = [
         ("training frames", f"{metrics['train_frames']:,} ({metrics['train_frames'] / 360_000:.1f} hours)"),
         ("test speakers", f"{len(metrics['test_speaker_cases'])}"),
-        ("test frames that are counted", f"{metrics['test_cases']:,}"),
-        ("a net", f"{layers} units, {STATES:,} tied states, "
-                  f"{count_parameters([INPUTS, *hidden, STATES]) / 1e6:.1f}M weights"),
+        ("test frames evaluated", f"{metrics['test_cases']:,}"),
+        ("acoustic model", f"{layers} units, {STATES:,} tied states, "
+                           f"{count_parameters([INPUTS, *hidden, STATES]) / 1e6:.1f}M parameters"),
     ]  # fmt: skip
-    if heard:
-        one = heard[0]["metrics"]
-        rows.append(("utterances decoded", f"{len(one['test_words'])}, of {sum(one['test_words']):,} words"))
-        known = {"unknown_words": "words of them that the decoder does not know", "vocabulary": "words that it knows",
-                 "perplexity": "perplexity of the trigram model"}  # fmt: skip
-        rows += [(what, f"{one[name]:,}") for name, what in known.items() if name in one]
-    return pd.DataFrame(rows, columns=["what", "how much"])
+    for decoding in select(records, Arm.DECODE, system="single")[:1]:
+        metrics = decoding["metrics"]
+        rows.append(("utterances decoded", f"{len(metrics['test_words'])}, of {sum(metrics['test_words']):,} words"))
+        labels = {"unknown_words": "test words outside the vocabulary", "vocabulary": "words in the vocabulary",
+                  "perplexity": "perplexity of the trigram model"}  # fmt: skip
+        rows += [(label, f"{metrics[name]:,}") for name, label in labels.items() if name in metrics]
+    return pd.DataFrame(rows, columns=["quantity", "value"])
 
 
 def left_out(shown: dict) -> pd.DataFrame:
-    """Utterances that could not be used, and those that were changed, by reason."""
-    rows = [{"utterances": len(ids), "what": reason, "such as": ", ".join(ids[:3])}
+    """Return the utterances that could not be used, and those that were changed, by reason."""
+    rows = [{"utterances": len(ids), "reason": reason, "examples": ", ".join(ids[:3])}
             for kind in ("left_out", "remarked") for reason, ids in shown[kind].items()]  # fmt: skip
     return pd.DataFrame(rows)
 
 
-def _percent(estimate: Estimate) -> str:
+def with_interval(estimate: Estimate) -> str:
+    """Return a value with its 95% CI as text, both with two digits."""
     return f"{estimate.value:.2f} {interval(estimate, '.2f')}"
 
 
-def _spread(values: list[float]) -> str:
-    return f"{min(values):.2f} to {max(values):.2f}" if len(values) > 1 else "–"
+def _range(values: list[float]) -> str:
+    return f"{min(values):.2f} to {max(values):.2f}" if len(values) > 1 else NONE
 
 
 def _mean(values: list[float]) -> float:
     return sum(values) / len(values)
 
 
-TABLES: dict[str, tuple[str, Callable[[Found], pd.DataFrame]]] = {
-    "data": ("How large it is", data),
+TABLES: dict[str, tuple[str, Callable[[Records], pd.DataFrame]]] = {
+    "data": ("Experiment size", size),
     "table1": (
-        "Table 1: frame accuracy and word error rate in percent, test; intervals over nets and test speakers",
+        "Table 1: frame accuracy and word error rate on test, in percent; 95% CI over models and test speakers",
         table1,
     ),
-    "table5": ("Table 5: few data, frame accuracy in percent; intervals over seeds", table5),
+    "table5": ("Table 5: fractions of the data, frame accuracy in percent; 95% CI over seeds", table5),
     "recovered": (
-        "Section 6: what soft targets recover (above 1: the teachers are an ensemble, all data mean a single net)",
+        "Section 6: fraction that soft targets recover (above 1: the teachers are an ensemble, all data mean a "
+        "single model)",
         recovered,
     ),
-    "rounding": (
-        "Soft targets not held exactly: relative errors, some validation frames, a student of the first temperature",
-        rounding,
+    "target_precision": (
+        "Precision of stored soft targets: relative errors on some validation frames, a student of the lowest T",
+        target_precision,
     ),
-    "studies": ("Beyond the paper: test frame accuracy in percent", studies),
+    "ablations": ("Ablations: test frame accuracy in percent", ablations),
 }

@@ -1,5 +1,9 @@
-"""What the records of the variants say: rows of a bench, paired with plain distillation. Nothing here is a claim of
-the paper's; paper/claims.py lists the figures of the methods' own papers."""
+"""Analysis of the records of the variants: rows of a testbed, paired with KD.
+
+Nothing here is a claim of the paper; ``repro/paper/later_work.py`` lists the results that the methods' authors report.
+"""
+
+from collections.abc import Mapping
 
 import numpy as np
 from statsmodels.stats.multitest import multipletests
@@ -8,90 +12,158 @@ from repro.evaluation import stats
 from repro.evaluation.stats import Estimate
 from repro.report.query import select
 from repro.report.records import Record
-from repro.variants.settings import RESERVED
+from repro.variants.runs import Arm, label
 
-Found = list[Record]
-CHAINS = ("born again", "by way of")
-NOT_APART = "not told apart"
-
-
-def rows(records: Found) -> list[str]:
-    """The rows of the methods' table: plain distillation first, then its peers, then what chains several nets."""
-    studies = tuple(name for name in RESERVED if name not in CHAINS)
-    found = {record["arm"] for record in records if not record["arm"].startswith(studies)}
-    return sorted(found, key=lambda arm: (arm.startswith(CHAINS), arm != plain(records), arm))
+# Arms whose runs are rows of the table of methods; those after the first train several models.
+ROW_ARMS = (Arm.METHOD, Arm.BORN_AGAIN, Arm.BORN_AGAIN_ENSEMBLE, Arm.TEACHER_ASSISTANT)
+BETTER, WORSE, NOT_SIGNIFICANT = "better", "worse", "n.s."
 
 
-def plain(records: Found) -> str:
-    """The row of plain distillation, which the others are compared with; empty where it has no students yet."""
-    return next((record["arm"] for record in records if record["arm"] == record["baseline"]), "")
+def rows(records: list[Record]) -> list[str]:
+    """Return the labels of the rows: KD first, then the other methods, then methods that train several models."""
+    arms = {label(record["arm"], record["params"]): record["arm"] for record in records if record["arm"] in ROW_ARMS}
+    baseline = kd_baseline(records)
+    return sorted(arms, key=lambda row: (arms[row] != Arm.METHOD, row != baseline, row.casefold()))
 
 
-def accuracy(found: Found, part: str = "test") -> list[float]:
-    """Percent right of each net."""
-    return [100 * (1 - record["metrics"][f"{part}_errors"] / record["metrics"][f"{part}_cases"]) for record in found]
+def of_row(records: list[Record], row: str) -> list[Record]:
+    """Return the records of a row by seed."""
+    chosen = [
+        record for record in records if record["arm"] in ROW_ARMS and label(record["arm"], record["params"]) == row
+    ]
+    return sorted(chosen, key=lambda record: record["seed"])
 
 
-def untaught(records: Found) -> str:
-    """The row of students without distillation; empty where there is none."""
-    none = (arm for arm in rows(records) if select(records, arm)[0]["settings"].get("method") == "none")
-    return next(none, "")
+def kd_baseline(records: list[Record]) -> str:
+    """Return the row of KD, which the others are compared with; empty where it has no students yet."""
+    names = (record["baseline"] for record in records if record["arm"] == Arm.METHOD)
+    return next((name for name in names if of_row(records, name)), "")
 
 
-def ahead(records: Found, arm: str, of: str | None = None) -> Estimate | None:
-    """Points of test accuracy over another row, plain distillation unless told otherwise, paired by seed."""
-    mine, theirs = select(records, arm), select(records, plain(records) if of is None else of)
-    if not mine or len(mine) != len(theirs):
+def no_kd_baseline(records: list[Record]) -> str:
+    """Return the row of students without distillation; empty where there is none."""
+    methods = select(records, Arm.METHOD)
+    return next((record["params"]["name"] for record in methods if record["settings"]["method"] == "none"), "")
+
+
+def accuracy(records: list[Record], part: str = "test") -> list[float]:
+    """Return the accuracy of each record in percent."""
+    return [100 * (1 - record["metrics"][f"{part}_errors"] / record["metrics"][f"{part}_cases"]) for record in records]
+
+
+def mean_accuracy(records: list[Record]) -> float:
+    """Return the mean test accuracy in percent."""
+    return float(np.mean(accuracy(records)))
+
+
+def gain_over(records: list[Record], row: str, baseline: str | None = None) -> Estimate | None:
+    """Return the gain in test accuracy (percentage points) over another row, KD by default, paired by seed.
+
+    None where the two rows do not have as many seeds.
+    """
+    nets = of_row(records, row)
+    others = of_row(records, kd_baseline(records) if baseline is None else baseline)
+    if not nets or len(nets) != len(others):
         return None
-    return stats.paired_difference(accuracy(mine), accuracy(theirs))
+    return stats.paired_difference(accuracy(nets), accuracy(others))
 
 
-def cost(records: Found, arm: str) -> Record | None:
-    """What a method's steps cost beside plain distillation's."""
-    return next(iter(select(records, f"cost: {arm}")), None)
+def timing(records: list[Record], row: str) -> Record | None:
+    """Return the record of a row's time and memory; None where there is none."""
+    return next(iter(select(records, Arm.TIMING, row=row)), None)
 
 
-def agreement(found: Found) -> Estimate | None:
-    """Percent of test images of which a net names the same class as the bench's teacher."""
-    name = "test_agreement_bench"
-    said = [100 * record["metrics"][name] for record in found if name in record["metrics"]]
-    return stats.mean_interval(said) if said else None
+def teacher_agreement(records: list[Record]) -> Estimate | None:
+    """Return the percentage of test images that a model and the testbed's teacher assign to the same class."""
+    name = "test_agreement_testbed_teacher"
+    values = [100 * record["metrics"][name] for record in records if name in record["metrics"]]
+    return stats.mean_interval(values) if values else None
 
 
-def clear(aheads: list[Estimate]) -> list[bool]:
-    """Which of several differences are clear of zero, all of them looked at together (Holm 1979)."""
-    judged = [one.low is not None for one in aheads]
-    p_values = [stats.p_of_zero(one) for one, is_judged in zip(aheads, judged, strict=True) if is_judged]
-    found = iter(multipletests(p_values, method="holm")[0] if p_values else ())
-    return [bool(next(found)) if is_judged else False for is_judged in judged]
+def is_significant(gains: list[Estimate]) -> list[bool]:
+    """Return which of several gains differ significantly from zero at the 5% level, by Holm's method (1979)."""
+    tested = [gain.low is not None for gain in gains]
+    p_values = [stats.p_of_zero(gain) for gain, has_interval in zip(gains, tested, strict=True) if has_interval]
+    rejected = iter(multipletests(p_values, method="holm")[0] if p_values else ())
+    return [bool(next(rejected)) if has_interval else False for has_interval in tested]
 
 
-def verdicts(records: Found) -> dict[str, str]:
-    """Of every row that is compared with plain distillation, whether it is told apart from it: better, worse, or not
-    told apart. Whether distillation helps at all, the paper's own question, is asked first and by itself; all other
-    rows of the bench are looked at together."""
-    first = [arm for arm in rows(records) if arm == untaught(records)]
-    others = [arm for arm in rows(records) if arm not in (plain(records), *first)]
-    said = {}
-    for family in (first, others):
-        aheads = {arm: one for arm in family if (one := ahead(records, arm)) is not None}
-        for (arm, one), is_clear in zip(aheads.items(), clear(list(aheads.values())), strict=True):
-            said[arm] = ("better" if one.value > 0 else "worse") if is_clear else NOT_APART
-    return said
+def verdicts(records: list[Record]) -> dict[str, str]:
+    """Return for every row whether it is better or worse than KD or not significantly different (n.s.).
+
+    The row without distillation is tested by itself, because whether distillation helps is the paper's own question;
+    all other rows of the testbed are one family of tests.
+    """
+    alone = [row for row in rows(records) if row == no_kd_baseline(records)]
+    others = [row for row in rows(records) if row not in (kd_baseline(records), *alone)]
+    result = {}
+    for family in (alone, others):
+        gains = {row: gain for row in family if (gain := gain_over(records, row)) is not None}
+        for (row, gain), significant in zip(gains.items(), is_significant(list(gains.values())), strict=True):
+            result[row] = (BETTER if gain.value > 0 else WORSE) if significant else NOT_SIGNIFICANT
+    return result
 
 
-def teacher(records: Found) -> Record | None:
-    """The teacher of the rows."""
-    taught = select(records, plain(records))
-    if not taught:
+def teacher(records: list[Record]) -> Record | None:
+    """Return the record of the testbed's teacher; None where it is missing."""
+    students = of_row(records, kd_baseline(records))
+    if not students:
         return None
-    shape = taught[0]["settings"]["teacher_shape"]
-    epochs = taught[0]["settings"]["teacher_epochs"]
-    return next(
-        (r for r in select(records, "teacher", shape=shape) if r["settings"]["recipe"]["epochs"] == epochs), None
+    shape, epochs = students[0]["settings"]["teacher_shape"], students[0]["settings"]["teacher_epochs"]
+    teachers = select(records, Arm.TEACHER, shape=shape)
+    return next((record for record in teachers if record["settings"]["recipe"]["epochs"] == epochs), None)
+
+
+def gap_rows(records: list[Record]) -> list[tuple[str, float | None, dict[str, list[Record]]]]:
+    """Return name, test accuracy and students by shape of each teacher of the capacity-gap ablation.
+
+    The first row is "none", the students without a teacher. Teachers and students go from small to large.
+    """
+
+    def by_shape(nets: list[Record]) -> dict[str, list[Record]]:
+        cells: dict[str, list[Record]] = {}
+        for record in sorted(nets, key=lambda record: record["metrics"]["parameters"]):
+            cells.setdefault(record["settings"]["shape"], []).append(record)
+        return cells
+
+    alone = select(records, Arm.CAPACITY_GAP, distilled_from="no teacher")
+    if not alone:
+        return []
+    teachers = sorted(
+        select(records, Arm.TEACHER),
+        key=lambda record: (record["metrics"]["parameters"], record["settings"]["recipe"]["epochs"]),
     )
+    result: list[tuple[str, float | None, dict[str, list[Record]]]] = [("none", None, by_shape(alone))]
+    for distilled_from, name in (("teacher", "{shape}"), ("early-stopped teacher", "{shape}, only {epochs:g} epochs")):
+        students = select(records, Arm.CAPACITY_GAP, distilled_from=distilled_from)
+        for record in teachers:
+            shape, epochs = record["settings"]["shape"], record["settings"]["recipe"]["epochs"]
+            nets = select(students, Arm.CAPACITY_GAP, teacher_shape=shape, teacher_epochs=epochs)
+            if nets:
+                result.append((name.format(shape=shape, epochs=epochs), accuracy([record])[0], by_shape(nets)))
+    return result
 
 
-def mean_accuracy(found: Found) -> float:
-    """The mean over nets."""
-    return float(np.mean(accuracy(found)))
+VIEWS = {
+    "same": "the student's augmented image",
+    "different": "another augmentation of the image",
+    "fixed": "the original image",
+    "still": "the original image, as does the student",
+}
+# Without a teacher, by the student's view.
+VIEWS_WITHOUT_TEACHER = {"same": "no teacher", "still": "no teacher; the student sees the original image"}
+
+
+def view_of(settings: Mapping[str, object]) -> str:
+    """Return the text of the teacher's view in the settings of a record."""
+    return (VIEWS_WITHOUT_TEACHER if settings["teacher"] is None else VIEWS)[str(settings["view"])]
+
+
+def by_view(records: list[Record]) -> dict[tuple[float, str], list[Record]]:
+    """Return the students of the teacher-view ablation by epochs and by the text of the view, in the tables' order."""
+    groups: dict[tuple[float, str], list[Record]] = {}
+    for record in select(records, Arm.TEACHER_VIEW):
+        settings = record["settings"]
+        groups.setdefault((settings["recipe"]["epochs"], view_of(settings)), []).append(record)
+    order = [*VIEWS.values(), *VIEWS_WITHOUT_TEACHER.values()]
+    return dict(sorted(groups.items(), key=lambda group: (group[0][0], order.index(group[0][1]))))

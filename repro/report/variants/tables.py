@@ -1,4 +1,4 @@
-"""The tables of the variants, from the records alone."""
+"""Tables of the variants, from the records alone."""
 
 import json
 from collections.abc import Callable
@@ -10,222 +10,187 @@ from repro.evaluation import stats
 from repro.evaluation.stats import Estimate
 from repro.report.query import interval, select, signed
 from repro.report.records import Record
-from repro.report.variants import analysis as claims
+from repro.report.variants import analysis
 from repro.variants import methods as known
+from repro.variants.runs import Arm
 
-Found = list[Record]
+BORN_AGAIN_SOURCE = "Furlanello et al. 2018 (arXiv:1805.04770)"
+# Sources of the rows that are no file of repro/variants/methods.
+SOURCES = {
+    Arm.BORN_AGAIN: BORN_AGAIN_SOURCE,
+    Arm.BORN_AGAIN_ENSEMBLE: BORN_AGAIN_SOURCE,
+    Arm.TEACHER_ASSISTANT: "Mirzadeh et al. 2020 (arXiv:1902.03393)",
+}
 
 
-def methods(records: Found) -> pd.DataFrame:
-    """Every row of the bench: accuracy, difference from plain distillation, cost; the format that others read."""
+def methods(records: list[Record]) -> pd.DataFrame:
+    """Return accuracy, difference from KD, time and memory of every row, with numbers that programs can read."""
     rows = []
-    for arm in claims.rows(records):
-        found, ahead, cost = select(records, arm), claims.ahead(records, arm), claims.cost(records, arm)
-        mine = stats.mean_interval(claims.accuracy(found))
-        difference = ahead or Estimate(float("nan"), None, None, 0)
+    for row in analysis.rows(records):
+        nets, timing = analysis.of_row(records, row), analysis.timing(records, row)
+        mean = stats.mean_interval(analysis.accuracy(nets))
+        gain = analysis.gain_over(records, row) or Estimate(float("nan"), None, None, 0)
         rows.append({
-            "method": arm, "metric": "test accuracy, %", "ours": _plain(mine.value), "ci_low": _plain(mine.low),
-            "ci_high": _plain(mine.high), "seeds": mine.count, "diff_from_kd": _plain(difference.value),
-            "diff_ci_low": _plain(difference.low), "diff_ci_high": _plain(difference.high),
-            "time_over_kd": "" if cost is None else _plain(cost["metrics"]["time_over_plain"]),
-            "memory_over_kd": "" if cost is None else _plain(cost["metrics"]["memory_over_plain"]),
-            "source": source(found),
+            "method": row, "metric": "test accuracy, %", "ours": _digits(mean.value), "ci_low": _digits(mean.low),
+            "ci_high": _digits(mean.high), "seeds": mean.count, "diff_from_kd": _digits(gain.value),
+            "diff_ci_low": _digits(gain.low), "diff_ci_high": _digits(gain.high),
+            "time_over_kd": "" if timing is None else _digits(timing["metrics"]["time_over_kd"]),
+            "memory_over_kd": "" if timing is None else _digits(timing["metrics"]["memory_over_kd"]),
+            "source": source(nets),
         })  # fmt: skip
     return pd.DataFrame(rows)
 
 
-def source(found: Found) -> str:
-    """Where a row's method comes from."""
-    arm, method = found[0]["arm"], found[0]["settings"].get("method")
-    if arm.startswith("born again"):
-        return "Furlanello et al. 2018"
-    if arm.startswith("by way of"):
-        return "Mirzadeh et al. 2020"
-    return known.find(method).source if method in known.names() else "–"
+def source(nets: list[Record]) -> str:
+    """Return the publication of a row's method; a dash where it is unknown."""
+    method = nets[0]["settings"].get("method")
+    default = known.find(method).source if method in known.names() else "–"
+    return SOURCES.get(nets[0]["arm"], default)
 
 
-def summary(records: Found) -> pd.DataFrame:
-    """The same to be read: with what validation chose, and how often student and teacher agree."""
-    rows, taught = [], claims.teacher(records)
-    if taught is not None:
-        none = dict.fromkeys(
-            (
-                "minus soft targets",
-                "verdict",
-                "minus no distillation",
-                "agrees with the teacher",
-                "time",
-                "memory",
-                "chosen on validation",
-            ),
-            "–",
+SUMMARY = (
+    "method", "test accuracy", "delta vs KD", "verdict", "delta vs no KD", "teacher agreement", "step time / KD",
+    "memory / KD", "chosen on validation",
+)  # fmt: skip
+
+
+def summary(records: list[Record]) -> pd.DataFrame:
+    """Return the rows of ``methods`` as text, with the teacher agreement and the settings that validation chose."""
+    rows = []
+    teacher = analysis.teacher(records)
+    if teacher is not None:
+        accuracy = f"{analysis.accuracy([teacher])[0]:.2f}"
+        name = f"teacher ({teacher['settings']['shape']})"
+        rows.append(dict.fromkeys(SUMMARY, "–") | {"method": name, "test accuracy": accuracy})
+    verdicts, no_kd = analysis.verdicts(records), analysis.no_kd_baseline(records)
+    for row in analysis.rows(records):
+        nets, timing = analysis.of_row(records, row), analysis.timing(records, row)
+        gain, gain_over_no_kd = analysis.gain_over(records, row), analysis.gain_over(records, row, no_kd)
+        agreement = analysis.teacher_agreement(nets)
+        values = (
+            row,
+            with_interval(nets),
+            "–" if gain is None or row == analysis.kd_baseline(records) else signed(gain),
+            verdicts.get(row, "–"),
+            "–" if gain_over_no_kd is None or row == no_kd else signed(gain_over_no_kd),
+            "–" if agreement is None else f"{agreement.value:.1f}%",
+            "–" if timing is None else step_time(timing),
+            "–" if timing is None else f"{timing['metrics']['memory_over_kd']:.2f}",
+            chosen(records, row),
         )
-        name = f"teacher ({taught['settings']['shape']})"
-        rows.append({"method": name, "test accuracy": f"{claims.accuracy([taught])[0]:.2f}"} | none)
-    verdicts, untaught = claims.verdicts(records), claims.untaught(records)
-    for arm in claims.rows(records):
-        found, ahead, cost = select(records, arm), claims.ahead(records, arm), claims.cost(records, arm)
-        more = claims.ahead(records, arm, untaught)
-        agree = claims.agreement(found)
-        rows.append({
-            "method": arm, "test accuracy": with_interval(found),
-            "minus soft targets": "–" if ahead is None or arm == claims.plain(records) else signed(ahead),
-            "verdict": verdicts.get(arm, "–"),
-            "minus no distillation": "–" if more is None or arm == untaught else signed(more),
-            "agrees with the teacher": "–" if agree is None else f"{agree.value:.1f}%",
-            "time": "–" if cost is None else timed(cost),
-            "memory": "–" if cost is None else f"{cost['metrics']['memory_over_plain']:.2f}",
-            "chosen on validation": chosen(records, arm),
-        })  # fmt: skip
+        rows.append(dict(zip(SUMMARY, values, strict=True)))
     return pd.DataFrame(rows)
 
 
-def timed(cost: Record) -> str:
-    """A step's time over plain distillation's: the median of some timings, the least and the most of them."""
-    return "{time_over_plain:.2f} ({time_low:.2f} to {time_high:.2f})".format(**cost["metrics"])
+def step_time(timing: Record) -> str:
+    """Return the step time over KD's: the median of the timings, and the smallest and largest of them."""
+    return "{time_over_kd:.2f} ({time_low:.2f} to {time_high:.2f})".format(**timing["metrics"])
 
 
-def chosen(records: Found, arm: str) -> str:
-    """The settings that validation chose, of those that differ among the candidates; and which are an end of what was
-    tried, so that a better one may lie beyond."""
-    tried = [record["settings"]["options"] for record in select(records, f"candidate: {arm}")]
-    if not tried:
+def chosen(records: list[Record], row: str) -> str:
+    """Return the settings that validation chose, of those that differ within the grid.
+
+    A value at an end of the grid is marked, for a better one may lie beyond.
+    """
+    grid = [record["settings"]["options"] for record in select(records, Arm.SEARCH, name=row)]
+    if not grid:
         return "–"
-    own = select(records, arm)[0]["settings"]["options"]
-    varied = [name for name in own if len({str(options[name]) for options in tried}) > 1]
-
-    def said(name: str) -> str:
-        value, values = own[name], [options[name] for options in tried]
-        if not isinstance(value, float):
-            return value if isinstance(value, str) else json.dumps(value)
-        at_end = {min(values): " (lowest tried)", max(values): " (highest tried)"}
-        return f"{value}{at_end.get(value, '') if value and len(set(values)) > 2 else ''}"
-
-    return ", ".join(f"{name} {said(name)}" for name in varied)
+    options = analysis.of_row(records, row)[0]["settings"]["options"]
+    varied = [name for name in options if len({str(entry[name]) for entry in grid}) > 1]
+    return ", ".join(f"{name} {_with_end(options[name], [entry[name] for entry in grid])}" for name in varied)
 
 
-def gap(records: Found) -> pd.DataFrame:
-    """Capacity gap: accuracy of every student from every teacher."""
+def _with_end(value: object, tried: list) -> str:
+    if not isinstance(value, float):
+        return value if isinstance(value, str) else json.dumps(value)
+    at_end = {min(tried): " (lowest tried)", max(tried): " (highest tried)"}
+    return f"{value}{at_end.get(value, '') if value and len(set(tried)) > 2 else ''}"
+
+
+def gap(records: list[Record]) -> pd.DataFrame:
+    """Return the test accuracy of every student by its teacher."""
     rows = []
-    for name, level, cells in gap_rows(records):
-        row = {"teacher": name, "teacher's accuracy": "–" if level is None else f"{level:.2f}"}
-        for shape, nets in cells.items():
+    for name, accuracy, students in analysis.gap_rows(records):
+        row = {"teacher": name, "teacher accuracy": "–" if accuracy is None else f"{accuracy:.2f}"}
+        for shape, nets in students.items():
             row[f"student {shape}"] = with_interval(nets)
         rows.append(row)
     return pd.DataFrame(rows).fillna("–")  # early-stopped teachers have students of one size
 
 
-def gap_rows(records: Found) -> list[tuple[str, float | None, dict[str, Found]]]:
-    """Of each teacher (none, by size, stopped early): its accuracy, and its students by shape, small ones first."""
-
-    def cells(found: Found) -> dict[str, Found]:
-        by_shape: dict[str, Found] = {}
-        for record in sorted(found, key=lambda record: record["metrics"]["weights"]):
-            by_shape.setdefault(record["settings"]["shape"], []).append(record)
-        return by_shape
-
-    alone = select(records, "gap, no teacher")
-    if not alone:
-        return []
-    rows: list[tuple[str, float | None, dict[str, Found]]] = [("none", None, cells(alone))]
-    for arm, name in (("gap", "{shape}"), ("gap, early-stopped teacher", "{shape}, only {epochs:g} passes")):
-        for one in sorted(
-            select(records, "teacher"), key=lambda r: (r["metrics"]["weights"], r["settings"]["recipe"]["epochs"])
-        ):
-            shape, epochs = one["settings"]["shape"], one["settings"]["recipe"]["epochs"]
-            found = select(records, arm, teacher_shape=shape, teacher_epochs=epochs)
-            if found:
-                rows.append((name.format(shape=shape, epochs=epochs), claims.accuracy([one])[0], cells(found)))
-    return rows
-
-
-def temperatures(records: Found) -> pd.DataFrame:
-    """Temperature against the student's size and against the weight of the labels."""
+def temperatures(records: list[Record]) -> pd.DataFrame:
+    """Return the test accuracy by temperature, by student size and by the weight of the hard labels."""
     rows = []
-    for arm, what in (("temperature and size", "shape"), ("temperature and weight", "hard_label_weight")):
-        found = select(records, arm)
-        for value in sorted({record["settings"]["options"]["temperature"] for record in found}):
-            at = [record for record in found if record["settings"]["options"]["temperature"] == value]
-            groups: dict[str, Found] = {}
-            for record in at:
-                own = record["settings"]
-                name = f"student {own['shape']}" if what == "shape" else f"hard weight {own['options'][what]:g}"
-                groups.setdefault(name, []).append(record)
-            rows += [{"varied": arm, "net": name, "T": f"{value:g}",
-                      "test accuracy": with_interval(nets), "seeds": len(nets)}
-                     for name, nets in groups.items()]  # fmt: skip
+    for varied in ("student size", "hard-label weight"):
+        nets = sorted(
+            select(records, Arm.TEMPERATURE_SWEEP, varied=varied),
+            key=lambda net: (net["metrics"]["parameters"], net["settings"]["options"]["hard_label_weight"]),
+        )
+        for value in sorted({record["settings"]["options"]["temperature"] for record in nets}):
+            groups: dict[str, list[Record]] = {}
+            for record in nets:
+                settings = record["settings"]
+                if settings["options"]["temperature"] == value:
+                    weight = f"hard-label weight {settings['options']['hard_label_weight']:g}"
+                    name = f"student {settings['shape']}" if varied == "student size" else weight
+                    groups.setdefault(name, []).append(record)
+            rows += [{"varied": f"temperature and {varied}", "model": name, "T": f"{value:g}",
+                      "test accuracy": with_interval(group), "seeds": len(group)}
+                     for name, group in groups.items()]  # fmt: skip
     return pd.DataFrame(rows)
 
 
-def views(records: Found) -> pd.DataFrame:
-    """What the teacher is shown, over short and long training, and what that brings over no teacher for a student that
-    sees the same."""
-    found, rows = by_view(records), []
-    for (epochs, shown), nets in found.items():
-        alone = found.get((epochs, ALONE["still" if shown == VIEWS["still"] else "same"]), [])
-        paired = shown not in ALONE.values() and len(alone) == len(nets)
-        brought = signed(stats.paired_difference(claims.accuracy(nets), claims.accuracy(alone))) if paired else "–"
-        rows.append({"passes": f"{epochs:g}", "the teacher is shown": shown, "test accuracy": with_interval(nets),
-                     "minus no teacher": brought, "seeds": len(nets)})  # fmt: skip
+def views(records: list[Record]) -> pd.DataFrame:
+    """Return the test accuracy by the teacher's view, and its gain over no teacher for a student of the same view."""
+    groups, rows = analysis.by_view(records), []
+    without = analysis.VIEWS_WITHOUT_TEACHER
+    for (epochs, view), nets in groups.items():
+        alone = groups.get((epochs, without["still" if view == analysis.VIEWS["still"] else "same"]), [])
+        paired = view not in without.values() and len(alone) == len(nets)
+        difference = stats.paired_difference(analysis.accuracy(nets), analysis.accuracy(alone)) if paired else None
+        rows.append({"epochs": f"{epochs:g}", "view of the teacher": view, "test accuracy": with_interval(nets),
+                     "delta vs no teacher": "–" if difference is None else signed(difference),
+                     "seeds": len(nets)})  # fmt: skip
     return pd.DataFrame(rows)
 
 
-def by_view(records: Found) -> dict[tuple[float, str], Found]:
-    """Students by passes and by what the teacher is shown, in the tables' order."""
-    found: dict[tuple[float, str], Found] = {}
-    for record in (*select(records, "view"), *select(records, "view, no teacher")):
-        own = record["settings"]
-        shown = (ALONE if own["teacher"] is None else VIEWS)[own["view"]]
-        found.setdefault((own["recipe"]["epochs"], shown), []).append(record)
-    order = [*VIEWS.values(), *ALONE.values()]
-    return dict(sorted(found.items(), key=lambda one: (one[0][0], order.index(one[0][1]))))
-
-
-VIEWS = {
-    "same": "the student's own view",
-    "different": "another draw of shift and mirror",
-    "fixed": "the image as it is, once",
-    "still": "the image as it is, as is the student",
-}
-# Without a teacher, by what the student sees.
-ALONE = {"same": "no teacher", "still": "no teacher, and the student sees the image as it is"}
-
-
-def benches(by_bench: dict[str, Found]) -> pd.DataFrame:
-    """A row for each method, a column for each bench: accuracy, the paired difference with its interval, and a dagger
-    where the two are told apart."""
-    order = dict.fromkeys(arm for found in by_bench.values() for arm in claims.rows(found))
-    rows, verdicts = [], {bench: claims.verdicts(found) for bench, found in by_bench.items()}
-    for arm in order:
-        row = {"method": arm}
-        for bench, found in by_bench.items():
-            nets, ahead = select(found, arm), claims.ahead(found, arm)
-            mine = f"{claims.mean_accuracy(nets):.2f}" if nets else "–"
-            dagger = "" if verdicts[bench].get(arm, claims.NOT_APART) == claims.NOT_APART else " †"
-            row[bench] = mine if ahead is None or arm == claims.plain(found) else f"{mine} ({signed(ahead)}){dagger}"
-        rows.append(row)
-    return pd.DataFrame(rows)
+def testbeds(by_testbed: dict[str, list[Record]]) -> pd.DataFrame:
+    """Return accuracy and paired difference from KD of every row on every testbed, with a dagger where significant."""
+    order = dict.fromkeys(row for records in by_testbed.values() for row in analysis.rows(records))
+    verdicts = {testbed: analysis.verdicts(records) for testbed, records in by_testbed.items()}
+    table = []
+    for row in order:
+        cells = {"method": row}
+        for testbed, records in by_testbed.items():
+            nets, gain = analysis.of_row(records, row), analysis.gain_over(records, row)
+            mean = f"{analysis.mean_accuracy(nets):.2f}" if nets else "–"
+            verdict = verdicts[testbed].get(row, analysis.NOT_SIGNIFICANT)
+            dagger = "" if verdict == analysis.NOT_SIGNIFICANT else " †"
+            is_kd = row == analysis.kd_baseline(records)
+            cells[testbed] = mean if gain is None or is_kd else f"{mean} ({signed(gain)}){dagger}"
+        table.append(cells)
+    return pd.DataFrame(table)
 
 
 def sources() -> pd.DataFrame:
-    """What the methods' own papers print, on other nets and data: to be set beside, not to be met."""
-    return pd.DataFrame([vars(one) for one in paper.VARIANTS])
+    """Return the results that the methods' authors report, on other models and data."""
+    return pd.DataFrame([vars(result) for result in paper.VARIANTS])
 
 
-def with_interval(found: Found) -> str:
-    """Mean accuracy and its interval."""
-    mean = stats.mean_interval(claims.accuracy(found))
+def with_interval(nets: list[Record]) -> str:
+    """Return the mean test accuracy and its 95% CI as text."""
+    mean = stats.mean_interval(analysis.accuracy(nets))
     return f"{mean.value:.2f} {interval(mean, '.2f')}"
 
 
-def _plain(value: float | None) -> str:
+def _digits(value: float | None) -> str:
     return "" if value is None or value != value else f"{value:.5g}"
 
 
-TABLES: dict[str, tuple[str, Callable[[Found], pd.DataFrame]]] = {
-    "methods": ("All methods: test accuracy, and cost of training over plain distillation's", methods),
-    "summary": ("Methods, what validation chose, agreement with the teacher", summary),
-    "gap": ("Capacity gap: test accuracy in percent of every student from every teacher", gap),
-    "temperatures": ("Temperature against size and against the weight of the labels", temperatures),
-    "views": ("What the teacher is shown", views),
+TABLES: dict[str, tuple[str, Callable[[list[Record]], pd.DataFrame]]] = {
+    "methods": ("All methods: test accuracy, and step time and memory of training relative to KD", methods),
+    "summary": ("Methods: delta vs KD, teacher agreement, settings chosen on validation", summary),
+    "gap": ("Capacity gap: test accuracy in percent of every student by teacher", gap),
+    "temperatures": ("Temperature by student size and by hard-label weight", temperatures),
+    "views": ("View of the teacher", views),
 }

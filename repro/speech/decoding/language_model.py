@@ -1,4 +1,4 @@
-"""A trigram language model, estimated from transcripts and written as an ARPA file, which decoders read.
+"""Trigram language model, estimated from transcripts and written as an ARPA file for decoders.
 
 Interpolated Kneser-Ney smoothing with one discount for each order (Kneser & Ney 1995; the form of Chen & Goodman
 1998, section 2.7). With c the count of an n-gram, for n < 3 the number of different words found before it,
@@ -6,10 +6,9 @@ Interpolated Kneser-Ney smoothing with one discount for each order (Kneser & Ney
     p(w | h) = max(c(hw) - D, 0) / c(h) + g(h) p(w | h without its first word),    g(h) = D n(h) / c(h),
 
 where c(h) is the sum of c(hw) over w, n(h) the number of different w, and D = n1 / (n1 + 2 n2) with n1 and n2 the
-numbers of n-grams whose c is 1 and 2. Below the unigrams lies the uniform distribution over the vocabulary, which
-is the transcripts' words and those that are given: a lexicon's. So a word that no transcript holds has a
-probability too, and a decoder can find it; a word outside the vocabulary has none. Every context's probabilities
-sum to one.
+numbers of n-grams whose c is 1 and 2. Unigrams are interpolated with the uniform distribution over the vocabulary,
+which is the words of the transcripts. A word outside the vocabulary has probability 0. The probabilities of every
+context sum to one.
 """
 
 import math
@@ -29,9 +28,9 @@ Gram = tuple[str, ...]
 
 @dataclass(frozen=True, eq=False)
 class LanguageModel:
-    """Probabilities of n-grams, and by what a context multiplies the shorter context's where it holds none.
+    """Probabilities of n-grams and back-off factors of contexts.
 
-    ``vocabulary`` is sorted and holds neither ``<s>``, which is never predicted, nor ``</s>``, which is.
+    ``vocabulary`` is sorted and contains neither ``<s>``, which is never predicted, nor ``</s>``, which is.
     """
 
     vocabulary: tuple[str, ...]
@@ -39,7 +38,7 @@ class LanguageModel:
     back_off: dict[Gram, float]
 
     def __call__(self, word: str, history: Sequence[str] = ()) -> float:
-        """p(word | history), of which the last two words matter; 0 for a word outside the vocabulary."""
+        """Return p(word | history), which depends on the last two words; 0 for a word outside the vocabulary."""
         gram, factor = (*history[max(0, len(history) - ORDER + 1) :], word), 1.0
         while gram:
             if gram in self.probability:
@@ -49,7 +48,7 @@ class LanguageModel:
         return 0.0
 
     def perplexity(self, sentences: Iterable[Sequence[str]]) -> tuple[float, int]:
-        """Of the known words and the sentences' ends; and how many words are unknown, which are passed over.
+        """Return the perplexity of known words and sentence ends, and the number of unknown words, which are skipped.
 
         Raises:
             UserError: there is no sentence.
@@ -58,19 +57,18 @@ class LanguageModel:
         for sentence in sentences:
             history = [START]
             for word in (*sentence, END):
-                found = self(word, history)
-                if found > 0:
-                    surprise, count = surprise - math.log(found), count + 1
+                probability = self(word, history)
+                if probability > 0:
+                    surprise, count = surprise - math.log(probability), count + 1
                 else:
                     unknown += 1
                 history.append(word)
         if not count:
-            raise UserError("language model: perplexity of no sentence")
+            raise UserError("language model: there is no sentence to compute a perplexity of")
         return math.exp(surprise / count), unknown
 
     def write(self, path: Path) -> None:
-        """Write an ARPA file, whole or not at all: log10 probabilities, the n-gram, log10 of the factor for backing
-        off from it."""
+        """Write an ARPA file atomically: log10 probability, n-gram and log10 back-off factor in each line."""
         orders = [sorted(gram for gram in self.probability if len(gram) == n) for n in range(1, ORDER + 1)]
         orders[0].insert(0, (START,))
         lines = ["\\data\\", *(f"ngram {n}={len(grams)}" for n, grams in enumerate(orders, 1))]
@@ -83,12 +81,8 @@ class LanguageModel:
         write(path, "\n".join([*lines, "", "\\end\\", ""]).encode())
 
 
-def estimate(sentences: Iterable[Sequence[str]], vocabulary: Iterable[str] = ()) -> LanguageModel:
-    """The model of some sentences.
-
-    Args:
-        sentences: of training only.
-        vocabulary: words to know besides those of the sentences.
+def estimate(sentences: Iterable[Sequence[str]]) -> LanguageModel:
+    """Return the model of the training sentences; its vocabulary is their words.
 
     Raises:
         UserError: there is no word in the sentences.
@@ -100,8 +94,8 @@ def estimate(sentences: Iterable[Sequence[str]], vocabulary: Iterable[str] = ())
             whole.update(padded[i : i + n] for i in range(len(padded) - n + 1))
     words = {gram[0] for gram in whole if len(gram) == 1} - {START, END}
     if not words:
-        raise UserError("language model: the transcripts hold no word")
-    known = tuple(sorted((words | set(vocabulary)) - {START, END}))
+        raise UserError("language model: the transcripts contain no word")
+    known = tuple(sorted(words))
     probability: dict[Gram, float] = {(word,): 1 / (len(known) + 1) for word in (*known, END)}
     back_off: dict[Gram, float] = {}
     for n in range(1, ORDER + 1):
@@ -113,19 +107,19 @@ def estimate(sentences: Iterable[Sequence[str]], vocabulary: Iterable[str] = ())
         for gram, count in counts.items():
             total[gram[:-1]] += count
             different[gram[:-1]] += 1
-        share = {history: discount * different[history] / total[history] for history in total}
-        if n == 1:  # every word has one already
+        reserved = {history: discount * different[history] / total[history] for history in total}
+        if n == 1:  # every word has a probability already
             counts = {gram: counts.get(gram, 0) for gram in probability}
         for gram, count in counts.items():
             *history, word = gram
-            own = max(count - discount, 0) / total[gram[:-1]]
-            probability[gram] = own + share[gram[:-1]] * lower(word, history[1:])
-        back_off |= {history: factor for history, factor in share.items() if history}
+            discounted = max(count - discount, 0) / total[gram[:-1]]
+            probability[gram] = discounted + reserved[gram[:-1]] * lower(word, history[1:])
+        back_off |= {history: factor for history, factor in reserved.items() if history}
     return LanguageModel(known, probability, back_off)
 
 
 def _counts(whole: Counter[Gram], n: int) -> dict[Gram, int]:
-    """Counts of n-grams; below the highest order, of the words before them, but for those at a sentence's start."""
+    """Return counts of n-grams; below the highest order, of different preceding words, except at a sentence's start."""
     if n == ORDER:
         return {gram: count for gram, count in whole.items() if len(gram) == n}
     counts = Counter(gram[1:] for gram in whole if len(gram) == n + 1)
@@ -133,7 +127,7 @@ def _counts(whole: Counter[Gram], n: int) -> dict[Gram, int]:
 
 
 def _discount(counts: Iterable[int]) -> float:
-    """n1 / (n1 + 2 n2); a half where so few are counted that it would be 0 or 1."""
+    """Return n1 / (n1 + 2 n2), or 1/2 where that would be 0 or 1."""
     numbers = Counter(counts)
     ones, twos = numbers[1], numbers[2]
     return ones / (ones + 2 * twos) if ones and twos else 0.5

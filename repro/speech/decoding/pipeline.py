@@ -1,4 +1,4 @@
-"""Words from a system's scores, and how many are wrong; the acoustic scale is chosen on validation."""
+"""Decoding of the test utterances with a system's scores; the acoustic scale is chosen on validation."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
@@ -27,31 +27,38 @@ CODE_DEPENDENCIES = ("speech/decoding/language_model.py", "speech/decoding/pipel
 
 @dataclass(frozen=True)
 class Task:
-    """What is decoded: the pronunciations, the language model's file, and utterances of validation and of test."""
+    """Pronunciations, language model and utterances of all decodings; ``metadata`` is added to each record."""
 
     pronunciations: dict[str, list[tuple[str, ...]]]
     language_model: Path
     validation: Int[Tensor, "utterance"]
     test: Int[Tensor, "utterance"]
-    about: dict[str, Any]
+    metadata: dict[str, Any]
 
 
-def task(corpus: Corpus, data: Prepared, folder: Path, validation: int, test: int) -> Task:
-    """A trigram model of the training transcripts, validation's left out, kept in ``folder``; its vocabulary is
-    their words: a corpus's lexicon, which may list the words of test, gives pronunciations alone. Utterances are taken
-    from each speaker in turn."""
+def make_task(corpus: Corpus, data: Prepared, folder: Path, validation: int, test: int) -> Task:
+    """Return the decoding task, with a trigram model of the training transcripts written to ``folder``.
+
+    The vocabulary is the words of these transcripts, without validation's. The corpus's lexicon, which may list test
+    words, provides pronunciations only. Utterances are taken from each speaker in turn.
+
+    Args:
+        folder: where the language model is written.
+        validation: number of validation utterances.
+        test: number of test utterances.
+    """
     model = language_model.estimate(data.transcripts[id] for id in data.train.ids)
     path = folder / f"{store.key([data.digest, store.code_version(CODE_DEPENDENCIES)])}.arpa"
-    model.write(path)  # anew, for what is there may be damaged
+    model.write(path)  # always, because an existing file may be damaged
     chosen = {"validation": in_turn(data.validation, validation), "test": in_turn(data.test, test)}
     perplexity, unknown = model.perplexity(data.transcripts[data.test.ids[n]] for n in chosen["test"].tolist())
     known = pronunciations(model.vocabulary, corpus.lexicon)
-    about = {"vocabulary": len(known), "perplexity": round(perplexity, 1), "unknown_words": unknown}
-    return Task(known, path, chosen["validation"], chosen["test"], about)
+    metadata = {"vocabulary": len(known), "perplexity": round(perplexity, 1), "unknown_words": unknown}
+    return Task(known, path, chosen["validation"], chosen["test"], metadata)
 
 
 def in_turn(frames: Frames, count: int) -> Int[Tensor, "utterance"]:
-    """The first utterance of each speaker, then the second of each, up to so many, in the order of the corpus."""
+    """Return ``count`` utterances in corpus order: the first of each speaker, then the second of each, and so on."""
     seen: dict[int, int] = {}
     turn = []
     for number, speaker in enumerate(frames.speaker.tolist()):
@@ -61,7 +68,7 @@ def in_turn(frames: Frames, count: int) -> Int[Tensor, "utterance"]:
 
 
 def log_prior(train: Frames) -> Float[Tensor, "states"]:
-    """The log share of each state among train's frames; states never seen count as half a frame."""
+    """Return the log frequency of each state in the training frames; unseen states count as half a frame."""
     counts = torch.bincount(train.states, minlength=STATES).double().clamp_min(0.5)
     return (counts / counts.sum()).log().float()
 
@@ -70,51 +77,57 @@ def scores(
     net: BatchedMLP, frames: Frames, utterances: Int[Tensor, "utterance"], prior: Float[Tensor, "states"],
     compute: Compute,
 ) -> Iterator[Float[np.ndarray, "frame state"]]:  # fmt: skip
-    """Log posterior less log prior of each utterance, one after another: of a net, or of several nets' mean."""
+    """Yield log posterior minus log prior of each utterance, by the arithmetic mean of the models in ``net``."""
     inputs = Inputs(frames, compute)
     for number in utterances.tolist():
         at = (frames.utterance == number).nonzero()[:, 0]
-        found = [means_of(logits, [(len(net), "arithmetic")])[0] for _, logits in blocks(net, inputs, at)]
-        yield (torch.cat(found).cpu() - prior).numpy()
+        log_p = [means_of(logits, [(len(net), "arithmetic")])[0] for _, logits in blocks(net, inputs, at)]
+        yield (torch.cat(log_p).cpu() - prior).numpy()
 
 
 def decode(
-    what: Task, data: Prepared, make_scores: Callable[[Frames, Tensor], Iterator[np.ndarray]],
-    scales: tuple[float, ...], most_active: int, threads: int,
+    task: Task, data: Prepared, make_scores: Callable[[Frames, Tensor], Iterator[np.ndarray]],
+    scales: tuple[float, ...], max_active_hmms: int, threads: int,
 ) -> dict[str, Any]:  # fmt: skip
-    """Decode validation at every scale and test at the best; the errors of each test utterance."""
+    """Decode validation at every scale and test at the best one; return the errors of each test utterance.
+
+    Args:
+        make_scores: returns the scores of some utterances of a part of the data.
+        scales: acoustic scales; with a single one nothing is chosen.
+    """
     rates = {}
     for scale in scales if len(scales) > 1 else ():
-        search = Search(acoustic_scale=scale, most_active=most_active)
-        heard = _decode(what, make_scores(data.validation, what.validation), search, threads)
-        rates[scale] = wer.count(_references(data, data.validation, what.validation), heard).rate
+        search = Search(acoustic_scale=scale, max_active_hmms=max_active_hmms)
+        hypotheses = _decode(task, make_scores(data.validation, task.validation), search, threads)
+        rates[scale] = wer.count(_references(data, data.validation, task.validation), hypotheses).rate
     best = min(rates, key=rates.__getitem__) if rates else scales[0]
-    search = Search(acoustic_scale=best, most_active=most_active)
-    heard = _decode(what, make_scores(data.test, what.test), search, threads)
-    return _counted(what, data, heard) | {"scale": best, "validation_wer": {f"{s:g}": r for s, r in rates.items()}}
+    search = Search(acoustic_scale=best, max_active_hmms=max_active_hmms)
+    hypotheses = _decode(task, make_scores(data.test, task.test), search, threads)
+    by_scale = {f"{scale:g}": rate for scale, rate in rates.items()}
+    return _word_errors(task, data, hypotheses) | {"scale": best, "validation_wer": by_scale}
 
 
-def decode_stock(what: Task, data: Prepared, corpus: Corpus, threads: int) -> dict[str, Any]:
-    """The decoder's own acoustic model, with the same words and language model."""
-    audio = {one.id: one.audio for one in corpus.test}
-    sound = (read_audio(audio[data.test.ids[n]])[0].numpy() for n in what.test.tolist())
-    decoders = [Decoder(what.pronunciations, what.language_model) for _ in range(threads)]
-    return _counted(what, data, transcribe([one.stock for one in decoders], sound))
+def decode_stock(task: Task, data: Prepared, corpus: Corpus, threads: int) -> dict[str, Any]:
+    """Decode test with pocketsphinx's own acoustic model, with the same dictionary and language model."""
+    audio = {utterance.id: utterance.audio for utterance in corpus.test}
+    samples = (read_audio(audio[data.test.ids[n]])[0].numpy() for n in task.test.tolist())
+    decoders = [Decoder(task.pronunciations, task.language_model) for _ in range(threads)]
+    return _word_errors(task, data, transcribe([decoder.stock for decoder in decoders], samples))
 
 
-def _decode(what: Task, found: Iterator[np.ndarray], search: Search, threads: int) -> list[list[str]]:
-    decoders = [Decoder(what.pronunciations, what.language_model, search) for _ in range(threads)]
-    return transcribe([one.words for one in decoders], found)
+def _decode(task: Task, scores: Iterator[np.ndarray], search: Search, threads: int) -> list[list[str]]:
+    decoders = [Decoder(task.pronunciations, task.language_model, search) for _ in range(threads)]
+    return transcribe([decoder.words for decoder in decoders], scores)
 
 
 def _references(data: Prepared, frames: Frames, utterances: Tensor) -> list[tuple[str, ...]]:
     return [data.transcripts[frames.ids[n]] for n in utterances.tolist()]
 
 
-def _counted(what: Task, data: Prepared, heard: list[list[str]]) -> dict[str, Any]:
-    found = asdict(wer.count(_references(data, data.test, what.test), heard))
-    speakers = [data.test.speakers[int(data.test.speaker[n])] for n in what.test.tolist()]
-    return {f"test_{name}": values.tolist() for name, values in found.items()} | {
+def _word_errors(task: Task, data: Prepared, hypotheses: list[list[str]]) -> dict[str, Any]:
+    counts = asdict(wer.count(_references(data, data.test, task.test), hypotheses))
+    speakers = [data.test.speakers[int(data.test.speaker[n])] for n in task.test.tolist()]
+    return {f"test_{name}": values.tolist() for name, values in counts.items()} | {
         "test_speakers": speakers,
-        **what.about,
+        **task.metadata,
     }

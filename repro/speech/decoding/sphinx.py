@@ -1,8 +1,8 @@
-"""pocketsphinx's decoder through its C library, which takes scores of tied states in the place of sound.
+"""pocketsphinx's decoder called through its C library, which accepts scores of tied states in place of audio.
 
-It reads them from a file (``ps_decode_senscr``, which its Python interface lacks): a text header, then of each frame
-an int16 with the number of states and as many int16, 0 for the best state and one more for each ``UNIT`` nats
-below it. Here the file is one in memory.
+``ps_decode_senscr``, which the Python interface lacks, reads scores from a file: a text header, then for each frame an
+int16 with the number of states and one int16 per state, 0 for the best state and one more for each ``UNIT`` nats
+below it. Here the file is in memory. All use of ctypes is in this module.
 """
 
 import ctypes
@@ -20,17 +20,25 @@ from repro.errors import UserError
 from repro.speech.alignment import STATES
 
 UNIT = 1024 * math.log(1.0001)  # nats
-WORST = 32767  # of these units, 3,355 nats: a state that no path gets through
+WORST = 32767  # units, 3,355 nats: the score of a state that no path passes
 
-# Decoders are independent of each other; that they may be made at the same time, nobody says.
+# Decoders are independent of each other, but whether they may be created concurrently is undocumented.
 _LOADING = Lock()
 
 
 class Sphinx:
-    """A decoder of pocketsphinx's C library. It hears scores or sound, but not first one and then the other."""
+    """A decoder of pocketsphinx's C library, for scores or for audio; one decoder must not be used for both."""
 
     def __init__(self, dictionary: Path, language_model: Path, options: Mapping[str, float]):
-        # Fewer passes or a look ahead in phones would be quicker; the latter needs to go back in the file.
+        """Create a decoder.
+
+        Args:
+            options: pocketsphinx's options by name; empty for its defaults, with its acoustic model.
+
+        Raises:
+            UserError: pocketsphinx rejects the language model, or the installed library lacks a function.
+        """
+        # Dropping a search pass or phone look-ahead would be faster; look-ahead would have to go back in the file.
         config = _library().ps_config_init(None)
         model = pocketsphinx.get_model_path("en-us/en-us")
         for name, text in {"hmm": model, "dict": dictionary, "lm": language_model, "loglevel": "FATAL"}.items():
@@ -47,28 +55,30 @@ class Sphinx:
         if not self.decoder:
             raise UserError(f"pocketsphinx cannot use the language model {language_model}")
 
-    def listen_to_costs(self, costs: Int[np.ndarray, "frame state"]) -> list[str]:
-        # The second pass reads each frame from where the first one stood after it, which is the next one; with the
-        # first frame twice it reads all of them, and the last one twice.
+    def decode_costs(self, costs: Int[np.ndarray, "frame state"]) -> list[str]:
+        """Return the words of one utterance from its costs, in ``UNIT`` nats below the best state."""
+        # The second pass starts reading one frame late. With the first frame written twice it reads all frames, and
+        # the last one twice.
         frames = np.full((1 + len(costs), 1 + STATES), STATES, dtype=np.int16)
         frames[0, 1:], frames[1:, 1:] = costs[0], costs
         header = f"s3\nversion 0.1\nn_sen {STATES}\nlogbase 1.0001\nendhdr\n".encode()
-        content = header + np.uint32(0x11223344).tobytes() + frames.tobytes()  # the number tells the byte order
+        content = header + np.uint32(0x11223344).tobytes() + frames.tobytes()  # marks the byte order
         file = _c_library().fmemopen(content, len(content), b"rb")
         try:
             _library().ps_decode_senscr(self.decoder, file)
         finally:
             _c_library().fclose(file)
-        return self._found()
+        return self._hypothesis()
 
-    def listen_to_sound(self, samples: Int[np.ndarray, "sample"]) -> list[str]:
-        _library().ps_reinit_feat(self.decoder, None)  # or its estimate of the noise depends on the recordings before
+    def decode_audio(self, samples: Int[np.ndarray, "sample"]) -> list[str]:
+        """Return the words of one utterance from int16 samples at 16 kHz."""
+        _library().ps_reinit_feat(self.decoder, None)  # otherwise the noise estimate depends on earlier recordings
         _library().ps_start_utt(self.decoder)
         _library().ps_process_raw(self.decoder, samples.ctypes.data, len(samples), 0, 1)
         _library().ps_end_utt(self.decoder)
-        return self._found()
+        return self._hypothesis()
 
-    def _found(self) -> list[str]:
+    def _hypothesis(self) -> list[str]:
         text = _library().ps_get_hyp(self.decoder, None)
         return text.decode().split() if text else []
 
@@ -79,7 +89,7 @@ class Sphinx:
 
 @cache
 def _library() -> ctypes.CDLL:
-    """pocketsphinx's library, with what its functions give and take."""
+    """Return pocketsphinx's library with the signatures of the functions used here."""
     pointer, text, number = ctypes.c_void_p, ctypes.c_char_p, ctypes.c_int
     return _with_signatures(ctypes.CDLL(pocketsphinx.pocketsphinx.__file__), {
         "ps_config_init": (pointer, pointer),
@@ -107,7 +117,13 @@ def _c_library() -> ctypes.CDLL:
 
 
 def _with_signatures(library: ctypes.CDLL, signatures: Mapping[str, tuple]) -> ctypes.CDLL:
-    for name, (gives, *takes) in signatures.items():
-        function = getattr(library, name)
-        function.restype, function.argtypes = gives, takes
+    for name, (result, *arguments) in signatures.items():
+        try:
+            function = getattr(library, name)
+        except AttributeError as error:
+            raise UserError(
+                f"decoding: the installed libraries lack the function {name}; decoding requires Linux with glibc or "
+                "macOS, and pocketsphinx 5.0 or 5.1"
+            ) from error
+        function.restype, function.argtypes = result, arguments
     return library

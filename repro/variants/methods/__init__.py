@@ -1,6 +1,7 @@
-"""Ways to train a student, each in a file of its own, named as the file is.
+"""Distillation methods, one file each; the name of a method is the name of its file.
 
-A file holds a class ``Method``, a subclass of ``base.Method``; a line ``method = "<file>"`` in a profile uses it.
+A file defines a class ``Method``, a subclass of ``base.Method``; ``method = "<file>"`` in a profile uses it. To add a
+method, add a file.
 """
 
 import importlib
@@ -11,15 +12,15 @@ from repro.variants.methods.base import Method
 
 
 def names() -> list[str]:
-    """All methods there are."""
-    return sorted(one.name for one in pkgutil.iter_modules(__path__) if one.name != "base")
+    """Return the names of all methods."""
+    return sorted(module.name for module in pkgutil.iter_modules(__path__) if module.name != "base")
 
 
 def find(name: str) -> type[Method]:
-    """The method of a name.
+    """Return the method of this name.
 
     Raises:
-        UserError: there is none.
+        UserError: there is no such method.
     """
     if name not in names():
         raise UserError(f"methods: method: must be one of {', '.join(names())}, not {name!r}")

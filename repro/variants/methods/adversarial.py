@@ -1,4 +1,4 @@
-"""Adversarial: a discriminator learns to tell the student's logits from the teacher's, the student to deceive it."""
+"""Adversarial distillation: a discriminator separates student and teacher logits, and the student deceives it."""
 
 import torch
 from jaxtyping import Float, Int
@@ -11,16 +11,21 @@ from repro.variants.methods.base import ModelOutput, Weight
 
 
 class Method(base.KDPlusTerm):
-    """Soft targets + the discriminator's cross-entropy, whose gradient is reversed on its way into the student.
+    """KD + BCE(discriminator), whose gradient into the student is multiplied by -``weight``.
 
-    The discriminator is told the class, besides the logits. One step serves both sides: it goes down its loss, the
-    student goes up, ``weight`` times. After training it is left out.
+    The discriminator sees centered logits and the class. One step trains both: the discriminator descends its loss, the
+    student ascends it. The discriminator is discarded after training.
+
+    Xu, Hsu & Huang 2018, "Training Shallow and Thin Networks for Acceleration via Knowledge Distillation with
+    Conditional Adversarial Networks", arXiv:1709.00513, alternate steps, let the discriminator predict the class and
+    add an L1 distance of logits. Gradient reversal: Ganin & Lempitsky 2015, "Unsupervised Domain Adaptation by
+    Backpropagation", arXiv:1409.7495.
     """
 
-    source = "Xu, Hsu & Huang 2018; reversal as in Ganin & Lempitsky 2015"
+    source = "Xu, Hsu & Huang 2018 (arXiv:1709.00513); reversal as in Ganin & Lempitsky 2015 (arXiv:1409.7495)"
 
     class Options(base.KDPlusTerm.Options):
-        """``units`` of the discriminator's two hidden layers."""
+        """``weight`` scales the reversed gradient; ``units`` is the width of the discriminator's two hidden layers."""
 
         weight: Weight = 0.1
         units: int = Field(128, ge=1, le=10_000)
@@ -37,17 +42,17 @@ class Method(base.KDPlusTerm):
     def forward(
         self, student: ModelOutput, teacher: ModelOutput, labels: Int[Tensor, "batch"], progress: float
     ) -> Float[Tensor, ""]:
-        """The sum of both."""
+        """Return the loss of student and discriminator."""
         soft = self.soft_loss(student, teacher, labels)
         logits = torch.cat([_Reversed.apply(student.logits, self.options.weight), teacher.logits])
-        centred = logits - logits.mean(1, keepdim=True)
-        said = self.verdict(self.of_logits(centred) + self.of_class(labels.repeat(2)))[:, 0]
-        whose = torch.cat([torch.zeros_like(said[: len(labels)]), torch.ones_like(said[len(labels) :])])
-        return soft + F.binary_cross_entropy_with_logits(said, whose)
+        centered = logits - logits.mean(1, keepdim=True)
+        scores = self.verdict(self.of_logits(centered) + self.of_class(labels.repeat(2)))[:, 0]
+        is_teacher = torch.cat([torch.zeros_like(scores[: len(labels)]), torch.ones_like(scores[len(labels) :])])
+        return soft + F.binary_cross_entropy_with_logits(scores, is_teacher)
 
 
 class _Reversed(torch.autograd.Function):
-    """The same forward; backward the gradient times -weight."""
+    """Identity in the forward pass; the backward pass multiplies the gradient by -weight."""
 
     @staticmethod
     def forward(ctx, value: Tensor, weight: float):

@@ -1,4 +1,4 @@
-"""Attention transfer: where the teacher looks, the student is to look."""
+"""Attention transfer (AT): the student's spatial attention maps are trained to equal the teacher's."""
 
 from typing import Literal
 
@@ -15,18 +15,21 @@ BRIGHT = 255  # a white pixel
 
 
 class Method(base.KDPlusTerm):
-    """Soft targets + weight x distance of attention maps.
+    """KD + ``weight`` x distance of attention maps.
 
-    ``activation``: a map is the mean over channels of squared features, normalised to length 1; the distance is the
-    mean squared difference, as in the authors' code. ``gradient``: a map is the gradient of the labels' cross-entropy
-    by the pixels, of brightness 0 to 1, which fully connected nets have too; the distance is half the squared length of
-    the difference (equation 4 has the length itself).
+    ``activation`` (equation 2): a map is the mean over channels of squared features, normalized to length 1; the
+    distance is the mean squared difference, as in the authors' code. ``gradient`` (equation 4): a map is the gradient
+    of the cross-entropy with the labels by the pixels, scaled to 0 to 1, which MLPs have too; the distance is half the
+    squared length of the difference, where the equation has the length itself.
+
+    Zagoruyko & Komodakis 2017, "Paying More Attention to Attention: Improving the Performance of Convolutional Neural
+    Networks via Attention Transfer", arXiv:1612.03928.
     """
 
-    source = "Zagoruyko & Komodakis 2017, equations 2 and 4"
+    source = "Zagoruyko & Komodakis 2017 (arXiv:1612.03928), equations 2 and 4"
 
     class Options(base.KDPlusTerm.Options):
-        """``pairs`` of modules with maps, for ``activation``."""
+        """``pairs`` are modules of student and teacher with feature maps, for ``activation`` alone."""
 
         kind: Literal["activation", "gradient"] = "activation"
         pairs: tuple[Pair, ...] = ()
@@ -35,7 +38,7 @@ class Method(base.KDPlusTerm):
         @model_validator(mode="after")
         def _consistent(self) -> "Method.Options":
             if (self.kind == "activation") != bool(self.pairs):
-                raise ValueError("pairs should be given for activation, and for it alone")
+                raise ValueError("pairs must be given for kind activation alone")
             return self
 
     options: Options
@@ -43,44 +46,46 @@ class Method(base.KDPlusTerm):
     def __init__(self, options: "Method.Options", student: ModelOutput, teacher: ModelOutput):
         super().__init__(options, student, teacher)
         for pair in options.pairs:
-            for seen, name in zip((student, teacher), pair, strict=True):
-                if seen.features[name].dim() != 4:
-                    raise ValueError(f"{name} has no maps; kind = 'gradient' serves nets without")
+            for output, name in zip((student, teacher), pair, strict=True):
+                if output.features[name].dim() != 4:
+                    raise ValueError(f"{name} has no feature maps; kind = 'gradient' needs none")
 
     @property
     def needs_input_gradient(self) -> bool:
-        """Where maps are gradients by the pixels."""
+        """Whether the maps are gradients by the pixels."""
         return self.options.kind == "gradient"
 
     def forward(
         self, student: ModelOutput, teacher: ModelOutput, labels: Int[Tensor, "batch"], progress: float
     ) -> Float[Tensor, ""]:
-        """The sum of both."""
-        own = self.options
-        if own.kind == "gradient":
-            # Or the soft targets' gradient would be taken through the teacher, too, down to the pixels, for nothing.
+        """Return the sum of KD's loss and the weighted distance."""
+        options = self.options
+        if options.kind == "gradient":
+            # Detached, or the gradient of KD's loss would needlessly be taken through the teacher down to the pixels.
             soft = self.soft_loss(student, ModelOutput(teacher.logits.detach()), labels)
-            mine = input_gradient(student, labels, learn=True)
-            theirs = input_gradient(teacher, labels, learn=False)
-            return soft + own.weight * 0.5 * (mine - theirs).square().sum() / len(labels)
-        apart = [
-            F.mse_loss(attention_map(match_spatial_size(student.features[mine], teacher.features[theirs])),
-                       attention_map(teacher.features[theirs]))
-            for mine, theirs in own.pairs
-        ]  # fmt: skip
-        return self.soft_loss(student, teacher, labels) + own.weight * sum(apart)
+            student_map = input_gradient(student, labels, learn=True)
+            teacher_map = input_gradient(teacher, labels, learn=False)
+            return soft + options.weight * 0.5 * (student_map - teacher_map).square().sum() / len(labels)
+        distances = []
+        for student_name, teacher_name in options.pairs:
+            wanted = teacher.features[teacher_name]
+            features = match_spatial_size(student.features[student_name], wanted)
+            distances.append(F.mse_loss(attention_map(features), attention_map(wanted)))
+        return self.soft_loss(student, teacher, labels) + options.weight * sum(distances)
 
 
 def attention_map(features: Float[Tensor, "batch channel row column"]) -> Float[Tensor, "batch place"]:
-    """The mean over channels of squared features, of length 1."""
+    """Return the mean over channels of squared features, normalized to length 1."""
     wide = features.to(torch.promote_types(features.dtype, torch.float32))
     return F.normalize(wide.square().mean(1).flatten(1))
 
 
-def input_gradient(seen: ModelOutput, labels: Int[Tensor, "batch"], learn: bool) -> Float[Tensor, "batch *image"]:
-    """The gradient of each image's cross-entropy by its brightness; ``learn`` where it is differentiated in turn, else
-    what it was worked out from is let go of."""
-    assert seen.images is not None, "what a net says without its images has no gradient by them"
-    loss = hard_loss(seen, labels) * len(labels)
-    (found,) = torch.autograd.grad(loss, seen.images, create_graph=learn)
-    return BRIGHT * (found if learn else found.detach())
+def input_gradient(output: ModelOutput, labels: Int[Tensor, "batch"], learn: bool) -> Float[Tensor, "batch *image"]:
+    """Return the gradient of each image's cross-entropy by its pixels, scaled to 0 to 1.
+
+    ``learn`` keeps the graph, so that the gradient can be differentiated in turn.
+    """
+    assert output.images is not None, "the gradient by the images needs the images"
+    loss = hard_loss(output, labels) * len(labels)
+    (gradient,) = torch.autograd.grad(loss, output.images, create_graph=learn)
+    return BRIGHT * (gradient if learn else gradient.detach())

@@ -1,4 +1,4 @@
-"""DIST: the student's predictions are to correlate with the teacher's, image by image and class by class."""
+"""DIST: the student's predictions are trained to correlate with the teacher's, within images and within classes."""
 
 from jaxtyping import Float, Int
 from torch import Tensor
@@ -9,12 +9,18 @@ from repro.variants.methods.base import ModelOutput, Temperature, Weight, hard_l
 
 
 class Method(base.Method):
-    """CE + T^2 (b (1 - mean correlation of rows) + c (1 - mean correlation of columns)) of softened predictions."""
+    """CE(label) + T^2 (b (1 - mean row correlation) + c (1 - mean column correlation)) of softened predictions.
 
-    source = "Huang et al. 2022, equations 8 to 10"
+    A row of the matrix of predictions is an image, a column is a class.
+
+    Huang, You, Wang, Qian & Xu 2022, "Knowledge Distillation from A Stronger Teacher", arXiv:2205.10536, equations 8 to
+    10.
+    """
+
+    source = "Huang et al. 2022 (arXiv:2205.10536), equations 8 to 10"
 
     class Options(base.Settings):
-        """``row_weight`` is b, ``column_weight`` c."""
+        """``temperature`` is T, ``row_weight`` is b, ``column_weight`` is c."""
 
         temperature: Temperature = 1.0
         row_weight: Weight = 1.0
@@ -25,14 +31,19 @@ class Method(base.Method):
     def forward(
         self, student: ModelOutput, teacher: ModelOutput, labels: Int[Tensor, "batch"], progress: float
     ) -> Float[Tensor, ""]:
-        """The sum of all three."""
-        own = self.options
-        q, p = (soften(seen.logits, own.temperature) for seen in (student, teacher))
+        """Return the sum of the three terms."""
+        options = self.options
+        q, p = (soften(output.logits, options.temperature) for output in (student, teacher))
         rows, columns = 1 - correlation(q, p).mean(), 1 - correlation(q.T, p.T).mean()
-        return hard_loss(student, labels) + own.temperature**2 * (own.row_weight * rows + own.column_weight * columns)
+        relations = options.row_weight * rows + options.column_weight * columns
+        return hard_loss(student, labels) + options.temperature**2 * relations
 
 
-def correlation(one: Float[Tensor, "row value"], other: Float[Tensor, "row value"]) -> Float[Tensor, "row"]:
-    """Pearson's correlation of each row of the one with the same row of the other."""
-    one, other = (each - each.mean(1, keepdim=True) for each in (one, other))
-    return (one * other).sum(1) / (one.norm(dim=1) * other.norm(dim=1)).clamp_min(1e-8)
+def correlation(a: Float[Tensor, "row value"], b: Float[Tensor, "row value"]) -> Float[Tensor, "row"]:
+    """Return Pearson's correlation of each row of ``a`` with the same row of ``b``.
+
+    The product of norms is at least 1e-8; the authors' code adds 1e-8 to it instead. At the sizes of the testbeds, in
+    fp32, gradients differ by at most 4e-5 of their size.
+    """
+    a, b = a - a.mean(1, keepdim=True), b - b.mean(1, keepdim=True)
+    return (a * b).sum(1) / (a.norm(dim=1) * b.norm(dim=1)).clamp_min(1e-8)

@@ -1,4 +1,4 @@
-"""Feature-map matching: several of the student's layers are like the teacher's all the while."""
+"""Feature-map matching: the features of several layers are trained to equal the teacher's, throughout training."""
 
 from jaxtyping import Float, Int
 from pydantic import Field
@@ -10,16 +10,19 @@ from repro.variants.methods.base import ModelOutput, Pair, Regressor, Weight, ma
 
 
 class Method(base.KDPlusTerm):
-    """Soft targets + weight x the mean over pairs of the mean squared difference of normalised features.
+    """KD + ``weight`` x mean over pairs of MSE(r(student's features), teacher's) / mean square of the teacher's.
 
-    Both sides are first divided by the root mean square of the teacher's features, so that one weight serves nets
-    whose features differ in size. The hint loss of FitNets as one term of a single objective.
+    r is a linear regressor that is discarded after training. The division makes one weight serve models whose features
+    differ in size. This is the hint loss of FitNets as one term of a single objective.
+
+    Romero et al. 2015, "FitNets: Hints for Thin Deep Nets", arXiv:1412.6550; compared as FitNet by Tian, Krishnan &
+    Isola 2020, "Contrastive Representation Distillation", arXiv:1910.10699.
     """
 
-    source = "after Romero et al. 2015; Tian et al. 2020 compare it as FitNet"
+    source = "after Romero et al. 2015 (arXiv:1412.6550); Tian et al. 2020 (arXiv:1910.10699) compare it as FitNet"
 
     class Options(base.KDPlusTerm.Options):
-        """``pairs``: a module of the student and the one of the teacher that it is to be like."""
+        """``pairs`` are modules of student and teacher."""
 
         pairs: tuple[Pair, ...] = Field(min_length=1)
         weight: Weight = 1.0
@@ -29,18 +32,19 @@ class Method(base.KDPlusTerm):
     def __init__(self, options: "Method.Options", student: ModelOutput, teacher: ModelOutput):
         super().__init__(options, student, teacher)
         self.regressors = nn.ModuleList(
-            Regressor(student.features[mine], teacher.features[theirs]) for mine, theirs in options.pairs
+            Regressor(student.features[student_name], teacher.features[teacher_name])
+            for student_name, teacher_name in options.pairs
         )
 
     def forward(
         self, student: ModelOutput, teacher: ModelOutput, labels: Int[Tensor, "batch"], progress: float
     ) -> Float[Tensor, ""]:
-        """The sum of both."""
-        own = self.options
-        apart: float | Tensor = 0.0
-        for (mine, theirs), regress in zip(own.pairs, self.regressors, strict=True):
-            guess = regress(student.features[mine])
-            wanted = teacher.features[theirs].to(guess.dtype)
-            size = wanted.square().mean().clamp_min(1e-12)
-            apart = apart + F.mse_loss(match_spatial_size(guess, wanted), wanted) / size
-        return self.soft_loss(student, teacher, labels) + own.weight * apart / len(own.pairs)
+        """Return the sum of KD's loss and the weighted distance."""
+        options = self.options
+        distance: float | Tensor = 0.0
+        for (student_name, teacher_name), regressor in zip(options.pairs, self.regressors, strict=True):
+            prediction = regressor(student.features[student_name])
+            wanted = teacher.features[teacher_name].to(prediction.dtype)
+            mean_square = wanted.square().mean().clamp_min(1e-12)
+            distance = distance + F.mse_loss(match_spatial_size(prediction, wanted), wanted) / mean_square
+        return self.soft_loss(student, teacher, labels) + options.weight * distance / len(options.pairs)

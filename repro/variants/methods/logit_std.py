@@ -1,4 +1,4 @@
-"""Standardised logits: soft targets of logits with mean 0 and deviation 1 in each image."""
+"""Logit standardization: KD between logits of mean 0 and standard deviation 1 in each image."""
 
 from jaxtyping import Float, Int
 from torch import Tensor
@@ -9,15 +9,17 @@ from repro.variants.methods.base import ModelOutput, Temperature, Weight, hard_l
 
 
 class Method(base.Method):
-    """hard_label_weight CE + soft_weight T^2 KL, between logits that are standardised image by image.
+    """``hard_label_weight`` CE(label) + ``soft_weight`` T^2 KL(teacher || student) of standardized logits.
 
-    The student need not have logits as large as the teacher's.
+    The student's logits need not be as large as the teacher's.
+
+    Sun, Ren, Li, Wang & Cao 2024, "Logit Standardization in Knowledge Distillation", arXiv:2403.01427, algorithm 1.
     """
 
-    source = "Sun et al. 2024, algorithm 1"
+    source = "Sun et al. 2024 (arXiv:2403.01427), algorithm 1"
 
     class Options(base.Settings):
-        """The weights of both terms, which need not sum to 1."""
+        """``temperature`` is T; the weights need not sum to 1."""
 
         temperature: Temperature = 2.0
         soft_weight: Weight = 9.0
@@ -28,12 +30,12 @@ class Method(base.Method):
     def forward(
         self, student: ModelOutput, teacher: ModelOutput, labels: Int[Tensor, "batch"], progress: float
     ) -> Float[Tensor, ""]:
-        """The sum of both."""
-        own = self.options
-        soft = soft_target_loss(standardise(student.logits), standardise(teacher.logits), own.temperature)
-        return own.hard_label_weight * hard_loss(student, labels) + own.soft_weight * soft
+        """Return the weighted sum of both terms."""
+        options = self.options
+        soft = soft_target_loss(standardize(student.logits), standardize(teacher.logits), options.temperature)
+        return options.hard_label_weight * hard_loss(student, labels) + options.soft_weight * soft
 
 
-def standardise(logits: Float[Tensor, "batch classes"]) -> Float[Tensor, "batch classes"]:
-    """Each image's logits less their mean, over their standard deviation."""
+def standardize(logits: Float[Tensor, "batch classes"]) -> Float[Tensor, "batch classes"]:
+    """Return each image's logits less their mean, divided by their standard deviation."""
     return (logits - logits.mean(1, keepdim=True)) / (logits.std(1, keepdim=True) + 1e-7)

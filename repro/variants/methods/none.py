@@ -1,4 +1,4 @@
-"""No distillation: the labels alone."""
+"""No distillation: training with hard labels alone."""
 
 from jaxtyping import Float, Int
 from torch import Tensor
@@ -8,7 +8,7 @@ from repro.variants.methods.base import ModelOutput, hard_loss
 
 
 class Method(base.Method):
-    """Cross-entropy with the labels."""
+    """CE(label)."""
 
     source = "–"
     has_teacher = False
@@ -16,5 +16,5 @@ class Method(base.Method):
     def forward(
         self, student: ModelOutput, teacher: ModelOutput | None, labels: Int[Tensor, "batch"], progress: float
     ) -> Float[Tensor, ""]:
-        """-log q of the label."""
+        """Return the cross-entropy with the labels."""
         return hard_loss(student, labels)

@@ -1,0 +1,73 @@
+"""Remarks of the findings of sections 4 and 6: results in words. Nothing is computed or judged here."""
+
+from repro.evaluation.stats import Estimate
+from repro.report.query import signed
+from repro.report.records import Record
+
+OVER_MODELS = "95% CI over models only"
+OVER_BOTH = "95% CI over models and test speakers"
+
+
+def ensemble_gain(gain: Estimate) -> str:
+    """Return the remark on the ensemble's accuracy."""
+    return f"minus single models: {signed(gain)} points; 95% CI over {gain.count} test speakers"
+
+
+def distilled(temperature: float, gain: Estimate) -> str:
+    """Return the remark on the distilled model's accuracy."""
+    return (
+        f"T = {temperature:g}, chosen on validation; {OVER_MODELS}; minus single models: {signed(gain)} points over "
+        "models and test speakers"
+    )
+
+
+def gain_kept(temperature: float, longer: dict[tuple[float, float], Estimate]) -> str:
+    """Return the remark on the fraction of the gain that is kept; ``longer`` is keyed by epochs and temperature."""
+    parts = [f"T = {temperature:g}", OVER_BOTH]
+    parts += [f"a student of {epochs:g} epochs at T = {t:g} keeps {fraction.value:.2f} of the same gain"
+              for (epochs, t), fraction in longer.items()]  # fmt: skip
+    return "; ".join(parts)
+
+
+def best_temperature(best: float, margins: dict[str, dict[float, Estimate]], similar: list[float]) -> str:
+    """Return the remark on the best temperature: its margins over the others by part of the data."""
+    parts = [
+        f"on {part} minus " + ", ".join(f"T = {t:g}: {signed(margin)}" for t, margin in by_temperature.items())
+        for part, by_temperature in margins.items()
+    ]
+    if similar:
+        others = ", ".join(f"T = {t:g}" for t in similar)
+        parts.append(f"no significant difference on validation between T = {best:g} and {others}")
+    return "; ".join(parts)
+
+
+def word_error_change(change: Estimate, reference: float | None) -> str:
+    """Return the remark on a word error rate; ``reference`` is the paper's change if ours agrees with it and with 0."""
+    text = f"minus single models: {signed(change)} points, {OVER_BOTH}, same utterances"
+    return text if reference is None else f"{text}; the interval holds both 0 and the paper's {reference:+.1f}"
+
+
+def stopped_first(count: int, seeds: int) -> str:
+    """Return the remark on models that early stopping leaves at their first evaluation; empty if there are none."""
+    if not count:
+        return ""
+    return f"hard targets stopped at the first evaluation {count} of {seeds} times; a finer grid might favor them"
+
+
+def recovered(soft: Record, hard: Record, stopped: list[float], early: str) -> str:
+    """Return the remark on the fraction that soft targets recover."""
+    settings = soft["settings"]
+    epochs = ", ".join(f"{epoch:.0f}" for epoch in stopped)
+    return "; ".join(filter(None, [
+        f"soft targets of {settings['num_teachers']} models at T = {float(settings['temperature']):g}",
+        OVER_BOTH,
+        f"hard targets stopped after {epochs} of {hard['settings']['recipe']['epochs']:g} epochs",
+        early,
+    ]))  # fmt: skip
+
+
+def overfitting(hard: float, soft: float, early: str) -> str:
+    """Return the remark on the points lost from the best to the final evaluation."""
+    return "; ".join(filter(None, [
+        OVER_MODELS, f"hard targets lose {hard:.2f} points, soft targets {soft:.2f}", early,
+    ]))  # fmt: skip
