@@ -37,7 +37,10 @@ class Recipe(Settings):
     )
     momentum: float = Field(0.9, ge=0, lt=1, description="Nesterov momentum of sgd; adamw ignores it. Default: 0.9.")
     initial_momentum: float | None = Field(
-        None, ge=0, lt=1, description="Momentum of sgd at the first step, below momentum. Default: constant momentum."
+        None,
+        ge=0,
+        lt=1,
+        description="Momentum of sgd at the first step, from which it rises to momentum. Default: constant.",
     )
     momentum_warmup_fraction: float = Field(
         0.5, gt=0, le=1, description="Fraction of the steps in which the momentum rises linearly. Default: 0.5."
