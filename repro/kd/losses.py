@@ -99,8 +99,8 @@ def distillation_loss(
     """
     temperature = torch.as_tensor(temperature, dtype=student.dtype, device=student.device)
     infinite = torch.isinf(temperature)
-    soft = soft_target_loss(student, teacher, torch.where(infinite, 1.0, temperature))
-    if bool(infinite.any()):
+    soft = soft_target_loss(student, teacher, temperature.masked_fill(infinite, 1.0))
+    if infinite.is_cuda or bool(infinite.any()):  # on a GPU, asking would wait for it
         soft = torch.where(infinite, logit_regression_loss(student, teacher), soft)
     return (1 - hard_label_weight) * soft + hard_label_weight * hard_target_loss(student, labels)
 

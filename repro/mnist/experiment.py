@@ -6,10 +6,11 @@ records by ``repro.report``.
 """
 
 import itertools
+from collections import defaultdict
 from collections.abc import Callable
 from typing import Any
 
-from repro.mnist.runner import MnistRunner
+from repro.mnist.runner import DivergedError, MnistRunner
 from repro.mnist.runs import Arm, Run
 from repro.mnist.settings import ChoiceSettings, MissingClasses, MnistSettings
 
@@ -28,21 +29,34 @@ def run(settings: MnistSettings, runner: MnistRunner, headline: Callable[[list[d
         sorted((run for seed in seeds for run in temperature_runs(settings, seed)), key=lambda run: run.hidden),
     ]
     runner.expect(itertools.chain(*heads, *stages))
-    for seed in seeds:
-        runner.execute(heads[seed][:1])
-        runner.execute(heads[seed][1:])
-        if seed in (0, settings.seeds - 1):
+    for batch in [list(seeds)] if settings.batch_seeds else [[seed] for seed in seeds]:
+        runner.execute([heads[seed][0] for seed in batch])
+        runner.execute([run for seed in batch for run in heads[seed][1:]])
+        if {0, settings.seeds - 1} & set(batch):
             headline(list(runner.finished.values()))
     for stage in stages:
         runner.execute(stage)
 
 
 def choose(settings: ChoiceSettings, runner: MnistRunner) -> None:
-    """Train the candidate recipes on the training split and judge them on the validation split."""
+    """Train the candidate recipes on the training split and judge them on the validation split.
+
+    With ``batch_seeds``, teachers are trained first, and candidates that diverge are skipped.
+    """
     runs = search_runs(settings)
     runner.expect(runs)
-    for candidate in runs:
-        runner.execute([candidate])
+    if not settings.batch_seeds:
+        for candidate in runs:
+            runner.execute([candidate])
+        return
+    batches: dict[tuple, list[Run]] = defaultdict(list)
+    for candidate in sorted(runs, key=lambda run: run.teacher is not None):
+        batches[candidate.teacher is not None, candidate.batch_key(batch_seeds=True)].append(candidate)
+    for batch in batches.values():
+        try:
+            runner.execute(batch)
+        except DivergedError as error:
+            runner.progress.say(error)
 
 
 def teacher_run(settings: MnistSettings, seed: int) -> Run:
@@ -115,19 +129,20 @@ def data_fraction_runs(settings: MnistSettings, seed: int) -> list[Run]:
 
 
 def search_runs(settings: ChoiceSettings) -> list[Run]:
-    """One run for each candidate and seed; students learn from the first teacher among the candidates."""
+    """One run for each candidate and seed; students learn from the first teacher or the one they name."""
     runs: list[Run] = []
-    teachers: dict[int, Run] = {}
+    teachers: dict[tuple[str, int], Run] = {}
     for candidate, seed in itertools.product(settings.candidates, range(settings.seeds)):
         model = candidate.model
         options: dict[str, Any] = {}
         if candidate.kind == "distilled":
             options = {"temperature": model.temperature, "hard_label_weight": model.hard_label_weight,
-                       "teacher": teachers[seed]}  # fmt: skip
+                       "teacher": teachers[candidate.teacher, seed]}  # fmt: skip
         runs.append(
             Run(arm=Arm.SEARCH, hidden=model.hidden, recipe=model.recipe, seed=seed, split="train",
                 num_evals=settings.num_evals, params=(("name", candidate.name),), **options)
         )  # fmt: skip
         if candidate.kind == "teacher":
-            teachers.setdefault(seed, runs[-1])
+            teachers.setdefault(("", seed), runs[-1])
+            teachers[candidate.name, seed] = runs[-1]
     return runs

@@ -28,12 +28,16 @@ from repro.training.trainer import TrainerContext
 
 # The modules that decide what a run's weights become.
 CODE_DEPENDENCIES = (
-    "kd/losses.py", "models/mlp.py", "training/mlp.py", "training/random_streams.py", "training/recipe.py",
-    "training/trainer.py",
+    "kd/losses.py", "models/mlp.py", "training/cuda_graphs.py", "training/mlp.py", "training/random_streams.py",
+    "training/recipe.py", "training/trainer.py",
 )  # fmt: skip
 
 # Counted up by hand when what a record says of the same weights changes: kept records of before are left.
 RECORD_VERSION = 1
+
+
+class DivergedError(UserError):
+    """The loss of a network is not finite."""
 
 
 @dataclass(kw_only=True)
@@ -60,7 +64,7 @@ class MnistRunner(Runner):
         """One job for all runs that can be trained together, up to ``max_batched_params``."""
         alike: dict[tuple, list[Run]] = defaultdict(list)
         for run in runs:
-            alike[run.batch_key()].append(run)
+            alike[run.batch_key(self.settings.batch_seeds)].append(run)
         jobs = []
         for group in alike.values():
             size = max(1, self.settings.max_batched_params // count_parameters(group[0].sizes))
@@ -100,7 +104,7 @@ class MnistRunner(Runner):
         except files.CorruptFile as error:
             if path.exists():
                 files.quarantine(path, f"{error}; it is computed again")
-        model = self.weights_of(run)
+        model = self.weights_of(run).to(self.compute.device)
         logits = {"train": model.logits(self.data.train.images)[0], "test": model.logits(self.data.test.images)[0]}
         files.save_tensors(path, logits, {})
         return logits
@@ -108,16 +112,31 @@ class MnistRunner(Runner):
     def train_group(self, runs: list[Run]) -> None:
         """Train runs as one batch of networks and store their records and weights."""
         first, keys = runs[0], [self.key(run) for run in runs]
-        self.progress.now(f"{first.arm}: {len(runs)} x {'-'.join(map(str, first.hidden))}, seed {first.seed}")
-        examples = self.examples(first)
+        seeds = sorted({run.seed for run in runs})
+        seed_text = f"seed {seeds[0]}" if len(seeds) == 1 else f"seeds {seeds[0]} to {seeds[-1]}"
+        self.progress.now(f"{first.arm}: {len(runs)} x {'-'.join(map(str, first.hidden))}, {seed_text}")
+        examples_of_seed = {run.seed: self.examples(run) for run in runs}
+        examples = [examples_of_seed[run.seed] for run in runs]
         teachers = {self.key(run.teacher): run.teacher for run in runs if run.teacher}
-        assert len(teachers) <= 1, "networks that are trained together share a teacher"
-        soft = self.teacher_logits(next(iter(teachers.values()))) if teachers else None
+        soft = {key: self.teacher_logits(teacher) for key, teacher in teachers.items()}
+        # A network on hard targets is compared with the teacher of the students beside it, if there is only one.
+        only = next(iter(soft)) if len(soft) == 1 else None
+        teacher_keys = [self.key(run.teacher) if run.teacher else only for run in runs]
+        on_train = [logits["train"] for logits in soft.values()]
         group = store.key(keys)
         training = MLPTrainer(
             sizes=first.sizes,
-            members=[MemberSpec(run.seed, run.temperature, run.hard_label_weight, examples) for run in runs],
-            transfer=TransferSet(self.data.train.images, self.data.train.labels, soft["train"] if soft else None),
+            members=[
+                MemberSpec(
+                    run.seed, run.temperature, run.hard_label_weight, indices, list(soft).index(key) if key else 0
+                )
+                for run, indices, key in zip(runs, examples, teacher_keys, strict=True)
+            ],
+            transfer=TransferSet(
+                self.data.train.images,
+                self.data.train.labels,
+                torch.stack(on_train) if len(on_train) > 1 else on_train[0] if on_train else None,
+            ),
             context=TrainerContext(
                 recipe=first.recipe,
                 compute=self.compute,
@@ -130,13 +149,14 @@ class MnistRunner(Runner):
         observed = self._observed(first)
         for snapshot in training.run(first.num_evals, lambda: self.progress.advance(flops)):
             if not snapshot.loss.isfinite().all():
-                raise UserError(
-                    f"{first.arm}, seed {first.seed}: training diverged (the loss is not finite); "
+                raise DivergedError(
+                    f"{first.arm}, {seed_text}: training diverged (the loss is not finite); "
                     "lower its recipe's learning_rate or raise its temperature"
                 )
             errors = training.errors_seen if observed is None else training.validation_errors(observed)
             training.history.append([round(snapshot.epoch, 3), errors.tolist(), snapshot.loss.tolist()])
-        measured = self._measure(runs, training, examples, soft)
+        on_test = [soft[key]["test"] if key else None for key in teacher_keys]
+        measured = self._measure(runs, training, examples, on_test)
         records = [
             self.record(
                 run,
@@ -158,11 +178,13 @@ class MnistRunner(Runner):
         return self.data.split("validation") if run.split == "train" else self.data.test
 
     def _measure(
-        self, runs: list[Run], training: MLPTrainer, examples: Tensor, soft: dict[str, Tensor] | None
+        self, runs: list[Run], training: MLPTrainer, examples: list[Tensor], teachers: list[Tensor | None]
     ) -> list[dict[str, Any]]:
-        """The metrics of each run."""
+        """The metrics of each run, which has ``examples`` and a teacher's logits on the test images."""
         model, data, validation = training.net, self.data, self.data.split("validation")
-        logits = {"test": model.logits(data.test.images), "train": model.logits(data.train.images[examples])}
+        shared = all(torch.equal(indices, examples[0]) for indices in examples)
+        train_images = data.train.images[examples[0]] if shared else data.train.images
+        logits = {"test": model.logits(data.test.images), "train": model.logits(train_images)}
         if runs[0].split == "train":
             logits["validation"] = model.logits(validation.images)
         if runs[0].early_stopping:
@@ -174,15 +196,19 @@ class MnistRunner(Runner):
                 f"test_{name}": value for name, value in metrics.evaluate(own["test"], data.test.labels).items()
             }
             result["test_wrong"] = metrics.pack(own["test"].argmax(-1) != data.test.labels)
-            result["train_errors"] = errors(own["train"], data.train.labels[examples])
-            result["train_cases"] = len(examples)
-            if soft is not None:
-                result["agreement"] = metrics.agreement(own["test"], soft["test"])
+            result["train_errors"] = errors(
+                own["train"] if shared else own["train"][examples[m]], data.train.labels[examples[m]]
+            )
+            result["train_cases"] = len(examples[m])
+            if (teacher := teachers[m]) is not None:
+                result["agreement"] = metrics.agreement(own["test"], teacher)
             if "validation" in own:
                 result["validation_errors"] = errors(own["validation"], validation.labels)
             if "best" in own:
                 result["stopped_errors"] = errors(own["best"], data.test.labels)
-                result["stopped_epoch"] = round(int(training.best_step[m]) * run.recipe.batch_size / len(examples), 2)
+                result["stopped_epoch"] = round(
+                    int(training.best_step[m]) * run.recipe.batch_size / len(examples[m]), 2
+                )
             if run.shifts is not None:
                 on_validation = "validation" in own
                 result |= shift_metrics(

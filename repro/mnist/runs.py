@@ -55,12 +55,14 @@ class Run:
         """Units of every layer."""
         return (PIXELS, *self.hidden, CLASSES)
 
-    def batch_key(self) -> tuple:
-        """Runs that agree in this see the same batches in the same steps and are trained together."""
+    def batch_key(self, batch_seeds: bool = False) -> tuple:
+        """Runs that agree in this are trained together: they take the same steps, on the same batches too unless
+        ``batch_seeds``."""
         alike = replace(self, arm=Arm.TEACHER, temperature=1.0, hard_label_weight=1.0, shifts=None)
-        names = ("hidden", "seed", "split", "transfer_classes", "fraction", "early_stopping", "num_evals")
+        names = ("hidden", "split", "transfer_classes", "fraction", "early_stopping", "num_evals")
         return (
             *(getattr(alike, name) for name in names),
             self.recipe.model_dump_json(),
-            self.seed if self.teacher is None else self.teacher.seed,  # networks on hard targets go with students
+            # Networks on hard targets go with students.
+            None if batch_seeds else (self.seed, self.seed if self.teacher is None else self.teacher.seed),
         )

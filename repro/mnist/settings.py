@@ -130,6 +130,9 @@ class Common(Settings):
     max_batched_params: int = Field(
         4_000_000, ge=1, description="Parameters of the networks that are trained together, at most. Default: 4000000."
     )
+    batch_seeds: bool = Field(
+        False, description="Train the networks of all seeds together, which pays on a GPU. Default: false."
+    )
     num_evals: int = Field(
         20, ge=1, le=1000, description="Number of evaluations during training, evenly spaced. Default: 20."
     )
@@ -145,10 +148,13 @@ class Candidate(Settings):
     name: str = Field(min_length=1, description="Name of the candidate in the table.")
     kind: Literal["teacher", "baseline", "distilled"] = Field(description="Network that the recipe is for.")
     model: StudentConfig = Field(description="The network and its recipe.")
+    teacher: str = Field(
+        "", description="Name of the candidate that a distilled network learns from. Default: the first teacher."
+    )
 
 
 class ChoiceSettings(Common):
-    """Recipes tried for the paper profile. Students learn from the first teacher."""
+    """Recipes tried for a profile. Students learn from the first teacher or from the one that they name."""
 
     candidates: tuple[Candidate, ...] = Field(min_length=1, description="The recipes, a teacher before its students.")
 
@@ -159,6 +165,11 @@ class ChoiceSettings(Common):
         kinds = [candidate.kind for candidate in candidates]
         if "distilled" in kinds and "teacher" not in kinds[: kinds.index("distilled")]:
             raise ValueError("a teacher must come before the first distilled candidate")
+        teachers: set[str] = set()
+        for candidate in candidates:
+            if candidate.teacher and (candidate.kind != "distilled" or candidate.teacher not in teachers):
+                raise ValueError(f"{candidate.name}: teacher must name a teacher before a distilled candidate")
+            teachers |= {candidate.name} if candidate.kind == "teacher" else set()
         return candidates
 
 

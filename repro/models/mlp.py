@@ -29,14 +29,17 @@ class BatchedMLP(Model):
         seeds: Sequence[int],
         dtype: torch.dtype = torch.float32,
         fp32_logits: bool = True,
+        initial_weight_sd: float | None = None,
     ):
-        """Draw the initial weights: N(0, 2 / fan-in) (He et al. 2015), zero biases.
+        """Draw the initial weights from a normal distribution of mean zero; biases are zero.
 
         Args:
             sizes: units of every layer, inputs first, classes last.
             seeds: one seed for each member.
             dtype: type of the operands of hidden-layer matrix multiplications. Default: fp32.
             fp32_logits: whether the last layer multiplies in fp32 whatever ``dtype`` is. Default: True.
+            initial_weight_sd: standard deviation of the initial weights. Default: that of He et al. 2015, the square
+                root of 2 / fan-in.
         """
         super().__init__()
         self.sizes, self.seeds, self.dtype = tuple(sizes), tuple(seeds), dtype
@@ -46,7 +49,8 @@ class BatchedMLP(Model):
             members = [
                 torch.randn(fan_in, fan_out, generator=generator(Stream.INITIAL_WEIGHTS, seed, layer)) for seed in seeds
             ]
-            self.weights.append(torch.stack(members) * (2 / fan_in) ** 0.5)
+            sd = (2 / fan_in) ** 0.5 if initial_weight_sd is None else initial_weight_sd
+            self.weights.append(torch.stack(members) * sd)
             self.biases.append(torch.zeros(len(seeds), 1, fan_out))
 
     def __len__(self) -> int:

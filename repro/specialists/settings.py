@@ -17,7 +17,7 @@ TopN = Annotated[int, Field(ge=1, le=10)]
 class ConvRecipe(Recipe):
     """A training recipe for convolutional networks, which have neither dropout nor a bound on weight norms."""
 
-    unused = ("max_norm", "input_dropout", "hidden_dropout")
+    unused = ("max_norm", "input_dropout", "hidden_dropout", "initial_weight_sd", "weight_averaging_fraction")
     nets = "convolutional nets"
 
 

@@ -22,7 +22,7 @@ class FrameRecipe(Recipe):
     Early stopping is applied afterwards, by choosing the best evaluated step.
     """
 
-    unused = ("input_dropout", "hidden_dropout", "max_translation")
+    unused = ("input_dropout", "hidden_dropout", "max_translation", "initial_weight_sd")
     nets = "acoustic models"
 
 

@@ -10,34 +10,37 @@ from torch import Tensor
 
 from repro.kd.losses import distillation_loss, hard_target_loss
 from repro.models.mlp import BatchedMLP
+from repro.training.cuda_graphs import GraphedStep, StepBuffers
 from repro.training.random_streams import BatchSampler, Dropout, random_translations
 from repro.training.trainer import Trainer, TrainerContext
 
 
 @dataclass(frozen=True)
 class TransferSet:
-    """The transfer set: images with pixels in 0 .. 1, labels, and the teacher's logits for each example."""
+    """The transfer set: images with pixels in 0 .. 1, labels, and the logits of the teacher or of several teachers."""
 
     images: Float[Tensor, "example pixel"]
     labels: Int[Tensor, "example"]
-    teacher: Float[Tensor, "example class"] | None = None
+    teacher: Float[Tensor, "*teacher example class"] | None = None
 
 
 @dataclass(frozen=True)
 class MemberSpec:
-    """Seed, objective and training examples of one member of a ``BatchedMLP``.
+    """Seed, objective, training examples and teacher of one member of a ``BatchedMLP``.
 
     Attributes:
         seed: seed of initial weights, data order, translations and dropout.
         temperature: T of the soft targets. Default: 1.
         hard_label_weight: w in (1 - w) T^2 KL + w CE. Default: 1, hard targets alone.
         examples: indices of the training examples. Default: all.
+        teacher: index of the teacher, if the transfer set has several. Default: the first.
     """
 
     seed: int
     temperature: float = 1.0
     hard_label_weight: float = 1.0
     examples: Int[Tensor, "example"] | None = None
+    teacher: int = 0
 
 
 class MLPTrainer(Trainer[BatchedMLP]):
@@ -64,28 +67,46 @@ class MLPTrainer(Trainer[BatchedMLP]):
         examples = [everything if member.examples is None else member.examples for member in members]
         if len({len(indices) for indices in examples}) != 1:
             raise ValueError("the members of a population must have the same number of examples")
-        # Members that share their seed and their examples share the sampler, too: one batch then serves them all.
-        shared = len({member.seed for member in members}) == 1 and all(torch.equal(e, examples[0]) for e in examples)
-        self.samplers = [
-            BatchSampler(member.seed, indices, recipe.batch_size)
-            for member, indices in list(zip(members, examples, strict=True))[: 1 if shared else None]
-        ]
+        # Members that share their seed and their examples share the sampler, too. A single one gives one batch for all.
+        self.samplers: list[BatchSampler] = []
+        sampler_of = [self._sampler(m.seed, e, recipe.batch_size) for m, e in zip(members, examples, strict=True)]
+        self._sampler_of = torch.tensor(sampler_of if len(self.samplers) > 1 else [0], device=device)
         images = transfer.images.to(device, compute.dtype)
         self.images = translations(images, recipe.max_translation) if recipe.max_translation else images
         self.labels = transfer.labels.to(device)
         self.teacher = None if transfer.teacher is None else transfer.teacher.to(device)
+        self._teacher_of = torch.tensor([[member.teacher] for member in members], device=device)
         self.temperature = torch.tensor([member.temperature for member in members], device=device)
         self.hard_label_weight = torch.tensor([member.hard_label_weight for member in members], device=device)
         if self.teacher is None and bool((self.hard_label_weight != 1).any()):
             raise ValueError("soft targets need a teacher's logits")
-        net = BatchedMLP(sizes, [member.seed for member in members], compute.dtype).to(device)
+        seeds = [member.seed for member in members]
+        net = BatchedMLP(sizes, seeds, compute.dtype, initial_weight_sd=recipe.initial_weight_sd).to(device)
         super().__init__(net, len(examples[0]), context)
+        self.buffers: StepBuffers | None = None
+        if device.type == "cuda":
+            self.buffers = StepBuffers(self.samplers, seeds, recipe, self.steps, device)
+            self._graphed_step = GraphedStep(self._buffered_step, self.optimizer, device)
+            for group in self.optimizer.param_groups:
+                group["lr"] = self.buffers.rate
+                if "capturable" in group:
+                    group["capturable"] = True
+
+    def _sampler(self, seed: int, examples: Tensor, batch_size: int) -> int:
+        """Return the index of the sampler of a seed and of examples; create it if there is none yet."""
+        for index, sampler in enumerate(self.samplers):
+            if sampler.seed == seed and (sampler.examples is examples or torch.equal(sampler.examples, examples)):
+                return index
+        self.samplers.append(BatchSampler(seed, examples, batch_size))
+        return len(self.samplers) - 1
 
     def losses(self, step: int) -> Float[Tensor, "model"]:
         """Return section 2's objective of each member; without a teacher, the loss on hard targets."""
         images, labels, teacher = self.batch(step)
-        dropout = None
-        if self.recipe.input_dropout or self.recipe.hidden_dropout:
+        dropout: Dropout | None = None
+        if self.buffers is not None:
+            dropout = self.buffers.dropout
+        elif self.recipe.input_dropout or self.recipe.hidden_dropout:
             dropout = Dropout(
                 self.net.seeds, step, self.recipe.input_dropout, self.recipe.hidden_dropout, images.device
             )
@@ -97,17 +118,43 @@ class MLPTrainer(Trainer[BatchedMLP]):
     def batch(self, step: int) -> tuple[Tensor, Tensor, Tensor | None]:
         """Return images, labels and teacher's logits of a step, all taken by the same indices.
 
-        Their leading axes are (sampler, batch); a single sampler serves all members.
+        Their leading axes are (member, batch), or (1, batch) if all members share a sampler.
         """
-        indices = torch.stack([sampler.indices(step) for sampler in self.samplers]).to(self.labels.device)
-        pixels = self.recipe.max_translation
-        if pixels:
-            offsets = [random_translations(s.seed, step, s.batch_size, pixels) for s in self.samplers]
-            rows, columns = (torch.stack(part).to(indices.device) for part in zip(*offsets, strict=True))
+        indices, offsets = self._draw(step) if self.buffers is None else self.buffers.batch()
+        indices = indices[self._sampler_of]
+        if self.recipe.max_translation:
+            rows, columns = (part[self._sampler_of] for part in offsets)
             images = self.images[indices, rows, columns].flatten(-2)
         else:
             images = self.images[indices]
-        return images, self.labels[indices], None if self.teacher is None else self.teacher[indices]
+        if self.teacher is None:
+            return images, self.labels[indices], None
+        teacher = self.teacher[indices] if self.teacher.dim() == 2 else self.teacher[self._teacher_of, indices]
+        return images, self.labels[indices], teacher
+
+    def _draw(self, step: int) -> tuple[Tensor, Sequence[Tensor]]:
+        """Return the example indices of each sampler, and row and column offsets if images are translated."""
+        indices = torch.stack([sampler.indices(step) for sampler in self.samplers]).to(self.labels.device)
+        pixels = self.recipe.max_translation
+        if not pixels:
+            return indices, ()
+        offsets = [random_translations(s.seed, step, s.batch_size, pixels) for s in self.samplers]
+        return indices, [torch.stack(part).to(indices.device) for part in zip(*offsets, strict=True)]
+
+    def _train_step(self) -> None:
+        """Take one step, on a GPU by replaying a CUDA graph."""
+        if self.buffers is None:
+            return super()._train_step()
+        self.buffers.seek(self.step)
+        self._graphed_step(self.recipe.momentum_at(self.step, self.steps))
+        self._end_step()
+
+    def _buffered_step(self) -> None:
+        """Take one step with inputs from the buffers alone."""
+        assert self.buffers is not None
+        self.buffers.set_rate()
+        self._update(self.losses(self.step))
+        self.buffers.advance()
 
 
 def translations(images: Float[Tensor, "example pixel"], pixels: int) -> Tensor:

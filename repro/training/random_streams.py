@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from enum import StrEnum
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
 
@@ -57,9 +57,9 @@ class BatchSampler:
         self.seed, self.examples, self.batch_size = seed, examples, batch_size
         self._epochs: dict[int, Tensor] = {}
 
-    def indices(self, step: int) -> Int[Tensor, "batch"]:
-        """Return the indices of a step's examples."""
-        start, stop = step * self.batch_size, (step + 1) * self.batch_size
+    def indices(self, step: int, num_steps: int = 1) -> Int[Tensor, "batch"]:
+        """Return the indices of the examples of ``num_steps`` steps, concatenated, from ``step`` on."""
+        start, stop = step * self.batch_size, (step + num_steps) * self.batch_size
         count = len(self.examples)
         first, last = start // count, (stop - 1) // count
         parts = [self._epoch(n)[max(start - n * count, 0) : stop - n * count] for n in range(first, last + 1)]
@@ -116,10 +116,12 @@ class Dropout:
     def _mask(
         self, purpose: Stream, layer: int, like: Tensor, units: int, threshold: int
     ) -> tuple[Float[Tensor, "model batch unit"], float]:
-        batch = like.shape[-2]
+        drawn = self._bytes(purpose, layer, like.shape[-2], units)
+        scale = 256 / (256 - threshold)
+        return drawn.to(like.dtype).ge_(threshold).mul_(scale), scale  # bytes are exact in bf16, too
+
+    def _bytes(self, purpose: Stream, layer: int, batch: int, units: int) -> UInt8[Tensor, "model batch unit"]:
         words = torch.empty(len(self.seeds), (batch * units + 7) // 8, dtype=torch.int64, device=self.device)
         for row, seed in zip(words, self.seeds, strict=True):
             row.random_(-(2**63), None, generator=generator(purpose, seed, self.step, layer, device=self.device))
-        drawn = words.view(torch.uint8)[:, : batch * units].view(len(self.seeds), batch, units)
-        scale = 256 / (256 - threshold)
-        return drawn.to(like.dtype).ge_(threshold).mul_(scale), scale  # bytes are exact in bf16, too
+        return words.view(torch.uint8)[:, : batch * units].view(len(self.seeds), batch, units)

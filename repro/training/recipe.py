@@ -2,10 +2,10 @@
 
 import math
 from collections.abc import Iterable
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
-from pydantic import Field, model_validator
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 from torch import nn
 
 from repro.config import Settings
@@ -15,6 +15,10 @@ class Recipe(Settings):
     """Hyperparameters of a training run. A subclass lists in ``unused`` those that its models do not support."""
 
     unused: ClassVar[tuple[str, ...]] = ()
+    # Left out of records and keys at their defaults, because committed records are older than these options.
+    omitted_at_default: ClassVar[tuple[str, ...]] = (
+        "initial_momentum", "momentum_warmup_fraction", "initial_weight_sd", "weight_averaging_fraction",
+    )  # fmt: skip
     nets: ClassVar[str] = "nets"
 
     epochs: float = Field(
@@ -32,6 +36,15 @@ class Recipe(Settings):
         0.0, ge=0, le=1, description="Fraction of the steps in which the learning rate rises from zero. Default: 0."
     )
     momentum: float = Field(0.9, ge=0, lt=1, description="Nesterov momentum of sgd; adamw ignores it. Default: 0.9.")
+    initial_momentum: float | None = Field(
+        None,
+        ge=0,
+        lt=1,
+        description="Momentum of sgd at the first step, from which it rises to momentum. Default: constant.",
+    )
+    momentum_warmup_fraction: float = Field(
+        0.5, gt=0, le=1, description="Fraction of the steps in which the momentum rises linearly. Default: 0.5."
+    )
     weight_decay: float = Field(
         0.0, ge=0, le=1, description="Weight decay, decoupled for adamw and an L2 penalty for sgd. Default: 0."
     )
@@ -43,6 +56,12 @@ class Recipe(Settings):
     max_translation: int = Field(
         0, ge=0, le=8, description="Largest random translation of an image in pixels, each way. Default: 0."
     )
+    initial_weight_sd: float | None = Field(
+        None, gt=0, le=10, description="Standard deviation of the initial weights. Default: that of He et al. 2015."
+    )
+    weight_averaging_fraction: float = Field(
+        0.0, ge=0, lt=1, description="Fraction of the steps, the last ones, whose weights are averaged. Default: 0."
+    )
 
     @model_validator(mode="after")
     def _used(self) -> "Recipe":
@@ -50,6 +69,12 @@ class Recipe(Settings):
             if getattr(self, name):
                 raise ValueError(f"{name} should be left out for {self.nets}")
         return self
+
+    @model_serializer(mode="wrap")
+    def _without_defaults(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        fields = type(self).model_fields
+        omitted = {name for name in self.omitted_at_default if getattr(self, name) == fields[name].default}
+        return {name: value for name, value in serialize(self).items() if name not in omitted}
 
     def rate(self, step: int, steps: int) -> float:
         """Return the learning rate of a step, 0 .. steps - 1; a function of the step alone, so resuming is exact."""
@@ -59,6 +84,16 @@ class Recipe(Settings):
         done = (step - rise) / max(steps - rise, 1)
         shape = {"linear": 1 - done, "cosine": 0.5 + 0.5 * math.cos(math.pi * done), "constant": 1.0}
         return self.learning_rate * shape[self.schedule]
+
+    def momentum_at(self, step: int, steps: int) -> float:
+        """Return the momentum of a step, 0 .. steps - 1, rounded to hundredths while it rises.
+
+        Rounding keeps the number of its values, and so of CUDA graphs, small.
+        """
+        if self.initial_momentum is None:
+            return self.momentum
+        done = min(1.0, step / (self.momentum_warmup_fraction * steps))
+        return round(self.initial_momentum + (self.momentum - self.initial_momentum) * done, 2)
 
     def steps(self, num_examples: int) -> int:
         """Return the number of training steps in ``epochs`` passes over ``num_examples`` examples."""

@@ -23,6 +23,7 @@ from repro.training.compute import Compute
 from repro.training.recipe import Recipe
 
 CHECKPOINT_SECONDS = 5.0
+AVERAGING_STEPS = 16  # steps between two averaged weights
 
 
 @runtime_checkable
@@ -92,6 +93,8 @@ class Trainer(Generic[ModelType]):
             self.best_errors = torch.full((len(net),), len(validation.labels) + 1)
             self.best_step = torch.zeros(len(net), dtype=torch.long)
             self.errors_seen = self.best_errors  # those of the last snapshot
+        averaged = self.parameters if recipe.weight_averaging_fraction else []
+        self.average = [torch.zeros_like(parameter) for parameter in averaged]
         self._losses = torch.zeros(len(net), device=self.parameters[0].device)
         self._losses_over = 0
         self._seconds = 0.0
@@ -115,6 +118,8 @@ class Trainer(Generic[ModelType]):
         pauses = {math.ceil(self.steps * (k + 1) / snapshots) for k in range(snapshots)}
         while self.step < self.steps:
             self._train_step()
+            if self.step in pauses and self._losses.is_cuda:
+                torch.cuda.synchronize(self._losses.device)  # the time of the steps is to include their kernels
             self._seconds = time.monotonic() - started
             if on_step:
                 on_step()
@@ -131,20 +136,41 @@ class Trainer(Generic[ModelType]):
     def _train_step(self) -> None:
         """Take one step: forward, backward, update, bound on the weight norms."""
         loss = self.losses(self.step)
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.recipe.rate(self.step, self.steps)
+        self._update(loss)
+        self._end_step()
+
+    def _update(self, loss: Float[Tensor, "model"]) -> None:
+        """Update the weights by the gradient of the loss."""
         self.optimizer.zero_grad(set_to_none=True)
         loss.sum().backward()
         for group in self.optimizer.param_groups:
-            group["lr"] = self.recipe.rate(self.step, self.steps)
+            if "momentum" in group:
+                group["momentum"] = self.recipe.momentum_at(self.step, self.steps)
         self.optimizer.step()
         if self.recipe.max_norm is not None:
             self.net.clip_weight_norms(self.recipe.max_norm)
         self._losses += loss.detach()
+
+    @torch.no_grad()
+    def _end_step(self) -> None:
+        """Count the step and average the weights if the recipe averages; the last weights become the average."""
         self._losses_over += 1
         self.step += 1
+        first = math.ceil((1 - self.recipe.weight_averaging_fraction) * self.steps)
+        if not self.average or self.step < first or (self.steps - self.step) % AVERAGING_STEPS:
+            return
+        count = 1 + (self.step - first) // AVERAGING_STEPS
+        for average, parameter in zip(self.average, self.parameters, strict=True):
+            average.lerp_(parameter, 1 / count)
+            if self.step == self.steps:
+                parameter.copy_(average)
 
     def _snapshot(self) -> Snapshot[ModelType]:
         loss = self._losses / max(self._losses_over, 1)
-        self._losses, self._losses_over = torch.zeros_like(loss), 0
+        self._losses.zero_()  # in place, because CUDA graphs add to it
+        self._losses_over = 0
         return Snapshot(self.step, self.step * self.recipe.batch_size / self.num_examples, self.net, loss)
 
     def _select_best(self) -> None:
@@ -205,6 +231,7 @@ class Trainer(Generic[ModelType]):
         for number, parameter in enumerate(self.parameters):
             state = self.optimizer.state[parameter]
             tensors |= {f"optimizer.{number}.{name}": value for name, value in state.items()}
+        tensors |= {f"average.{number}": average for number, average in enumerate(self.average)}
         tensors |= {"losses": self._losses}
         if self.validation is not None:
             tensors |= {f"best.{name}": value for name, value in self.best.items()}

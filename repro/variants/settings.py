@@ -24,7 +24,8 @@ class ModelSettings(Settings):
 
     @model_validator(mode="after")
     def _used(self) -> "ModelSettings":
-        for name in ("max_norm", "input_dropout", "hidden_dropout") if self.shape.width else ():
+        convolutional = ("max_norm", "input_dropout", "hidden_dropout", "weight_averaging_fraction")
+        for name in ("initial_weight_sd", *(convolutional if self.shape.width else ())):
             if getattr(self.recipe, name):
                 raise ValueError(f"recipe.{name} must be left out for models of kind {self.shape.kind}")
         return self

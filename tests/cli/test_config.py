@@ -203,7 +203,7 @@ def _validate(model: type[Settings], *overrides: str) -> Settings:
 
 
 def test_an_unknown_profile_lists_the_known_ones():
-    with pytest.raises(UserError, match="choice, paper, quick, smoke"):
+    with pytest.raises(UserError, match="choice, gpu, gpu_choice, paper, quick, smoke"):
         config.profile_path("mnist", "papr")
     with pytest.raises(UserError, match="no file"):
         config.profile_path("mnist", "nowhere.toml")
@@ -211,7 +211,7 @@ def test_an_unknown_profile_lists_the_known_ones():
 
 def command_of(experiment: str, profile: str) -> str:
     """Return the command whose settings a profile holds."""
-    return "mnist-choice" if (experiment, profile) == ("mnist", "choice") else experiment
+    return "mnist-choice" if experiment == "mnist" and profile.endswith("choice") else experiment
 
 
 @pytest.mark.parametrize(("experiment", "profile"), PROFILES)
@@ -267,5 +267,5 @@ def test_the_profiles_of_an_experiment_are_listed(command):
 def test_an_unknown_experiment_or_profile_to_list_is_one_line():
     with pytest.raises(UserError, match="EXPERIMENT: must be one of mnist, mnist-choice, specialists"):
         config_help.text("mnst")
-    with pytest.raises(UserError, match="profile: must be one of choice, paper"):
+    with pytest.raises(UserError, match="profile: must be one of choice, gpu, gpu_choice, paper"):
         config_help.text("mnist", "papr")

@@ -62,8 +62,9 @@ def test_students_on_mnist_learn_what_their_runs_say_and_are_measured_as_they_en
     assert min(agreed) < 1
 
 
-def test_recipes_for_mnist_are_chosen_without_the_validation_cases():
-    runs = experiment.search_runs(config.load(ChoiceSettings, config.profile_path("mnist", "choice")))
+@pytest.mark.parametrize("profile", ["choice", "gpu_choice"])
+def test_recipes_for_mnist_are_chosen_without_the_validation_cases(profile):
+    runs = experiment.search_runs(config.load(ChoiceSettings, config.profile_path("mnist", profile)))
     assert {run.split for run in runs} | {run.teacher.split for run in runs if run.teacher} == {"train"}
 
 

@@ -61,8 +61,9 @@ def test_transfer_sets_hold_only_their_classes_and_no_validation_images(toy, run
             assert int(examples.max()) < 1000
 
 
-def test_only_the_teacher_has_translations_and_dropout():
-    settings = config.load(MnistSettings, config.profile_path("mnist", "paper"))
+@pytest.mark.parametrize("profile", ["paper", "gpu"])
+def test_only_the_teacher_has_translations_and_dropout(profile):
+    settings = config.load(MnistSettings, config.profile_path("mnist", profile))
     for run in all_runs(settings):
         noise = (run.recipe.max_translation, run.recipe.input_dropout, run.recipe.hidden_dropout)
         assert noise == ((2, 0.2, 0.5) if run.arm == "teacher" else (0, 0, 0))

@@ -1,5 +1,7 @@
 """Batched training against training alone, exact resume, alignment of images and targets, best snapshot."""
 
+import dataclasses
+
 import pytest
 import torch
 from samples import NOISY, SIZES, transfer_set
@@ -8,7 +10,7 @@ from repro.engine import files
 from repro.training import compute
 from repro.training.mlp import MemberSpec, MLPTrainer, TransferSet
 from repro.training.recipe import Recipe
-from repro.training.trainer import TrainerContext
+from repro.training.trainer import AVERAGING_STEPS, TrainerContext
 
 CPU = compute.choose("cpu", "fp32")
 
@@ -37,6 +39,35 @@ def test_a_member_of_a_population_is_the_net_trained_alone(toy, optimizer):
             torch.testing.assert_close(a[0], b[m], rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
+def test_members_of_several_seeds_learn_each_from_its_teacher(toy, optimizer):
+    changes = {"optimizer": optimizer, "initial_weight_sd": 0.05, "weight_averaging_fraction": 0.5}
+    recipe, data = NOISY.model_copy(update=changes), transfer_set(toy)
+    teachers = torch.stack([data.teacher, data.teacher.flip(-1)])
+    members = [MemberSpec(3, 20.0, 0.1), MemberSpec(3, 2.0, 0.1, teacher=1), MemberSpec(4, 2.0, 0.1, teacher=1)]
+    training = trainer(members, dataclasses.replace(data, teacher=teachers), recipe)
+    assert len(training.samplers) == 2
+    assert float(training.net.weights[0].detach().std()) == pytest.approx(0.05, rel=0.05)
+    together = finish(training)
+    for m, member in enumerate(members):
+        transfer = dataclasses.replace(data, teacher=teachers[member.teacher])
+        alone = finish(trainer([dataclasses.replace(member, teacher=0)], transfer, recipe))
+        for a, b in zip(alone, together, strict=True):
+            torch.testing.assert_close(a[0], b[m], rtol=1e-4, atol=1e-5)
+
+
+def test_weight_averaging_ends_with_the_mean_of_the_last_weights(toy):
+    recipe = Recipe(epochs=4, batch_size=25, learning_rate=0.003, weight_averaging_fraction=0.5)
+    data, weights = transfer_set(toy, soft=False), {}
+    training = trainer([MemberSpec(0)], data, recipe)
+    for _ in training.run(1, lambda: weights.setdefault(training.step, training.net.weights[0].detach().clone())):
+        pass
+    plain = finish(trainer([MemberSpec(0)], data, recipe.model_copy(update={"weight_averaging_fraction": 0.0})))[0]
+    steps = range(training.steps // 2, training.steps, AVERAGING_STEPS)
+    expected = torch.stack([*(weights[step] for step in steps), plain]).mean(0)
+    torch.testing.assert_close(training.net.weights[0].detach(), expected, rtol=1e-4, atol=1e-6)
+
+
 class Killed(Exception):
     """Stands for a process that ends here."""
 
@@ -44,7 +75,8 @@ class Killed(Exception):
 @pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
 @pytest.mark.parametrize("at", [1, 7, 12, 23])
 def test_killed_and_resumed_ends_bit_identical(toy, tmp_path, monkeypatch, optimizer, at):
-    recipe = NOISY.model_copy(update={"optimizer": optimizer})
+    changes = {"optimizer": optimizer, "initial_momentum": 0.5, "weight_averaging_fraction": 0.9}
+    recipe = NOISY.model_copy(update=changes)
     members, data = [MemberSpec(0, 20.0, 0.1), MemberSpec(0, 2.0, 0.1)], transfer_set(toy)
 
     def whole(checkpoint, stop=None):
