@@ -176,7 +176,7 @@ def test_stored_alignments_are_reused_and_damaged_ones_made_again(root, tmp_path
     first = all_frames()
     made = []
     monkeypatch.setattr(
-        preparing, "_make", lambda chunk, path, make=preparing._make: made.append(path) or make(chunk, path)
+        preparing, "_align_chunk", lambda chunk, path, align=preparing._align_chunk: made.append(path) or align(chunk, path)
     )
     again = all_frames()
     assert not made and torch.equal(again.banks, first.banks)
@@ -187,7 +187,7 @@ def test_stored_alignments_are_reused_and_damaged_ones_made_again(root, tmp_path
 
 def test_a_corpus_without_usable_utterances_is_refused_in_one_line(root, tmp_path, here):
     (root / "train" / "text").write_text("train0 fails\ntrain1 fails\n")
-    with pytest.raises(UserError, match=r"nothing of train can be used .*2 with no alignment found"):
+    with pytest.raises(UserError, match=r"no utterance of train can be used .*2 with no alignment found"):
         prepare(kaldi(root), tmp_path / "kept", 0.1, 1)
     (root / "train" / "text").write_text("train0 fails\ntrain1 good\n")
     with pytest.raises(UserError, match="two speakers"):

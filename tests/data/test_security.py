@@ -259,5 +259,5 @@ def test_a_setting_reaches_no_shell_and_makes_no_file(tmp_path, monkeypatch, cap
 def test_commands_in_reports_are_quoted_and_pages_have_no_foreign_markup():
     record = {"experiment": "mnist", "profile": "$(touch harm).toml", "overrides": ["a=; touch harm"]}
     assert build.command(record) == "repro mnist --profile '$(touch harm).toml' --set 'a=; touch harm'"
-    rendered = html._rendered("<script>alert(1)</script> [x](javascript:alert(1)) ![y](figures/a.png)")
+    rendered = html._html("<script>alert(1)</script> [x](javascript:alert(1)) ![y](figures/a.png)")
     assert "<script" not in rendered and 'href="javascript' not in rendered and 'src="../figures/a.png"' in rendered

@@ -273,7 +273,7 @@ def test_no_room_for_data_that_were_fetched_names_the_file(tmp_path, monkeypatch
 
 
 def test_no_room_for_synthetic_speech_names_the_corpus(tmp_path, monkeypatch):
-    def build(root: Path, settings: synth.SynthSettings) -> Path:
+    def build(root: Path, settings: synth.SynthSettings, **_) -> Path:
         raise OSError(errno.ENOSPC, "No space left on device")  # as from write(), which knows no name
 
     monkeypatch.setattr(synth, "build", build)

@@ -12,15 +12,14 @@ ROOT = Path(__file__).parents[2]
 
 def record(arm, **metrics):
     machine = {"processor": "X", "cores": 2, "threads": 2, "precision": "bf16", "bf16_units": "amx"}
-    settings = {"hidden": [8, 8], "width": 2, "recipe": {"epochs": 2.0}}
+    settings = {"hidden_units": [8, 8], "width": 2, "recipe": {"epochs": 2.0}}
     return {"arm": arm, "params": {}, "seed": 0, "dataset": "toy", "machine": machine, "settings": settings,
-            "metrics": metrics,
-            "wall_seconds": 4.0}  # fmt: skip
+            "metrics": metrics, "wall_seconds": 4.0}  # fmt: skip
 
 
 def test_the_estimate_equals_a_calculation_by_hand():
     weights = 1041 * 2560 + 7 * 2561 * 2560 + 2561 * 14_000
-    table = scale_estimate.table([record("single net", train_frames=1000)], []).set_index("part")
+    table = scale_estimate.table([record("single_model", train_frames=1000)], []).set_index("part")
     first = table.iloc[0]
     assert float(first["operations"]) == pytest.approx(10 * 6 * weights * 700e6 * 3, rel=0.05)
     assert float(first["days on one H100"]) == pytest.approx(
