@@ -97,12 +97,12 @@ def missing_class_runs(settings: MnistSettings, seed: int) -> list[Run]:
     The first is trained on all images and judged on the test set; the second on the training split, to choose the bias
     shift on the validation split.
     """
-    studies: list[tuple[MissingClasses, Arm, Arm]] = [
+    transfer_sets: list[tuple[MissingClasses, Arm, Arm]] = [
         (settings.without_3, Arm.WITHOUT_3, Arm.WITHOUT_3_VALIDATION),
         (settings.only_7_8, Arm.ONLY_7_8, Arm.ONLY_7_8_VALIDATION),
     ]
     runs = []
-    for study, on_test, on_validation in studies:
+    for study, on_test, on_validation in transfer_sets:
         shared: dict[str, Any] = {
             "hidden": study.hidden, "recipe": study.recipe, "seed": seed, "temperature": study.temperature,
             "hard_label_weight": study.hard_label_weight, "teacher": teacher_run(settings, seed),

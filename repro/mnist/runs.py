@@ -1,4 +1,4 @@
-"""What section 3 trains: a run is everything that determines one network."""
+"""Runs of section 3: a run is everything that determines one network."""
 
 from dataclasses import dataclass, field, replace
 from enum import StrEnum

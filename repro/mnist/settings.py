@@ -66,10 +66,10 @@ class TemperatureSweep(Settings):
         return widths
 
 
-def _different(values: Iterable[float | str], what: str) -> None:
+def _different(values: Iterable[float | str], kind: str) -> None:
     values = list(values)
     if len(set(values)) != len(values):
-        raise ValueError(f"no two {what} may be the same")
+        raise ValueError(f"no two {kind} may be the same")
 
 
 class BiasShift(Settings):
@@ -137,7 +137,7 @@ class Common(Settings):
         20, ge=1, le=1000, description="Number of evaluations during training, evenly spaced. Default: 20."
     )
     max_train_examples: int = Field(
-        60_000, ge=600, le=60_000, description="Training images used; fewer only for a quick look. Default: 60000."
+        60_000, ge=600, le=60_000, description="Training images used; fewer only for a quick check. Default: 60000."
     )
 
 

@@ -1,4 +1,4 @@
-"""Counts of parameters, multiply-adds at test time, and floating-point operations of a training step."""
+"""Counts of parameters, MACs at test time, and floating-point operations of a training step."""
 
 from collections.abc import Sequence
 
@@ -9,7 +9,7 @@ def count_parameters(sizes: Sequence[int]) -> int:
 
 
 def count_multiply_adds(sizes: Sequence[int]) -> int:
-    """Return the multiply-adds of one MLP for one example at test time."""
+    """Return the MACs of one MLP for one example at test time."""
     return sum(fan_in * fan_out for fan_in, fan_out in zip(sizes[:-1], sizes[1:], strict=True))
 
 
@@ -36,6 +36,6 @@ def count_conv_parameters(channels: int, width: int, classes: int) -> int:
 
 
 def count_conv_multiply_adds(channels: int, width: int, classes: int, side: int) -> int:
-    """Return the multiply-adds of a ``ConvNet`` for one image of ``side`` x ``side`` pixels, a multiple of 8."""
+    """Return the MACs of a ``ConvNet`` for one image of ``side`` x ``side`` pixels, a multiple of 8."""
     convolutions = _convolutions(channels, width)
     return sum(9 * a * b * (side >> halvings) ** 2 for a, b, halvings in convolutions) + 4 * width * classes

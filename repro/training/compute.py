@@ -1,4 +1,4 @@
-"""Which device and which precision: chosen once here, never assumed elsewhere."""
+"""Device and precision, chosen once here."""
 
 import contextlib
 import ctypes
@@ -21,7 +21,7 @@ MEMORY_LIMITS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/
 
 @dataclass(frozen=True)
 class Compute:
-    """Where and in which precision matrices are multiplied. Weights, losses and updates are fp32 always."""
+    """Device and precision of matrix products. Weights, losses and updates are always fp32."""
 
     device: torch.device
     precision: str
@@ -50,7 +50,7 @@ def choose(device: str = "auto", precision: str = "auto") -> Compute:
         precision = "fp32" if bf16_units(torch.device(device)) == "none" else "bf16"
     if device == "cpu":
         _keep_freed_memory()
-    else:  # fp32 is fp32, and what goes on from a checkpoint ends as what was never interrupted
+    else:  # fp32 without TF32, and a resumed run ends bit-identical to an uninterrupted one
         torch.backends.cudnn.allow_tf32 = False
         torch.backends.cudnn.deterministic = True
     return Compute(torch.device(device), precision)
@@ -60,7 +60,7 @@ def choose(device: str = "auto", precision: str = "auto") -> Compute:
 def _keep_freed_memory() -> None:
     """Tell glibc to keep freed blocks instead of returning them to the kernel.
 
-    Every training step frees and allocates the same few megabytes; faulting those pages in anew costs
+    Every training step frees and allocates the same few megabytes; faulting those pages in again costs
     about a tenth of the step. Where there is no ``mallopt`` (macOS, musl) nothing changes.
     """
     trim_threshold, mmap_threshold = -1, -3
@@ -74,7 +74,7 @@ def _keep_freed_memory() -> None:
 
 
 def machine(compute: Compute) -> dict[str, str | int]:
-    """What a record says of the machine it was made on."""
+    """Description of this machine for a record."""
     return {
         "processor": processor_name(compute.device),
         "cores": cores(),
@@ -89,7 +89,7 @@ def machine(compute: Compute) -> dict[str, str | int]:
 
 @contextlib.contextmanager
 def threads(count: int) -> Iterator[None]:
-    """So many threads for PyTorch's operations, for a while."""
+    """Context in which PyTorch's operations use ``count`` threads."""
     before = torch.get_num_threads()
     torch.set_num_threads(count)
     try:
@@ -99,30 +99,30 @@ def threads(count: int) -> Iterator[None]:
 
 
 def cores() -> int:
-    """Processor cores that this process may use."""
+    """Number of processor cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def memory_bytes() -> int:
-    """The machine's memory, or what a container may have of it; 8 GB where neither is known."""
+    """Memory of the machine or of the container, in bytes; 8 GB where neither is known."""
     known = "SC_PHYS_PAGES" in getattr(os, "sysconf_names", {})
-    found = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if known else 8 << 30]
+    limits = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if known else 8 << 30]
     for limit in MEMORY_LIMITS:
         with contextlib.suppress(OSError, ValueError):  # the file says "max" where there is no limit
-            found.append(int(limit.read_text()))
-    return min(found)
+            limits.append(int(limit.read_text()))
+    return min(limits)
 
 
 def bf16_units(device: torch.device) -> str:
-    """``amx``, ``avx512``, ``cuda`` or ``none``: what multiplies bf16 here."""
+    """Hardware units for bf16 products: ``amx``, ``avx512``, ``cuda`` or ``none``."""
     if device.type == "cuda":
         return "cuda" if torch.cuda.is_bf16_supported(including_emulation=False) else "none"
-    found = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
-    return "amx" if found.get("amx_bf16") else "avx512" if found.get("avx512_bf16") else "none"
+    units = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
+    return "amx" if units.get("amx_bf16") else "avx512" if units.get("avx512_bf16") else "none"
 
 
 def processor_name(device: torch.device) -> str:
-    """The name that the processor gives itself."""
+    """Name of the processor or GPU, as it reports it."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     try:

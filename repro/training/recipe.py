@@ -22,7 +22,7 @@ class Recipe(Settings):
     nets: ClassVar[str] = "nets"
 
     epochs: float = Field(
-        gt=0, le=10_000, description="Number of passes over the transfer set; may be fractional. Required."
+        gt=0, le=10_000, description="Number of epochs over the transfer set; may be fractional. Required."
     )
     batch_size: int = Field(256, ge=1, le=65_536, description="Number of examples in a training step. Default: 256.")
     optimizer: Literal["adamw", "sgd"] = Field(
@@ -67,7 +67,7 @@ class Recipe(Settings):
     def _used(self) -> "Recipe":
         for name in self.unused:
             if getattr(self, name):
-                raise ValueError(f"{name} should be left out for {self.nets}")
+                raise ValueError(f"{name} must be left out for {self.nets}")
         return self
 
     @model_serializer(mode="wrap")
@@ -96,7 +96,7 @@ class Recipe(Settings):
         return round(self.initial_momentum + (self.momentum - self.initial_momentum) * done, 2)
 
     def steps(self, num_examples: int) -> int:
-        """Return the number of training steps in ``epochs`` passes over ``num_examples`` examples."""
+        """Return the number of training steps in ``epochs`` epochs over ``num_examples`` examples."""
         return max(1, round(self.epochs * num_examples / self.batch_size))
 
     def make_optimizer(self, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
