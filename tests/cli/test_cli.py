@@ -47,7 +47,7 @@ def test_smoke_doubled_interrupted_and_finished(tmp_path, real_folder):
     assert second.returncode == 2 and "another run is writing there" in second.stderr
     first.send_signal(signal.SIGCONT)
     said = interrupted(first)
-    assert first.returncode == 130 and "goes on from the last checkpoint" in said
+    assert first.returncode == 130 and "interrupted; rerun the same command to resume from the last checkpoint" in said
 
     times = {path: path.stat().st_mtime_ns for path in finished(tmp_path / "runs" / "mnist")}
     last = repro(*words, cwd=tmp_path)

@@ -134,7 +134,7 @@ def test_ctrl_c_is_one_line_on_how_to_go_on(interrupted_cli, here, whole, moment
         # The machine has become quicker, and the command ended; or Python was where it drops Ctrl-C (a callback).
         after = 0.6 * min(after, stopped.seconds)
     assert stopped.code == 130 and "Traceback" not in stopped.said
-    assert stopped.said.splitlines()[-1] == "interrupted; the same command goes on from the last checkpoint"
+    assert stopped.said.splitlines()[-1] == "interrupted; rerun the same command to resume from the last checkpoint"
     assert interrupted_cli.run(*command, cwd=here).code == 0
     assert kept(here / moment / "specialists") == kept(here / "whole" / "specialists")
     assert not [path for path in here.rglob("*.unfinished") if path.parts[len(here.parts)].startswith(moment)]
