@@ -18,8 +18,8 @@ if multiprocessing.parent_process() is not None:
 def main() -> None:
     """Run the command line and exit: 0 done, 2 wrong input or environment, 130 interrupted."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # schedulers send it; it ends a command as Ctrl-C does
-    if os.environ.get("COLUMNS", "").strip() == "0":
-        del os.environ["COLUMNS"]  # Rich would print lines of no width
+    if os.environ.get("COLUMNS", "").strip("0") == "":
+        os.environ.pop("COLUMNS", None)  # Rich would print lines of no width
     sys.exit(_exit_code())
 
 
