@@ -1,4 +1,4 @@
-"""What every command that trains does first: read settings, choose the device, lock the runs folder."""
+"""Preparation of training commands: read settings, choose the device, lock the runs folder, make the runner."""
 
 import contextlib
 import functools
@@ -21,7 +21,7 @@ EXECUTORS = ("local", "ray")
 
 @dataclass(frozen=True)
 class Options:
-    """The options that all training commands share, as given on the command line."""
+    """Options that all training commands share, as given on the command line."""
 
     profile: str
     overrides: list[str]
@@ -34,32 +34,46 @@ class Options:
     executor: str = "local"
 
     def folder(self, experiment: str) -> Path:
-        """Where results go: here for the whole of an unchanged profile whose results are committed, else under
-        ``runs``."""
+        """Return the parent directory of results/ and figures/.
+
+        It is ``--out`` if given, the working directory for an unchanged profile whose results are committed, and a
+        directory below ``--runs`` otherwise.
+        """
         if self.out:
             return self.out
-        known = self.profile in config.COMMITTED[experiment]
+        committed = self.profile in config.COMMITTED[experiment]
         changed = bool(self.overrides) or (self.device, self.precision) != ("auto", "auto")
-        if known and not changed and not self.report_only:
+        if committed and not changed and not self.report_only:
             return Path()
-        return self.runs / ((Path(self.profile).stem.strip(".") or "own") + ("-changed" if changed or known else ""))
+        name = Path(self.profile).stem.strip(".") or "own"
+        return self.runs / (f"{name}-changed" if changed or committed else name)
 
 
 @contextlib.contextmanager
-def opened(
+def training_session(
     experiment: str,
     options: Options,
     out: Path,
-    model: type[config.Settings],
+    settings_class: type[config.Settings],
     make_runner: Callable[..., Runner],
 ) -> Iterator[tuple[Any, Any]]:
-    """Settings and a runner, with the runs folder held; settings are checked before anything is read.
+    """Yield settings and runner of an experiment; the runs folder is locked until the block ends.
 
-    ``make_runner(settings, **shared)`` reads the data and gives the experiment's own runner.
+    Settings are validated before any data are read.
+
+    Args:
+        experiment: name of the experiment, and of its folder below ``options.runs``.
+        out: parent directory of results/ and figures/.
+        settings_class: class of the experiment's settings.
+        make_runner: called as ``make_runner(settings, **shared)``; reads the data and returns the runner.
+
+    Raises:
+        UserError: a setting or an option is wrong, the data cannot be read, ``out`` or the runs folder cannot be
+            written, or another command has locked the runs folder.
     """
     path = config.profile_path(experiment, options.profile)
-    settings = config.load(model, path, options.overrides, experiment)
-    chosen = compute.choose(options.device, options.precision)
+    settings = config.load(settings_class, path, options.overrides, experiment)
+    device = compute.choose(options.device, options.precision)
     files.check_writable(out)
     make_executor = executor(options.executor)
     with store.opened(options.runs / experiment) as runs, ProgressDisplay(experiment) as progress:
@@ -68,10 +82,12 @@ def opened(
             "config": str(path if options.profile.endswith(".toml") else config.CONFIGS / experiment / path.name),
             "commit": commit(),
         }  # fmt: skip
-        runner = make_runner(settings, store=runs, compute=chosen, progress=progress, provenance=provenance)
+        runner = make_runner(settings, store=runs, compute=device, progress=progress, provenance=provenance)
         runner.report_only, runner.executor = options.report_only, make_executor(runner)
-        progress.say(f"{experiment}, profile {path.stem}: {chosen.device.type}, {chosen.precision}; "
-                  f"runs are kept in {runs.folder}, results go to {out / 'results'}")  # fmt: skip
+        progress.say(
+            f"{experiment}, profile {path.stem}: {device.device.type}, {device.precision}; "
+            f"runs are stored in {runs.folder}, results in {out / 'results'}"
+        )
         try:
             yield settings, runner
         finally:
@@ -79,10 +95,13 @@ def opened(
 
 
 def executor(name: str) -> Callable[[Runner], Executor]:
-    """What makes the executor of a name for a runner; a cluster is joined at once.
+    """Return the factory of an executor, which makes the executor from a runner; ``ray`` joins the cluster at once.
+
+    Args:
+        name: one of ``EXECUTORS``.
 
     Raises:
-        UserError: there is none of that name, Ray is not installed, or there is no cluster.
+        UserError: there is no such executor, Ray is not installed, or there is no cluster.
     """
     if name not in EXECUTORS:
         raise UserError(f"--executor: must be one of {', '.join(EXECUTORS)}, not {name!r}")
@@ -100,13 +119,13 @@ def executor(name: str) -> Callable[[Runner], Executor]:
 
 @functools.cache
 def commit() -> str:
-    """The commit this code stands at, with ``-dirty`` where it was changed; ``unknown`` outside a checkout."""
-    here = Path(__file__).parents[1]
+    """Return the commit of this code, with ``-dirty`` if files differ from it; ``unknown`` outside a checkout."""
+    root = Path(__file__).parents[1]
     git: Callable[..., str] = lambda *words: subprocess.run(  # noqa: E731
-        ["git", "-C", str(here), *words], capture_output=True, text=True, check=True
+        ["git", "-C", str(root), *words], capture_output=True, text=True, check=True
     ).stdout.strip()
     try:
-        if Path(git("rev-parse", "--show-toplevel")).resolve() != here.resolve():
+        if Path(git("rev-parse", "--show-toplevel")).resolve() != root.resolve():
             return "unknown"  # installed somewhere inside a repository that is not this one
         changed = git("status", "--porcelain", "--untracked-files=no", "--", "repro", "paper_configs")
         return git("rev-parse", "HEAD") + ("-dirty" if changed else "")

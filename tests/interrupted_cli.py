@@ -1,6 +1,6 @@
-"""A Python that has loaded everything once and forks for each command: a sitting starts at once, and can be cut short.
+"""A server process that imports everything once and forks for each command, which starts at once and can be killed.
 
-A test talks to it through ``CliSession``; run as a program, this file is the other side.
+Tests use the client, ``CliSession``; run as a program, this file is the server.
 """
 
 import dataclasses
@@ -13,25 +13,26 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import NoReturn
 
 if multiprocessing.parent_process() is not None:
-    from repro import __main__  # noqa: F401  # as a process has it that the installed command starts
+    from repro import __main__  # noqa: F401  # as in worker processes of the installed command
 
 
 @dataclasses.dataclass(frozen=True)
-class Sitting:
-    """How a command ended: its exit code, or the signal as a negative number; how long it took; what was on stderr."""
+class CommandResult:
+    """Exit code of a command, or the negative number of the signal that ended it; wall time; standard error."""
 
     code: int
     seconds: float
-    said: str
+    stderr: str
 
 
 class CliSession:
-    """The test's side. The command runs on one thread, and keeps a checkpoint after almost every step."""
+    """Client of the server. Commands run on one thread and write a checkpoint after almost every step."""
 
     def __init__(self, log: Path):
-        """``log`` is where output goes that no sitting writes, such as why the other side did not start."""
+        """``log`` gets the standard error of the server itself, such as why it did not start."""
         command = [sys.executable, __file__]
         environment = os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
         self._process = subprocess.Popen(
@@ -40,54 +41,56 @@ class CliSession:
 
     def run(
         self, *words: str, cwd: Path, after: float | None = None, send: int = signal.SIGKILL, limit: int | None = None
-    ) -> Sitting:
+    ) -> CommandResult:
         """Run a command line in the folder ``cwd``.
 
         Args:
-            after: seconds after which ``send`` goes to the command and its processes.
-            limit: bytes that a file may have: a disk that is full for all but the smallest.
+            after: seconds until the signal ``send`` goes to the command and its processes. Default: never.
+            limit: maximum size of a file in bytes, which simulates a full disk. Default: no limit.
         """
         assert self._process.stdin and self._process.stdout
-        wanted = {"words": words, "cwd": str(cwd), "after": after, "send": int(send), "limit": limit}
-        self._process.stdin.write(json.dumps(wanted) + "\n")
+        request = {"words": words, "cwd": str(cwd), "after": after, "send": int(send), "limit": limit}
+        self._process.stdin.write(json.dumps(request) + "\n")
         self._process.stdin.flush()
-        return Sitting(**json.loads(self._process.stdout.readline()))
+        return CommandResult(**json.loads(self._process.stdout.readline()))
 
     def close(self) -> None:
-        """End the other side."""
+        """End the server."""
         self._process.communicate()
 
 
-def _sit(wanted: dict, said: Path) -> Sitting:
+def _run_command(request: dict, stderr: Path) -> CommandResult:
+    """Fork a process for the command and wait for it, or signal it."""
     ended, held_open = os.pipe()
     start = time.monotonic()
     child = os.fork()
     if not child:
         os.close(ended)
-        _command(wanted, said)
-    os.setpgid(child, child)  # here, for the child may not have come to it when it is killed
-    os.close(held_open)  # the child has it; nothing is read from it before the child is gone
-    if not select.select([ended], [], [], wanted["after"])[0]:
-        os.killpg(child, wanted["send"])
+        _exec_command(request, stderr)
+    os.setpgid(child, child)  # here: the child may be killed before it gets to it
+    os.close(held_open)  # only the child holds it: ``ended`` becomes readable when the child is gone
+    if not select.select([ended], [], [], request["after"])[0]:
+        os.killpg(child, request["send"])
     _, status = os.waitpid(child, 0)
     os.close(ended)
-    return Sitting(os.waitstatus_to_exitcode(status), time.monotonic() - start, said.read_text())
+    return CommandResult(os.waitstatus_to_exitcode(status), time.monotonic() - start, stderr.read_text())
 
 
-def _command(wanted: dict, said: Path) -> None:
+def _exec_command(request: dict, stderr: Path) -> NoReturn:
+    """Run the command in this forked process and end the process."""
     import resource
 
     from repro import __main__
 
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    with said.open("w") as file:
+    with stderr.open("w") as file:
         os.dup2(file.fileno(), 2)
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-    os.chdir(wanted["cwd"])
-    if wanted["limit"] is not None:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (wanted["limit"], resource.RLIM_INFINITY))
-    sys.argv = ["repro", *wanted["words"]]
+    os.chdir(request["cwd"])
+    if request["limit"] is not None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (request["limit"], resource.RLIM_INFINITY))
+    sys.argv = ["repro", *request["words"]]
     code = 1
     try:
         __main__.main()
@@ -100,7 +103,7 @@ def _command(wanted: dict, said: Path) -> None:
 
 
 def _serve() -> None:
-    """The other side: what every command loads and reads is loaded and read here, before the first fork."""
+    """Serve requests from standard input; modules and data of all commands are loaded before the first fork."""
     import tempfile
     from functools import cache
 
@@ -127,7 +130,7 @@ def _serve() -> None:
     mnist.load(data_folder(None))
     with tempfile.TemporaryDirectory() as scratch:
         for line in sys.stdin:
-            print(json.dumps(dataclasses.asdict(_sit(json.loads(line), Path(scratch) / "said"))), flush=True)
+            print(json.dumps(dataclasses.asdict(_run_command(json.loads(line), Path(scratch) / "stderr"))), flush=True)
 
 
 if __name__ == "__main__":

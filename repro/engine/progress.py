@@ -1,6 +1,5 @@
-"""What a person watching sees: one bar over all the work of a command, weighed by its arithmetic."""
+"""Progress of a command in the terminal: one bar over all its work, measured in FLOPs."""
 
-import sys
 import time
 from types import TracebackType
 
@@ -10,13 +9,19 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 LINE_SECONDS = 30.0
 
 
+def plain_console(*, stderr: bool = False) -> Console:
+    """Return a console that prints text literally: brackets and colons in paths and names are no markup or emoji."""
+    return Console(stderr=stderr, markup=False, emoji=False, highlight=False)
+
+
 class ProgressDisplay:
-    """A progress bar with an ETA on a terminal, a line every half minute elsewhere."""
+    """Progress on standard error: a bar with an ETA on a terminal, elsewhere a line every ``LINE_SECONDS``."""
 
     def __init__(self, name: str):
-        self.console = Console(stderr=True)
+        """``name`` is displayed until ``now`` is called."""
+        self.console = plain_console(stderr=True)
         self._bar = Progress(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(),
             TaskProgressColumn(),
             TimeElapsedColumn(),
@@ -28,8 +33,8 @@ class ProgressDisplay:
         self._bar.speed_estimate_period = 120.0
         self._task = self._bar.add_task(name, total=None)
         self._total, self._done, self._started = 0.0, 0.0, time.monotonic()
-        self._told = self._started
-        self._now = name
+        self._last_line = self._started
+        self._description = name
 
     def __enter__(self) -> "ProgressDisplay":
         self._bar.start()
@@ -39,33 +44,34 @@ class ProgressDisplay:
         self._bar.stop()
 
     def expect(self, flops: float) -> None:
-        """More work is to come; time is counted from the first of it, for data may have been prepared before."""
+        """Add to the expected work, or subtract from it.
+
+        The first call starts the clock of the ETA, which thus leaves out the preparation of data.
+        """
         if not self._total:
-            self._started = self._told = time.monotonic()
+            self._started = self._last_line = time.monotonic()
         self._total += flops
         self._bar.update(self._task, total=self._total)
 
-    def now(self, what: str) -> None:
-        """What is being done from here on."""
-        self._now = what
-        self._bar.update(self._task, description=what)
+    def now(self, description: str) -> None:
+        """Display the description of the work that starts."""
+        self._description = description
+        self._bar.update(self._task, description=description)
 
     def advance(self, flops: float) -> None:
-        """So much of it was done."""
+        """Count work as done."""
         self._done += flops
         self._bar.advance(self._task, flops)
         now = time.monotonic()
-        if self._total and not self.console.is_terminal and now - self._told > LINE_SECONDS:
-            self._told = now
+        if self._total and not self.console.is_terminal and now - self._last_line > LINE_SECONDS:
+            self._last_line = now
             left = (self._total - self._done) * (now - self._started) / self._done
-            print(
-                f"{self._now}: {self._done / self._total:.0%} of all, {_span(left)} left", file=sys.stderr, flush=True
-            )
+            self.say(f"{self._description}: {self._done / self._total:.0%} of all, {_format_duration(left)} left")
 
-    def say(self, text: object) -> None:
-        """Print above the bar."""
-        self.console.print(text, soft_wrap=True)  # paths stay in one piece
+    def say(self, content: object) -> None:
+        """Print text or a Rich renderable above the bar."""
+        self.console.print(content, soft_wrap=True)  # paths stay in one piece
 
 
-def _span(seconds: float) -> str:
+def _format_duration(seconds: float) -> str:
     return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"

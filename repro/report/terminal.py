@@ -1,32 +1,34 @@
-"""Terminal output of the experiments: the headline table, and at the end the verdicts and where everything is."""
+"""Terminal output of the experiments: the headline table, and at the end the verdicts and the paths of the results."""
 
 from pathlib import Path
 
 import pandas as pd
 from rich import box
-from rich.console import Console, Group, RenderableType
+from rich.console import Group, RenderableType
 from rich.table import Table
+from rich.text import Text
 
+from repro.engine.progress import plain_console
 from repro.report import records
 
 
 def table(title: str, content: pd.DataFrame) -> Table:
-    """A table for the terminal."""
-    shown = Table(title=title, box=box.SIMPLE, title_justify="left")
+    """Return a table for the terminal; all text in it is literal."""
+    shown = Table(title=Text(title, "table.title"), box=box.SIMPLE, title_justify="left")
     for column in content.columns:
-        shown.add_column(str(column), overflow="fold", min_width=min(len(str(column)), 12))
+        shown.add_column(Text(str(column)), overflow="fold", min_width=min(len(str(column)), 12))
     for row in content.astype(str).itertuples(index=False):
-        shown.add_row(*row)
+        shown.add_row(*map(Text, row))
     return shown
 
 
 def show(content: RenderableType) -> None:
-    """Print to standard output; long lines, which hold paths, stay in one piece."""
-    Console().print(content, soft_wrap=True)
+    """Print to standard output without wrapping lines, so that paths stay in one piece; text is literal."""
+    plain_console().print(content, soft_wrap=True)
 
 
 def closing(folder: Path, experiment: str, dataset: str) -> Group:
-    """Verdicts of an experiment and the paths of its results, printed at the end of its command."""
+    """Return the verdicts of an experiment on a data set and the paths of its results, printed as its command ends."""
     claims = pd.read_csv(folder / "results" / "claims.csv", keep_default_na=False, dtype=str)
     claims = claims[(claims["dataset"] == dataset) & claims["claim"].str.startswith(f"{experiment}.")]
     short = claims[["claim", "paper"]].copy()
@@ -35,11 +37,11 @@ def closing(folder: Path, experiment: str, dataset: str) -> Group:
     short["ours"] = [f"{ours} [{low}, {high}]" if low else ours
                      for ours, low, high in claims[["ours", "ci_low", "ci_high"]].itertuples(index=False)]  # fmt: skip
     short["verdict"] = claims["verdict"]
-    places = {
+    paths = {
         "tables": records.path(folder, experiment, dataset).parent,
         "claims": folder / "results" / "claims.csv",
         "figures": folder / "figures" / experiment / records.folder_name(experiment, dataset),
         "full report": folder / "REPRODUCE.md",
     }
     verdicts = [table("Claims", short)] if len(short) else []
-    return Group(*verdicts, *(f"{what}: {place}" for what, place in places.items()))
+    return Group(*verdicts, *(f"{label}: {path}" for label, path in paths.items()))

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from commands import COMMANDS, words
 from conftest import write_pets
-from interrupted_cli import CliSession, Sitting
+from interrupted_cli import CliSession, CommandResult
 
 from repro.data.speech import sources
 from repro.data.speech.synth import SynthSettings
@@ -40,7 +40,7 @@ def here(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def prepared(interrupted_cli, here) -> dict[str, Sitting]:
+def prepared(interrupted_cli, here) -> dict[str, CommandResult]:
     """Synthetic speech made and aligned, after a full disk, another one, and Ctrl-C on the way: what each came to."""
     command = words("speech", "first", here)
     no_corpus = interrupted_cli.run(*command, cwd=here, limit=5_000)
@@ -60,16 +60,16 @@ def prepared(interrupted_cli, here) -> dict[str, Sitting]:
 
 
 @pytest.fixture(scope="module")
-def whole(interrupted_cli, here, request) -> dict[str, Sitting]:
+def whole(interrupted_cli, here, request) -> dict[str, CommandResult]:
     """The undisturbed run of each experiment, made when it is first asked for."""
 
     class Whole(dict):
-        def __missing__(self, experiment: str) -> Sitting:
+        def __missing__(self, experiment: str) -> CommandResult:
             if experiment == "speech":
                 request.getfixturevalue("prepared")
                 copy_alignments(here, "first", "whole")
             self[experiment] = interrupted_cli.run(*words(experiment, "whole", here), cwd=here)
-            assert self[experiment].code == 0, self[experiment].said
+            assert self[experiment].code == 0, self[experiment].stderr
             return self[experiment]
 
     return Whole()
@@ -104,7 +104,7 @@ def test_killed_at_random_moments_it_ends_as_if_it_had_not_been(interrupted_cli,
     for turn in range(2 * KILLS):
         after = draw.uniform(0, seconds / 4) if kills < KILLS and turn < 2 * KILLS - 1 else None
         last = interrupted_cli.run(*words(experiment, "killed", here), cwd=here, after=after)
-        assert last.code in (0, -signal.SIGKILL), last.said
+        assert last.code in (0, -signal.SIGKILL), last.stderr
         assert all(path.stat().st_mtime_ns == when for path, when in made.items()), "a finished run was made again"
         made = {path: path.stat().st_mtime_ns for path in folder.glob("*.json")}
         kills += last.code == -signal.SIGKILL
@@ -133,8 +133,8 @@ def test_ctrl_c_is_one_line_on_how_to_go_on(interrupted_cli, here, whole, moment
             break
         # The machine has become quicker, and the command ended; or Python was where it drops Ctrl-C (a callback).
         after = 0.6 * min(after, stopped.seconds)
-    assert stopped.code == 130 and "Traceback" not in stopped.said
-    assert stopped.said.splitlines()[-1] == "interrupted; the same command goes on from the last checkpoint"
+    assert stopped.code == 130 and "Traceback" not in stopped.stderr
+    assert stopped.stderr.splitlines()[-1] == "interrupted; rerun the same command to resume from the last checkpoint"
     assert interrupted_cli.run(*command, cwd=here).code == 0
     assert kept(here / moment / "specialists") == kept(here / "whole" / "specialists")
     assert not [path for path in here.rglob("*.unfinished") if path.parts[len(here.parts)].startswith(moment)]
@@ -143,9 +143,9 @@ def test_ctrl_c_is_one_line_on_how_to_go_on(interrupted_cli, here, whole, moment
 def test_a_full_disk_or_ctrl_c_while_speech_is_prepared_is_told_and_got_over(prepared, here):
     for what, named in (("corpus", "/voices"), ("frames", ".frames")):
         one = prepared[what]
-        last = one.said.splitlines()[-1]
-        assert one.code == 2 and last.startswith("error: ") and named in last and "too large" in last, one.said
-        assert "Traceback" not in one.said
-    assert prepared["stopped"].code == 130 and "Traceback" not in prepared["stopped"].said
-    assert prepared["whole"].code == 0, prepared["whole"].said
+        last = one.stderr.splitlines()[-1]
+        assert one.code == 2 and last.startswith("error: ") and named in last and "too large" in last, one.stderr
+        assert "Traceback" not in one.stderr
+    assert prepared["stopped"].code == 130 and "Traceback" not in prepared["stopped"].stderr
+    assert prepared["whole"].code == 0, prepared["whole"].stderr
     assert not [path for path in here.rglob("*.unfinished") if "first" in path.parts or "data" in path.parts]

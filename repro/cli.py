@@ -1,0 +1,191 @@
+"""Commands of the command line. The process around them, with exit codes and signals, is in ``repro.__main__``."""
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from repro import __version__, config_help
+from repro.config import COMMITTED
+from repro.registry import EXPERIMENTS, Components, Experiment, load_components
+
+# PyTorch and the report modules take seconds to load, so commands import them when they need them.
+if TYPE_CHECKING:
+    from repro.session import Options
+
+app = typer.Typer(
+    help="Reproduce Hinton, Vinyals & Dean 2015, 'Distilling the Knowledge in a Neural Network'.",
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+
+ProfileOption = Annotated[
+    str,
+    typer.Option(
+        "--profile", help="A name in paper_configs/<experiment>/, a path to a .toml file, or 'list': list the profiles."
+    ),
+]
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set", metavar="NAME=VALUE", help="Override one setting, e.g. teacher.recipe.epochs=20. Repeatable."
+    ),
+]
+DataOption = Annotated[Path | None, typer.Option("--data", help="Data directory. Default: $REPRO_DATA, else ./data.")]
+RunsOption = Annotated[Path, typer.Option("--runs", help="Directory of finished runs and checkpoints.")]
+OutOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--out",
+        help="Parent directory of results/ and figures/. Default: the working directory for an unchanged profile whose "
+        f"results are committed ({', '.join(sorted(set().union(*COMMITTED.values())))}), else runs/<profile>, or "
+        "runs/<profile>-changed with --set.",
+    ),
+]
+DeviceOption = Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")]
+PrecisionOption = Annotated[
+    str, typer.Option("--precision", help="auto, fp32 or bf16 (matrix products; weights stay fp32).")
+]
+ReportOnlyOption = Annotated[
+    bool, typer.Option("--report-only", help="Skip training; report runs that are complete for all seeds.")
+]
+FinishedOnlyOption = Annotated[bool, typer.Option("--finished-only", hidden=True, help="Former name of --report-only.")]
+ExecutorOption = Annotated[
+    str, typer.Option("--executor", help="local, or ray: independent runs on the Ray cluster that RAY_ADDRESS names.")
+]
+
+
+def run_experiment(command: str, options: "Options") -> None:
+    """Train and report an experiment, one profile after the other where the profile is a group of profiles."""
+    experiment = EXPERIMENTS[command]
+    components = load_components(command)
+    for profile in experiment.profile_groups.get(options.profile, (options.profile,)):
+        _run_profile(experiment, components, replace(options, profile=profile))
+
+
+def _run_profile(experiment: Experiment, components: Components, options: "Options") -> None:
+    from repro.report import build, records, terminal
+    from repro.session import training_session
+
+    folder = options.folder(experiment.name)
+    make_runner = components.make_runner(options.data)
+    with training_session(experiment.name, options, folder, components.settings, make_runner) as (settings, runner):
+        components.run(settings, runner, lambda so_far: runner.progress.say(components.headline(so_far)))
+        complete = records.complete(list(runner.finished.values()))
+        dataset = experiment.dataset or runner.data.name
+        examples = components.examples(settings, runner) if complete else None
+        records.save(folder, experiment.name, dataset, complete, examples)
+        build.report(folder)
+    terminal.show(components.headline(complete))
+    terminal.show(terminal.closing(folder, experiment.name, dataset))
+
+
+def _add_command(name: str, experiment: Experiment) -> None:
+    """Register a training command; all of them have the same options."""
+
+    @app.command(name, help=experiment.summary)
+    def command(
+        profile: ProfileOption = experiment.default_profile,
+        overrides: SetOption = None,
+        data: DataOption = None,
+        runs: RunsOption = Path("runs"),
+        out: OutOption = None,
+        device: DeviceOption = "auto",
+        precision: PrecisionOption = "auto",
+        report_only: ReportOnlyOption = False,
+        finished_only: FinishedOnlyOption = False,
+        executor: ExecutorOption = "local",
+    ) -> None:
+        if profile == config_help.LIST:
+            _print_config(name, profile)
+            return
+        from repro.session import Options
+
+        skip_training = report_only or finished_only
+        run_experiment(
+            name, Options(profile, overrides or [], data, runs, out, device, precision, skip_training, executor)
+        )
+
+
+for _name, _experiment in EXPERIMENTS.items():
+    _add_command(_name, _experiment)
+
+
+@app.command()
+def report(
+    out: Annotated[Path, typer.Option(help="Parent directory of results/ and figures/.")] = Path(),
+) -> None:
+    """Regenerate every table, figure and verdict from results/*/*/records.jsonl, without training."""
+    from repro.report import build
+
+    build.report(out)
+    print(f"regenerated {out / 'results'}, {out / 'figures'}, {out / 'REPRODUCE.md'}")
+
+
+@app.command()
+def bench(
+    data: DataOption = None,
+    out: Annotated[Path, typer.Option(help="Parent directory of results/.")] = Path(),
+    repeats: Annotated[int, typer.Option(min=1, help="Timings of each side of a ratio.")] = 5,
+    device: DeviceOption = "auto",
+    precision: PrecisionOption = "auto",
+) -> None:
+    """Measure the speed ratios of results/bench.json; the two sides of a ratio alternate in this process."""
+    from repro.bench import measure
+    from repro.data.download import data_folder
+    from repro.session import commit
+    from repro.training import compute
+
+    path = out / "results" / "bench.json"
+    print(measure(data_folder(data), path, compute.choose(device, precision), repeats, commit()))
+
+
+@app.command()
+def data(data: DataOption = None) -> None:
+    """Download and check the data sets."""
+    from repro.data import mnist
+    from repro.data.download import data_folder
+
+    folder = data_folder(data)
+    mnist.load(folder)
+    print(f"MNIST is in {folder / 'MNIST' / 'raw'}, as published")
+
+
+@app.command()
+def icons_build(
+    tarball: Annotated[Path | None, typer.Option(help="The npm package as a file. Default: fetched with npm.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Directory of the files. Default: inside this package.")] = None,
+) -> None:
+    """Rebuild the embedded icons from the open icon sets."""
+    from repro.data import icons
+    from repro.data.icons import build
+
+    print(build.build(tarball, out or icons.FOLDER))
+
+
+@app.command()
+def config(
+    experiment: Annotated[str, typer.Argument(help=f"One of {', '.join(EXPERIMENTS)}.")],
+    profile: Annotated[
+        str | None, typer.Option(help="Show the values of this profile; 'list': list the profiles.")
+    ] = None,
+) -> None:
+    """List every setting of an experiment with its type, range, default and meaning, or its profiles."""
+    _print_config(experiment, profile)
+
+
+def _print_config(experiment: str, profile: str | None) -> None:
+    width = min(shutil.get_terminal_size((100, 24)).columns, 120)
+    print(config_help.text(experiment, profile, width), end="")
+
+
+@app.callback(invoke_without_command=True)
+def _start(
+    context: typer.Context, version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False
+) -> None:
+    if version:
+        print(__version__)
+    elif context.invoked_subcommand is None:
+        print(context.get_help())
