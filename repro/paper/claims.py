@@ -42,7 +42,7 @@ class Claim:
 
     @property
     def criterion(self) -> str:
-        """What the verdict "reproduced" requires, in words."""
+        """Condition in words for the verdict "reproduced"."""
         if self.rule == "figure":
             better = " or is better" if self.better else ""
             return f"{self.direction}; the 95% interval holds {self.paper}{better}"
@@ -88,14 +88,14 @@ CLAIMS = (
           "fewer errors than at T=1 and at every T >= 10, paired intervals exclude zero", "", (2.5, 4.0)),
     Claim("mnist.no3_errors", "3", "test errors, no 3 in the transfer set", _ERRORS, 206, "figure",
           "more errors than the distilled network, intervals do not overlap", "lower"),
-    Claim("mnist.no3_errors_on_3", "3", "test errors on the 1010 test 3s, no 3 in the transfer set", "errors of 1010", 133, "figure",
-          "more than half of the 3s are classified correctly", "lower"),
+    Claim("mnist.no3_errors_on_3", "3", "test errors on the 1010 test 3s, no 3 in the transfer set", "errors of 1010",
+          133, "figure", "more than half of the 3s are classified correctly", "lower"),
     Claim("mnist.no3_shift", "3", "increase of the class-3 bias (test-tuned, as in the paper)", "logits", 3.5, "figure",
           _SHIFT_DIRECTION),
     Claim("mnist.no3_corrected_errors", "3", "test errors after that shift (test-tuned)", _ERRORS, 109, "figure",
           f"fewer errors than before {_HONEST}", "lower"),
-    Claim("mnist.no3_corrected_errors_on_3", "3", "test errors on 3s after that shift (test-tuned)", "errors of 1010", 14, "figure",
-          f"fewer errors on 3s than before {_HONEST}", "lower"),
+    Claim("mnist.no3_corrected_errors_on_3", "3", "test errors on 3s after that shift (test-tuned)", "errors of 1010",
+          14, "figure", f"fewer errors on 3s than before {_HONEST}", "lower"),
     Claim("mnist.no3_corrected_acc_on_3", "3", "accuracy on never-seen 3s after the shift (test-tuned)", "%", 98.6,
           "figure", "the lower end of the interval is at least 97%", "higher"),
     Claim("mnist.only78_error", "3", "test error, transfer set of 7s and 8s only", "%", 47.3, "figure",
@@ -104,8 +104,8 @@ CLAIMS = (
           "figure", _SHIFT_DIRECTION),
     Claim("mnist.only78_corrected_error", "3", "test error after that shift (test-tuned)", "%", 13.2, "figure",
           f"less error than before {_HONEST}", "lower"),
-    Claim("theory.logit_matching", "2.1", "exact gradient / high-T gradient, at the largest T tried", "ratio", 1.0, "range",
-          "the ratio approaches 1 as T grows", "", (0.99, 1.01), seeds=1),
+    Claim("theory.logit_matching", "2.1", "exact gradient / high-T gradient, at the largest T tried", "ratio", 1.0,
+          "range", "the ratio approaches 1 as T grows", "", (0.99, 1.01), seeds=1),
     Claim("speech.baseline_frame_acc", "4", "test frame accuracy, single model", "%", 58.9, "shown"),
     Claim("speech.baseline_wer", "4", "word error rate, single model", "%", 10.9, "shown"),
     Claim("speech.ensemble_frame_acc", "4", "test frame accuracy, ensemble", "%", 61.1, "direction",
@@ -116,8 +116,8 @@ CLAIMS = (
           "direction", f"above the single models', {_OVER}", paper_effect=1.9),
     Claim("speech.distilled_wer", "4", "word error rate, one model distilled from the ensemble", "%", 10.7, "direction",
           f"below the single models', {_OVER}", paper_effect=-0.2),
-    Claim("speech.gain_transferred", "4", "fraction of the ensemble's gain in frame accuracy kept by the distilled model",
-          "fraction", 0.86, "figure", "the interval is above zero and the fraction at least 0.80, as the paper says",
+    Claim("speech.gain_transferred", "4",
+          "fraction of the ensemble's gain in frame accuracy kept by the distilled model", "fraction", 0.86, "figure", "the interval is above zero and the fraction at least 0.80, as the paper says",
           "higher"),
     Claim("speech.best_temperature", "4", "best temperature of 1, 2, 5, 10, on validation", "T", 2, "range",
           f"higher frame accuracy than at the lowest and the highest T, {_OVER}", "", (2.0, 2.0)),
@@ -135,8 +135,8 @@ CLAIMS = (
           "fraction of the loss from using 3% of the data that soft targets recover", "fraction", 0.87,
           "figure", "the interval is above zero", "higher"),
     Claim("speech.soft3_no_overfit", "6",
-          "drop of test frame accuracy from the best to the final evaluation on 3%, hard minus soft targets", "points",
-          "hard targets drop, soft do not", "direction",
+          "drop of test frame accuracy from the best to the final evaluation on 3%, delta of hard vs soft targets",
+          "points", "hard targets drop, soft do not", "direction",
           "interval over seeds above zero, and soft targets drop by less than 0.5 points"),
     Claim("specialists.baseline_acc", "5", "accuracy, generalist alone", "%", 25.0, "shown"),
     Claim("specialists.baseline_conditional", "5", "accuracy within the special classes, generalist alone", "%", 43.1,

@@ -1,4 +1,4 @@
-"""Colours, points with intervals, legends and files of all figures.
+"""Colors, points with intervals, legends and files of all figures.
 
 Figures are drawn without pyplot and with matplotlib's defaults: the user's backend, style files and settings never
 matter.
@@ -36,21 +36,21 @@ def defaults() -> Iterator[None]:
 
 
 def points(
-    axis, where: list[float], estimates: list, colour: str, label: str, style: str = "-", marker: str = "o"
+    axis, positions: list[float], estimates: list, color: str, label: str, style: str = "-", marker: str = "o"
 ) -> None:
     """Means with their intervals, joined by a line."""
     values = [estimate.value for estimate in estimates]
     low = [e.value - (e.value if e.low is None else e.low) for e in estimates]
     high = [(e.value if e.high is None else e.high) - e.value for e in estimates]
-    axis.errorbar(where, values, yerr=[low, high], color=colour, marker=marker, markersize=3, capsize=2,
+    axis.errorbar(positions, values, yerr=[low, high], color=color, marker=marker, markersize=3, capsize=2,
                   linestyle=style, label=label)  # fmt: skip
 
 
-def level(axis, estimate, colour: str, label: str) -> None:
+def level(axis, estimate, color: str, label: str) -> None:
     """A mean as a horizontal line, its interval as a band."""
-    axis.axhline(estimate.value, color=colour, label=label)
+    axis.axhline(estimate.value, color=color, label=label)
     if estimate.low is not None:
-        axis.axhspan(estimate.low, estimate.high, color=colour, alpha=0.15, linewidth=0)
+        axis.axhspan(estimate.low, estimate.high, color=color, alpha=0.15, linewidth=0)
 
 
 def legend(axis, **how: Any) -> None:

@@ -7,7 +7,7 @@ from repro.evaluation.stats import Estimate
 from repro.report.format import interval, percent, signed
 from repro.report.records import Record
 
-__all__ = ["clear", "described", "interval", "of_others", "percent", "positive", "select", "signed"]
+__all__ = ["described", "interval", "is_significant", "of_others", "percent", "positive", "select", "signed"]
 
 
 def select(records: list[Record], arm: str, **wanted: Any) -> list[Record]:
@@ -34,13 +34,13 @@ def of_others(records: list[Record]) -> dict[str, str]:
     return {"Another profile": f"What follows describes the profiles {names}."}
 
 
-def clear(difference: Estimate) -> bool | None:
-    """Whether the whole interval is above zero; None where there is no interval, as with one test speaker."""
+def is_significant(difference: Estimate) -> bool | None:
+    """Return whether the interval is above zero; None where there is no interval, as with one test speaker."""
     return None if difference.low is None else positive(difference)
 
 
 def positive(estimate: Estimate) -> bool:
-    """Whether the whole interval is above zero; false where there is no interval."""
+    """Return whether the whole interval is above zero; false where there is no interval."""
     return estimate.low is not None and estimate.low > 0
 
 

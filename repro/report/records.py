@@ -99,15 +99,15 @@ def _missing_seeds(records: list[Record]) -> dict[tuple[str, str], str]:
         seeds.setdefault(_kind(record), set()).add(record["seed"])
         if "seeds" in record:
             counts[_kind(record)] = record["seeds"]
-    everything = set().union(*(found for kind, found in seeds.items() if kind not in counts))
+    everything = set().union(*(present for kind, present in seeds.items() if kind not in counts))
     return {
-        kind: _lack(len(found), counts[kind]) if kind in counts else _names(everything - found)
-        for kind, found in seeds.items()
+        kind: _lack(len(present), counts[kind]) if kind in counts else _names(everything - present)
+        for kind, present in seeds.items()
     }
 
 
-def _lack(found: int, wanted: int) -> str:
-    return "" if found >= wanted else f"{wanted - found} of {wanted} seeds"
+def _lack(count: int, wanted: int) -> str:
+    return "" if count >= wanted else f"{wanted - count} of {wanted} seeds"
 
 
 def _names(seeds: set[int]) -> str:
@@ -115,7 +115,7 @@ def _names(seeds: set[int]) -> str:
 
 
 def _kind(record: Record) -> tuple[str, str]:
-    """What runs share that differ only in their seeds: their arm and their group."""
+    """Return arm and group, which runs share that differ only in their seeds."""
     return record["arm"], record["group"]
 
 

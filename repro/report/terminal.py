@@ -42,4 +42,4 @@ def closing(folder: Path, experiment: str, dataset: str) -> Group:
         "full report": folder / "REPRODUCE.md",
     }
     verdicts = [table("Claims", short)] if len(short) else []
-    return Group(*verdicts, *(f"{what}: {place}" for what, place in places.items()))
+    return Group(*verdicts, *(f"{label}: {place}" for label, place in places.items()))

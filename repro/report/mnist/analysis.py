@@ -111,9 +111,8 @@ def _narrow_best(records: list[Record]) -> list[Finding]:
     higher = [margin for t, margin in margins.items() if t >= 10]
     if not lower or not higher:  # there is nothing that it could be better than
         return []
-    note = (
-        f"errors above the best T, which was chosen on the same test images: {', '.join(map(_margin, margins.items()))}"
-    )
+    compared = ", ".join(map(_margin, margins.items()))
+    note = f"errors relative to the best T, which was chosen on the same test images: {compared}"
     level = [f"T={t:g}" for t, margin in margins.items() if not positive(margin)]
     if level:
         note += f"; no significant difference: {', '.join(level)}"

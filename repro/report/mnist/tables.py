@@ -110,12 +110,12 @@ def temperatures(records: list[Record]) -> pd.DataFrame:
 def missing_classes(records: list[Record]) -> pd.DataFrame:
     """Transfer sets without 3s and with 7s and 8s only: no shift, the test-tuned and the honest one."""
     on_3 = [paper.BY_ID[f"mnist.no3_{part}errors_on_3"].paper for part in ("", "corrected_")]
-    studies: list[tuple[str, analysis.Shifted | None, Sequence[tuple[float, int]], list[float | str]]] = [
+    transfer_sets: list[tuple[str, analysis.Shifted | None, Sequence[tuple[float, int]], list[float | str]]] = [
         ("without 3s", analysis.without_3(records), paper.NO3_POINTS, on_3),
         ("only 7s and 8s", analysis.only_7_8(records), paper.ONLY78_POINTS, ["–", "–"]),
     ]
     rows = []
-    for name, study, points, on_classes in studies:
+    for name, study, points, on_classes in transfer_sets:
         if study is None:
             continue
         protocols = (

@@ -89,11 +89,11 @@ def page(claims: pd.DataFrame, sections: list[Section], further: dict[str, str])
 def _summary(claims: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for name, title in PAPER_SECTIONS.items():
-        own = claims[claims["section"] == name]
-        if len(own):
-            counts = own["verdict"].value_counts()
+        chosen = claims[claims["section"] == name]
+        if len(chosen):
+            counts = chosen["verdict"].value_counts()
             verdicts = {verdict: counts.get(verdict, 0) for verdict in paper.VERDICTS}
-            rows.append({"section": f"{name} {title}", "rows": len(own)} | verdicts)
+            rows.append({"section": f"{name} {title}", "rows": len(chosen)} | verdicts)
     return pd.DataFrame(rows)
 
 
@@ -135,7 +135,7 @@ def _shown_rows(claims: pd.DataFrame) -> pd.DataFrame:
 
 
 def _costs(sections: list[Section]) -> pd.DataFrame:
-    """What the runs of each data set took."""
+    """Return number of runs, wall time, machine and commit of each data set's runs."""
     rows = []
     for section in sections:
         runs = unique_runs(section.records)
@@ -163,7 +163,7 @@ def _commits(records: list[Record]) -> list[str]:
 
 def dataset_page(section: Section, claims: pd.DataFrame) -> str:
     """README of the results of one data set."""
-    own = claims[(claims["dataset"] == section.dataset) & claims["claim"].isin({f.claim for f in section.findings})]
+    chosen = claims[(claims["dataset"] == section.dataset) & claims["claim"].isin({f.claim for f in section.findings})]
     runs = unique_runs(section.records)
     before = {heading: text for heading, text in section.remarks.items() if heading == "Another profile"}
     return render(
@@ -172,7 +172,7 @@ def dataset_page(section: Section, claims: pd.DataFrame) -> str:
         runs=len(runs),
         hours=f"{_seconds(runs) / 3600:.1f}",
         before=before,
-        claims=markdown(claim_rows(own, remarks=True)) if len(own) else "",
+        claims=markdown(claim_rows(chosen, remarks=True)) if len(chosen) else "",
         tables=[(name, title, markdown(table)) for name, (title, table) in section.tables.items() if not table.empty],
         figures=[(name, caption) for name, (caption, _) in section.figures.items()],
         remarks={heading: text for heading, text in section.remarks.items() if heading not in before},

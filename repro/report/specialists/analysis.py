@@ -111,7 +111,9 @@ def cover_over_images(change: Gain, number: int) -> Estimate | None:
 def covers(change: Gain) -> list[Cover]:
     """Return one entry for each number of covering specialists; 10 or more are one entry."""
     capped = np.minimum(change.covering, 10)
-    return [Cover(*(np.where(capped == k, what, 0).sum(1) for what in (1, *change.right))) for k in range(len(COVER))]
+    return [
+        Cover(*(np.where(capped == k, values, 0).sum(1) for values in (1, *change.right))) for k in range(len(COVER))
+    ]
 
 
 def trend(change: Gain) -> Estimate | None:

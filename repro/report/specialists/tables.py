@@ -108,7 +108,7 @@ def table4(records: list[Record]) -> pd.DataFrame:
 
 
 def ablations(records: list[Record]) -> pd.DataFrame:
-    """Gain of accuracy, overall and conditional, with one thing varied at a time."""
+    """Gain of accuracy, overall and conditional, with one setting varied at a time."""
     count = analysis.num_ablated(records)
     rows = []
     for arm, label in ABLATIONS.items():
@@ -245,7 +245,7 @@ TABLE_2 = "Table 2: classes of some specialists, the most confusable first; of o
 TABLES: dict[str, tuple[str, Callable[[list[Record]], pd.DataFrame]]] = {
     "table3": ("Table 3: accuracy within the special classes and overall, in percent", table3),
     "table4": ("Table 4: change by number of specialists that cover the correct class, test images", table4),
-    "ablations": ("Ablations: one thing varied at a time, test images", ablations),
+    "ablations": ("Ablations: one setting varied at a time, test images", ablations),
     "kinds": ("Section 6.1: soft targets as regularizers of specialists", kinds),
     "redistilled": ("Section 8: generalist and specialists distilled into one network, test images", redistilled),
     "equal_compute": (
