@@ -176,7 +176,7 @@ def judge(
     direction_holds: bool | None,
     seeds: int = 2,
 ) -> str:
-    """The verdict on our ``value`` with interval ``low`` .. ``high``, by the claim's rule.
+    """Return the verdict on our ``value`` with interval ``low`` .. ``high``, by the claim's rule.
 
     What one seed gives is shown and not judged, unless the claim needs no more; nor is what has no interval to tell
     whether its direction holds (None).
@@ -195,7 +195,7 @@ def judge(
 
 
 def is_better(claim: Claim, low: float | None, high: float | None) -> bool:
-    """Whether all of our interval lies on the better side of the paper's figure, where the claim has one."""
+    """Return whether all of our interval lies on the better side of the paper's figure, where the claim has one."""
     if claim.rule != "figure" or low is None or high is None:
         return False
     return (claim.better == "lower" and high < claim.figure) or (claim.better == "higher" and low > claim.figure)

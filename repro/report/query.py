@@ -11,7 +11,7 @@ __all__ = ["described", "interval", "is_significant", "of_others", "percent", "p
 
 
 def select(records: list[Record], arm: str, **wanted: Any) -> list[Record]:
-    """The records of an arm with these settings or parameters, by seed."""
+    """Return the records of an arm with these settings or parameters, by seed."""
     chosen = [
         record
         for record in records
@@ -22,12 +22,12 @@ def select(records: list[Record], arm: str, **wanted: Any) -> list[Record]:
 
 
 def described(record: Record) -> bool:
-    """Whether a record is of a committed profile without overrides, which the claims and the notes describe."""
+    """Return whether a record is of a committed profile without overrides, as the notes describe."""
     return record["profile"] in COMMITTED.get(record["experiment"], ()) and not record["overrides"]
 
 
 def of_others(records: list[Record]) -> dict[str, str]:
-    """A remark for records of other profiles, to stand above notes that describe the committed ones."""
+    """Return a remark for records of other profiles, to stand above notes that describe the committed ones."""
     if all(described(record) for record in records):
         return {}
     names = ", ".join(COMMITTED.get(records[0]["experiment"], ()))

@@ -45,7 +45,7 @@ class Rate:
 
 
 def table(speech: list[Record], specialists: list[Record]) -> pd.DataFrame:
-    """Days for each part of the paper's experiments; a dash where the records give no rate."""
+    """Return days for each part of the paper's experiments; a dash where the records give no rate."""
     each = 2 * count_parameters(ACOUSTIC)
     image, special = 2 * IMAGE_MACS, 2 * IMAGES * SPECIAL / CLASSES
     acoustic, images = acoustic_rate(speech), image_rate(specialists)
@@ -74,7 +74,7 @@ def table(speech: list[Record], specialists: list[Record]) -> pd.DataFrame:
 
 
 def acoustic_rate(records: list[Record]) -> Rate | None:
-    """Rate of the models of the ensemble, trained together."""
+    """Return the rate of the models of the ensemble, trained together."""
     runs = select(records, "single_model")
     if not runs:
         return None
@@ -84,7 +84,7 @@ def acoustic_rate(records: list[Record]) -> Rate | None:
 
 
 def image_rate(records: list[Record]) -> Rate | None:
-    """Rate of the generalists on icons."""
+    """Return the rate of the generalists on icons."""
     runs = select(records, "generalist")
     if not runs:
         return None

@@ -18,7 +18,7 @@ ROW_INCHES = 0.21
 
 
 def draw(claims: pd.DataFrame) -> Figure:
-    """Judged claims by section of the paper; 1 is the paper's figure, 0 is no effect.
+    """Draw judged claims by section of the paper; 1 is the paper's figure, 0 is no effect.
 
     An interval that leaves the axis ends in an arrow. A claim for which the paper prints no number has its marker in
     the column on the right.
@@ -54,7 +54,7 @@ def _row(axis, place: int, row: pd.Series) -> None:
 
 
 def _frame(axis, judged: pd.DataFrame) -> None:
-    """Labels, section borders and the legend."""
+    """Add labels, section borders and the legend."""
     labels = [
         f"§{row.section}  {_short(str(row.claim))} ({dataset_label(str(row.dataset))})"
         for row in judged.itertuples(index=False)
@@ -78,5 +78,5 @@ def _frame(axis, judged: pd.DataFrame) -> None:
 
 
 def _short(claim: str) -> str:
-    """The name of a claim in words."""
+    """Return the name of a claim in words."""
     return claim.replace(".", ": ", 1).replace("_", " ")

@@ -41,12 +41,12 @@ class Figure:
 
 
 def drawable(figures: Iterable[Figure], records: list[Record]) -> dict[str, tuple[str, Callable[[], Drawing]]]:
-    """Caption and drawing function, by file name, of the figures whose records are there."""
+    """Return caption and drawing function, by file name, of the figures that have records."""
     return {figure.name: (figure.caption, partial(figure.draw, records)) for figure in figures if figure.needs(records)}
 
 
 def note(experiment: str, name: str, **values: Any) -> str:
-    """The text of ``report/<experiment>/notes/<name>.md``, with ``{values}`` filled in where there are any."""
+    """Return the text of ``report/<experiment>/notes/<name>.md``, with ``{values}`` filled in where there are any."""
     text = (Path(__file__).parent / experiment / "notes" / f"{name}.md").read_text(encoding="utf-8").strip()
     return text.format(**values) if values else text
 

@@ -23,7 +23,7 @@ MEANING = {
 
 
 def text(folder: Path) -> str | None:
-    """The ratios as Markdown; None where there is no ``results/bench.json``."""
+    """Return the ratios as Markdown; None where there is no ``results/bench.json``."""
     file = folder / "results" / "bench.json"
     if not file.exists():
         return None

@@ -132,7 +132,7 @@ def ablation(
 
 
 def kind_runs(settings: SpecialistsSettings, runner: SpecialistsRunner, seed: int) -> list[CombinedRun]:
-    """Section 6.1: return full-softmax specialists with and without the generalist's soft targets.
+    """Return full-softmax specialists with and without the generalist's soft targets (section 6.1).
 
     They are compared with as many of the main specialists, which have a dustbin.
     """
@@ -158,7 +158,7 @@ def size_runs(settings: SpecialistsSettings, runner: SpecialistsRunner, seed: in
 
 
 def redistilled_runs(settings: SpecialistsSettings, runner: SpecialistsRunner, seed: int) -> list[NetRun]:
-    """Section 8: return the generalist trained further in three ways.
+    """Return the generalist trained further in three ways (section 8).
 
     The targets are the combined predictions of generalist and specialists, the generalist's own, or labels alone.
     """

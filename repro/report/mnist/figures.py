@@ -16,7 +16,7 @@ from repro.report.records import Record
 
 
 def soft_targets(digits: dict[str, Any]) -> Figure:
-    """Test digits with the teacher's probabilities at T = 1, 5 and 20."""
+    """Draw test digits with the teacher's probabilities at T = 1, 5 and 20."""
     cases, temperatures = digits["cases"], (1.0, 5.0, 20.0)
     figure, axes = subplots(len(cases), 1 + len(temperatures), figsize=(9, 1.25 * len(cases)), squeeze=False,
                                 sharey="col")  # fmt: skip
@@ -42,7 +42,7 @@ def soft_targets(digits: dict[str, Any]) -> Figure:
 
 
 def temperature_by_width(records: list[Record]) -> Figure:
-    """Errors against T for each width, with intervals; the paper's best range for 30 units is shaded."""
+    """Draw errors against T for each width, with intervals; the paper's best range for 30 units is shaded."""
     widths = analysis.widths(records)
     columns = min(2, len(widths))
     lines = -(-len(widths) // columns)
@@ -75,7 +75,7 @@ def temperature_by_width(records: list[Record]) -> Figure:
 
 
 def bias_shift(records: list[Record]) -> Figure:
-    """Errors against the bias shift of the missing (or only) classes, with the paper's points."""
+    """Draw errors against the bias shift of the missing (or only) classes, with the paper's points."""
     panels = (
         (analysis.without_3(records), "no 3 in the transfer set", "shift of the bias of class 3 (logits)",
          paper.NO3_POINTS),
@@ -112,7 +112,7 @@ def bias_shift(records: list[Record]) -> Figure:
 
 
 def data_fraction(records: list[Record]) -> Figure:
-    """Soft and hard targets by fraction of the training split."""
+    """Draw test errors with soft and hard targets by fraction of the training split."""
     figure, axis = subplots(figsize=(6.5, 4.2))
     fractions = analysis.fractions(records)
     lines = (
@@ -143,7 +143,7 @@ def data_fraction(records: list[Record]) -> Figure:
 
 
 def training_curves(records: list[Record]) -> Figure:
-    """Test errors and training loss of the headline networks by epoch; no decision depends on them."""
+    """Draw test errors and training loss of the headline networks by epoch; no decision depends on them."""
     figure, axes = subplots(1, 2, figsize=(10, 4))
     arms = (
         (Arm.TEACHER, OURS, "mnist.teacher_errors"),

@@ -15,7 +15,7 @@ from repro.report.section import Figure, Section, drawable
 
 
 def has(*arms: Arm) -> Callable[[list[Record]], bool]:
-    """Whether some records are of one of these arms."""
+    """Return a predicate: whether some records are of one of these arms."""
     return lambda runs: any(record["arm"] in arms for record in runs)
 
 
@@ -32,7 +32,7 @@ SOFT_TARGETS = "Soft targets of the test digits that the teacher classifies corr
 
 
 def headline(runs: list[Record]) -> Table | str:
-    """The headline for the terminal: the columns that fit there."""
+    """Return the headline for the terminal: the columns that fit there."""
     if not runs:
         return "no completed runs yet"
     title, make = tables.TABLES["headline"]
@@ -40,7 +40,7 @@ def headline(runs: list[Record]) -> Table | str:
 
 
 def sections(folder: Path) -> list[Section]:
-    """Section 3 and the recipe search, where there are records of them."""
+    """Return the sections on section 3 and on the recipe search, where there are records."""
     parts = []
     for dataset in records.datasets(folder, "mnist"):
         runs = records.load(folder, "mnist", dataset)

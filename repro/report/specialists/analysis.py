@@ -226,7 +226,7 @@ class System:
     accuracy: list[float]
 
     def is_near(self, other: "System", cost: Literal["train_cost", "test_cost"]) -> bool:
-        """Whether a cost differs from another system's by at most the fraction ``NEAR`` of that."""
+        """Return whether a cost differs from another system's by at most the fraction ``NEAR`` of that."""
         return abs(getattr(self, cost) - getattr(other, cost)) <= NEAR * getattr(other, cost)
 
 
