@@ -44,7 +44,7 @@ def assign(
         return spectral_subsets(covariance(probabilities), clusters, size, seed)
     if algorithm == "random":
         return random_subsets(classes, clusters, size, seed)
-    raise UserError(f"setting specialists.clustering: should be k-means, spectral or random, not {algorithm!r}")
+    raise UserError(f"setting specialists.clustering: must be k-means, spectral or random, not {algorithm!r}")
 
 
 def check(classes: int, clusters: int, size: int) -> None:

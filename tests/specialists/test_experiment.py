@@ -178,7 +178,7 @@ def test_report_only_reports_the_finished_runs(stripy, smoke, runner_for, tmp_pa
     partly = runner_for(smoke, stripy)
     partly.report_only, partly.make = True, None
     experiment.run(smoke, partly, lambda records: None)
-    assert len({key for *_, key in partly.finished}) == kept_groups
+    assert len({key for _, key in partly.finished}) == kept_groups
     found = records.complete(list(partly.finished.values()))
     if found:
         records.save(tmp_path / "out", "specialists", "stripy", found, shown(smoke, partly))
