@@ -11,7 +11,7 @@ from repro.report import records
 
 
 def table(title: str, content: pd.DataFrame) -> Table:
-    """Return a table for the terminal."""
+    """A table for the terminal."""
     shown = Table(title=title, box=box.SIMPLE, title_justify="left")
     for column in content.columns:
         shown.add_column(str(column), overflow="fold", min_width=min(len(str(column)), 12))
@@ -26,7 +26,7 @@ def show(content: RenderableType) -> None:
 
 
 def closing(folder: Path, experiment: str, dataset: str) -> Group:
-    """Return verdicts of an experiment and paths of results, to print at the end of a command."""
+    """Verdicts of an experiment and the paths of its results, printed at the end of its command."""
     claims = pd.read_csv(folder / "results" / "claims.csv", keep_default_na=False, dtype=str)
     claims = claims[(claims["dataset"] == dataset) & claims["claim"].str.startswith(f"{experiment}.")]
     short = claims[["claim", "paper"]].copy()
@@ -42,4 +42,4 @@ def closing(folder: Path, experiment: str, dataset: str) -> Group:
         "full report": folder / "REPRODUCE.md",
     }
     verdicts = [table("Claims", short)] if len(short) else []
-    return Group(*verdicts, *(f"{label}: {place}" for label, place in places.items()))
+    return Group(*verdicts, *(f"{what}: {place}" for what, place in places.items()))
