@@ -59,23 +59,23 @@ def _generalist(
 
 def _specialists(settings: SpecialistsSettings, data: ImageData, compute: Compute) -> Steps[ImageTrainer[ConvNet]]:
     """Return the steps of one specialist, scaled to all steps of all specialists."""
-    own, train = settings.specialists, data.train
-    subset = torch.arange(min(own.classes_per_specialist, len(data.classes) - 1))
-    special = round(own.recipe.batch_size * own.special_fraction)
-    orders = specialist.batch_samplers(train.labels, subset, 0, own.recipe.batch_size, special)
+    config, train = settings.specialists, data.train
+    subset = torch.arange(min(config.classes_per_specialist, len(data.classes) - 1))
+    special = round(config.recipe.batch_size * config.special_fraction)
+    orders = specialist.batch_samplers(train.labels, subset, 0, config.recipe.batch_size, special)
     generalist = ConvNet(train.images.shape[1], settings.generalist.channels, len(data.classes), 0)
     net = specialist.from_generalist(generalist, subset, "dustbin")
     labels = specialist.dustbin_labels(train.labels, subset, len(data.classes))
-    cases = round(len(train) * len(subset) / len(data.classes) / own.special_fraction)
+    cases = round(len(train) * len(subset) / len(data.classes) / config.special_fraction)
     training = ImageTrainer(
         net=net,
         samplers=orders,
         transfer=ImageTransferSet(train.images, labels),
         objective=specialist.hard_objective,
         num_examples=cases,
-        context=TrainerContext(recipe=own.recipe, compute=compute),
+        context=TrainerContext(recipe=config.recipe, compute=compute),
     )
-    return Steps(training, STEPS, own.count * own.recipe.steps(cases) / STEPS)
+    return Steps(training, STEPS, config.count * config.recipe.steps(cases) / STEPS)
 
 
 def fewest(arrives: Callable[[int], bool]) -> int:
@@ -104,12 +104,12 @@ class Equation5:
 
     def __init__(self, data: ImageData, settings: SpecialistsSettings, compute: Compute):
         draw = generator(Stream.EQUATION_5)
-        classes, own = len(data.classes), settings.specialists
-        size = min(own.classes_per_specialist, classes - 1)
-        self.subsets = clustering.random_subsets(classes, min(own.count, classes), size, 0)
+        classes, config = len(data.classes), settings.specialists
+        size = min(config.classes_per_specialist, classes - 1)
+        self.subsets = clustering.random_subsets(classes, min(config.count, classes), size, 0)
         logits = 4 * torch.randn(CASES, classes, generator=draw)
         self.generalist = logits.softmax(-1)
-        self.pairs = inference.active_pairs(self.generalist, self.subsets, own.top_n)
+        self.pairs = inference.active_pairs(self.generalist, self.subsets, config.top_n)
         # A specialist sees what the generalist sees, and some noise.
         logits = logits[self.pairs[0]] + torch.randn(len(self.pairs[0]), classes, generator=draw)
         known = logits.softmax(-1).gather(1, self.subsets[self.pairs[1]])

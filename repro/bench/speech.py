@@ -99,22 +99,25 @@ class Realtime:
             pass
         self.net = learning.net
         number = {id: n for n, id in enumerate(data.test.ids)}
-        self.spoken = sorted((one for one in corpus.test if one.id in number), key=lambda one: number[one.id])
-        self.audio = sum(len(read_audio(one.audio)[0]) for one in self.spoken) / RATE
-        what, own = pipeline.make_task(corpus, data, folder, 1, 1), settings.decoding
-        if own is None:
+        self.spoken = sorted(
+            (recording for recording in corpus.test if recording.id in number),
+            key=lambda recording: number[recording.id],
+        )
+        self.audio = sum(len(read_audio(recording.audio)[0]) for recording in self.spoken) / RATE
+        task, decoding = pipeline.make_task(corpus, data, folder, 1, 1), settings.decoding
+        if decoding is None:
             raise UserError("bench: the profile has no [decoding]")
-        scales = own.acoustic_scales
-        search = Search(acoustic_scale=scales[len(scales) // 2], max_active_hmms=own.max_active_hmms)
-        self.decoders = [Decoder(what.pronunciations, what.language_model, search) for _ in range(cores())]
+        scales = decoding.acoustic_scales
+        search = Search(acoustic_scale=scales[len(scales) // 2], max_active_hmms=decoding.max_active_hmms)
+        self.decoders = [Decoder(task.pronunciations, task.language_model, search) for _ in range(cores())]
 
     def __call__(self) -> float:
         """Return the seconds needed for all test recordings."""
         start = clock(self.compute.device)
         heard = []
-        for one in self.spoken:
-            banks = filterbanks(read_audio(one.audio)[0])
-            heard.append((one.id, one.speaker, banks, torch.zeros(len(banks), dtype=torch.int16)))
+        for recording in self.spoken:
+            banks = filterbanks(read_audio(recording.audio)[0])
+            heard.append((recording.id, recording.speaker, banks, torch.zeros(len(banks), dtype=torch.int16)))
         frames, chosen = pack(heard), torch.arange(len(heard))
         scores = pipeline.scores(self.net, frames, chosen, self.prior, self.compute)
         transcribe([decoder.words for decoder in self.decoders], scores)

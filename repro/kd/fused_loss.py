@@ -2,9 +2,8 @@
 
 This is ``losses.distillation_loss`` (section 2 of arXiv 1503.02531) of ``hidden @ weight + bias``: the same loss and
 the same gradients, tested against it. With thousands of classes the logits are most of what a step reads and writes,
-and a loss of separate operations passes over all of them a dozen times. Here they are computed once and turned into
-the gradient block by block, while a block is in the processor's cache; the backward pass is matrix multiplications
-alone.
+and a loss of separate operations reads all of them a dozen times. Here they are computed once and turned into the
+gradient block by block, while a block is in the processor's cache; the backward pass is matrix multiplications alone.
 """
 
 from dataclasses import dataclass
@@ -19,7 +18,7 @@ Distribution = tuple[Float[Tensor, "block class"], Float[Tensor, "block"]]
 
 @dataclass(frozen=True)
 class SoftTargets:
-    """Soft targets of a batch: the teachers' logits, and for each student its teacher, T and weight of the labels."""
+    """Soft targets of a batch: the teachers' logits, and for each student its teacher, T and hard-label weight."""
 
     logits: Float[Tensor, "teacher batch class"]
     teacher: tuple[int, ...]
@@ -116,11 +115,11 @@ def _block(
         gradient = (q - p).mul_((1 - hard_label_weight) * temperature)
     if target is None or hard_label_weight != 0:
         q = torch.softmax(logits, -1)
-        picked = logits.gather(1, labels[:, None])[:, 0]
-        losses = losses + hard_label_weight * (_log_sum(logits, q) - picked)
+        label_logits = logits.gather(1, labels[:, None])[:, 0]
+        losses = losses + hard_label_weight * (_log_sum(logits, q) - label_logits)
         gradient = q.mul_(hard_label_weight) if gradient is None else gradient.add_(q, alpha=hard_label_weight)
         gradient.scatter_add_(1, labels[:, None], gradient.new_full((len(labels), 1), -hard_label_weight))
-    assert gradient is not None, "the weight of the labels is not 0 and 1 at once"
+    assert gradient is not None, "the hard-label weight is not 0 and 1 at once"
     return losses, gradient
 
 

@@ -42,7 +42,7 @@ class Claim:
 
     @property
     def criterion(self) -> str:
-        """What the verdict "reproduced" requires, in words."""
+        """Condition in words for the verdict "reproduced"."""
         if self.rule == "figure":
             better = " or is better" if self.better else ""
             return f"{self.direction}; the 95% interval holds {self.paper}{better}"
@@ -135,8 +135,8 @@ CLAIMS = (
           "fraction of the loss from using 3% of the data that soft targets recover", "fraction", 0.87,
           "figure", "the interval is above zero", "higher"),
     Claim("speech.soft3_no_overfit", "6",
-          "drop of test frame accuracy from the best to the final evaluation on 3%, hard minus soft targets", "points",
-          "hard targets drop, soft do not", "direction",
+          "drop of test frame accuracy from the best to the final evaluation on 3%, delta of hard vs soft targets",
+          "points", "hard targets drop, soft do not", "direction",
           "interval over seeds above zero, and soft targets drop by less than 0.5 points"),
     Claim("specialists.baseline_acc", "5", "accuracy, generalist alone", "%", 25.0, "shown"),
     Claim("specialists.baseline_conditional", "5", "accuracy within the special classes, generalist alone", "%", 43.1,
@@ -176,7 +176,7 @@ def judge(
     direction_holds: bool | None,
     seeds: int = 2,
 ) -> str:
-    """The verdict on our ``value`` with interval ``low`` .. ``high``, by the claim's rule.
+    """Return the verdict on our ``value`` with interval ``low`` .. ``high``, by the claim's rule.
 
     What one seed gives is shown and not judged, unless the claim needs no more; nor is what has no interval to tell
     whether its direction holds (None).
@@ -195,7 +195,7 @@ def judge(
 
 
 def is_better(claim: Claim, low: float | None, high: float | None) -> bool:
-    """Whether all of our interval lies on the better side of the paper's figure, where the claim has one."""
+    """Return whether all of our interval lies on the better side of the paper's figure, where the claim has one."""
     if claim.rule != "figure" or low is None or high is None:
         return False
     return (claim.better == "lower" and high < claim.figure) or (claim.better == "higher" and low > claim.figure)

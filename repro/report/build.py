@@ -72,7 +72,7 @@ def _write(folder: Path, sections: list[Section]) -> None:
 
 
 def _write_section(folder: Path, section: Section, claims: pd.DataFrame) -> None:
-    """Tables, figures and the page of one data set; those of an earlier report that are no longer made go."""
+    """Write tables, figures and the page of one data set, and remove those that are no longer made."""
     results, figures = folder / "results" / section.place, folder / "figures" / section.place
     tables = {name: table for name, (_, table) in section.tables.items() if not table.empty}
     page = results / "README.md"
@@ -97,7 +97,7 @@ def _clear_figures(folder: Path, names: Iterable[str]) -> None:
 
 
 def _further(folder: Path, sections: list[Section]) -> dict[str, str]:
-    """Markdown by heading of what belongs to no experiment."""
+    """Return Markdown, by heading, that belongs to no experiment."""
     records = {f"{section.experiment}/{section.dataset}": section.records for section in sections}
     speech = records.get("speech/synth") or records.get("speech/speechocean762", [])
     days = markdown(scale_estimate.table(speech, records.get("specialists/icons", [])))
@@ -107,7 +107,7 @@ def _further(folder: Path, sections: list[Section]) -> dict[str, str]:
 
 
 def claim_table(sections: list[Section]) -> pd.DataFrame:
-    """One row for each claim and data set that the records bear on, in the order of ``paper.CLAIMS``.
+    """Return a row for each claim and data set with records, in the order of ``paper.CLAIMS``.
 
     Besides the columns of claims.csv it has ``undecided``, ``effect``, ``effect_low`` and ``effect_high``.
     """
@@ -138,7 +138,7 @@ def _row(claim: paper.Claim, finding: Finding, section: Section) -> dict[str, ob
 
 
 def _effect(claim: paper.Claim, finding: Finding) -> dict[str, object]:
-    """Our effect as a multiple of the paper's: 1 is the paper's, 0 is none. Empty where the paper prints no number."""
+    """Return our effect in multiples of the paper's (0 is none); empty where the paper prints no number."""
     reference = claim.effect
     estimate = finding.effect or finding.ours
     if reference is None or (claim.paper_effect is not None and finding.effect is None):
@@ -150,7 +150,7 @@ def _effect(claim: paper.Claim, finding: Finding) -> dict[str, object]:
 
 
 def command(record: Record) -> str:
-    """The command that regenerates a record."""
+    """Return the command that regenerates a record."""
     profile = "" if record["profile"] == "paper" else f" --profile {shlex.quote(record['profile'])}"
     return f"repro {record['experiment']}{profile}" + "".join(f" --set {shlex.quote(o)}" for o in record["overrides"])
 

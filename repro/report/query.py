@@ -7,11 +7,11 @@ from repro.evaluation.stats import Estimate
 from repro.report.format import interval, percent, signed
 from repro.report.records import Record
 
-__all__ = ["clear", "described", "interval", "of_others", "percent", "positive", "select", "signed"]
+__all__ = ["described", "interval", "is_significant", "of_others", "percent", "positive", "select", "signed"]
 
 
 def select(records: list[Record], arm: str, **wanted: Any) -> list[Record]:
-    """The records of an arm with these settings or parameters, by seed."""
+    """Return the records of an arm with these settings or parameters, by seed."""
     chosen = [
         record
         for record in records
@@ -22,25 +22,25 @@ def select(records: list[Record], arm: str, **wanted: Any) -> list[Record]:
 
 
 def described(record: Record) -> bool:
-    """Whether a record is of a committed profile without overrides, which the claims and the notes describe."""
+    """Return whether a record is of a committed profile without overrides, as the notes describe."""
     return record["profile"] in COMMITTED.get(record["experiment"], ()) and not record["overrides"]
 
 
 def of_others(records: list[Record]) -> dict[str, str]:
-    """A remark for records of other profiles, to stand above notes that describe the committed ones."""
+    """Return a remark for records of other profiles, to stand above notes that describe the committed ones."""
     if all(described(record) for record in records):
         return {}
     names = ", ".join(COMMITTED.get(records[0]["experiment"], ()))
     return {"Another profile": f"What follows describes the profiles {names}."}
 
 
-def clear(difference: Estimate) -> bool | None:
-    """Whether the whole interval is above zero; None where there is no interval, as with one test speaker."""
+def is_significant(difference: Estimate) -> bool | None:
+    """Return whether the interval is above zero; None where there is no interval, as with one test speaker."""
     return None if difference.low is None else positive(difference)
 
 
 def positive(estimate: Estimate) -> bool:
-    """Whether the whole interval is above zero; false where there is no interval."""
+    """Return whether the whole interval is above zero; false where there is no interval."""
     return estimate.low is not None and estimate.low > 0
 
 

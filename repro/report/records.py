@@ -15,17 +15,17 @@ NEEDED = (
 
 
 def path(folder: Path, experiment: str, dataset: str, name: str = "records.jsonl") -> Path:
-    """Path of a file of an experiment's results on one data set."""
+    """Return the path of a file of an experiment's results on one data set."""
     return folder / "results" / experiment / folder_name(experiment, dataset) / name
 
 
 def folder_name(experiment: str, dataset: str) -> str:
-    """Name of a data set's folder below its experiment's: its own, or ``paper`` where the two share a name."""
+    """Return the name of a data set's folder: the data set's, or ``paper`` where the experiment has that name."""
     return "paper" if dataset == experiment else dataset
 
 
 def datasets(folder: Path, experiment: str) -> list[str]:
-    """The data sets that an experiment has records of."""
+    """Return the data sets that an experiment has records of."""
     names = sorted(file.parent.name for file in (folder / "results" / experiment).glob("*/records.jsonl"))
     return [experiment if name == folder_name(experiment, experiment) else name for name in names]
 
@@ -50,7 +50,7 @@ def save(
 
 
 def load(folder: Path, experiment: str, dataset: str) -> list[Record]:
-    """The records of a data set; an empty list where there are none.
+    """Return the records of a data set; an empty list where there are none.
 
     Raises:
         UserError: a line is not a record, or some seeds are missing.
@@ -76,7 +76,7 @@ def load(folder: Path, experiment: str, dataset: str) -> list[Record]:
 
 
 def complete(records: list[Record]) -> list[Record]:
-    """The records of runs that are complete for all seeds."""
+    """Return the records of runs that are complete for all seeds."""
     missing = _missing_seeds(records)
     return [record for record in records if not missing[_kind(record)]]
 
@@ -89,7 +89,7 @@ def _whole(file: Path, records: list[Record]) -> None:
 
 
 def _missing_seeds(records: list[Record]) -> dict[tuple[str, str], str]:
-    """The seeds that each kind of run lacks, in words.
+    """Return the missing seeds of each kind of run, in words.
 
     A record may say how many seeds its kind has; otherwise every kind has all seeds of the experiment.
     """
@@ -99,15 +99,15 @@ def _missing_seeds(records: list[Record]) -> dict[tuple[str, str], str]:
         seeds.setdefault(_kind(record), set()).add(record["seed"])
         if "seeds" in record:
             counts[_kind(record)] = record["seeds"]
-    everything = set().union(*(found for kind, found in seeds.items() if kind not in counts))
+    everything = set().union(*(present for kind, present in seeds.items() if kind not in counts))
     return {
-        kind: _lack(len(found), counts[kind]) if kind in counts else _names(everything - found)
-        for kind, found in seeds.items()
+        kind: _lack(len(present), counts[kind]) if kind in counts else _names(everything - present)
+        for kind, present in seeds.items()
     }
 
 
-def _lack(found: int, wanted: int) -> str:
-    return "" if found >= wanted else f"{wanted - found} of {wanted} seeds"
+def _lack(count: int, wanted: int) -> str:
+    return "" if count >= wanted else f"{wanted - count} of {wanted} seeds"
 
 
 def _names(seeds: set[int]) -> str:
@@ -115,12 +115,12 @@ def _names(seeds: set[int]) -> str:
 
 
 def _kind(record: Record) -> tuple[str, str]:
-    """What runs share that differ only in their seeds: their arm and their group."""
+    """Return arm and group, which runs share that differ only in their seeds."""
     return record["arm"], record["group"]
 
 
 def load_shown(folder: Path, experiment: str, dataset: str) -> dict[str, Any] | None:
-    """Examples that figures show, such as test images; None where there are none.
+    """Return examples that figures show, such as test images; None where there are none.
 
     Raises:
         UserError: the file is damaged.

@@ -45,7 +45,7 @@ class Rate:
 
 
 def table(speech: list[Record], specialists: list[Record]) -> pd.DataFrame:
-    """Days for each part of the paper's experiments; a dash where the records give no rate."""
+    """Return days for each part of the paper's experiments; a dash where the records give no rate."""
     each = 2 * count_parameters(ACOUSTIC)
     image, special = 2 * IMAGE_MACS, 2 * IMAGES * SPECIAL / CLASSES
     acoustic, images = acoustic_rate(speech), image_rate(specialists)
@@ -74,27 +74,27 @@ def table(speech: list[Record], specialists: list[Record]) -> pd.DataFrame:
 
 
 def acoustic_rate(records: list[Record]) -> Rate | None:
-    """Rate of the models of the ensemble, trained together."""
-    found = select(records, "single_model")
-    if not found:
+    """Return the rate of the models of the ensemble, trained together."""
+    runs = select(records, "single_model")
+    if not runs:
         return None
-    own = found[0]["settings"]
-    flops = 6 * count_parameters([ACOUSTIC[0], *own["hidden_units"], STATES]) * own["recipe"]["epochs"]
-    return _rate(found, [flops * record["metrics"]["train_frames"] for record in found])
+    settings = runs[0]["settings"]
+    flops = 6 * count_parameters([ACOUSTIC[0], *settings["hidden_units"], STATES]) * settings["recipe"]["epochs"]
+    return _rate(runs, [flops * record["metrics"]["train_frames"] for record in runs])
 
 
 def image_rate(records: list[Record]) -> Rate | None:
-    """Rate of the generalists on icons."""
-    found = select(records, "generalist")
-    if not found:
+    """Return the rate of the generalists on icons."""
+    runs = select(records, "generalist")
+    if not runs:
         return None
     channels, classes, side = ICONS
-    return _rate(found, [
+    return _rate(runs, [
         6 * count_conv_multiply_adds(channels, r["settings"]["width"], classes, side)
-        * r["metrics"]["train_cases"] * r["settings"]["recipe"]["epochs"] for r in found
+        * r["metrics"]["train_cases"] * r["settings"]["recipe"]["epochs"] for r in runs
     ])  # fmt: skip
 
 
-def _rate(found: list[Record], flops: list[float]) -> Rate:
-    seconds = sum(record["wall_seconds"] for record in found)
-    return Rate(sum(flops) / seconds, f"{found[0]['arm']}s of {found[0]['dataset']}", machine(found[0]["machine"]))
+def _rate(runs: list[Record], flops: list[float]) -> Rate:
+    seconds = sum(record["wall_seconds"] for record in runs)
+    return Rate(sum(flops) / seconds, f"{runs[0]['arm']}s of {runs[0]['dataset']}", machine(runs[0]["machine"]))

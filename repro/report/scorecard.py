@@ -6,8 +6,8 @@ from matplotlib.lines import Line2D
 
 from repro.report.format import dataset_label
 
-# Colours of Okabe and Ito, which colour-blind readers can tell apart; the markers say the same.
-LOOKS = {
+# Colors of Okabe and Ito, which color-blind readers can distinguish; the markers say the same.
+STYLES = {
     "reproduced": ("#0072B2", "o"),
     "direction holds": ("#E69F00", "s"),
     "undecided": ("#7F7F7F", "^"),
@@ -18,7 +18,7 @@ ROW_INCHES = 0.21
 
 
 def draw(claims: pd.DataFrame) -> Figure:
-    """Judged claims by section of the paper; 1 is the paper's figure, 0 is no effect.
+    """Draw judged claims by section of the paper; 1 is the paper's figure, 0 is no effect.
 
     An interval that leaves the axis ends in an arrow. A claim for which the paper prints no number has its marker in
     the column on the right.
@@ -35,26 +35,26 @@ def draw(claims: pd.DataFrame) -> Figure:
 
 
 def _row(axis, place: int, row: pd.Series) -> None:
-    colour, marker = LOOKS["undecided" if row["undecided"] else row["verdict"]]
+    color, marker = STYLES["undecided" if row["undecided"] else row["verdict"]]
     if place % 2:
         axis.axhspan(place - 0.5, place + 0.5, color="0.96", linewidth=0)
     if pd.isna(row["effect"]):
-        axis.plot(HIGH + 0.22, place, marker=marker, color=colour, markersize=6, clip_on=False, linestyle="none")
+        axis.plot(HIGH + 0.22, place, marker=marker, color=color, markersize=6, clip_on=False, linestyle="none")
         return
     if not pd.isna(row["effect_low"]):
         low, high = max(row["effect_low"], LOW), min(row["effect_high"], HIGH)
-        axis.plot([low, high], [place, place], color=colour, linewidth=1.6, solid_capstyle="butt")
+        axis.plot([low, high], [place, place], color=color, linewidth=1.6, solid_capstyle="butt")
         for end, bound, arrow in ((row["effect_low"], LOW, "<"), (row["effect_high"], HIGH, ">")):
             if not LOW <= end <= HIGH and low < high:
-                axis.plot(bound, place, marker=arrow, color=colour, markersize=5, clip_on=False)
+                axis.plot(bound, place, marker=arrow, color=color, markersize=5, clip_on=False)
     if LOW <= row["effect"] <= HIGH:
-        axis.plot(row["effect"], place, marker=marker, color=colour, markersize=6, linestyle="none")
+        axis.plot(row["effect"], place, marker=marker, color=color, markersize=6, linestyle="none")
     else:
-        axis.plot(HIGH + 0.22, place, marker=marker, color=colour, markersize=6, clip_on=False, linestyle="none")
+        axis.plot(HIGH + 0.22, place, marker=marker, color=color, markersize=6, clip_on=False, linestyle="none")
 
 
 def _frame(axis, judged: pd.DataFrame) -> None:
-    """Labels, section borders and the legend."""
+    """Add labels, section borders and the legend."""
     labels = [
         f"§{row.section}  {_short(str(row.claim))} ({dataset_label(str(row.dataset))})"
         for row in judged.itertuples(index=False)
@@ -71,12 +71,12 @@ def _frame(axis, judged: pd.DataFrame) -> None:
         axis.spines[side].set_visible(False)
     axis.text(HIGH + 0.22, -0.75, "no number\nor off scale", fontsize=7, ha="center", va="bottom", clip_on=False)
     handles = [
-        Line2D([], [], color=colour, marker=marker, markersize=6, linewidth=1.6, label=name)
-        for name, (colour, marker) in LOOKS.items()
+        Line2D([], [], color=color, marker=marker, markersize=6, linewidth=1.6, label=name)
+        for name, (color, marker) in STYLES.items()
     ]
     axis.legend(handles=handles, loc="lower center", bbox_to_anchor=(0.4, 1.0), ncols=4, fontsize=8, frameon=False)
 
 
 def _short(claim: str) -> str:
-    """The name of a claim in words."""
+    """Return the name of a claim in words."""
     return claim.replace(".", ": ", 1).replace("_", " ")

@@ -41,19 +41,19 @@ class Figure:
 
 
 def drawable(figures: Iterable[Figure], records: list[Record]) -> dict[str, tuple[str, Callable[[], Drawing]]]:
-    """Caption and drawing function, by file name, of the figures whose records are there."""
-    return {one.name: (one.caption, partial(one.draw, records)) for one in figures if one.needs(records)}
+    """Return caption and drawing function, by file name, of the figures that have records."""
+    return {figure.name: (figure.caption, partial(figure.draw, records)) for figure in figures if figure.needs(records)}
 
 
 def note(experiment: str, name: str, **values: Any) -> str:
-    """The text of ``report/<experiment>/notes/<name>.md``, with ``{values}`` filled in where there are any."""
+    """Return the text of ``report/<experiment>/notes/<name>.md``, with ``{values}`` filled in where there are any."""
     text = (Path(__file__).parent / experiment / "notes" / f"{name}.md").read_text(encoding="utf-8").strip()
     return text.format(**values) if values else text
 
 
 @dataclass(frozen=True)
 class Section:
-    """What the records of one experiment on one data set come to.
+    """Results of one experiment on one data set.
 
     ``tables`` are (title, table) by file name; ``figures`` are (caption, drawing function) by file name; ``remarks``
     are headings and Markdown that concern this data set alone. Notes that concern the whole experiment are files in

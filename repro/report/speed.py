@@ -23,7 +23,7 @@ MEANING = {
 
 
 def text(folder: Path) -> str | None:
-    """The ratios as Markdown; None where there is no ``results/bench.json``."""
+    """Return the ratios as Markdown; None where there is no ``results/bench.json``."""
     file = folder / "results" / "bench.json"
     if not file.exists():
         return None
@@ -34,6 +34,6 @@ def text(folder: Path) -> str | None:
          "runs": ratio["runs"]}
         for name, ratio in bench["ratios"].items()
     ])  # fmt: skip
-    where = machine(bench["machine"])
-    made = f"`repro bench` at commit {bench['commit'][:10]} on {where}; targets are for two cores with AMX."
+    host = machine(bench["machine"])
+    made = f"`repro bench` at commit {bench['commit'][:10]} on {host}; targets are for two cores with AMX."
     return f"{markdown(rows)}\n\n{made}"

@@ -44,7 +44,7 @@ def assign(
         return spectral_subsets(covariance(probabilities), clusters, size, seed)
     if algorithm == "random":
         return random_subsets(classes, clusters, size, seed)
-    raise UserError(f"setting specialists.clustering: should be k-means, spectral or random, not {algorithm!r}")
+    raise UserError(f"setting specialists.clustering: must be k-means, spectral or random, not {algorithm!r}")
 
 
 def check(classes: int, clusters: int, size: int) -> None:
@@ -57,12 +57,12 @@ def check(classes: int, clusters: int, size: int) -> None:
         UserError: a number is out of range; the message names the setting.
     """
     if not 1 <= clusters <= classes:
-        raise UserError(f"setting specialists.count: should be 1 to {classes}, one for each class, not {clusters}")
+        raise UserError(f"setting specialists.count: must be 1 to {classes}, one for each class, not {clusters}")
     if size < 2:
-        raise UserError(f"setting specialists.classes_per_specialist: should be at least 2 classes, not {size}")
+        raise UserError(f"setting specialists.classes_per_specialist: must be at least 2 classes, not {size}")
     if size >= classes:
         raise UserError(
-            f"setting specialists.classes_per_specialist: should be at most {classes - 1}, as at least one of the"
+            f"setting specialists.classes_per_specialist: must be at most {classes - 1}, as at least one of the"
             f" {classes} classes is left to the dustbin, not {size}"
         )
 
@@ -109,12 +109,12 @@ def confusion_columns(
 
 
 def online_k_means(
-    columns: Float[Tensor, "class dimension"], clusters: int, seed: int, passes: int = 20
+    columns: Float[Tensor, "class dimension"], clusters: int, seed: int, epochs: int = 20
 ) -> Float[Tensor, "cluster dimension"]:
     """Return centroids by online k-means (MacQueen 1967): each column in turn moves its nearest centroid towards it.
 
     The n-th column assigned to a centroid moves it by 1 / n of the distance, so that the centroid is the mean of all
-    columns assigned to it; k-means++ gives the first. Every pass takes the columns in a new random order.
+    columns assigned to it; k-means++ gives the first. Every epoch takes the columns in a new random order.
     """
     draw = generator(Stream.K_MEANS, seed)
     points = columns.numpy()
@@ -123,7 +123,7 @@ def online_k_means(
     received = [1] * clusters
     # For the nearest centroid: |x - c|^2 / 2 without |x|^2 / 2, which is the same for every centroid.
     half_square = (centroids**2).sum(1) / 2
-    for _ in range(passes):
+    for _ in range(epochs):
         for number in torch.randperm(len(points), generator=draw).tolist():
             point = points[number]
             nearest = int((half_square - centroids @ point).argmin())

@@ -74,7 +74,7 @@ def combined(
         combine: images -> probabilities before, probabilities after, number of active specialists.
     """
     values: dict[str, Any] = {"count": len(run.specialists)}
-    subsets = torch.tensor([one.subset for one in run.specialists])
+    subsets = torch.tensor([member.subset for member in run.specialists])
     special = torch.zeros(len(subsets), len(data.classes), dtype=torch.bool)
     special[torch.arange(len(subsets))[:, None], subsets] = True
     for split in ("validation", "test"):

@@ -24,12 +24,12 @@ def shown(settings: SpecialistsSettings, runner: SpecialistsRunner) -> dict[str,
     """
     data, generalist = runner.data, generalist_run(settings, 0)
     specialists = specialist_runs(settings, runner, 0)
-    if not specialists or not all(runner.is_finished(one) for one in specialists):
+    if not specialists or not all(runner.is_finished(run) for run in specialists):
         return None
     probabilities = runner.predictions(generalist, "train").exp()
     correlation = clustering.correlation(clustering.covariance(probabilities)).fill_diagonal_(0)
     by_confusion = [
-        sorted(one.subset, key=lambda c: -float(correlation[c, list(one.subset)].sum())) for one in specialists
+        sorted(run.subset, key=lambda c: -float(correlation[c, list(run.subset)].sum())) for run in specialists
     ]
     order = list(dict.fromkeys(c for subset in by_confusion for c in subset))
     order += sorted(set(range(len(data.classes))) - set(order))

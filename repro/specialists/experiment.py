@@ -59,7 +59,7 @@ def generalist_run(settings: SpecialistsSettings, seed: int, width: int | None =
 
 
 def extra_generalists(settings: SpecialistsSettings, seed: int) -> list[NetRun]:
-    """Return the further generalists of a seed, which differ in initial weights and batch order."""
+    """Return the extra generalists of a seed, which differ in initial weights and batch order."""
     return [
         replace(generalist_run(settings, seed), arm=Arm.EXTRA_GENERALIST, number=number, params=(("number", number),))
         for number in range(1, settings.extra_generalists + 1)
@@ -67,7 +67,7 @@ def extra_generalists(settings: SpecialistsSettings, seed: int) -> list[NetRun]:
 
 
 def all_generalists(settings: SpecialistsSettings, seed: int) -> list[NetRun]:
-    """Return the generalist of a seed, the further ones of its ensembles, and those of other widths."""
+    """Return the generalist of a seed, the extra ones of its ensembles, and those of other widths."""
     other_widths = [generalist_run(settings, seed, width) for width in settings.ablations.generalist_widths]
     return [generalist_run(settings, seed), *extra_generalists(settings, seed), *other_widths]
 
@@ -132,7 +132,7 @@ def ablation(
 
 
 def kind_runs(settings: SpecialistsSettings, runner: SpecialistsRunner, seed: int) -> list[CombinedRun]:
-    """Section 6.1: return full-softmax specialists with and without the generalist's soft targets.
+    """Return full-softmax specialists with and without the generalist's soft targets (section 6.1).
 
     They are compared with as many of the main specialists, which have a dustbin.
     """
@@ -158,7 +158,7 @@ def size_runs(settings: SpecialistsSettings, runner: SpecialistsRunner, seed: in
 
 
 def redistilled_runs(settings: SpecialistsSettings, runner: SpecialistsRunner, seed: int) -> list[NetRun]:
-    """Section 8: return the generalist trained further in three ways.
+    """Return the generalist trained further in three ways (section 8).
 
     The targets are the combined predictions of generalist and specialists, the generalist's own, or labels alone.
     """
@@ -186,18 +186,18 @@ def runs_from_generalist(
         *main_runs(settings, runner, seed), *kind_runs(settings, runner, seed),
         *clustering_runs(settings, runner, seed), *size_runs(settings, runner, seed),
     ]  # fmt: skip
-    specialists = [one for run in combined for one in run.specialists]
+    specialists = [specialist_run for run in combined for specialist_run in run.specialists]
     return [*specialists, *redistilled_runs(settings, runner, seed)]
 
 
 def execute_combined(runner: SpecialistsRunner, runs: list[CombinedRun]) -> None:
     """Train the specialists of ``runs``, then evaluate the combinations."""
-    runner.execute(list(dict.fromkeys(one for run in runs for one in run.specialists)))
+    runner.execute(list(dict.fromkeys(specialist_run for run in runs for specialist_run in run.specialists)))
     runner.execute(runs)
 
 
 def execute_ensembles(settings: SpecialistsSettings, runner: SpecialistsRunner, seed: int) -> None:
-    """Train further generalists and average them, up to as many as cost as much as the specialists."""
+    """Train extra generalists and average them, up to as many as cost as much as the specialists."""
     nets = (generalist_run(settings, seed), *extra_generalists(settings, seed))
     runner.execute(nets[1:])
     if all(runner.is_finished(net) for net in nets):
@@ -210,5 +210,5 @@ def execute_widths(settings: SpecialistsSettings, runner: SpecialistsRunner, see
     for width in settings.ablations.generalist_widths:
         runner.execute([generalist_run(settings, seed, width)])
         runs = ablation(settings, runner, seed, Arm.WIDTH, Variation(width=width))
-        runner.expect([one for run in runs for one in run.specialists])
+        runner.expect([specialist_run for run in runs for specialist_run in run.specialists])
         execute_combined(runner, runs)

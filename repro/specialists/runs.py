@@ -121,7 +121,7 @@ class EnsembleRun:
 
 @dataclass(frozen=True, kw_only=True)
 class Variation:
-    """What an ablation changes of the specialists; None leaves the value of the settings."""
+    """Values that an ablation changes for the specialists; None leaves the value of the settings."""
 
     kind: Kind | None = None
     clustering: Clustering | None = None
@@ -131,7 +131,7 @@ class Variation:
     @property
     def params(self) -> Params:
         """The values that are changed, by name."""
-        values = ((one.name, getattr(self, one.name)) for one in fields(self))
+        values = ((option.name, getattr(self, option.name)) for option in fields(self))
         return tuple((name, value) for name, value in values if value is not None)
 
 

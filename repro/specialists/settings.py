@@ -154,7 +154,7 @@ class SpecialistsSettings(Settings):
     ablations: Ablations = Field(description="Values to vary, one at a time.")
     redistill: Redistill = Field(description="Distillation of generalist and specialists into one network.")
     extra_generalists: int = Field(
-        ge=0, le=100, description="Number of further generalists of each seed, for the ensembles of equal compute."
+        ge=0, le=100, description="Number of extra generalists of each seed, for the ensembles of equal compute."
     )
 
     @model_validator(mode="after")
@@ -162,6 +162,6 @@ class SpecialistsSettings(Settings):
         for count in (self.ablations.num_specialists, *self.ablations.specialist_counts):
             if not 1 <= count <= self.specialists.count:
                 raise ValueError(
-                    "ablations.num_specialists and ablations.specialist_counts should be at most specialists.count"
+                    "ablations.num_specialists and ablations.specialist_counts must be at most specialists.count"
                 )
         return self

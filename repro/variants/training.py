@@ -54,7 +54,7 @@ class Learning(Model):
 
 @dataclass(frozen=True)
 class Distillation:
-    """How a student is distilled: the method with its options, the teacher, and the teacher's view of an image."""
+    """Method of a distillation with its options, teacher, and the view of an image that the teacher sees."""
 
     method: type[Method]
     options: Settings
@@ -95,21 +95,21 @@ class DistillationTrainer(ImageTrainer[Learning]):
         if teacher is not None:
             teacher.to(compute.device).eval().requires_grad_(False)
             teacher.dtype = compute.dtype
-        self.student, self.teacher_features, own = assemble(student, teacher, method, options, data, seed)
+        self.student, self.teacher_features, module = assemble(student, teacher, method, options, data, seed)
         moves = view != "still" and (recipe.max_translation > 0 or data.horizontal_flip)
         if not moves:
             recipe = recipe.model_copy(update={"max_translation": 0})
-        needs_forward = own.needs_input_gradient or method.teacher_modules(options)
+        needs_forward = module.needs_input_gradient or method.teacher_modules(options)
         # Logits of images that never change are computed once, where the method needs nothing else of the teacher.
-        kept = (view in ("fixed", "still") or not moves) and not needs_forward
+        precompute = (view in ("fixed", "still") or not moves) and not needs_forward
         first = seed if order is None else order
         super().__init__(
-            net=Learning(student, own),
+            net=Learning(student, module),
             samplers=[BatchSampler(first, torch.arange(len(data.train)), recipe.batch_size)],
             transfer=ImageTransferSet(
                 data.train.images,
                 data.train.labels,
-                said_of(teacher, data.train.images, compute) if teacher is not None and kept else None,
+                fixed_logits(teacher, data.train.images, compute) if teacher is not None and precompute else None,
                 data.horizontal_flip and moves,
             ),
             objective=None,
@@ -165,6 +165,8 @@ def assemble(
 
 
 @torch.no_grad()
-def said_of(teacher: Network, images: Tensor, compute: Compute, batch: int = 1000) -> Float[Tensor, "case classes"]:
+def fixed_logits(
+    teacher: Network, images: Tensor, compute: Compute, batch: int = 1000
+) -> Float[Tensor, "case classes"]:
     """Return a teacher's logits of images without augmentation, computed in the data type of training."""
     return torch.cat([teacher(part.to(compute.device))[0] for part in images.split(batch)])

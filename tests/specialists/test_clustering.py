@@ -82,7 +82,7 @@ def test_two_classes_confused_only_with_each_other_have_the_same_column():
 
 def test_centroid_is_the_mean_of_its_columns():
     points = torch.randn(50, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    centroid = clustering.online_k_means(points, clusters=1, seed=0, passes=4)
+    centroid = clustering.online_k_means(points, clusters=1, seed=0, epochs=4)
     start = (4 * 50 + 1) * centroid - 4 * points.sum(0)  # the remainder is the initial point
     assert float((points - start).norm(dim=1).min()) < 1e-9
 
@@ -145,12 +145,12 @@ def test_classes_that_are_never_predicted_are_supported(algorithm):
 @pytest.mark.parametrize(
     ("algorithm", "clusters", "size", "message"),
     [
-        ("k-means", 61, 10, "setting specialists.count: should be 1 to 60"),
-        ("k-means", 0, 10, "setting specialists.count: should be 1 to 60"),
-        ("random", 5, 61, "setting specialists.classes_per_specialist: should be at most 59"),
-        ("spectral", 5, 60, "setting specialists.classes_per_specialist: should be at most 59"),
-        ("k-means", 5, 1, "setting specialists.classes_per_specialist: should be at least 2 classes, not 1"),
-        ("guess", 5, 10, "setting specialists.clustering: should be k-means, spectral or random, not 'guess'"),
+        ("k-means", 61, 10, "setting specialists.count: must be 1 to 60"),
+        ("k-means", 0, 10, "setting specialists.count: must be 1 to 60"),
+        ("random", 5, 61, "setting specialists.classes_per_specialist: must be at most 59"),
+        ("spectral", 5, 60, "setting specialists.classes_per_specialist: must be at most 59"),
+        ("k-means", 5, 1, "setting specialists.classes_per_specialist: must be at least 2 classes, not 1"),
+        ("guess", 5, 10, "setting specialists.clustering: must be k-means, spectral or random, not 'guess'"),
     ],
 )
 def test_invalid_settings_are_named_in_one_line(probabilities, algorithm, clusters, size, message):

@@ -20,12 +20,12 @@ GRADIENT_TEMPERATURES = (1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1
 
 
 def errors(records: list[Record], metric: str = "test_errors") -> list[float]:
-    """A metric of each record, by default its test errors."""
+    """Return a metric of each record, by default the test errors."""
     return [record["metrics"][metric] for record in records]
 
 
 def findings(records: list[Record]) -> list[Finding]:
-    """The claims for which there are records; the others are absent."""
+    """Return the findings on all claims for which there are records."""
     parts: list[Callable[[list[Record]], list[Finding]]] = [
         _headline, _wide_flat, _narrow_best, _without_3, _only_7_8, _theory,
     ]  # fmt: skip
@@ -50,7 +50,7 @@ def _headline(records: list[Record]) -> list[Finding]:
 
 
 def sweep(records: list[Record], units: int) -> tuple[list[float], np.ndarray, list[float]]:
-    """Temperatures, errors (seed, temperature), and errors on hard targets (seed) at one width."""
+    """Return temperatures, errors (seed, temperature), and errors on hard targets (seed) at one width."""
     at_width = select(records, Arm.TEMPERATURE_SWEEP, hidden=[units, units])
     temperatures = sorted({float(r["settings"]["temperature"]) for r in at_width} - {math.inf})
     table = [
@@ -62,22 +62,22 @@ def sweep(records: list[Record], units: int) -> tuple[list[float], np.ndarray, l
 
 
 def logit_regression(records: list[Record], units: int) -> list[float]:
-    """Errors of students trained by logit regression at one width."""
+    """Return the errors of students trained by logit regression at one width."""
     return errors(select(records, Arm.TEMPERATURE_SWEEP, hidden=[units, units], temperature="inf"))
 
 
 def widths(records: list[Record]) -> list[int]:
-    """Widths of the temperature sweep."""
+    """Return the widths of the temperature sweep."""
     return sorted({record["settings"]["hidden"][0] for record in select(records, Arm.TEMPERATURE_SWEEP)})
 
 
 def fractions(records: list[Record]) -> list[float]:
-    """Fractions of the training split that networks were trained on."""
+    """Return the fractions of the training split that networks were trained on."""
     return sorted({record["settings"]["fraction"] for record in select(records, Arm.DATA_FRACTION)})
 
 
 def _wide_flat(records: list[Record]) -> list[Finding]:
-    """The spread of the means over T > 8 at widths of 300 and more, against what seed noise alone gives."""
+    """Return the spread of the means over T > 8 at widths of 300 and more, against what seed noise alone gives."""
     spreads = []
     for units in [units for units in widths(records) if units >= 300]:
         temperatures, table, _ = sweep(records, units)
@@ -96,7 +96,7 @@ def _wide_flat(records: list[Record]) -> list[Finding]:
 
 
 def _narrow_best(records: list[Record]) -> list[Finding]:
-    """The best temperature of students with 30 units per layer."""
+    """Return the best temperature of students with 30 units per layer."""
     if 30 not in widths(records):
         return []
     temperatures, table, _ = sweep(records, 30)
@@ -111,9 +111,8 @@ def _narrow_best(records: list[Record]) -> list[Finding]:
     higher = [margin for t, margin in margins.items() if t >= 10]
     if not lower or not higher:  # there is nothing that it could be better than
         return []
-    note = (
-        f"errors above the best T, which was chosen on the same test images: {', '.join(map(_margin, margins.items()))}"
-    )
+    compared = ", ".join(map(_margin, margins.items()))
+    note = f"errors relative to the best T, which was chosen on the same test images: {compared}"
     level = [f"T={t:g}" for t, margin in margins.items() if not positive(margin)]
     if level:
         note += f"; no significant difference: {', '.join(level)}"
@@ -143,17 +142,17 @@ class Shifted:
     zero: int
 
     def at(self, shifts: list[int], on_classes: bool = False) -> list[float]:
-        """Errors of each seed at its own shift, given by index."""
+        """Return the errors of each seed at its shift, given by index."""
         curve = self.curve_on if on_classes else self.curve
         return [float(curve[seed, index]) for seed, index in enumerate(shifts)]
 
     def unshifted(self) -> list[int]:
-        """No shift for every seed."""
+        """Return the index of the zero shift for every seed."""
         return [self.zero] * len(self.curve)
 
 
 def shifted(records: list[Record], on_test: Arm, on_validation: Arm) -> Shifted | None:
-    """The bias shifts of one missing-class study; None where its runs are not there.
+    """Return the bias shifts of students without some classes; None where there are no such runs.
 
     Test-tuned: each student at the shift with the fewest test errors, as in the paper. Honest: the shift with the
     fewest errors on the validation split, of the student of the same seed that was trained without it. Ties go to the
@@ -180,12 +179,12 @@ def shifted(records: list[Record], on_test: Arm, on_validation: Arm) -> Shifted 
 
 
 def without_3(records: list[Record]) -> Shifted | None:
-    """Students that never saw a 3."""
+    """Return the bias shifts of students that never saw a 3."""
     return shifted(records, Arm.WITHOUT_3, Arm.WITHOUT_3_VALIDATION)
 
 
 def only_7_8(records: list[Record]) -> Shifted | None:
-    """Students that saw only 7s and 8s."""
+    """Return the bias shifts of students that saw only 7s and 8s."""
     return shifted(records, Arm.ONLY_7_8, Arm.ONLY_7_8_VALIDATION)
 
 
@@ -231,7 +230,7 @@ def _only_7_8(records: list[Record]) -> list[Finding]:
 
 
 def _honest(study: Shifted, curve: np.ndarray | None = None, sign: int = 1) -> str:
-    """A remark with the value at the shift chosen on validation: of the shift, or of a ``curve`` (seed, shift)."""
+    """Return a remark with the shift chosen on validation, or the value of a ``curve`` (seed, shift) there."""
     values = [sign * study.shifts[i] if curve is None else curve[s, i] for s, i in enumerate(study.honest)]
     estimate = stats.mean_interval(values)
     chosen = f"chosen on validation: {estimate.value:.4g}{_range(estimate)}"
@@ -239,8 +238,10 @@ def _honest(study: Shifted, curve: np.ndarray | None = None, sign: int = 1) -> s
 
 
 def gradient_ratios() -> dict[float, float]:
-    """Section 2.1: at each temperature, the least-squares ratio of the exact gradient (equation 2) to the
-    one of equation 4, for zero-mean Gaussian logits of standard deviation 5, 10 classes, in float64."""
+    """Return the least-squares ratio of the exact gradient (equation 2) to that of equation 4 by temperature.
+
+    Section 2.1: the logits are zero-mean Gaussian with standard deviation 5, of 10 classes, in float64.
+    """
     draw = generator(Stream.GRADIENT_RATIO)
     student, teacher = 5 * torch.randn(2, 1000, 10, generator=draw, dtype=torch.float64)
     student, teacher = (logits - logits.mean(-1, keepdim=True) for logits in (student, teacher))
@@ -263,7 +264,7 @@ def _theory(records: list[Record]) -> list[Finding]:
 
 
 def _regression(records: list[Record]) -> str:
-    """A remark: errors at the highest temperature minus those of logit regression, at the largest width."""
+    """Return a remark on errors at the highest temperature less those of logit regression, at the largest width."""
     if not widths(records):
         return ""
     units = max(widths(records))
@@ -279,12 +280,12 @@ def _regression(records: list[Record]) -> str:
 
 
 def _below(first: Estimate, second: Estimate) -> bool:
-    """Whether the first is lower and the intervals do not overlap; false where one has no interval."""
+    """Return whether the first is lower and the intervals do not overlap; false without an interval."""
     return first.high is not None and second.low is not None and first.high < second.low
 
 
 def _within(estimate: Estimate, low: float, high: float) -> bool:
-    """Whether the whole interval lies between two bounds; false where there is no interval."""
+    """Return whether the whole interval lies between two bounds; false where there is no interval."""
     if estimate.low is None or estimate.high is None:
         return False
     return low <= estimate.low and estimate.high < high

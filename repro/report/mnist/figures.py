@@ -16,7 +16,7 @@ from repro.report.records import Record
 
 
 def soft_targets(digits: dict[str, Any]) -> Figure:
-    """Test digits with the teacher's probabilities at T = 1, 5 and 20."""
+    """Draw test digits with the teacher's probabilities at T = 1, 5 and 20."""
     cases, temperatures = digits["cases"], (1.0, 5.0, 20.0)
     figure, axes = subplots(len(cases), 1 + len(temperatures), figsize=(9, 1.25 * len(cases)), squeeze=False,
                                 sharey="col")  # fmt: skip
@@ -27,8 +27,8 @@ def soft_targets(digits: dict[str, Any]) -> Figure:
         logits = torch.tensor([case["logits"]])
         for axis, temperature in zip(row[1:], temperatures, strict=True):
             soft = kd.soften(logits, temperature)[0].numpy()
-            colours = [SECOND if digit == case["label"] else OURS for digit in range(10)]
-            axis.bar(range(10), soft, color=colours)
+            colors = [SECOND if digit == case["label"] else OURS for digit in range(10)]
+            axis.bar(range(10), soft, color=colors)
             axis.set_xticks(range(10), range(10), fontsize=7)
             axis.tick_params(axis="y", labelsize=7)
             if number == 0:
@@ -42,7 +42,7 @@ def soft_targets(digits: dict[str, Any]) -> Figure:
 
 
 def temperature_by_width(records: list[Record]) -> Figure:
-    """Errors against T for each width, with intervals; the paper's best range for 30 units is shaded."""
+    """Draw errors against T for each width, with intervals; the paper's best range for 30 units is shaded."""
     widths = analysis.widths(records)
     columns = min(2, len(widths))
     lines = -(-len(widths) // columns)
@@ -75,15 +75,15 @@ def temperature_by_width(records: list[Record]) -> Figure:
 
 
 def bias_shift(records: list[Record]) -> Figure:
-    """Errors against the bias shift of the missing (or only) classes, with the paper's points."""
-    studies = (
+    """Draw errors against the bias shift of the missing (or only) classes, with the paper's points."""
+    panels = (
         (analysis.without_3(records), "no 3 in the transfer set", "shift of the bias of class 3 (logits)",
          paper.NO3_POINTS),
         (analysis.only_7_8(records), "only 7s and 8s in the transfer set",
          "shift of the biases of classes 7 and 8 (logits)", paper.ONLY78_POINTS),
     )  # fmt: skip
     figure, axes = subplots(1, 2, figsize=(10, 4))
-    for axis, (study, title, label, printed) in zip(axes, studies, strict=True):
+    for axis, (study, title, label, printed) in zip(axes, panels, strict=True):
         if study is not None:
             for seed, curve in enumerate(study.curve):
                 axis.plot(study.shifts, curve, color=OURS, alpha=0.35, linewidth=1,
@@ -112,7 +112,7 @@ def bias_shift(records: list[Record]) -> Figure:
 
 
 def data_fraction(records: list[Record]) -> Figure:
-    """Soft and hard targets by fraction of the training split."""
+    """Draw test errors with soft and hard targets by fraction of the training split."""
     figure, axis = subplots(figsize=(6.5, 4.2))
     fractions = analysis.fractions(records)
     lines = (
@@ -120,10 +120,10 @@ def data_fraction(records: list[Record]) -> Figure:
         ("hard", "test_errors", SECOND, "hard targets, last epoch (hidden where equal)", ":"),
         ("soft", "test_errors", OURS, "soft targets, last epoch", "-"),
     )
-    for targets, metric, colour, label, style in lines:
+    for targets, metric, color, label, style in lines:
         runs = [select(records, Arm.DATA_FRACTION, targets=targets, fraction=fraction) for fraction in fractions]
         estimates = [stats.mean_interval(analysis.errors(at, metric)) for at in runs]
-        points(axis, [100 * fraction for fraction in fractions], estimates, colour, label, style)
+        points(axis, [100 * fraction for fraction in fractions], estimates, color, label, style)
     teacher = select(records, Arm.TEACHER)
     if teacher:
         level(axis, stats.mean_interval(analysis.errors(teacher)), THIRD, "teacher")
@@ -143,7 +143,7 @@ def data_fraction(records: list[Record]) -> Figure:
 
 
 def training_curves(records: list[Record]) -> Figure:
-    """Test errors and training loss of the headline networks by epoch; no decision depends on them."""
+    """Draw test errors and training loss of the headline networks by epoch; no decision depends on them."""
     figure, axes = subplots(1, 2, figsize=(10, 4))
     arms = (
         (Arm.TEACHER, OURS, "mnist.teacher_errors"),
@@ -151,18 +151,18 @@ def training_curves(records: list[Record]) -> Figure:
         (Arm.DISTILLED, THIRD, "mnist.distilled_errors"),
         (Arm.DISTILLED_SOFT_ONLY, FOURTH, ""),
     )  # fmt: skip
-    for arm, colour, claim in arms:
+    for arm, color, claim in arms:
         runs = select(records, arm)
         for record in runs:
             epochs, errors, loss = zip(*record["curve"], strict=True)
             label = arm.replace("_", " ") if record is runs[0] else None
-            axes[0].plot(epochs, errors, color=colour, alpha=0.6, linewidth=1, label=label)
-            axes[1].plot(epochs, loss, color=colour, alpha=0.6, linewidth=1, label=label)
+            axes[0].plot(epochs, errors, color=color, alpha=0.6, linewidth=1, label=label)
+            axes[1].plot(epochs, loss, color=color, alpha=0.6, linewidth=1, label=label)
         if claim:
             printed = paper.BY_ID[claim].paper
-            axes[0].axhline(printed, color=colour, linestyle="--", linewidth=1)
+            axes[0].axhline(printed, color=color, linestyle="--", linewidth=1)
             axes[0].annotate(f"paper {printed}", (0.62, printed), xycoords=("axes fraction", "data"),
-                             ha="left", va="bottom", fontsize=7, color=colour)  # fmt: skip
+                             ha="left", va="bottom", fontsize=7, color=color)  # fmt: skip
     for axis, label in zip(axes, ("test errors of 10,000", "training loss (own objective, nats)"), strict=True):
         axis.set_yscale("log")
         axis.set_xlabel("epoch")

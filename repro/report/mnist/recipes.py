@@ -9,7 +9,7 @@ from repro.report.records import Record
 
 
 def recipes(records: list[Record]) -> pd.DataFrame:
-    """Validation errors of every candidate, fewest first within a kind of network; test errors are not shown."""
+    """Return validation errors of every candidate, fewest first within a kind of network; no test errors."""
     rows = []
     for name in dict.fromkeys(record["params"]["name"] for record in records):
         runs = select(records, Arm.SEARCH, name=name)

@@ -15,8 +15,8 @@ from repro.report.section import Figure, Section, drawable
 
 
 def has(*arms: Arm) -> Callable[[list[Record]], bool]:
-    """Whether some records are of one of these arms."""
-    return lambda found: any(record["arm"] in arms for record in found)
+    """Return a predicate: whether some records are of one of these arms."""
+    return lambda runs: any(record["arm"] in arms for record in runs)
 
 
 FIGURES = (
@@ -31,16 +31,16 @@ FIGURES = (
 SOFT_TARGETS = "Soft targets of the test digits that the teacher classifies correctly by the smallest margin."
 
 
-def headline(found: list[Record]) -> Table | str:
-    """The headline for the terminal: the columns that fit there."""
-    if not found:
+def headline(runs: list[Record]) -> Table | str:
+    """Return the headline for the terminal: the columns that fit there."""
+    if not runs:
         return "no completed runs yet"
     title, make = tables.TABLES["headline"]
-    return terminal.table(title, make(found)[["model", "paper", "ours", "95% CI", "each seed"]])
+    return terminal.table(title, make(runs)[["model", "paper", "ours", "95% CI", "each seed"]])
 
 
 def sections(folder: Path) -> list[Section]:
-    """Section 3 and the recipe search, where there are records of them."""
+    """Return the sections on section 3 and on the recipe search, where there are records."""
     parts = []
     for dataset in records.datasets(folder, "mnist"):
         runs = records.load(folder, "mnist", dataset)

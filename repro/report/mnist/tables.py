@@ -24,7 +24,7 @@ HEADLINE = {
 
 
 def headline(records: list[Record]) -> pd.DataFrame:
-    """Teacher, baseline and distilled network beside the paper's 67, 146 and 74 errors."""
+    """Return errors of teacher, baseline and distilled network beside the paper's 67, 146 and 74 errors."""
     rows = []
     for arm, (name, claim) in HEADLINE.items():
         runs = select(records, arm)
@@ -53,7 +53,7 @@ def headline(records: list[Record]) -> pd.DataFrame:
 
 
 def gap(records: list[Record]) -> pd.DataFrame:
-    """Fraction of the gap closed, and the paired comparisons behind the headline."""
+    """Return the fraction of the gap closed, and the paired comparisons behind the headline."""
     rows = [
         {
             "comparison": "fraction of the gap from baseline to teacher closed",
@@ -89,7 +89,7 @@ def gap(records: list[Record]) -> pd.DataFrame:
 
 
 def temperatures(records: list[Record]) -> pd.DataFrame:
-    """Mean test errors at every width and temperature, and on hard targets."""
+    """Return mean test errors at every width and temperature, and on hard targets."""
     rows = []
     for units in analysis.widths(records):
         grid, table, hard = analysis.sweep(records, units)
@@ -108,14 +108,14 @@ def temperatures(records: list[Record]) -> pd.DataFrame:
 
 
 def missing_classes(records: list[Record]) -> pd.DataFrame:
-    """Transfer sets without 3s and with 7s and 8s only: no shift, the test-tuned and the honest one."""
+    """Return errors on transfer sets without 3s and with 7s and 8s only, by protocol of the bias shift."""
     on_3 = [paper.BY_ID[f"mnist.no3_{part}errors_on_3"].paper for part in ("", "corrected_")]
-    studies: list[tuple[str, analysis.Shifted | None, Sequence[tuple[float, int]], list[float | str]]] = [
+    transfer_sets: list[tuple[str, analysis.Shifted | None, Sequence[tuple[float, int]], list[float | str]]] = [
         ("without 3s", analysis.without_3(records), paper.NO3_POINTS, on_3),
         ("only 7s and 8s", analysis.only_7_8(records), paper.ONLY78_POINTS, ["–", "–"]),
     ]
     rows = []
-    for name, study, points, on_classes in studies:
+    for name, study, points, on_classes in transfer_sets:
         if study is None:
             continue
         protocols = (
@@ -136,7 +136,7 @@ def missing_classes(records: list[Record]) -> pd.DataFrame:
 
 
 def data_fractions(records: list[Record]) -> pd.DataFrame:
-    """Soft and hard targets on fractions of the training split, at the last and at the best epoch on validation."""
+    """Return errors with soft and hard targets by data fraction, at the last and the best validation epoch."""
     rows = []
     for fraction in analysis.fractions(records):
         hard, soft = (
@@ -156,7 +156,7 @@ def data_fractions(records: list[Record]) -> pd.DataFrame:
 
 
 def theory(records: list[Record]) -> pd.DataFrame:
-    """Section 2.1: the gradient ratio by T, beside students trained at T and by logit regression."""
+    """Return the gradient ratio of section 2.1 by T, beside students trained at T and by logit regression."""
     widest = max(analysis.widths(records), default=0)
     grid, table, _ = analysis.sweep(records, widest) if widest else ([], None, [])
     students = {t: stats.mean_interval(table[:, i]) for i, t in enumerate(grid)} if table is not None else {}
@@ -184,7 +184,7 @@ def _mean_of(runs: list[Record], metric: str) -> float:
 
 
 def _wilson(errors: int) -> str:
-    """Wilson interval of one network's test errors, as errors of 10,000."""
+    """Return the Wilson interval of one network's test errors, as errors of 10,000."""
     return interval(stats.wilson(errors, TEST_CASES).each(lambda rate: TEST_CASES * rate), ".0f")
 
 

@@ -25,7 +25,7 @@ COLUMNS = ("claim", "data", "§", "criterion", "paper", "ours", "95% CI", "n", "
 
 
 def page(claims: pd.DataFrame, sections: list[Section], further: dict[str, str]) -> str:
-    """The page; it is in ``results/`` and links to the figures beside that folder.
+    """Return the HTML page of ``results/``, which links to the figures beside that folder.
 
     Args:
         further: Markdown by heading that belongs to no experiment.
@@ -74,7 +74,7 @@ def _section(section: Section) -> dict[str, Any]:
 
 
 def _html(text: str) -> Markup:
-    """Markdown as HTML; links are relative to ``results/``, and wide tables scroll on their own."""
+    """Return Markdown as HTML, with links relative to ``results/`` and tables that scroll."""
     html = MARKDOWN.render(text.replace("](figures/", "](../figures/").replace("](results/", "]("))
     html = html.replace("<table>", '<div class="scroll"><table>').replace("</table>", "</table></div>")
     return Markup(html)  # MarkdownIt has escaped what users named
@@ -91,7 +91,7 @@ def _claim(row: Any) -> dict[str, Any]:
 
 
 def interval_plot(row: Any) -> str:
-    """A claim's estimate and interval beside the paper's figure, as inline SVG; empty where there is no interval."""
+    """Return estimate, interval and the paper's figure as inline SVG; empty where there is no interval."""
     if row.ci_low in ("", None):
         return ""
     low, high, ours = float(row.ci_low), float(row.ci_high), float(row.ours)

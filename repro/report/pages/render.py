@@ -17,11 +17,11 @@ TEMPLATES = Environment(
 
 
 def render(template: str, **values: Any) -> str:
-    """A page from ``templates/<template>.j2``; runs of empty lines in Markdown become one."""
+    """Return a page from ``templates/<template>.j2``; runs of empty lines in Markdown become one."""
     text = TEMPLATES.get_template(f"{template}.j2").render(**values)
     return re.sub(r"\n{3,}", "\n\n", text).strip() + "\n" if template.endswith(".md") else text
 
 
 def page_note(name: str) -> str:
-    """The text of ``notes/<name>.md``."""
+    """Return the text of ``notes/<name>.md``."""
     return (HERE / "notes" / f"{name}.md").read_text(encoding="utf-8").strip()

@@ -46,7 +46,7 @@ EXPERIMENT_NOTES = {
 
 
 def tally(claims: pd.DataFrame) -> str:
-    """One sentence that counts the verdicts."""
+    """Return a sentence that counts the verdicts."""
     counts = claims["verdict"].value_counts()
     parts = [f"{counts.get(verdict, 0)} {verdict}" for verdict in paper.VERDICTS]
     undecided = int(claims["undecided"].sum())
@@ -56,7 +56,7 @@ def tally(claims: pd.DataFrame) -> str:
 
 
 def with_glance(readme: str, claims: pd.DataFrame) -> str:
-    """README with the results at a glance between its two comment lines; unchanged where it has none."""
+    """Return README with the results at a glance between two comment lines; unchanged without these lines."""
     order = {row: place for place, row in enumerate(GLANCE)}
     chosen = claims[[row in order for row in zip(claims["claim"], claims["dataset"], strict=True)]]
     table = pd.DataFrame([
@@ -70,7 +70,7 @@ def with_glance(readme: str, claims: pd.DataFrame) -> str:
 
 
 def page(claims: pd.DataFrame, sections: list[Section], further: dict[str, str]) -> str:
-    """REPRODUCE.md; ``further`` is Markdown by heading that belongs to no experiment."""
+    """Return REPRODUCE.md; ``further`` is Markdown, by heading, that belongs to no experiment."""
     parts = [_paper_section(name, claims[claims["section"] == name]) for name in PAPER_SECTIONS]
     return render(
         "reproduce.md",
@@ -89,11 +89,11 @@ def page(claims: pd.DataFrame, sections: list[Section], further: dict[str, str])
 def _summary(claims: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for name, title in PAPER_SECTIONS.items():
-        own = claims[claims["section"] == name]
-        if len(own):
-            counts = own["verdict"].value_counts()
+        chosen = claims[claims["section"] == name]
+        if len(chosen):
+            counts = chosen["verdict"].value_counts()
             verdicts = {verdict: counts.get(verdict, 0) for verdict in paper.VERDICTS}
-            rows.append({"section": f"{name} {title}", "rows": len(own)} | verdicts)
+            rows.append({"section": f"{name} {title}", "rows": len(chosen)} | verdicts)
     return pd.DataFrame(rows)
 
 
@@ -110,7 +110,7 @@ def _paper_section(name: str, claims: pd.DataFrame) -> dict[str, str]:
 
 
 def claim_rows(claims: pd.DataFrame, remarks: bool = False) -> pd.DataFrame:
-    """Judged claims as they are read: criterion, the paper's figure, ours and the verdict."""
+    """Return judged claims with criterion, the paper's figure, ours and the verdict."""
     rows = []
     for row in claims.itertuples(index=False):
         shown = {
@@ -123,7 +123,7 @@ def claim_rows(claims: pd.DataFrame, remarks: bool = False) -> pd.DataFrame:
 
 
 def _shown_rows(claims: pd.DataFrame) -> pd.DataFrame:
-    """Claims that are not judged: a row for each, a column for each data set."""
+    """Return claims that are not judged, with a column for each data set."""
     datasets = [dataset_label(name) for name in dict.fromkeys(claims["dataset"])]
     rows: dict[str, dict[str, object]] = {}
     for row in claims.itertuples(index=False):
@@ -135,7 +135,7 @@ def _shown_rows(claims: pd.DataFrame) -> pd.DataFrame:
 
 
 def _costs(sections: list[Section]) -> pd.DataFrame:
-    """What the runs of each data set took."""
+    """Return number of runs, wall time, machine and commit of each data set's runs."""
     rows = []
     for section in sections:
         runs = unique_runs(section.records)
@@ -149,7 +149,7 @@ def _costs(sections: list[Section]) -> pd.DataFrame:
 
 
 def unique_runs(records: list[Record]) -> list[Record]:
-    """Each run once: one run may serve as two arms."""
+    """Return each run once, as a run may belong to two arms."""
     return list({record["key"]: record for record in records}.values())
 
 
@@ -162,8 +162,8 @@ def _commits(records: list[Record]) -> list[str]:
 
 
 def dataset_page(section: Section, claims: pd.DataFrame) -> str:
-    """README of the results of one data set."""
-    own = claims[(claims["dataset"] == section.dataset) & claims["claim"].isin({f.claim for f in section.findings})]
+    """Return the README of the results of one data set."""
+    chosen = claims[(claims["dataset"] == section.dataset) & claims["claim"].isin({f.claim for f in section.findings})]
     runs = unique_runs(section.records)
     before = {heading: text for heading, text in section.remarks.items() if heading == "Another profile"}
     return render(
@@ -172,7 +172,7 @@ def dataset_page(section: Section, claims: pd.DataFrame) -> str:
         runs=len(runs),
         hours=f"{_seconds(runs) / 3600:.1f}",
         before=before,
-        claims=markdown(claim_rows(own, remarks=True)) if len(own) else "",
+        claims=markdown(claim_rows(chosen, remarks=True)) if len(chosen) else "",
         tables=[(name, title, markdown(table)) for name, (title, table) in section.tables.items() if not table.empty],
         figures=[(name, caption) for name, (caption, _) in section.figures.items()],
         remarks={heading: text for heading, text in section.remarks.items() if heading not in before},
@@ -181,7 +181,7 @@ def dataset_page(section: Section, claims: pd.DataFrame) -> str:
 
 
 def _cost_by_arm(records: list[Record]) -> pd.DataFrame:
-    """Wall time by experimental arm."""
+    """Return wall time by experimental arm."""
     arms = dict.fromkeys(record["arm"] for record in records)
     rows = []
     for arm in arms:
@@ -199,7 +199,7 @@ def _machines(runs: list[Record]) -> str:
 
 
 def experiment_page(experiment: str, sections: list[Section]) -> str:
-    """README of an experiment: its data sets and the notes that concern all of them."""
+    """Return the README of an experiment: data sets and the notes that concern all of them."""
     return render(
         "experiment.md",
         title=TITLES.get(experiment, experiment),
@@ -209,7 +209,7 @@ def experiment_page(experiment: str, sections: list[Section]) -> str:
 
 
 def experiment_notes(experiment: str) -> dict[str, str]:
-    """Notes of an experiment by heading, from ``report/<experiment>/notes``."""
+    """Return the notes of an experiment by heading, from ``report/<experiment>/notes``."""
     folder = Path(__file__).parents[1] / experiment / "notes"
     files = {heading: folder / f"{name}.md" for name, heading in EXPERIMENT_NOTES.items()}
     return {heading: file.read_text(encoding="utf-8").strip() for heading, file in files.items() if file.exists()}

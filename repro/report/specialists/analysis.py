@@ -111,7 +111,9 @@ def cover_over_images(change: Gain, number: int) -> Estimate | None:
 def covers(change: Gain) -> list[Cover]:
     """Return one entry for each number of covering specialists; 10 or more are one entry."""
     capped = np.minimum(change.covering, 10)
-    return [Cover(*(np.where(capped == k, what, 0).sum(1) for what in (1, *change.right))) for k in range(len(COVER))]
+    return [
+        Cover(*(np.where(capped == k, values, 0).sum(1) for values in (1, *change.right))) for k in range(len(COVER))
+    ]
 
 
 def trend(change: Gain) -> Estimate | None:
@@ -224,7 +226,7 @@ class System:
     accuracy: list[float]
 
     def is_near(self, other: "System", cost: Literal["train_cost", "test_cost"]) -> bool:
-        """Whether a cost differs from another system's by at most the fraction ``NEAR`` of that."""
+        """Return whether a cost differs from another system's by at most the fraction ``NEAR`` of that."""
         return abs(getattr(self, cost) - getattr(other, cost)) <= NEAR * getattr(other, cost)
 
 

@@ -18,7 +18,7 @@ from repro.specialists.runs import Arm
 
 
 def covariance(examples: dict[str, Any]) -> Figure:
-    """Correlations of the generalist's predictions, with the classes ordered by specialist."""
+    """Draw correlations of the generalist's predictions, with the classes ordered by specialist."""
     figure = Figure(figsize=(6.4, 5.6))
     axis = figure.subplots()
     matrix, classes, covered = np.array(examples["covariance"]), examples["classes"], examples["covered"]
@@ -39,7 +39,7 @@ def covariance(examples: dict[str, Any]) -> Figure:
 
 
 def contact_sheet(examples: dict[str, Any]) -> Figure:
-    """Table 2 as images: some classes of some specialists, with a training image of each class."""
+    """Draw Table 2 as images: some classes of some specialists, with a training image of each class."""
     clusters, rows = examples["clusters"], examples["examples"]
     columns = max(len(row) for row in rows)
     figure = Figure(figsize=(1.5 * columns, 1.35 * len(clusters)))
@@ -62,7 +62,7 @@ def contact_sheet(examples: dict[str, Any]) -> Figure:
 
 
 def cover(records: list[Record]) -> Figure:
-    """Relative gain by number of specialists that cover the correct class, beside the paper's Table 4."""
+    """Draw relative gain by number of specialists that cover the correct class, beside the paper's Table 4."""
     figure = Figure(figsize=(6.8, 4))
     axis = figure.subplots()
     change = analysis.gain_of(select(records, Arm.COMBINED))
@@ -89,7 +89,7 @@ def cover(records: list[Record]) -> Figure:
 
 
 def by_specialist(records: list[Record]) -> Figure:
-    """Gain of each specialist within its special classes."""
+    """Draw the gain of each specialist within its special classes."""
     figure = Figure(figsize=(6.8, 4))
     axis = figure.subplots()
     for record in select(records, Arm.COMBINED):
@@ -113,7 +113,7 @@ def by_specialist(records: list[Record]) -> Figure:
 
 
 def changed_predictions(examples: dict[str, Any]) -> Figure:
-    """Test images whose prediction equation 5 changed, with the three most probable classes before and after."""
+    """Draw test images whose prediction equation 5 changed, with the three most probable classes."""
     cases = examples["changed"]
     columns = 2
     lines = max(1, -(-len(cases) // columns))
@@ -141,7 +141,7 @@ def changed_predictions(examples: dict[str, Any]) -> Figure:
 
 
 def ablations(records: list[Record]) -> Figure:
-    """Relative gain by number of specialists, subset size, width and clustering: a panel for each ablation."""
+    """Draw relative gain by number of specialists, subset size, width and clustering: a panel for each ablation."""
     panels = analysis.ablations(records)
     figure = Figure(figsize=(1 + 2.9 * len(panels), 3.6))
     axes = figure.subplots(1, len(panels), sharey=True, squeeze=False)
@@ -167,7 +167,7 @@ def ablations(records: list[Record]) -> Figure:
 
 
 def equal_compute(records: list[Record]) -> Figure:
-    """Accuracy by training cost and by test cost: specialists, ensembles, longer training, the distilled network."""
+    """Draw accuracy against training and test cost of specialists and equal-compute baselines."""
     figure = Figure(figsize=(10, 4))
     axes = figure.subplots(1, 2, sharey=True)
     rows = analysis.systems(records)

@@ -25,7 +25,7 @@ def findings(records: list[Record]) -> list[Finding]:
 
 
 def _accuracies(records: list[Record], change: Gain) -> list[Finding]:
-    """Table 3: accuracy, overall and conditional, and the relative gain."""
+    """Return accuracy, overall and conditional, and the relative gain (Table 3)."""
     difference, conditional = change.difference(), change.conditional_difference()
     relative = stats.mean_interval(change.relative())
     over_images = percent(stats.ratio_over_cases(change.right[1] - change.right[0], change.right[0]))
@@ -47,7 +47,7 @@ def _accuracies(records: list[Record], change: Gain) -> list[Finding]:
 
 
 def _covers(change: Gain) -> list[Finding]:
-    """Table 4: relative gain by number of covering specialists."""
+    """Return the relative gain by number of covering specialists (Table 4)."""
     results = []
     for number, (name, cover) in enumerate(zip(COVER, analysis.covers(change), strict=True)):
         ours = analysis.cover_over_images(change, number)
@@ -59,7 +59,7 @@ def _covers(change: Gain) -> list[Finding]:
 
 
 def _trend(change: Gain) -> list[Finding]:
-    """Table 4: rank correlation of relative gain and number of covering specialists."""
+    """Return the rank correlation of relative gain and number of covering specialists (Table 4)."""
     correlation = analysis.trend(change)
     if correlation is None:
         return []
@@ -74,7 +74,7 @@ def _trend(change: Gain) -> list[Finding]:
 
 
 def _soft_regularizer(records: list[Record]) -> list[Finding]:
-    """Section 6.1: full-softmax specialists with soft targets against dustbin specialists."""
+    """Compare full-softmax specialists with soft targets with dustbin specialists (section 6.1)."""
     soft = analysis.gain(records, Arm.KIND, kind="full softmax, soft targets")
     hard = analysis.gain(records, Arm.KIND, kind="full softmax, hard targets")
     dustbin = analysis.baseline(records)
@@ -87,7 +87,7 @@ def _soft_regularizer(records: list[Record]) -> list[Finding]:
 
 
 def _redistilled(records: list[Record]) -> list[Finding]:
-    """Section 8: one network distilled from generalist and specialists against the generalist."""
+    """Compare a network distilled from generalist and specialists with the generalist (section 8)."""
     redistilled, generalist = (analysis.accuracy(records, arm) for arm in (Arm.REDISTILLED, Arm.GENERALIST))
     if not redistilled or len(redistilled) != len(generalist):
         return []

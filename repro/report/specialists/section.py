@@ -15,12 +15,12 @@ from repro.specialists.runs import Arm
 
 
 def has_specialists(runs: list[Record]) -> bool:
-    """Whether there are records of a generalist with specialists."""
+    """Return whether some records are of a generalist with specialists."""
     return any(record["arm"] == Arm.COMBINED for record in runs)
 
 
 def has_ablations(runs: list[Record]) -> bool:
-    """Whether some setting has more than one value."""
+    """Return whether some setting has more than one value."""
     return has_specialists(runs) and bool(analysis.ablations(runs))
 
 
@@ -67,6 +67,6 @@ def _section(folder: Path, dataset: str) -> Section | None:
     examples = records.load_shown(folder, "specialists", dataset)
     if examples is not None:
         made = {"table2": (tables.TABLE_2, tables.clusters(examples))} | made
-        plots = {one.name: (one.caption, partial(one.draw, examples)) for one in EXAMPLE_FIGURES} | plots
+        plots = {figure.name: (figure.caption, partial(figure.draw, examples)) for figure in EXAMPLE_FIGURES} | plots
     title = f"Specialists: {dataset}"
     return Section("specialists", dataset, title, runs, made, plots, findings(runs), of_others(runs))

@@ -35,7 +35,7 @@ NETWORKS = {
 
 
 def table3(records: list[Record]) -> pd.DataFrame:
-    """Conditional and overall accuracy without and with specialists, on test and validation images."""
+    """Return conditional and overall accuracy without and with specialists, on test and validation images."""
     rows = []
     for split in ("test", "validation"):
         change = analysis.gain(records, split=split)
@@ -83,7 +83,7 @@ def _over_images(numerator: np.ndarray, denominator: np.ndarray) -> str:
 
 
 def table4(records: list[Record]) -> pd.DataFrame:
-    """Change by number of specialists that cover the correct class."""
+    """Return the change by number of specialists that cover the correct class."""
     change = analysis.gain(records)
     if change is None:
         return pd.DataFrame()
@@ -108,7 +108,7 @@ def table4(records: list[Record]) -> pd.DataFrame:
 
 
 def ablations(records: list[Record]) -> pd.DataFrame:
-    """Gain of accuracy, overall and conditional, with one thing varied at a time."""
+    """Return the gain of accuracy, overall and conditional, with one setting varied at a time."""
     count = analysis.num_ablated(records)
     rows = []
     for arm, label in ABLATIONS.items():
@@ -149,7 +149,7 @@ def _ablation(records: list[Record], name: str) -> dict[str, Any]:
 
 
 def kinds(records: list[Record]) -> pd.DataFrame:
-    """Section 6.1: accuracy within the special classes and overfitting, dustbin against full softmax."""
+    """Return accuracy within the special classes and overfitting of both kinds (section 6.1)."""
     count = analysis.num_ablated(records) or 0
     main = [record for record in select(records, Arm.SPECIALIST) if record["settings"]["number"] < count]
     rows = [
@@ -178,7 +178,7 @@ def _kind_row(name: str, models: list[Record], change: Gain | None, before: bool
 
 
 def redistilled(records: list[Record]) -> pd.DataFrame:
-    """Section 8: generalist and specialists distilled into one network, and its controls."""
+    """Return accuracies of generalist and specialists distilled into one network, and of controls (section 8)."""
     generalist, change = analysis.accuracy(records, Arm.GENERALIST), analysis.gain(records)
     before = _epochs(select(records, Arm.GENERALIST))
     networks = [
@@ -211,7 +211,7 @@ def _epochs(records: list[Record]) -> str:
 
 
 def equal_compute(records: list[Record]) -> pd.DataFrame:
-    """Specialists against ensembles of generalists and a generalist trained longer, with their costs."""
+    """Compare specialists with ensembles of generalists and a generalist trained longer, with their costs."""
     rows = analysis.systems(records)
     if not rows:
         return pd.DataFrame()
@@ -236,7 +236,7 @@ def equal_compute(records: list[Record]) -> pd.DataFrame:
 
 
 def clusters(examples: dict[str, Any]) -> pd.DataFrame:
-    """Table 2: the classes of the first specialists that are most confused with the others of the specialist."""
+    """Return the most confused classes of the first specialists (Table 2)."""
     groups = [("paper", names) for names in paper.CLUSTERS] + [("ours", names) for names in examples["clusters"]]
     return pd.DataFrame([{"specialists": source, "classes": "; ".join(names)} for source, names in groups])
 
@@ -245,7 +245,7 @@ TABLE_2 = "Table 2: classes of some specialists, the most confusable first; of o
 TABLES: dict[str, tuple[str, Callable[[list[Record]], pd.DataFrame]]] = {
     "table3": ("Table 3: accuracy within the special classes and overall, in percent", table3),
     "table4": ("Table 4: change by number of specialists that cover the correct class, test images", table4),
-    "ablations": ("Ablations: one thing varied at a time, test images", ablations),
+    "ablations": ("Ablations: one setting varied at a time, test images", ablations),
     "kinds": ("Section 6.1: soft targets as regularizers of specialists", kinds),
     "redistilled": ("Section 8: generalist and specialists distilled into one network, test images", redistilled),
     "equal_compute": (

@@ -8,7 +8,7 @@ import numpy as np
 from repro import paper
 from repro.evaluation import stats
 from repro.evaluation.stats import Estimate
-from repro.report.query import clear, percent, positive, select
+from repro.report.query import is_significant, percent, positive, select
 from repro.report.records import Record
 from repro.report.section import Finding
 from repro.report.speech import queries, remarks
@@ -91,7 +91,7 @@ def _frame_accuracies(records: list[Record]) -> list[Finding]:
     gain = difference(mean, single)
     results = [
         Finding("speech.baseline_frame_acc", stats.mean_interval(accuracy(baselines)), True, remarks.OVER_MODELS),
-        Finding("speech.ensemble_frame_acc", _counted(frame_accuracy(mean), means), clear(gain),
+        Finding("speech.ensemble_frame_acc", _counted(frame_accuracy(mean), means), is_significant(gain),
                 remarks.ensemble_gain(gain), effect=gain),
     ]  # fmt: skip
     best = queries.best_temperature(records)
@@ -106,7 +106,7 @@ def _frame_accuracies(records: list[Record]) -> list[Finding]:
     holds = positive(gain) and positive(fraction_kept) and fraction_kept.value >= KEPT_GAIN
     return [
         *results,
-        Finding("speech.distilled_frame_acc", stats.mean_interval(accuracy(students)), clear(gain_over_single),
+        Finding("speech.distilled_frame_acc", stats.mean_interval(accuracy(students)), is_significant(gain_over_single),
                 remarks.distilled(best, gain_over_single), effect=gain_over_single),
         Finding("speech.gain_transferred", _counted(fraction_kept, students), holds, remarks.gain_kept(best, longer)),
     ]  # fmt: skip

@@ -2,14 +2,14 @@
 
 from typing import Any
 
-import matplotlib.pyplot as plt
+import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from repro import paper
 from repro.evaluation import stats
-from repro.report.plotting import OURS, PAPER, SECOND, THIRD, legend, points, ticks
+from repro.report.plotting import OURS, PAPER, SECOND, THIRD, legend, points, subplots, ticks
 from repro.report.query import select
 from repro.report.records import Record
 from repro.report.variants import analysis
@@ -25,7 +25,7 @@ def methods(records: list[Record]) -> Figure:
     others = [row for row in analysis.rows(records) if row != baseline]
     gains = {row: gain for row in others if (gain := analysis.gain_over(records, row)) is not None}
     ordered = sorted(gains, key=lambda row: gains[row].value)
-    figure, axis = plt.subplots(figsize=(7.2, 0.32 * len(ordered) + 1.3))
+    figure, axis = subplots(figsize=(7.2, 0.32 * len(ordered) + 1.3))
     verdicts = analysis.verdicts(records)
     for place, row in enumerate(ordered):
         hpoint(axis, gains[row], place, "0.55" if verdicts[row] == analysis.NOT_SIGNIFICANT else OURS)
@@ -47,7 +47,7 @@ def methods(records: list[Record]) -> Figure:
 def marker_styles(records: list[Record]) -> dict[str, dict[str, Any]]:
     """Return a marker for each row, to be named in a legend; KD's is a black star above all others."""
     # Eleven markers have no divisor in common with ten colors: no two of 110 rows look alike.
-    colors, markers = plt.get_cmap("tab10"), "osD^vPX<>hp"
+    colors, markers = matplotlib.colormaps["tab10"], "osD^vPX<>hp"
     styles: dict[str, dict[str, Any]] = {
         row: {"color": colors(n % 10), "marker": markers[n % len(markers)], "linestyle": "", "markersize": 5,
               "label": row}
@@ -59,7 +59,7 @@ def marker_styles(records: list[Record]) -> dict[str, dict[str, Any]]:
 
 def cost(records: list[Record]) -> Figure:
     """Draw each row's gain over KD against time and memory of training relative to KD."""
-    figure, axes = plt.subplots(1, 2, figsize=(10, 4.2), sharey=True)
+    figure, axes = subplots(1, 2, figsize=(10, 4.2), sharey=True)
     for row, style in marker_styles(records).items():
         timing, gain = analysis.timing(records, row), analysis.gain_over(records, row)
         if timing is None or gain is None:
@@ -94,7 +94,7 @@ def gap(records: list[Record]) -> Figure:
     table = np.full((len(teachers), len(shapes)), np.nan)
     for place, gain in gains.items():
         table[place] = gain.value
-    figure, axis = plt.subplots(figsize=(1.3 * len(shapes) + 3.6, 0.5 * len(teachers) + 1.9))
+    figure, axis = subplots(figsize=(1.3 * len(shapes) + 3.6, 0.5 * len(teachers) + 1.9))
     most = float(np.nanmax(np.abs(table))) or 1.0
     axis.set_facecolor("0.8")
     image = axis.imshow(table, cmap="RdBu", vmin=-most, vmax=most, aspect="auto")
@@ -116,7 +116,7 @@ def gap(records: list[Record]) -> Figure:
 
 def fidelity(records: list[Record]) -> Figure:
     """Draw test accuracy against teacher agreement."""
-    figure, axis = plt.subplots(figsize=(7.6, 4.6))
+    figure, axis = subplots(figsize=(7.6, 4.6))
     for row, style in marker_styles(records).items():
         nets = analysis.of_row(records, row)
         agreement = analysis.teacher_agreement(nets)
@@ -139,7 +139,7 @@ def temperature(records: list[Record]) -> Figure:
     sweeps = {varied: select(records, Arm.TEMPERATURE_SWEEP, varied=varied)
               for varied in ("student size", "hard-label weight")}  # fmt: skip
     sweeps = {varied: nets for varied, nets in sweeps.items() if nets}
-    figure, axes = plt.subplots(1, len(sweeps), figsize=(4.6 * len(sweeps), 3.7), squeeze=False)
+    figure, axes = subplots(1, len(sweeps), figsize=(4.6 * len(sweeps), 3.7), squeeze=False)
     for axis, (varied, nets) in zip(axes[0], sweeps.items(), strict=True):
         if varied == "student size":
             _by_size(axis, nets)
@@ -174,7 +174,7 @@ def _by_weight(axis: Axes, nets: list[Record]) -> None:
 
 def _lines(axis: Axes, groups: dict[str, list[Record]]) -> None:
     """Draw one line per group: test accuracy by temperature, relative to the best mean of the line."""
-    colors = plt.get_cmap("viridis")(np.linspace(0, 0.85, len(groups)))
+    colors = matplotlib.colormaps["viridis"](np.linspace(0, 0.85, len(groups)))
     for number, (name, nets) in enumerate(groups.items()):
         by_temperature: dict[float, list[Record]] = {}
         for net in sorted(nets, key=lambda net: (net["settings"]["options"]["temperature"], net["seed"])):
@@ -194,7 +194,7 @@ def view(records: list[Record]) -> Figure:
     """Draw test accuracy by the teacher's view, for each number of epochs."""
     groups = analysis.by_view(records)
     rows, lengths = list(dict.fromkeys(view for _, view in groups)), sorted({epochs for epochs, _ in groups})
-    figure, axis = plt.subplots(figsize=(6.6, 0.45 * len(rows) + 1.2))
+    figure, axis = subplots(figsize=(6.6, 0.45 * len(rows) + 1.2))
     colors = [(OURS, SECOND, THIRD)[number % 3] for number in range(len(lengths))]
     for (epochs, view), nets in groups.items():
         number = lengths.index(epochs)
