@@ -44,7 +44,7 @@ def assign(
         return spectral_subsets(covariance(probabilities), clusters, size, seed)
     if algorithm == "random":
         return random_subsets(classes, clusters, size, seed)
-    raise UserError(f"setting specialists.clustering: should be k-means, spectral or random, not {algorithm!r}")
+    raise UserError(f"setting specialists.clustering: must be k-means, spectral or random, not {algorithm!r}")
 
 
 def check(classes: int, clusters: int, size: int) -> None:
@@ -57,12 +57,12 @@ def check(classes: int, clusters: int, size: int) -> None:
         UserError: a number is out of range; the message names the setting.
     """
     if not 1 <= clusters <= classes:
-        raise UserError(f"setting specialists.count: should be 1 to {classes}, one for each class, not {clusters}")
+        raise UserError(f"setting specialists.count: must be 1 to {classes}, one for each class, not {clusters}")
     if size < 2:
-        raise UserError(f"setting specialists.classes_per_specialist: should be at least 2 classes, not {size}")
+        raise UserError(f"setting specialists.classes_per_specialist: must be at least 2 classes, not {size}")
     if size >= classes:
         raise UserError(
-            f"setting specialists.classes_per_specialist: should be at most {classes - 1}, as at least one of the"
+            f"setting specialists.classes_per_specialist: must be at most {classes - 1}, as at least one of the"
             f" {classes} classes is left to the dustbin, not {size}"
         )
 

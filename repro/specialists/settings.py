@@ -162,6 +162,6 @@ class SpecialistsSettings(Settings):
         for count in (self.ablations.num_specialists, *self.ablations.specialist_counts):
             if not 1 <= count <= self.specialists.count:
                 raise ValueError(
-                    "ablations.num_specialists and ablations.specialist_counts should be at most specialists.count"
+                    "ablations.num_specialists and ablations.specialist_counts must be at most specialists.count"
                 )
         return self

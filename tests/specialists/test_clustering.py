@@ -145,12 +145,12 @@ def test_classes_that_are_never_predicted_are_supported(algorithm):
 @pytest.mark.parametrize(
     ("algorithm", "clusters", "size", "message"),
     [
-        ("k-means", 61, 10, "setting specialists.count: should be 1 to 60"),
-        ("k-means", 0, 10, "setting specialists.count: should be 1 to 60"),
-        ("random", 5, 61, "setting specialists.classes_per_specialist: should be at most 59"),
-        ("spectral", 5, 60, "setting specialists.classes_per_specialist: should be at most 59"),
-        ("k-means", 5, 1, "setting specialists.classes_per_specialist: should be at least 2 classes, not 1"),
-        ("guess", 5, 10, "setting specialists.clustering: should be k-means, spectral or random, not 'guess'"),
+        ("k-means", 61, 10, "setting specialists.count: must be 1 to 60"),
+        ("k-means", 0, 10, "setting specialists.count: must be 1 to 60"),
+        ("random", 5, 61, "setting specialists.classes_per_specialist: must be at most 59"),
+        ("spectral", 5, 60, "setting specialists.classes_per_specialist: must be at most 59"),
+        ("k-means", 5, 1, "setting specialists.classes_per_specialist: must be at least 2 classes, not 1"),
+        ("guess", 5, 10, "setting specialists.clustering: must be k-means, spectral or random, not 'guess'"),
     ],
 )
 def test_invalid_settings_are_named_in_one_line(probabilities, algorithm, clusters, size, message):
