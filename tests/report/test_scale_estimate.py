@@ -1,4 +1,4 @@
-"""What would be planned past this machine, and the page of the speed ratios."""
+"""The estimated cost at the paper's scale, and the page of the speed ratios."""
 
 import json
 from pathlib import Path
@@ -28,7 +28,7 @@ def test_the_estimate_equals_a_calculation_by_hand():
     ours = 6 * (1041 * 8 + 9 * 8 + 9 * 5126) * 2 * 1000 / 4.0
     days = 10 * 6 * weights * 2100e6 / ours / 86400
     assert float(first["days on this machine"].replace(",", "")) == pytest.approx(days, rel=0.01)
-    assert table["days on this machine"].iloc[-1] == "–"  # no record tells the rate on images
+    assert table["days on this machine"].iloc[-1] == "–"  # no record has the rate on images
 
 
 def test_every_measured_ratio_is_explained(tmp_path):
