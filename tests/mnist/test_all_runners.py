@@ -31,18 +31,18 @@ def test_students_on_mnist_learn_what_their_runs_say_and_are_measured_as_they_en
     runner = make_runner(tmp_path / "runs", settings, toy)
     master, baseline, *students = experiment.headline_runs(settings, 0)
     runner.execute([master])
-    taught = runner.weights_of(master)
-    soft, soft_on_test = taught.logits(toy.train.images)[0], taught.logits(toy.test.images)[0]
+    teacher_model = runner.weights_of(master)
+    soft, soft_on_test = teacher_model.logits(toy.train.images)[0], teacher_model.logits(toy.test.images)[0]
     agreed = []
     for run in (baseline, *students, *experiment.missing_class_runs(settings, 0)[:2]):
-        own = settings.without_3 if run.arm.startswith("without_3") else settings.distilled
-        hard = {baseline.arm: 1.0, "distilled_soft_only": 0.0}.get(run.arm, own.hard_label_weight)
+        arm_settings = settings.without_3 if run.arm.startswith("without_3") else settings.distilled
+        hard = {baseline.arm: 1.0, "distilled_soft_only": 0.0}.get(run.arm, arm_settings.hard_label_weight)
         cases = torch.arange(1000 if run.split == "train" else 1200)
         if run.arm.startswith("without_3"):
             cases = cases[toy.train.labels[cases] != 3]
         transfer, member = (
             TransferSet(toy.train.images, toy.train.labels, soft),
-            MemberSpec(0, own.temperature, hard, cases),
+            MemberSpec(0, arm_settings.temperature, hard, cases),
         )
         context = TrainerContext(recipe=run.recipe, compute=runner.compute)
         by_hand = MLPTrainer(sizes=run.sizes, members=[member], transfer=transfer, context=context)
@@ -52,13 +52,13 @@ def test_students_on_mnist_learn_what_their_runs_say_and_are_measured_as_they_en
         net = runner.weights_of(run)
         for ours, theirs in zip(by_hand.net.parameters(), net.parameters(), strict=True):
             torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
-        said, found = net.logits(toy.test.images)[0], record["metrics"]
-        wrong = said.argmax(-1) != toy.test.labels
-        assert found["test_errors"] == int(wrong.sum())
-        assert metrics.unpack(found["test_wrong"], len(wrong)).tolist() == wrong.tolist()
+        outputs, measured = net.logits(toy.test.images)[0], record["metrics"]
+        wrong = outputs.argmax(-1) != toy.test.labels
+        assert measured["test_errors"] == int(wrong.sum())
+        assert metrics.unpack(measured["test_wrong"], len(wrong)).tolist() == wrong.tolist()
         if run is not baseline:
-            agreed.append(float((said.argmax(-1) == soft_on_test.argmax(-1)).double().mean()))
-            assert found["agreement"] == pytest.approx(agreed[-1])
+            agreed.append(float((outputs.argmax(-1) == soft_on_test.argmax(-1)).double().mean()))
+            assert measured["agreement"] == pytest.approx(agreed[-1])
     assert min(agreed) < 1
 
 
@@ -85,15 +85,15 @@ def test_nets_distilled_back_start_as_the_generalist_and_learn_from_their_teache
     settings, runner, generalist, ones = icons
     back = settings.redistill
     everyone = CombinedRun("with_specialists", generalist, tuple(ones), settings.specialists.top_n)
-    for taught in (generalist, everyone):
-        run = NetRun("redistilled", settings.generalist.channels, back.recipe, 0, taught, 2.0, 0.3, generalist)
+    for teacher_model in (generalist, everyone):
+        run = NetRun("redistilled", settings.generalist.channels, back.recipe, 0, teacher_model, 2.0, 0.3, generalist)
         training = runner.training(run)
         start = runner.net_of(generalist).state_dict()
         assert all(torch.equal(start[name], value) for name, value in training.net.state_dict().items())
-        said = runner.predictions(taught, "train")[training.batch_indices(0)]
+        outputs = runner.predictions(teacher_model, "train")[training.batch_indices(0)]
         images, labels, _ = training.batch(0)
-        one = torch.ones(1)
-        expected = distillation_loss(training.net(images), said, labels, 2.0 * one, 0.3 * one)
+        item = torch.ones(1)
+        expected = distillation_loss(training.net(images), outputs, labels, 2.0 * item, 0.3 * item)
         torch.testing.assert_close(training.losses(0), expected, rtol=1e-4, atol=1e-5)
 
 
@@ -104,36 +104,36 @@ def test_specialists_of_a_full_softmax_are_regularised_by_the_generalist(icons):
     training = runner.training(run)
     start = specialist.from_generalist(runner.net_of(generalist), torch.tensor(run.subset), kind).state_dict()
     assert all(torch.equal(start[name], value) for name, value in training.net.state_dict().items())
-    said, (images, labels, _) = runner.predictions(generalist, "train")[training.batch_indices(0)], training.batch(0)
-    special, own = torch.isin(torch.arange(20), torch.tensor(run.subset)), settings.soft_targets
+    outputs, (images, labels, _) = runner.predictions(generalist, "train")[training.batch_indices(0)], training.batch(0)
+    special, arm_settings = torch.isin(torch.arange(20), torch.tensor(run.subset)), settings.soft_targets
     expected = specialist.soft_regularized_loss(
-        training.net(images), said, labels, special, own.temperature, own.hard_label_weight
+        training.net(images), outputs, labels, special, arm_settings.temperature, arm_settings.hard_label_weight
     )
     torch.testing.assert_close(training.losses(0), expected, rtol=1e-4, atol=1e-5)
 
 
 def test_each_specialist_is_asked_about_its_own_images_and_its_oversampling_is_undone(icons):
     _, runner, generalist, ones = icons
-    data, subsets = runner.data, torch.tensor([one.subset for one in ones])
+    data, subsets = runner.data, torch.tensor([item.subset for item in ones])
     run = CombinedRun("with_specialists", generalist, tuple(ones), 2)
     before, after, _ = runner.combine(run, data.test)
-    where, which = inference.active_pairs(before, subsets, 2)
+    place, which = inference.active_pairs(before, subsets, 2)
 
-    def by_hand(one):  # 5 of 20 equal classes are half of a batch: the odds of the others are three times too low
-        said = runner.net_of(one).logits(data.test.images)[0].softmax(-1) * torch.tensor([1.0] * 5 + [3.0])
-        return said / said.sum(-1, keepdim=True)
+    def by_hand(item):  # 5 of 20 equal classes are half of a batch: the odds of the others are three times too low
+        outputs = runner.net_of(item).logits(data.test.images)[0].softmax(-1) * torch.tensor([1.0] * 5 + [3.0])
+        return outputs / outputs.sum(-1, keepdim=True)
 
-    said = torch.stack([by_hand(one) for one in ones])[which, where]
-    torch.testing.assert_close(after, inference.combine_em(before, said, (where, which), subsets), rtol=0, atol=1e-4)
+    outputs = torch.stack([by_hand(item) for item in ones])[which, place]
+    torch.testing.assert_close(after, inference.combine_em(before, outputs, (place, which), subsets), rtol=0, atol=1e-4)
 
-    found = evaluate.combined(run, lambda cases: runner.combine(run, cases), data)
-    covered = metrics.unpack_counts(found["test_covering"]).tolist()
-    for name, said in (("_before", before), ("", after)):
-        assert found[f"test_errors{name}"] == int((said.argmax(-1) != data.test.labels).sum())
-        counted = metrics.unpack_counts(found[f"test_conditional{name}"]).tolist()
+    measured = evaluate.combined(run, lambda cases: runner.combine(run, cases), data)
+    covered = metrics.unpack_counts(measured["test_covering"]).tolist()
+    for name, outputs in (("_before", before), ("", after)):
+        assert measured[f"test_errors{name}"] == int((outputs.argmax(-1) != data.test.labels).sum())
+        counted = metrics.unpack_counts(measured[f"test_conditional{name}"]).tolist()
         for case, label in enumerate(data.test.labels.tolist()):
-            covering = [list(one.subset) for one in ones if label in one.subset]
-            right = [subset for subset in covering if max(subset, key=lambda c: float(said[case, c])) == label]
+            covering = [list(item.subset) for item in ones if label in item.subset]
+            right = [subset for subset in covering if max(subset, key=lambda c: float(outputs[case, c])) == label]
             assert counted[case] == len(right)
             assert covered[case] == len(covering)
 
@@ -142,14 +142,14 @@ def test_oversampling_is_undone_where_it_belongs():
     draw = torch.Generator().manual_seed(0)
     dustbin, full = torch.randn(4, 4, generator=draw), torch.randn(4, 9, generator=draw)
     subset = torch.tensor([1, 4, 7])
-    said = dustbin.softmax(-1) * torch.tensor([1, 1, 1, 49.0])  # half of a batch, a fiftieth of the truth
-    found = specialist.corrected_probabilities(dustbin, subset, "dustbin", 0.5, 0.02)
-    torch.testing.assert_close(found, said / said.sum(-1, keepdim=True))
+    outputs = dustbin.softmax(-1) * torch.tensor([1, 1, 1, 49.0])  # half of a batch, a fiftieth of the truth
+    measured = specialist.corrected_probabilities(dustbin, subset, "dustbin", 0.5, 0.02)
+    torch.testing.assert_close(measured, outputs / outputs.sum(-1, keepdim=True))
     odds = torch.full((9,), 49.0)
     odds[subset] = 1
-    said = full.softmax(-1) * odds
-    found = specialist.corrected_probabilities(full, subset, "full softmax, hard targets", 0.5, 0.02)
-    torch.testing.assert_close(found, said / said.sum(-1, keepdim=True))
+    outputs = full.softmax(-1) * odds
+    measured = specialist.corrected_probabilities(full, subset, "full softmax, hard targets", 0.5, 0.02)
+    torch.testing.assert_close(measured, outputs / outputs.sum(-1, keepdim=True))
 
 
 def test_a_students_view_order_and_options_are_those_of_its_run(stripy, tmp_path):
@@ -163,11 +163,11 @@ def test_a_students_view_order_and_options_are_those_of_its_run(stripy, tmp_path
     training = runner.training(run, None)
     assert (training.view, training.samplers[0].seed, training.seed) == ("different", 5, run.seed)
     assert training.net.method.options.model_dump() == {"temperature": 7.0, "hard_label_weight": 0.2}
-    kept = runner.net_of(teacher_run(settings)).state_dict()
-    assert all(torch.equal(kept[name], value) for name, value in training.teacher_net.state_dict().items())
+    stored = runner.net_of(teacher_run(settings)).state_dict()
+    assert all(torch.equal(stored[name], value) for name, value in training.teacher_net.state_dict().items())
     (record,) = runner.execute([plain])
-    said, theirs = (
-        runner.net_of(one).logits(stripy.test.images)[0].argmax(-1) for one in (plain, teacher_run(settings))
+    outputs, theirs = (
+        runner.net_of(item).logits(stripy.test.images)[0].argmax(-1) for item in (plain, teacher_run(settings))
     )
-    assert record["metrics"]["test_errors"] == int((said != stripy.test.labels).sum())
-    assert record["metrics"]["test_agreement_testbed_teacher"] == pytest.approx(float((said == theirs).double().mean()))
+    assert record["metrics"]["test_errors"] == int((outputs != stripy.test.labels).sum())
+    assert record["metrics"]["test_agreement_testbed_teacher"] == pytest.approx(float((outputs == theirs).double().mean()))

@@ -93,7 +93,7 @@ def test_weights_and_honest_shifts_do_not_depend_on_the_test_set(toy, runner_for
     """The whole experiment twice, the second time with another test set: every weight, every early stop
     and every honestly chosen shift is the same to the bit; only what was measured on test differs."""
     garbage = LabelledSet(torch.rand(300, 784), (toy.test.labels + 3) % 10)
-    found = []
+    outcomes = []
     for folder, data in (("a", toy), ("b", dataclasses.replace(toy, test=garbage))):
         runner = runner_for(smoke, data, folder)
         experiment.run(smoke, runner, lambda records: None)
@@ -102,8 +102,8 @@ def test_weights_and_honest_shifts_do_not_depend_on_the_test_set(toy, runner_for
         honest = [study(records).honest for study in (analysis.without_3, analysis.only_7_8)]
         stops = [record["metrics"].get("stopped_epoch") for record in runner.finished.values()]
         errors = [record["metrics"]["test_errors"] for record in runner.finished.values()]
-        found.append((weights, honest, stops, errors))
-    (weights, *chosen, errors), (weights_b, *chosen_b, errors_b) = found
+        outcomes.append((weights, honest, stops, errors))
+    (weights, *chosen, errors), (weights_b, *chosen_b, errors_b) = outcomes
     for a, b in zip(weights, weights_b, strict=True):
         assert all(torch.equal(a[name], b[name]) for name in a)
     assert chosen == chosen_b and errors != errors_b

@@ -42,8 +42,8 @@ def test_committed_records_come_from_clean_commits_and_the_committed_profiles():
     folders = [path.parent for path in sorted((ROOT / "results").glob("*/*/records.jsonl"))]
     assert {"paper", "icons"} <= {folder.name for folder in folders}
     for folder in folders:
-        own = folder.parent.name == "variants" or folder.name in ("choice", "cifar100", "speechocean762")
-        profile = folder.name if own else "paper"
+        is_named = folder.parent.name == "variants" or folder.name in ("choice", "cifar100", "speechocean762")
+        profile = folder.name if is_named else "paper"
         for record in load(folder.parent.name, folder.name):
             assert len(record["commit"]) == 40 and record["profile"] == profile and not record["overrides"]
     bench = json.loads((ROOT / "results" / "bench.json").read_text())
@@ -98,7 +98,7 @@ def test_committed_records_follow_the_committed_profile(experiment, folder):
     for method in getattr(settings, "methods", ()):
         tried = [run["settings"]["options"] for run in select(runs, "search", name=method.name)]
         for options in method.grid if len(method.grid) > 1 else ():
-            assert any(options.items() <= one.items() for one in tried), (method.name, options)
+            assert any(options.items() <= options_tried.items() for options_tried in tried), (method.name, options)
 
 
 @pytest.mark.parametrize(
@@ -114,9 +114,9 @@ def test_committed_records_follow_the_committed_profile(experiment, folder):
 def test_incomplete_committed_results_are_drawn(experiment, dataset, gone, tmp_path):
     """As after more seeds, or more decoded models, were asked for: rows that lack some are left out whole."""
     runs = records.load(ROOT, experiment, dataset)
-    kept = [record for record in runs if not gone(record)]
-    assert len(kept) < len(runs)
-    records.save(tmp_path, experiment, dataset, kept)
+    remaining = [record for record in runs if not gone(record)]
+    assert len(remaining) < len(runs)
+    records.save(tmp_path, experiment, dataset, remaining)
     sections = [section for find in build.SECTIONS for section in find(tmp_path)]
     with plotting.defaults():
         assert [draw() for section in sections for _, draw in section.figures.values()]
