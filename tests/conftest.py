@@ -145,11 +145,11 @@ def make_runner(folder: Path, settings, data, kind: type[Runner] = MnistRunner, 
     """A runner on the CPU in fp32 for given settings and data, its runs in a folder."""
     provenance = {"experiment": "any", "profile": "test", "overrides": [], "config": "none", "commit": "none"}
     folder.mkdir(exist_ok=True)
-    kept, cpu = store.Store(folder), compute.choose("cpu", "fp32")
+    run_store, cpu = store.Store(folder), compute.choose("cpu", "fp32")
     return kind(
         settings=settings,
         data=data,
-        store=kept,
+        store=run_store,
         compute=cpu,
         progress=ProgressDisplay("test"),
         provenance=provenance,
@@ -166,9 +166,9 @@ def runner_for(tmp_path: Path):
 def same(runner: Runner, local: Runner) -> None:
     """The files of weights are equal, and the records, apart from where and how long."""
     assert runner.finished.keys() == local.finished.keys()
-    weights = [{p.name: p.read_bytes() for p in one.store.folder.glob("*.safetensors")} for one in (runner, local)]
+    weights = [{p.name: p.read_bytes() for p in each.store.folder.glob("*.safetensors")} for each in (runner, local)]
     assert weights[0] == weights[1]
     for key, record in runner.finished.items():
-        plain = [{n: v for n, v in one.items() if n not in ("wall_seconds", "machine")}
-                 for one in (record, local.finished[key])]  # fmt: skip
+        plain = [{n: v for n, v in entry.items() if n not in ("wall_seconds", "machine")}
+                 for entry in (record, local.finished[key])]  # fmt: skip
         assert plain[0] == plain[1]

@@ -1,4 +1,4 @@
-"""What several test modules train on."""
+"""Transfer sets, recipes and methods that several test modules share."""
 
 import torch
 
@@ -18,7 +18,7 @@ def transfer_set(toy, soft: bool = True) -> TransferSet:
     return TransferSet(toy.train.images, toy.train.labels, teacher)
 
 
-# Those of the profiles: a method that somebody adds is nothing to these tests.
+# The methods of the profiles: these tests do not depend on methods that users add.
 METHODS = sorted(
     {plan.method for plan in config.load(VariantsSettings, config.profile_path("variants", "icons")).methods}
 )

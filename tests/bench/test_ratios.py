@@ -31,7 +31,7 @@ def settings() -> SpecialistsSettings:
     return config.load(SpecialistsSettings, config.profile_path("specialists", "smoke"), changes)
 
 
-def test_a_plain_loop_starts_where_ours_does_and_learns_alike(stripy, settings, monkeypatch):
+def test_a_plain_loop_has_the_same_start_and_the_same_losses(stripy, settings, monkeypatch):
     monkeypatch.setattr(specialists_bench, "STEPS", 8)
     plain, ours = specialists_bench.ratios(settings, stripy, CPU)["specialists.conv_vs_plain"]
     assert all(torch.equal(a, b) for a, b in zip(plain.net.parameters(), ours.training.net.parameters(), strict=True))
@@ -47,15 +47,15 @@ def test_equation_5_is_timed_at_equal_objective(stripy, settings):
     assert all(side() > 0 for side in timed.sides())
 
 
-def test_a_plain_loop_over_windows_starts_where_ours_does_and_learns_alike(monkeypatch):
+def test_a_plain_loop_over_windows_has_the_same_start_and_the_same_losses(monkeypatch):
     monkeypatch.setattr(speech_bench, "STEPS", 6)
     draw = torch.Generator().manual_seed(0)
     states = torch.randint(9, (400,), generator=draw)
     banks = torch.randn(400, BANKS, generator=draw) + 3 * torch.eye(9, BANKS)[states]
     frames = pack([(f"u{n}", "s", banks[at], states[at].short()) for n, at in enumerate(torch.arange(400).split(80))])
     data = Prepared("toy", False, frames, frames, frames, "toy")
-    own = config.load(SpeechSettings, config.profile_path("speech", "smoke"), ["recipe.batch_size=64"])
-    ours = Steps(speech_bench.training(own, data, CPU, own.recipe, 1), speech_bench.STEPS)
+    settings = config.load(SpeechSettings, config.profile_path("speech", "smoke"), ["recipe.batch_size=64"])
+    ours = Steps(speech_bench.training(settings, data, CPU, settings.recipe, 1), speech_bench.STEPS)
     plain = speech_bench.plain(frames, ours.training)
     inputs, _ = next(iter(DataLoader(plain.dataset, batch_size=400)))
     torch.testing.assert_close(inputs, ours.training.inputs[torch.arange(400)])
@@ -64,7 +64,7 @@ def test_a_plain_loop_over_windows_starts_where_ours_does_and_learns_alike(monke
     assert plain.losses[0] == pytest.approx(ours.losses[0], rel=0.03)
 
 
-def test_loops_that_do_not_learn_alike_give_no_ratio(tmp_path, monkeypatch):
+def test_loops_with_different_losses_give_no_ratio(tmp_path, monkeypatch):
     class Side:
         def __init__(self, loss):
             self.losses = [loss]

@@ -8,9 +8,9 @@ from scipy.stats import ttest_rel
 from repro.evaluation import metrics, stats
 
 
-def test_interval_of_a_mean_is_students():
-    found = stats.mean_interval([10, 12, 14, 16, 18])
-    assert found.value == 14 and found.high - 14 == pytest.approx(2.776445 * np.sqrt(10 / 5), rel=1e-5)
+def test_interval_of_a_mean_is_that_of_students_t():
+    interval = stats.mean_interval([10, 12, 14, 16, 18])
+    assert interval.value == 14 and interval.high - 14 == pytest.approx(2.776445 * np.sqrt(10 / 5), rel=1e-5)
     assert stats.mean_interval([3]).low is None
 
 
@@ -23,16 +23,16 @@ def test_a_paired_difference_and_its_p_value_are_those_of_scipy():
 
 
 def test_wilson_interval():
-    found = stats.wilson(14, 1010)
-    assert (found.low, found.high) == pytest.approx((0.00828, 0.02313), abs=1e-4)
+    interval = stats.wilson(14, 1010)
+    assert (interval.low, interval.high) == pytest.approx((0.00828, 0.02313), abs=1e-4)
 
 
 def test_fieller_covers_the_true_ratio():
     draw, hits = np.random.default_rng(0), 0
     for _ in range(400):
         b = draw.normal(80, 6, 5)
-        found = stats.ratio_interval(0.9 * b + draw.normal(0, 4, 5), b)
-        hits += found.low <= 0.9 <= found.high
+        interval = stats.ratio_interval(0.9 * b + draw.normal(0, 4, 5), b)
+        hits += interval.low <= 0.9 <= interval.high
     assert 0.92 < hits / 400 < 0.98
     assert stats.ratio_interval([1.0, -1.0, 2.0], [0.1, -0.1, 0.1]).low is None
 
@@ -44,7 +44,7 @@ def test_mcnemar_counts_only_disagreements():
     assert stats.mcnemar_p(first, first) == 1
 
 
-def test_noise_spread_is_reached_one_time_in_twenty():
+def test_noise_spread_is_exceeded_in_5_percent_of_samples():
     draw, reached = np.random.default_rng(1), 0
     for _ in range(500):
         table = draw.normal(0, 3, (5, 1)) + draw.normal(0, 4, (5, 4))
@@ -77,56 +77,56 @@ def test_shift_curve_is_the_shifted_argmax():
         assert wrong == int(missed.sum()) and wrong_on == int((missed & ((labels == 3) | (labels == 7))).sum())
 
 
-def test_packed_cases_come_back():
+def test_packed_cases_are_unpacked_unchanged():
     wrong = torch.rand(10_000, generator=torch.Generator().manual_seed(0)) < 0.01
     assert np.array_equal(metrics.unpack(metrics.pack(wrong), 10_000), wrong.numpy())
 
 
-def test_agreement_is_with_the_other_net():
+def test_agreement_is_the_fraction_of_equal_predictions():
     a = torch.tensor([[1.0, 0], [0, 1], [1, 0], [0, 1]])
     assert metrics.agreement(a, a) == 1 and metrics.agreement(a, a.flip(0)) == 0
 
 
-def test_an_interval_over_units_covers_the_truth_and_is_narrow_where_units_are_alike():
+def test_an_interval_over_units_covers_the_true_rate_and_has_no_width_for_equal_units():
     draw = np.random.default_rng(0)
-    share = lambda cases, right: right / cases  # noqa: E731
+    fraction_right = lambda cases, right: right / cases  # noqa: E731
     covered = 0
     for _ in range(100):
         cases = draw.integers(50, 150, 40)
         right = draw.binomial(cases, draw.beta(6, 4, 40))
-        found = stats.over_nets_and_units(share, cases, [stats.Counts(right[None], (0,))], draws=500)
-        covered += found.low <= 0.6 <= found.high
+        interval = stats.over_nets_and_units(fraction_right, cases, [stats.Counts(right[None], (0,))], draws=500)
+        covered += interval.low <= 0.6 <= interval.high
     assert covered >= 85
-    alike = stats.over_nets_and_units(share, np.full(30, 4), [stats.Counts(np.full((1, 30), 3), (0,))])
+    alike = stats.over_nets_and_units(fraction_right, np.full(30, 4), [stats.Counts(np.full((1, 30), 3), (0,))])
     assert alike.value == alike.low == alike.high == 0.75
-    assert stats.over_nets_and_units(share, np.array([4]), [stats.Counts(np.array([[3]]), (0,))]).low is None
+    assert stats.over_nets_and_units(fraction_right, np.array([4]), [stats.Counts(np.array([[3]]), (0,))]).low is None
 
 
-def test_an_interval_over_nets_and_units_covers_what_other_nets_and_other_units_would_give():
+def test_an_interval_over_models_and_units_covers_the_true_difference():
     draw = np.random.default_rng(0)
     cases, covered, by_units = np.full(60, 100), 0, 0
-    ahead = lambda cases, first, second: (first - second) / cases  # noqa: E731
+    difference = lambda cases, first, second: (first - second) / cases  # noqa: E731
     for _ in range(100):
         of_unit = draw.normal(0.5, 0.1, 60)
         first, second = (100 * (of_unit + draw.normal(level, 0.02, 8)[:, None]) for level in (0.01, 0.0))
-        found = stats.over_nets_and_units(
-            ahead, cases, [stats.Counts(first, (0,)), stats.Counts(second, (1,))], draws=500
+        interval = stats.over_nets_and_units(
+            difference, cases, [stats.Counts(first, (0,)), stats.Counts(second, (1,))], draws=500
         )
-        covered += found.low <= 0.01 <= found.high
-        means = [stats.Counts(one.mean(0)[None], (0,)) for one in (first, second)]
-        one_net = stats.over_nets_and_units(ahead, cases, means, draws=500)
-        by_units += one_net.low <= 0.01 <= one_net.high
-    assert covered >= 85 and by_units < 20, "units alone say nothing of other nets"
+        covered += interval.low <= 0.01 <= interval.high
+        means = [stats.Counts(counts.mean(0)[None], (0,)) for counts in (first, second)]
+        single_model = stats.over_nets_and_units(difference, cases, means, draws=500)
+        by_units += single_model.low <= 0.01 <= single_model.high
+    assert covered >= 85 and by_units < 20, "resampling units alone ignores the variance between models"
 
 
-def test_nets_of_the_same_seeds_are_drawn_together():
+def test_models_of_the_same_seeds_are_resampled_together():
     draw = np.random.default_rng(0)
     first = draw.normal(50, 20, (4, 30))
-    ahead = lambda cases, one, other: (one - other) / cases  # noqa: E731
+    difference = lambda cases, first_counts, second_counts: (first_counts - second_counts) / cases  # noqa: E731
     width = {}
     for seeds in ((0, 1, 2, 3), (4, 5, 6, 7)):
         systems = [stats.Counts(first + 1, (0, 1, 2, 3)), stats.Counts(first, seeds)]
-        found = stats.over_nets_and_units(ahead, np.full(30, 100), systems)
-        assert found.value == pytest.approx(0.01)
-        width[seeds] = found.high - found.low
+        interval = stats.over_nets_and_units(difference, np.full(30, 100), systems)
+        assert interval.value == pytest.approx(0.01)
+        width[seeds] = interval.high - interval.low
     assert width[0, 1, 2, 3] == pytest.approx(0, abs=1e-9) and width[4, 5, 6, 7] > 0.005

@@ -26,7 +26,7 @@ def ours(parameters, labels, logits):
 def plain(parameters, labels, logits):
     hidden, weight, bias = parameters
     student, settings = torch.baddbmm(bias, hidden, weight), (TEMPERATURE, HARD_WEIGHT)
-    temperature, hard_label_weight = (torch.tensor(one, dtype=hidden.dtype) for one in settings)
+    temperature, hard_label_weight = (torch.tensor(values, dtype=hidden.dtype) for values in settings)
     return kd.distillation_loss(student, logits[list(TEACHER)], labels, temperature, hard_label_weight)
 
 
@@ -39,40 +39,40 @@ def plain_hard(parameters, labels, _):
     return kd.hard_target_loss(torch.baddbmm(bias, hidden, weight), labels)
 
 
-@pytest.mark.parametrize(("one", "other"), [(ours, plain), (hard, plain_hard)])
-def test_loss_and_gradients_are_those_of_the_plain_formula(given, one, other):
+@pytest.mark.parametrize(("fused", "plain_loss"), [(ours, plain), (hard, plain_hard)])
+def test_loss_and_gradients_are_those_of_the_plain_formula(given, fused, plain_loss):
     parameters, labels, logits = given
     upstream = torch.tensor([1.0, 2.0, -0.5], dtype=torch.float64)
-    found = []
-    for make in (one, other):
-        request_metadata = [parameter.clone().requires_grad_() for parameter in parameters]
-        losses = make(request_metadata, labels, logits)
+    results = []
+    for compute in (fused, plain_loss):
+        inputs = [parameter.clone().requires_grad_() for parameter in parameters]
+        losses = compute(inputs, labels, logits)
         (losses * upstream).sum().backward()
-        found.append([losses.detach(), *(parameter.grad for parameter in request_metadata)])
-    for mine, theirs in zip(*found, strict=True):
-        torch.testing.assert_close(mine, theirs, atol=1e-12, rtol=1e-9)
+        results.append([losses.detach(), *(parameter.grad for parameter in inputs)])
+    for actual, expected in zip(*results, strict=True):
+        torch.testing.assert_close(actual, expected, atol=1e-12, rtol=1e-9)
 
 
-def test_logits_far_apart_make_no_infinity(given):
+def test_large_logits_give_finite_losses_and_gradients(given):
     (hidden, weight, bias), labels, logits = given
-    parameters = [one.float().requires_grad_() for one in (hidden, 1e3 * weight, bias)]
+    parameters = [parameter.float().requires_grad_() for parameter in (hidden, 1e3 * weight, bias)]
     losses = ours(parameters, labels, 1e3 * logits.float())
     losses.sum().backward()
-    expected = plain([one.detach().double() for one in parameters], labels, 1e3 * logits)
+    expected = plain([parameter.detach().double() for parameter in parameters], labels, 1e3 * logits)
     torch.testing.assert_close(losses.detach().double(), expected, rtol=1e-4, atol=1e-4)
-    assert all(bool(one.grad.isfinite().all()) for one in parameters)
+    assert all(bool(parameter.grad.isfinite().all()) for parameter in parameters)
 
 
-def test_in_bf16_the_loss_is_near_and_the_gradient_points_the_same_way(given):
+def test_in_bf16_loss_and_gradient_are_close_to_float64(given):
     parameters, labels, logits = given
-    found = []
+    results = []
     for dtype in (torch.float64, torch.bfloat16):
         hidden = parameters[0].to(dtype).requires_grad_()
-        rest = [one.float() if dtype == torch.bfloat16 else one for one in parameters[1:]]
-        rest = [one.clone().requires_grad_() for one in rest]
+        rest = [parameter.float() if dtype == torch.bfloat16 else parameter for parameter in parameters[1:]]
+        rest = [parameter.clone().requires_grad_() for parameter in rest]
         losses = ours([hidden, *rest], labels, logits)
         losses.sum().backward()
-        found.append((losses.detach().double(), rest[0].grad.double()))
-    (exact, gradient), (near, rounded) = found
+        results.append((losses.detach().double(), rest[0].grad.double()))
+    (exact, gradient), (near, rounded) = results
     torch.testing.assert_close(near, exact, rtol=0.02, atol=0.02)
     assert float((gradient * rounded).sum() / (gradient.norm() * rounded.norm())) > 0.999

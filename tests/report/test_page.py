@@ -23,23 +23,23 @@ def browser():
 
 @pytest.fixture
 def opened(browser):
-    """The committed page, opened from disk; ``said`` collects errors and whatever is asked of a network."""
+    """The committed page, opened from disk; ``errors`` collects errors and network requests."""
 
     def make(width: int):
         page = browser.new_page(viewport={"width": width, "height": 900})
-        page.said = []
-        page.on("console", lambda message: page.said.append(message.text) if message.type == "error" else None)
-        page.on("pageerror", lambda error: page.said.append(str(error)))
-        page.on("requestfailed", lambda request: page.said.append(f"failed: {request.url}"))
-        page.on("request", lambda request: None if request.url.startswith(("file:", "data:")) else page.said.append(
-            f"asked of a network: {request.url}"))  # fmt: skip
+        page.errors = []
+        page.on("console", lambda message: page.errors.append(message.text) if message.type == "error" else None)
+        page.on("pageerror", lambda error: page.errors.append(str(error)))
+        page.on("requestfailed", lambda request: page.errors.append(f"failed: {request.url}"))
+        page.on("request", lambda request: None if request.url.startswith(("file:", "data:")) else page.errors.append(
+            f"network request: {request.url}"))  # fmt: skip
         page.goto((ROOT / "results" / "index.html").as_uri())
         return page
 
     return make
 
 
-def test_it_opens_without_an_error_and_every_link_and_figure_resolves(opened):
+def test_the_page_opens_without_an_error_and_every_link_and_figure_resolves(opened):
     page = opened(1280)
     links = page.eval_on_selector_all(
         "a[href], img[src]", "all => all.map(one => one.href || one.src).filter(link => link)"
@@ -50,7 +50,7 @@ def test_it_opens_without_an_error_and_every_link_and_figure_resolves(opened):
         assert parts.scheme == "file" and Path(unquote(parts.path)).exists(), link
         if parts.fragment:
             assert page.locator(f"[id='{parts.fragment}']").count() == 1, link
-    assert page.said == []
+    assert page.errors == []
 
 
 def test_claims_are_filtered_by_text_data_and_verdict(opened):
@@ -82,18 +82,18 @@ def test_tables_are_sorted_by_number_up_and_down(opened):
         assert head.get_attribute("aria-sort") == direction
 
 
-def test_it_is_readable_on_a_phone(opened):
+def test_the_page_is_readable_on_a_phone(opened):
     page = opened(390)
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
     first = page.locator("#claims tbody tr").first
     assert first.bounding_box()["width"] <= 390 and "teacher_errors" in first.inner_text()
-    assert page.said == []
+    assert page.errors == []
 
 
 def test_every_column_of_the_claims_is_seen_on_a_laptop(opened):
     page = opened(1280)
     right_end = page.eval_on_selector("#claims", "table => table.getBoundingClientRect().right")
-    assert right_end <= 1280 and page.said == []
+    assert right_end <= 1280 and page.errors == []
 
 
 def test_a_figure_enlarges_on_click_and_closes_on_escape(opened):
@@ -101,7 +101,7 @@ def test_a_figure_enlarges_on_click_and_closes_on_escape(opened):
     page.locator(".gallery a").first.click()
     assert page.locator("#zoom").is_visible() and page.locator("#zoom img").get_attribute("src").endswith(".png")
     page.keyboard.press("Escape")
-    assert not page.locator("#zoom").is_visible() and page.said == []
+    assert not page.locator("#zoom").is_visible() and page.errors == []
 
 
 def test_pages_stay_small():

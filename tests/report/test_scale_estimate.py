@@ -1,4 +1,4 @@
-"""What would be planned past this machine, and the page of the speed ratios."""
+"""The estimated cost at the paper's scale, and the page of the speed ratios."""
 
 import json
 from pathlib import Path
@@ -19,7 +19,7 @@ def record(arm, **metrics):
 
 def test_the_estimate_equals_a_calculation_by_hand():
     weights = 1041 * 2560 + 7 * 2561 * 2560 + 2561 * 14_000
-    table = scale_estimate.table([record("single net", train_frames=1000)], []).set_index("part")
+    table = scale_estimate.table([record("single_model", train_frames=1000)], []).set_index("part")
     first = table.iloc[0]
     assert float(first["operations"]) == pytest.approx(10 * 6 * weights * 700e6 * 3, rel=0.05)
     assert float(first["days on one H100"]) == pytest.approx(
@@ -28,7 +28,7 @@ def test_the_estimate_equals_a_calculation_by_hand():
     ours = 6 * (1041 * 8 + 9 * 8 + 9 * 5126) * 2 * 1000 / 4.0
     days = 10 * 6 * weights * 2100e6 / ours / 86400
     assert float(first["days on this machine"].replace(",", "")) == pytest.approx(days, rel=0.01)
-    assert table["days on this machine"].iloc[-1] == "–"  # no record tells the rate on images
+    assert table["days on this machine"].iloc[-1] == "–"  # no record has the rate on images
 
 
 def test_every_measured_ratio_is_explained(tmp_path):

@@ -123,16 +123,16 @@ def test_soft_regularizer_equals_plain_float64_and_ignores_special_logits():
 def test_half_of_a_specialists_batch_is_special(stripy, smoke, runner_for):
     runner = runner_for(smoke, stripy)
     runner.execute([experiment.generalist_run(smoke, 0)])
-    one = experiment.specialist_runs(smoke, runner, 0)[0]
-    training = runner.training(one)
+    run = experiment.specialist_runs(smoke, runner, 0)[0]
+    training = runner.training(run)
     for step in range(3):
         _, labels, _ = training.batch(step)
         assert int((labels < 5).sum()) == 16 and int((labels == 5).sum()) == 16
-    special = torch.isin(stripy.train.labels, torch.tensor(one.subset)).sum()
-    assert runner.epoch_size(one) == 2 * special
+    special = torch.isin(stripy.train.labels, torch.tensor(run.subset)).sum()
+    assert runner.epoch_size(run) == 2 * special
 
 
-def test_from_data_to_table(stripy, smoke, runner_for, tmp_path):
+def test_a_whole_run_gives_all_tables_and_figures(stripy, smoke, runner_for, tmp_path):
     runner = runner_for(smoke, stripy)
     headlines = []
     experiment.run(smoke, runner, headlines.append)
@@ -141,8 +141,8 @@ def test_from_data_to_table(stripy, smoke, runner_for, tmp_path):
     started = {r["key"]: r["settings"]["start"] for r in runner.finished.values() if r["settings"].get("start")}
     generalists = {r["key"] for r in runner.finished.values() if r["arm"] == Arm.GENERALIST}
     assert len(started) == 3 * smoke.seeds and set(started.values()) == generalists
-    found = records.complete(list(runner.finished.values()))
-    records.save(tmp_path / "out", "specialists", "stripy", found, shown(smoke, runner))
+    complete = records.complete(list(runner.finished.values()))
+    records.save(tmp_path / "out", "specialists", "stripy", complete, shown(smoke, runner))
     build.report(tmp_path / "out")
     claims = pd.read_csv(tmp_path / "out" / "results" / "claims.csv")
     wanted = {"baseline_acc", "with_acc", "with_conditional", "relative_gain", "soft_regulariser", "distilled_back"}
@@ -167,12 +167,12 @@ def test_report_only_reports_the_finished_runs(stripy, smoke, runner_for, tmp_pa
     budget = iter(range(kept_groups))
     make = runner.make
 
-    def stops(run):
+    def make_within_budget(run):
         if next(budget, None) is None:
             raise Killed
         make(run)
 
-    runner.make = stops
+    runner.make = make_within_budget
     with pytest.raises(Killed):
         experiment.run(smoke, runner, lambda records: None)
     partly = runner_for(smoke, stripy)
@@ -208,7 +208,7 @@ def test_training_and_clustering_do_not_depend_on_validation_or_test_images(stri
         runner.execute([experiment.generalist_run(smoke, 0)])
         specialists = experiment.specialist_runs(smoke, runner, 0)
         runner.execute(specialists)
-        weights.append(([one.subset for one in specialists], [runner.net_of(one).state_dict() for one in specialists]))
+        weights.append(([run.subset for run in specialists], [runner.net_of(run).state_dict() for run in specialists]))
     assert weights[0][0] == weights[1][0]
     for a, b in zip(weights[0][1], weights[1][1], strict=True):
         assert all(torch.equal(a[name], b[name]) for name in a)
@@ -230,7 +230,7 @@ def test_gains_are_counted():
     """Compare the gain on three images, two of them covered once and twice, with a count by hand."""
     from repro.evaluation import metrics
 
-    one = {
+    measured = {
         "test_cases": 3, "count": 2,
         "test_wrong_before": metrics.pack(torch.tensor([True, True, False])),
         "test_wrong": metrics.pack(torch.tensor([False, True, False])),
@@ -238,7 +238,7 @@ def test_gains_are_counted():
         "test_conditional_before": metrics.pack_counts(torch.tensor([0, 1, 0])),
         "test_conditional": metrics.pack_counts(torch.tensor([1, 1, 0])),
     }  # fmt: skip
-    change = analysis.gain([{"arm": Arm.COMBINED, "seed": 0, "settings": {}, "params": {}, "metrics": one}])
+    change = analysis.gain([{"arm": Arm.COMBINED, "seed": 0, "settings": {}, "params": {}, "metrics": measured}])
     assert change.accuracy(0) == pytest.approx([100 / 3]) and change.accuracy(1) == pytest.approx([200 / 3])
     assert change.conditional(0) == pytest.approx([100 / 3]) and change.conditional(1) == pytest.approx([200 / 3])
     assert change.relative() == pytest.approx([100.0])
@@ -312,8 +312,8 @@ def test_runs_of_a_variation_carry_its_parameters(stripy, smoke, runner_for):
     runner.execute([experiment.generalist_run(smoke, 0)])
     (run, *_) = experiment.size_runs(smoke, runner, 0)
     assert run.arm == Arm.SUBSET_SIZE and dict(run.params) == {"subset_size": 4}
-    assert {one.arm for one in run.specialists} == {Arm.ABLATION_SPECIALIST}
-    assert {len(one.subset) for one in run.specialists} == {4} and len(run.specialists) == 2
+    assert {member.arm for member in run.specialists} == {Arm.ABLATION_SPECIALIST}
+    assert {len(member.subset) for member in run.specialists} == {4} and len(run.specialists) == 2
 
 
 def test_equal_compute_names_the_nearest_ensemble():

@@ -169,7 +169,7 @@ def test_block_size_and_order_of_pairs_do_not_matter(monkeypatch):
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_zero_probabilities_are_supported(dtype):
-    """Where the generalist is certain of special classes, the dustbin has the specialist's share."""
+    """The dustbin has the specialist's probability if the generalist is certain of special classes."""
     generalist = torch.tensor([[1, 0, 0, 0], [0, 0, 1, 0], [0.5, 0.5, 0, 0]], dtype=dtype)
     specialists = torch.tensor([[0, 1, 0], [0, 0, 1], [0.25, 0.25, 0.5]], dtype=dtype)
     pairs, subsets = (torch.arange(3), torch.tensor([0, 0, 0])), torch.tensor([[0, 1]])
@@ -198,7 +198,7 @@ def test_active_specialists_cover_one_of_the_most_probable_classes():
     }
     assert pairs_of[1] == [(0, 1), (0, 2), (1, 3)]
     assert pairs_of[2][:5] == [(0, 0), (0, 1), (0, 2), (1, 2), (1, 3)]
-    assert pairs_of[100] == [(case, one) for case in range(3) for one in range(4)]
+    assert pairs_of[100] == [(case, index) for case in range(3) for index in range(4)]
     logs = inference.active_pairs(generalist.log(), subsets, 1)
     assert torch.equal(torch.stack(logs), torch.tensor(pairs_of[1]).T)
 

@@ -98,24 +98,24 @@ def test_a_whole_run_gives_all_tables_and_figures(smoke, whole, tmp_path):
 
 
 def test_finished_runs_are_not_repeated_and_incomplete_rows_are_left_out(smoke, whole, runner_for, stripy, tmp_path):
-    found = list(whole.finished.values())
+    complete = list(whole.finished.values())
     shutil.copytree(whole.store.folder, tmp_path / "runs")
     again = runner_for(smoke, stripy)
     again.train = None  # nothing is left to train
     experiment.run(smoke, again, lambda _: None)
-    assert {r["key"] for r in again.finished.values()} == {r["key"] for r in found}
-    lost = next(record for record in found if text(record) == "adversarial")
+    assert {r["key"] for r in again.finished.values()} == {r["key"] for r in complete}
+    lost = next(record for record in complete if text(record) == "adversarial")
     (tmp_path / "runs" / f"{lost['key']}.json").unlink()
     partly = runner_for(smoke, stripy)
     partly.report_only, partly.train = True, None
     experiment.run(smoke, partly, lambda _: None)
     finished = records.complete(list(partly.finished.values()))
-    assert set(map(text, found)) - set(map(text, finished)) == {"adversarial"}
-    told = {len(found): set(tables.methods(found)["method"]) for found in (found, finished)}
-    assert told[len(found)] - told[len(finished)] == {"adversarial"}
+    assert set(map(text, complete)) - set(map(text, finished)) == {"adversarial"}
+    before, after = (set(tables.methods(rows)["method"]) for rows in (complete, finished))
+    assert before - after == {"adversarial"}
 
 
-def test_a_search_goes_on_where_an_entry_diverges_and_does_not_choose_it(smoke, runner_for, stripy, monkeypatch):
+def test_a_search_skips_entries_that_diverge(smoke, runner_for, stripy, monkeypatch):
     runner, method = runner_for(smoke, stripy), next(m for m in smoke.methods if m.method == "label_smoothing")
     train = runner.train
 
@@ -138,24 +138,24 @@ def test_options_that_a_method_shares_with_kd_are_those_chosen_for_kd(smoke):
     soft = experiment.to_json({"temperature": 7.0, "hard_label_weight": 0.2})
     by_name = {method.method: list(map(json.loads, experiment.grid(method, soft))) for method in smoke.methods}
     for method in ("fitnets", "feature_maps", "attention", "adversarial"):
-        assert {(one["temperature"], one["hard_label_weight"]) for one in by_name[method]} == {(7.0, 0.2)}
-    assert {one["temperature"] for one in by_name["dkd"]} == {7.0}
-    assert all("temperature" not in one for one in by_name["logit_std"])
-    assert {one["temperature"] for one in by_name["kd"]} != {7.0}
+        assert {(options["temperature"], options["hard_label_weight"]) for options in by_name[method]} == {(7.0, 0.2)}
+    assert {options["temperature"] for options in by_name["dkd"]} == {7.0}
+    assert all("temperature" not in options for options in by_name["logit_std"])
+    assert {options["temperature"] for options in by_name["kd"]} != {7.0}
 
 
 def test_training_and_search_do_not_depend_on_the_test_images(smoke, runner_for, stripy):
     small = smoke.model_copy(update={"methods": smoke.methods[:3]})
-    chosen, kept = [], []
+    chosen, weights = [], []
     for folder, labels in (("a", stripy.test.labels), ("b", (stripy.test.labels + 1) % CLASSES)):
         data = type(stripy)(**vars(stripy) | {"test": ImageSet(stripes(300, 9).images, labels)})
         runner = runner_for(small, data, folder)
         runner.execute([teacher_run(small)])
         chosen.append([experiment.choose(small, runner, plan, None) for plan in small.methods])
         students = [net for plan in small.methods for net in experiment.search_runs(small, plan, None)]
-        kept.append([runner.load_tensors(net) for net in students])
-    for one, other in zip(*kept, strict=True):
-        torch.testing.assert_close(one, other, rtol=0, atol=0)
+        weights.append([runner.load_tensors(net) for net in students])
+    for first, second in zip(*weights, strict=True):
+        torch.testing.assert_close(first, second, rtol=0, atol=0)
     assert chosen[0] == chosen[1] and json.loads(chosen[0][2])["temperature"] in (2.0, 4.0, 8.0)
 
 
@@ -166,31 +166,33 @@ def record(seed, errors, cases, method, arm=Arm.METHOD, **params):
 
 
 def test_a_row_is_compared_with_kd_by_seed():
-    found = [record(seed, 20 + 10 * seed, 100, "kd", name="KD") for seed in (0, 1)]
-    found += [record(seed, 18 + 10 * seed, 100, "fitnets", name="hints") for seed in (0, 1)]
-    found += [record(0, 1, 100, "kd", Arm.BORN_AGAIN, generation=1)]
-    found += [record(9, 1, 100, "fitnets", Arm.SEARCH, name="hints")]
-    assert analysis.kd_baseline(found) == "KD"
-    gain = analysis.gain_over(found, "hints")
+    rows = [record(seed, 20 + 10 * seed, 100, "kd", name="KD") for seed in (0, 1)]
+    rows += [record(seed, 18 + 10 * seed, 100, "fitnets", name="hints") for seed in (0, 1)]
+    rows += [record(0, 1, 100, "kd", Arm.BORN_AGAIN, generation=1)]
+    rows += [record(9, 1, 100, "fitnets", Arm.SEARCH, name="hints")]
+    assert analysis.kd_baseline(rows) == "KD"
+    gain = analysis.gain_over(rows, "hints")
     assert gain.value == pytest.approx(2) and gain.low == pytest.approx(2)
-    assert analysis.rows(found) == ["KD", "hints", "born again, generation 1"]
-    assert analysis.gain_over(found, "born again, generation 1") is None
+    assert analysis.rows(rows) == ["KD", "hints", "born again, generation 1"]
+    assert analysis.gain_over(rows, "born again, generation 1") is None
 
 
 def test_significance_is_corrected_for_the_number_of_rows():
-    right = {"KD": (900, 900, 900), "better": (920, 921, 922), "worse": (880, 879, 878),
+    num_correct = {"KD": (900, 900, 900), "better": (920, 921, 922), "worse": (880, 879, 878),
              "alone": (910, 912, 918), "same": (899, 900, 901)}  # fmt: skip
-    found = [
-        record(seed, 1000 - n, 1000, "other", name=name) for name, each in right.items() for seed, n in enumerate(each)
+    rows = [
+        record(seed, 1000 - n, 1000, "other", name=name)
+        for name, counts in num_correct.items()
+        for seed, n in enumerate(counts)
     ]
-    gain = analysis.gain_over(found, "alone")
+    gain = analysis.gain_over(rows, "alone")
     assert gain.low > 0 and 0.025 < p_of_zero(gain) < 0.05  # by Holm's method two rows are left at this point
     not_significant = dict.fromkeys(("alone", "same"), analysis.NOT_SIGNIFICANT)
-    assert analysis.verdicts(found) == {"better": "better", "worse": "worse"} | not_significant
-    without_kd = [record(seed, 1000 - n, 1000, "none", name="no KD") for seed, n in enumerate(right["alone"])]
-    verdicts = analysis.verdicts(found + without_kd)  # whether distillation helps is tested by itself
+    assert analysis.verdicts(rows) == {"better": "better", "worse": "worse"} | not_significant
+    without_kd = [record(seed, 1000 - n, 1000, "none", name="no KD") for seed, n in enumerate(num_correct["alone"])]
+    verdicts = analysis.verdicts(rows + without_kd)  # whether distillation helps is tested by itself
     assert verdicts == {"better": "better", "worse": "worse", "no KD": "better"} | not_significant
-    table = tables.testbeds({"only": found}).set_index("method")["only"]
+    table = tables.testbeds({"only": rows}).set_index("method")["only"]
     assert set(table.index[table.str.contains("†")]) == {"better", "worse"}
 
 
@@ -198,15 +200,15 @@ def test_born_again_and_teacher_assistant_sequences_have_the_right_teachers(smok
     soft = experiment.to_json({"temperature": 3.0, "hard_label_weight": 0.2})
     first, *born = experiment.born_again(smoke, 1)
     assert first == experiment.students(smoke, smoke.methods[0], "{}")[1] and first.method == "none"
-    assert [one.teacher for one in born] == [first, *born[:-1]]
-    assert {json.dumps(json.loads(one.options)) for one in born} == {'{"hard_label_weight": 0.5, "temperature": 1.0}'}
-    assert {one.order for one in born} == {first.seed} and len({one.seed for one in born}) == len(born)
+    assert [run.teacher for run in born] == [first, *born[:-1]]
+    assert {json.dumps(json.loads(run.options)) for run in born} == {'{"hard_label_weight": 0.5, "temperature": 1.0}'}
+    assert {run.order for run in born} == {first.seed} and len({run.seed for run in born}) == len(born)
     assert experiment.born_again_ensembles(smoke)[1].nets == tuple(born)
     shapes = tuple(Shape(kind="conv", width=width) for width in (6, 5))
     *assistants, student = experiment.teacher_assistants(smoke, shapes, soft, 1)
-    assert [one.shape for one in assistants] == list(shapes) and student.shape == smoke.student.shape
-    assert [one.teacher for one in (*assistants, student)] == [teacher_run(smoke), *assistants]
-    assert {one.options for one in (*assistants, student)} == {soft} and student.seed == first.seed
+    assert [run.shape for run in assistants] == list(shapes) and student.shape == smoke.student.shape
+    assert [run.teacher for run in (*assistants, student)] == [teacher_run(smoke), *assistants]
+    assert {run.options for run in (*assistants, student)} == {soft} and student.seed == first.seed
 
 
 def test_rows_of_equally_many_assistants_are_labeled_by_their_shapes(smoke):

@@ -28,8 +28,8 @@ def kl(p, q):
 def given():
     draw = torch.Generator().manual_seed(0)
     make = lambda *shape: torch.randn(*shape, generator=draw, dtype=torch.float64)  # noqa: E731
-    mine = {"maps": make(BATCH, 3, 4, 4), "units": make(BATCH, 7), "large": make(BATCH, 3, 8, 8)}
-    student = ModelOutput(2 * make(BATCH, CLASSES), mine)
+    student_features = {"maps": make(BATCH, 3, 4, 4), "units": make(BATCH, 7), "large": make(BATCH, 3, 8, 8)}
+    student = ModelOutput(2 * make(BATCH, CLASSES), student_features)
     teacher = ModelOutput(3 * make(BATCH, CLASSES), {"maps": make(BATCH, 8, 4, 4), "units": make(BATCH, 9)})
     return student, teacher, torch.randint(CLASSES, (BATCH,), generator=draw)
 
@@ -80,39 +80,41 @@ def test_loss_of_logit_regression(given):
 @pytest.mark.parametrize("name", ["maps", "units"])
 def test_fitnets_switches_from_the_hint_loss_to_kd_after_stage_1(given, name):
     student, teacher, labels = given
-    own = method(
+    objective = method(
         "fitnets", student, teacher, pairs=[(name, name)], stage1_fraction=0.4, temperature=2, hard_label_weight=0.5
     )
-    weight, bias = (one.detach() for one in (own.regressor.linear.weight, own.regressor.linear.bias))
+    weight, bias = (
+        parameter.detach() for parameter in (objective.regressor.linear.weight, objective.regressor.linear.bias)
+    )
     guess = torch.einsum("bi...,oi->bo...", student.features[name], weight)
     guess = guess + bias.view(1, -1, *[1] * (guess.dim() - 2))
     expected = 0.5 * np.square(guess.numpy() - teacher.features[name].numpy()).mean()
-    assert own(student, teacher, labels, 0.39).item() == pytest.approx(expected)
-    assert own(student, teacher, labels, 0.4).item() == pytest.approx(0.5 * soft(given, 2.0) + 0.5 * hard(given))
+    assert objective(student, teacher, labels, 0.39).item() == pytest.approx(expected)
+    assert objective(student, teacher, labels, 0.4).item() == pytest.approx(0.5 * soft(given, 2.0) + 0.5 * hard(given))
 
 
 def test_loss_of_feature_maps(given):
     student, teacher, labels = given
     pairs = [("maps", "maps"), ("units", "units")]
-    own = method("feature_maps", student, teacher, pairs=pairs, weight=3, temperature=2, hard_label_weight=0.1)
+    objective = method("feature_maps", student, teacher, pairs=pairs, weight=3, temperature=2, hard_label_weight=0.1)
     apart = []
-    for (mine, theirs), regress in zip(pairs, own.regressors, strict=True):
-        guess, wanted = regress(student.features[mine]).detach().numpy(), teacher.features[theirs].numpy()
+    for (student_name, teacher_name), regress in zip(pairs, objective.regressors, strict=True):
+        guess, wanted = regress(student.features[student_name]).detach().numpy(), teacher.features[teacher_name].numpy()
         apart.append(np.square(guess - wanted).mean() / np.square(wanted).mean())
     expected = 0.9 * soft(given, 2.0) + 0.1 * hard(given) + 3 * np.mean(apart)
-    assert own(student, teacher, labels, 0.0).item() == pytest.approx(expected)
+    assert objective(student, teacher, labels, 0.0).item() == pytest.approx(expected)
 
 
 def test_attention_transfer_of_activations_pools_larger_maps(given):
     student, teacher, _ = given
 
     def maps(features):
-        found = np.square(features.numpy()).mean(1).reshape(BATCH, -1)
-        return found / np.linalg.norm(found, axis=1, keepdims=True)
+        attention = np.square(features.numpy()).mean(1).reshape(BATCH, -1)
+        return attention / np.linalg.norm(attention, axis=1, keepdims=True)
 
     halved = student.features["large"].reshape(BATCH, 3, 4, 2, 4, 2).mean((3, 5))  # to the teacher's rows and columns
-    apart = sum(np.square(maps(one) - maps(teacher.features["maps"])).mean()
-                for one in (student.features["maps"], halved))  # fmt: skip
+    apart = sum(np.square(maps(features) - maps(teacher.features["maps"])).mean()
+                for features in (student.features["maps"], halved))  # fmt: skip
     pairs = [("maps", "maps"), ("large", "maps")]
     options = {"pairs": pairs, "weight": 50, "temperature": 2, "hard_label_weight": 0.1}
     expected = 0.9 * soft(given, 2.0) + 0.1 * hard(given) + 50 * apart
@@ -124,18 +126,21 @@ def test_attention_transfer_of_gradients_gives_the_student_a_gradient(given):
     draw = torch.Generator().manual_seed(1)
     images = torch.rand(BATCH, 4, generator=draw, dtype=torch.float64).requires_grad_()
     weights = [torch.randn(4, CLASSES, generator=draw, dtype=torch.float64) for _ in range(2)]
-    mine = weights[0].clone().requires_grad_()
-    student, teacher = ModelOutput(images @ mine, images=images), ModelOutput(images @ weights[1], images=images)
-    own = method("attention", student, teacher, kind="gradient", weight=7, temperature=1, hard_label_weight=1.0)
-    found = own(student, teacher, labels, 0.0)
+    student_weights = weights[0].clone().requires_grad_()
+    student, teacher = (
+        ModelOutput(images @ student_weights, images=images),
+        ModelOutput(images @ weights[1], images=images),
+    )
+    objective = method("attention", student, teacher, kind="gradient", weight=7, temperature=1, hard_label_weight=1.0)
+    total = objective(student, teacher, labels, 0.0)
     apart, cross = [], []
     for x, y in zip(images.detach().numpy(), labels.tolist(), strict=True):
         input_gradient = [255 * w.numpy() @ (softmax(x @ w.numpy()) - np.eye(CLASSES)[y]) for w in weights]
         apart.append(np.square(input_gradient[0] - input_gradient[1]).sum() / 2)
         cross.append(-np.log(softmax(x @ weights[0].numpy())[y]))
-    assert found.item() == pytest.approx(np.mean(cross) + 7 * np.mean(apart))
-    found.backward()
-    assert bool(mine.grad.isfinite().all()) and float(mine.grad.norm()) > 0
+    assert total.item() == pytest.approx(np.mean(cross) + 7 * np.mean(apart))
+    total.backward()
+    assert bool(student_weights.grad.isfinite().all()) and float(student_weights.grad.norm()) > 0
 
 
 def exit_by_hand(early, features):
@@ -144,11 +149,11 @@ def exit_by_hand(early, features):
         each, across = layer.each.weight.detach().numpy()[:, 0], layer.across.weight.detach().numpy()[:, :, 0, 0]
         wide = np.pad(features, ((0, 0), (0, 0), (1, 1), (1, 1)))
         rows, columns = ((length + 1) // 2 for length in features.shape[2:])
-        found = np.zeros((*features.shape[:2], rows, columns))
+        convolved = np.zeros((*features.shape[:2], rows, columns))
         for i, j in np.ndindex(rows, columns):
-            found[:, :, i, j] = np.einsum("bcxy,cxy->bc", wide[:, :, 2 * i : 2 * i + 3, 2 * j : 2 * j + 3], each)
-        found = np.einsum("bcij,oc->boij", found, across)
-        centered = found - found.mean((0, 2, 3), keepdims=True)
+            convolved[:, :, i, j] = np.einsum("bcxy,cxy->bc", wide[:, :, 2 * i : 2 * i + 3, 2 * j : 2 * j + 3], each)
+        convolved = np.einsum("bcij,oc->boij", convolved, across)
+        centered = convolved - convolved.mean((0, 2, 3), keepdims=True)
         spread = np.square(centered).mean((0, 2, 3), keepdims=True)
         features = np.maximum(centered / np.sqrt(spread + layer.norm.eps), 0)
     means = features.mean((2, 3)) if features.ndim == 4 else features
@@ -159,18 +164,18 @@ def test_in_self_distillation_the_deepest_exit_learns_from_the_labels_alone(give
     student, _, labels = given
     logits = student.logits.clone().requires_grad_()
     student = ModelOutput(logits, student.features)
-    own = method("self_distillation", student, None, exits=["maps", "units"], temperature=2, soft_weight=0.4)
-    assert [len(early.convolutions) for early in own.exits] == [2, 0]
+    objective = method("self_distillation", student, None, exits=["maps", "units"], temperature=2, soft_weight=0.4)
+    assert [len(early.convolutions) for early in objective.exits] == [2, 0]
     expected = hard(given)
-    for name, early in zip(("maps", "units"), own.exits, strict=True):
+    for name, early in zip(("maps", "units"), objective.exits, strict=True):
         exit_logits = exit_by_hand(early, student.features[name].numpy())
         pairs = list(zip(exit_logits, *zip(*rows(given), strict=True), strict=True))
         cross = np.mean([-np.log(softmax(e)[y]) for e, _, _, y in pairs])
         apart = np.mean([4 * kl(softmax(z, 2), softmax(e, 2)) for e, z, _, _ in pairs])
         expected += 0.6 * cross + 0.4 * apart
-    found = own(student, None, labels, 0.0)
-    assert found.item() == pytest.approx(expected)
-    found.backward()
+    total = objective(student, None, labels, 0.0)
+    assert total.item() == pytest.approx(expected)
+    total.backward()
     by_hand = np.stack([(softmax(z) - np.eye(CLASSES)[y]) / BATCH for z, _, y in rows(given)])
     np.testing.assert_allclose(logits.grad.numpy(), by_hand, atol=1e-12)
 
@@ -178,17 +183,17 @@ def test_in_self_distillation_the_deepest_exit_learns_from_the_labels_alone(give
 def test_adversarial_reverses_the_gradient_of_the_student_alone(given):
     student, teacher, labels = given
     logits = student.logits.clone().requires_grad_()
-    own = method("adversarial", student, teacher, weight=0.5, units=8, temperature=2, hard_label_weight=0.0)
-    found = own(ModelOutput(logits), teacher, labels, 0.0)
-    found.backward()
+    objective = method("adversarial", student, teacher, weight=0.5, units=8, temperature=2, hard_label_weight=0.0)
+    total = objective(ModelOutput(logits), teacher, labels, 0.0)
+    total.backward()
     reversed_part = logits.grad.clone()
     plain = logits.detach().clone().requires_grad_()
     centered = torch.cat([plain, teacher.logits])
     centered = centered - centered.mean(1, keepdim=True)
-    said = own.verdict(own.of_logits(centered) + own.of_class(labels.repeat(2)))[:, 0]
-    guess = -(torch.sigmoid(-said[:BATCH]).log().sum() + torch.sigmoid(said[BATCH:]).log().sum()) / (2 * BATCH)
+    verdict = objective.verdict(objective.of_logits(centered) + objective.of_class(labels.repeat(2)))[:, 0]
+    guess = -(torch.sigmoid(-verdict[:BATCH]).log().sum() + torch.sigmoid(verdict[BATCH:]).log().sum()) / (2 * BATCH)
     guess.backward()
-    assert found.item() == pytest.approx(soft(given, 2.0) + guess.item())
+    assert total.item() == pytest.approx(soft(given, 2.0) + guess.item())
     by_soft = np.stack([2 * (softmax(z, 2) - softmax(v, 2)) / BATCH for z, v, _ in rows(given)])
     np.testing.assert_allclose(reversed_part.numpy(), by_soft - 0.5 * plain.grad.numpy(), atol=1e-12)
 
@@ -219,7 +224,7 @@ def test_gradients_of_dkd_are_finite_for_a_teacher_of_probability_1(given):
 def test_loss_of_logit_standardization(given):
     apart = []
     for z, v, _ in rows(given):
-        z, v = ((one - one.mean()) / (one.std(ddof=1) + 1e-7) for one in (z, v))
+        z, v = ((logits - logits.mean()) / (logits.std(ddof=1) + 1e-7) for logits in (z, v))
         apart.append(4 * kl(softmax(v, 2), softmax(z, 2)))
     expected = 0.1 * hard(given) + 9 * np.mean(apart)
     assert loss("logit_std", given, temperature=2, soft_weight=9, hard_label_weight=0.1) == pytest.approx(expected)
@@ -227,7 +232,7 @@ def test_loss_of_logit_standardization(given):
 
 def test_loss_of_dist(given):
     t = 2.0
-    q, p = (np.stack([softmax(one, t) for one in side]) for side in list(zip(*rows(given), strict=True))[:2])
+    q, p = (np.stack([softmax(logits, t) for logits in side]) for side in list(zip(*rows(given), strict=True))[:2])
     by_row = np.mean([1 - np.corrcoef(a, b)[0, 1] for a, b in zip(q, p, strict=True)])
     by_column = np.mean([1 - np.corrcoef(a, b)[0, 1] for a, b in zip(q.T, p.T, strict=True)])
     options = {"temperature": t, "row_weight": 2, "column_weight": 3}
@@ -246,9 +251,9 @@ def test_every_method_cites_its_source_and_gives_the_teacher_no_gradient(given):
         student, teacher, labels = given
         learns = ModelOutput(student.logits.clone().requires_grad_(), student.features)
         teacher_output = ModelOutput(teacher.logits.clone(), teacher.features)
-        own = method(name, learns, teacher_output, **options.get(name, {}))
-        own(learns, teacher_output if own.has_teacher else None, labels, 0.9).backward()
-        assert own.source and learns.logits.grad is not None and teacher_output.logits.grad is None
+        objective = method(name, learns, teacher_output, **options.get(name, {}))
+        objective(learns, teacher_output if objective.has_teacher else None, labels, 0.9).backward()
+        assert objective.source and learns.logits.grad is not None and teacher_output.logits.grad is None
 
 
 def test_bad_options_are_refused_by_name(given):

@@ -41,41 +41,41 @@ def training(data, name="kd", shape=NARROW, seed=3, options=None, **changed):
     return DistillationTrainer(student=student, distillation=distillation, data=data, seed=seed, context=context)
 
 
-def weights(one):
-    return {name: value.clone() for name, value in one.net.student.state_dict().items()}
+def weights(trainer):
+    return {name: value.clone() for name, value in trainer.net.student.state_dict().items()}
 
 
 @pytest.mark.parametrize("name", METHODS)
 def test_initial_weights_batches_and_augmentation_are_the_same_for_all_methods(stripy, name):
-    one, plain = training(stripy, name), training(stripy, "none")
-    assert all(torch.equal(weights(one)[key], value) for key, value in weights(plain).items())
-    assert one.steps == plain.steps
+    trainer, plain = training(stripy, name), training(stripy, "none")
+    assert all(torch.equal(weights(trainer)[key], value) for key, value in weights(plain).items())
+    assert trainer.steps == plain.steps
     for step in (0, 3):
-        assert all(torch.equal(a, b) for a, b in zip(one.batch(step)[:2], plain.batch(step)[:2], strict=True))
+        assert all(torch.equal(a, b) for a, b in zip(trainer.batch(step)[:2], plain.batch(step)[:2], strict=True))
 
 
 @pytest.mark.parametrize("name", METHODS)
 def test_training_changes_the_student_and_not_the_teacher(stripy, name):
     teacher_net = models.make(WIDE, stripy, 1)
     before = {key: value.clone() for key, value in teacher_net.state_dict().items()}
-    one = training(stripy, name, **({"teacher": teacher_net} if methods.find(name).has_teacher else {}))
-    started = weights(one)
-    for snapshot in one.run():
+    trainer = training(stripy, name, **({"teacher": teacher_net} if methods.find(name).has_teacher else {}))
+    started = weights(trainer)
+    for snapshot in trainer.run():
         assert bool(snapshot.loss.isfinite().all())
-    assert not torch.equal(started["head.weight"], weights(one)["head.weight"])
+    assert not torch.equal(started["head.weight"], weights(trainer)["head.weight"])
     assert all(torch.equal(before[key], value) for key, value in teacher_net.state_dict().items())
 
 
 def test_features_are_the_outputs_of_the_stages(stripy):
-    one = training(stripy, "attention")
-    one.net.eval()
+    trainer = training(stripy, "attention")
+    trainer.net.eval()
     images = stripy.test.images[:5]
-    seen = one.student(images)
-    features = seen.features["stages.1"]
-    assert features.shape == (5, 4, 4, 4) and list(seen.features) == ["stages.1"]
-    later = one.net.student.down[2](features)
-    logits = one.net.student.head((later + one.net.student.keep[2](later)).mean((2, 3)))
-    torch.testing.assert_close(seen.logits, logits)
+    output = trainer.student(images)
+    features = output.features["stages.1"]
+    assert features.shape == (5, 4, 4, 4) and list(output.features) == ["stages.1"]
+    later = trainer.net.student.down[2](features)
+    logits = trainer.net.student.head((later + trainer.net.student.keep[2](later)).mean((2, 3)))
+    torch.testing.assert_close(output.logits, logits)
 
 
 def test_mlps_are_trained_by_methods_with_features_gradients_and_dropout(stripy):
@@ -84,35 +84,39 @@ def test_mlps_are_trained_by_methods_with_features_gradients_and_dropout(stripy)
         ("fitnets", {"pairs": [("layers.1", "layers.1")]}),
         ("attention", {"kind": "gradient", "weight": 1.0}),
     ):
-        one = training(stripy, name, DEEP, options=options, teacher=teacher_net)
-        started = weights(one)
-        list(one.run())
-        assert not torch.equal(started["layers.0.weight"], weights(one)["layers.0.weight"])
+        trainer = training(stripy, name, DEEP, options=options, teacher=teacher_net)
+        started = weights(trainer)
+        list(trainer.run())
+        assert not torch.equal(started["layers.0.weight"], weights(trainer)["layers.0.weight"])
     dropped = RECIPE.model_copy(update={"hidden_dropout": 0.5, "input_dropout": 0.2, "max_norm": 0.5})
-    one = training(stripy, "none", DEEP, recipe=dropped)
-    list(one.run())
-    for layer in one.net.student.layers:
+    trainer = training(stripy, "none", DEEP, recipe=dropped)
+    list(trainer.run())
+    for layer in trainer.net.student.layers:
         assert float(layer.weight.detach().norm(dim=1).max()) <= 0.5 + 1e-5
-    assert models.num_parameters(DEEP, stripy) == sum(p.numel() for p in one.net.student.parameters())
+    assert models.num_parameters(DEEP, stripy) == sum(p.numel() for p in trainer.net.student.parameters())
 
 
-def test_the_teacher_sees_the_view_of_the_setting(stripy):
+def test_the_teacher_gets_the_configured_view(stripy):
     horizontal_flip = replace(stripy, horizontal_flip=True)
     for view in get_args(View):
-        one = training(horizontal_flip, view=view)
-        seen = []
-        hook = one.teacher_net.register_forward_pre_hook(lambda _, inputs, seen=seen: seen.append(inputs[0].clone()))
-        one.losses(2)
+        trainer = training(horizontal_flip, view=view)
+        teacher_inputs = []
+        hook = trainer.teacher_net.register_forward_pre_hook(
+            lambda _, inputs, teacher_inputs=teacher_inputs: teacher_inputs.append(inputs[0].clone())
+        )
+        trainer.losses(2)
         hook.remove()
-        mine, _, fixed = one.batch(2)
+        images, _, fixed = trainer.batch(2)
         if view == "same":
-            assert torch.equal(seen[0], mine)
+            assert torch.equal(teacher_inputs[0], images)
         if view == "different":
-            assert not torch.equal(seen[0], mine) and seen[0].shape == mine.shape
+            assert not torch.equal(teacher_inputs[0], images) and teacher_inputs[0].shape == images.shape
         if view in ("fixed", "still"):
-            assert not seen
-            torch.testing.assert_close(fixed, one.teacher_net.logits(stripy.train.images[one.batch_indices(2)])[0])
-        assert torch.equal(mine, stripy.train.images[one.batch_indices(2)]) == (view == "still")
+            assert not teacher_inputs
+            torch.testing.assert_close(
+                fixed, trainer.teacher_net.logits(stripy.train.images[trainer.batch_indices(2)])[0]
+            )
+        assert torch.equal(images, stripy.train.images[trainer.batch_indices(2)]) == (view == "still")
 
 
 def test_the_teachers_logits_are_computed_once_where_images_never_change(stripy):
@@ -138,19 +142,19 @@ class Killed(Exception):
 
 @pytest.mark.parametrize("name", ["kd", "adversarial"])
 def test_a_resumed_training_is_bit_identical(stripy, tmp_path, monkeypatch, name):
-    monkeypatch.setattr(DistillationTrainer, "_checkpoint_due", lambda one: one.step % 3 == 0)
+    monkeypatch.setattr(DistillationTrainer, "_checkpoint_due", lambda trainer: trainer.step % 3 == 0)
 
     def whole(checkpoint, stop=None):
-        one = training(stripy, name, checkpoint=checkpoint)
-        started = one.step
+        trainer = training(stripy, name, checkpoint=checkpoint)
+        started = trainer.step
 
         def on_step():
-            if one.step == stop:
+            if trainer.step == stop:
                 raise Killed
 
-        for _ in one.run(on_step=on_step):
+        for _ in trainer.run(on_step=on_step):
             pass
-        return started, {key: value.clone() for key, value in one.net.state_dict().items()}
+        return started, {key: value.clone() for key, value in trainer.net.state_dict().items()}
 
     with pytest.raises(Killed):
         whole(tmp_path / "a", stop=8)
@@ -159,12 +163,12 @@ def test_a_resumed_training_is_bit_identical(stripy, tmp_path, monkeypatch, name
 
 
 def test_time_and_memory_cover_all_stages_of_a_method(stripy):
-    one, steps = training(stripy, "fitnets"), []
-    one.losses = lambda step, losses=one.losses: steps.append(step) or losses(step)
-    assert spread_steps(one, 4) > 0
-    assert steps == [number * one.whole // 8 for number in (1, 3, 5, 7)]
+    trainer, steps = training(stripy, "fitnets"), []
+    trainer.losses = lambda step, losses=trainer.losses: steps.append(step) or losses(step)
+    assert spread_steps(trainer, 4) > 0
+    assert steps == [number * trainer.whole // 8 for number in (1, 3, 5, 7)]
     late = training(stripy, "fitnets", options={"pairs": [("stages.1", "stages.1")], "stage1_fraction": 0.0})
-    assert step_bytes(one) >= step_bytes(late)
+    assert step_bytes(trainer) >= step_bytes(late)
 
 
 def test_memory_includes_saved_features_and_the_teacher(stripy):
@@ -175,7 +179,7 @@ def test_memory_includes_saved_features_and_the_teacher(stripy):
 def test_time_and_memory_count_logits_that_are_computed_once(stripy):
     still = training(stripy, "kd", recipe=RECIPE.model_copy(update={"max_translation": 0}))
     moving = training(stripy, "kd")
-    weights = sum(one.nbytes for one in moving.teacher_net.parameters())
+    weights = sum(parameter.nbytes for parameter in moving.teacher_net.parameters())
     assert still.teacher.nbytes == 4 * len(stripy.train) * len(stripy.classes)
     assert step_bytes(moving) - step_bytes(still) == pytest.approx(weights - still.teacher.nbytes, abs=2000)
     passes = []
