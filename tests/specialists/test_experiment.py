@@ -246,7 +246,7 @@ def test_gains_are_counted():
     assert [int(row.images[0]) for row in rows[:3]] == [1, 1, 1] and int(rows[1].after[0]) == 1
 
 
-def test_the_papers_own_table_4_is_consistent():
+def test_table_4_of_the_paper_is_consistent():
     assert (
         round(float(spearmanr(range(11), paper.COVER_GAINS).statistic), 2)
         == paper.BY_ID["specialists.cover_trend"].paper
