@@ -142,7 +142,7 @@ def real_folder() -> Path:
 
 
 def make_runner(folder: Path, settings, data, kind: type[Runner] = MnistRunner, **more) -> Runner:
-    """A runner on the CPU in fp32 for given settings and data, its runs in a folder."""
+    """Return a runner on the CPU in fp32 for given settings and data, its runs in a folder."""
     provenance = {"experiment": "any", "profile": "test", "overrides": [], "config": "none", "commit": "none"}
     folder.mkdir(exist_ok=True)
     run_store, cpu = store.Store(folder), compute.choose("cpu", "fp32")
@@ -159,12 +159,12 @@ def make_runner(folder: Path, settings, data, kind: type[Runner] = MnistRunner, 
 
 @pytest.fixture
 def runner_for(tmp_path: Path):
-    """Makes runners that keep their runs in the test's own folder."""
+    """Return a function that makes runners; these keep their runs in the test's own folder."""
     return lambda settings, data, folder="runs", **more: make_runner(tmp_path / folder, settings, data, **more)
 
 
 def same(runner: Runner, local: Runner) -> None:
-    """The files of weights are equal, and the records, apart from where and how long."""
+    """Assert that weights and records are equal, except for the machine and the wall time."""
     assert runner.finished.keys() == local.finished.keys()
     weights = [{p.name: p.read_bytes() for p in each.store.folder.glob("*.safetensors")} for each in (runner, local)]
     assert weights[0] == weights[1]

@@ -217,7 +217,7 @@ def test_images_of_other_sizes_require_resize(tree, case):
 
 
 @pytest.mark.parametrize("resize", [0, 7, 257])
-def test_resize_must_be_in_range(tree, resize):
+def test_resize_out_of_range_is_refused(tree, resize):
     with pytest.raises(UserError, match=f"resize: must be 8 to 256 pixels, not {resize}"):
         image_folder.load(tree, resize)
 

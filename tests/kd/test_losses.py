@@ -100,7 +100,7 @@ def test_loss_tends_to_logit_regression_at_high_temperature(student, teacher):
 
 @settings(deadline=None, max_examples=60)
 @given(logits, logits, st.floats(0.5, 50))
-def test_loss_is_zero_for_equals_only(student, teacher, temperature):
+def test_loss_is_zero_for_equal_logits_only(student, teacher, temperature):
     z, v = (torch.tensor([row], dtype=torch.float64) for row in (student, teacher))
     assert float(kd.soft_target_loss(z, z + 3.0, temperature)) == pytest.approx(0, abs=1e-8)
     apart = (kd.soften(z, temperature) - kd.soften(v, temperature)).abs().max()

@@ -25,7 +25,7 @@ WITHOUT_3 = (Arm.WITHOUT_3, Arm.WITHOUT_3_VALIDATION)
 ONLY_7_8 = (Arm.ONLY_7_8, Arm.ONLY_7_8_VALIDATION)
 
 
-def test_a_report_has_all_files_and_is_the_same_the_second_time(reported, read_files):
+def test_a_report_has_all_files_and_is_reproducible(reported, read_files):
     first = read_files(reported)
     names = {Path(name).name for name in first}
     tables = ("headline", "temperatures", "missing_classes", "data_fractions", "theory", "gap")
@@ -51,7 +51,7 @@ def test_claims_have_the_documented_columns(reported):
     assert judged["criterion"].str.len().gt(10).all()
 
 
-def test_a_run_that_is_absent_is_a_row_that_is_absent(reported):
+def test_rows_of_absent_runs_are_left_out(reported):
     path = records.path(reported, "mnist", "mnist")
     lines = [line for line in path.read_text().splitlines() if json.loads(line)["arm"] not in WITHOUT_3]
     path.write_text("\n".join(lines) + "\n")
@@ -90,12 +90,12 @@ def test_without_finished_runs_the_earlier_records_stay(reported, read_files):
     assert read_files(reported / "results") == before
 
 
-def test_claims_of_other_profiles_say_so(reported):
+def test_claims_of_other_profiles_are_labeled(reported):
     claims = pd.read_csv(reported / "results" / "claims.csv")
     assert claims["note"].str.startswith("not the paper profile").all()
 
 
-def test_other_files_stay_and_stale_tables_and_figures_go(reported, figures_are_stubs):
+def test_stale_tables_and_figures_are_removed_and_other_files_are_not(reported, figures_are_stubs):
     tables, figures = reported / "results/mnist/paper", reported / "figures/mnist/paper"
     for path in (tables / "own.csv", figures / "own.png"):
         path.write_text("mine")
@@ -125,7 +125,7 @@ def test_a_damaged_line_of_records_is_named(reported):
         build.report(reported)
 
 
-def test_no_records_is_one_clear_line(tmp_path):
+def test_missing_records_are_reported_in_one_line(tmp_path):
     with pytest.raises(UserError, match="there are no records"):
         build.report(tmp_path)
     assert not list(tmp_path.iterdir())
@@ -167,7 +167,7 @@ def test_tables_in_markdown_escape_what_would_break_them():
     assert text.splitlines()[2:] == [r"| x\|y | &lt;b> |", "| two lines | 1.5 |"]
 
 
-def test_saving_a_figure_writes_no_date(tmp_path):
+def test_saved_figures_contain_no_date(tmp_path):
     from matplotlib.figure import Figure
 
     for name in ("first", "second"):

@@ -32,7 +32,7 @@ def test_verdicts_follow_their_rules(claim, value, low, high, direction, verdict
 
 
 @pytest.mark.parametrize("claim", ["mnist.baseline_errors", "mnist.narrow_best_T", "mnist.wide_flat"])
-def test_one_seed_is_shown_and_not_judged(claim):
+def test_results_of_a_single_seed_have_no_verdict(claim):
     value = {"mnist.baseline_errors": 146, "mnist.narrow_best_T": 3}.get(claim, 4)
     judged = [paper.judge(paper.BY_ID[claim], value, value - 1, value + 1, True, seeds) for seeds in (1, 2)]
     assert judged == ["shown", "reproduced"]

@@ -141,8 +141,8 @@ def test_a_whole_run_gives_all_tables_and_figures(stripy, smoke, runner_for, tmp
     started = {r["key"]: r["settings"]["start"] for r in runner.finished.values() if r["settings"].get("start")}
     generalists = {r["key"] for r in runner.finished.values() if r["arm"] == Arm.GENERALIST}
     assert len(started) == 3 * smoke.seeds and set(started.values()) == generalists
-    complete_runs = records.complete(list(runner.finished.values()))
-    records.save(tmp_path / "out", "specialists", "stripy", complete_runs, shown(smoke, runner))
+    complete = records.complete(list(runner.finished.values()))
+    records.save(tmp_path / "out", "specialists", "stripy", complete, shown(smoke, runner))
     build.report(tmp_path / "out")
     claims = pd.read_csv(tmp_path / "out" / "results" / "claims.csv")
     wanted = {"baseline_acc", "with_acc", "with_conditional", "relative_gain", "soft_regulariser", "distilled_back"}
@@ -179,9 +179,9 @@ def test_report_only_reports_the_finished_runs(stripy, smoke, runner_for, tmp_pa
     partly.report_only, partly.make = True, None
     experiment.run(smoke, partly, lambda records: None)
     assert len({key for *_, key in partly.finished}) == kept_groups
-    complete_runs = records.complete(list(partly.finished.values()))
-    if complete_runs:
-        records.save(tmp_path / "out", "specialists", "stripy", complete_runs, shown(smoke, partly))
+    found = records.complete(list(partly.finished.values()))
+    if found:
+        records.save(tmp_path / "out", "specialists", "stripy", found, shown(smoke, partly))
         build.report(tmp_path / "out")
 
 
@@ -246,7 +246,7 @@ def test_gains_are_counted():
     assert [int(row.images[0]) for row in rows[:3]] == [1, 1, 1] and int(rows[1].after[0]) == 1
 
 
-def test_the_papers_own_table_4_is_consistent():
+def test_table_4_of_the_paper_is_consistent():
     assert (
         round(float(spearmanr(range(11), paper.COVER_GAINS).statistic), 2)
         == paper.BY_ID["specialists.cover_trend"].paper
