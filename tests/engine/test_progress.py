@@ -1,4 +1,4 @@
-"""What a person watching is told: how far, how long still."""
+"""Progress on standard error: fraction of the work done and time left."""
 
 import pytest
 
@@ -14,9 +14,9 @@ def clock(monkeypatch):
     return now
 
 
-def test_the_time_left_counts_from_the_first_work_not_from_the_preparing_before_it(clock, capsys):
+def test_the_time_left_excludes_the_preparation_of_data(clock, capsys):
     progress = ProgressDisplay("speech")
-    clock[0] += 3600  # the data were made
+    clock[0] += 3600  # preparation of data
     progress.expect(100.0)
     progress.now("single net")
     clock[0] += 40
@@ -34,5 +34,5 @@ def test_a_line_every_half_minute_at_most_and_more_work_makes_it_longer(clock, c
     progress.expect(50.0)
     clock[0] += 40
     progress.advance(5.0)
-    told = capsys.readouterr().err
-    assert told.startswith("mnist: 37% of all, 4 min left") and told.count("\n") == 1
+    stderr = capsys.readouterr().err
+    assert stderr.startswith("mnist: 37% of all, 4 min left") and stderr.count("\n") == 1
