@@ -3,8 +3,8 @@
 An experiment's own runner says what a run is made of and how it is trained; the rest is here.
 """
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field, fields, is_dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from typing import Any
 
 from pydantic import BaseModel
@@ -15,10 +15,16 @@ from repro.engine.progress import ProgressDisplay
 from repro.engine.store import Store
 from repro.engine.store import key as hash_key
 from repro.errors import UserError
+from repro.models.base import ModelType
 from repro.training.compute import Compute, machine
+from repro.training.trainer import Snapshot, Trainer
 
 # Fields that may differ from seed to seed without making another kind of run.
 PER_SEED = ("data_seed", "order", "subset")
+
+
+class Diverged(UserError):
+    """The training loss of a model is not finite."""
 
 
 @dataclass(kw_only=True)
@@ -109,6 +115,30 @@ class Runner:
             assert tensors is not None, "they have just been written"
         return tensors
 
+    def train_loop(
+        self, trainer: Trainer[ModelType], num_evals: int, flops_per_step: float, *, name: str, advice: str
+    ) -> Iterator[Snapshot[ModelType]]:
+        """Train to the last step with the progress display up to date, and yield the snapshots to be evaluated.
+
+        Args:
+            trainer: the trainer, at its start or at its checkpoint.
+            num_evals: number of snapshots, evenly spaced, the last one at the end.
+            flops_per_step: floating-point operations of a step, of all models that are trained together.
+            name: name of the run in the error message.
+            advice: which settings to change if the training diverges.
+
+        Yields:
+            Snapshots, with the epoch rounded to three decimals as in records.
+
+        Raises:
+            Diverged: the loss of a model is not finite.
+        """
+        self.progress.expect(-flops_per_step * trainer.step)  # done before resuming
+        for snapshot in trainer.run(num_evals, lambda: self.progress.advance(flops_per_step)):
+            if not snapshot.loss.isfinite().all():
+                raise Diverged(f"{name}: training diverged (the loss is not finite); {advice}")
+            yield replace(snapshot, epoch=round(snapshot.epoch, 3))
+
     def record(
         self,
         run: Any,
@@ -124,7 +154,8 @@ class Runner:
             together: how many runs shared the population that it was trained in.
         """
         return {
-            "key": self.key(run), "group": self.group(run), "arm": run.arm, "params": _params(run), "seed": run.seed, "settings": self.settings_of(run),
+            "key": self.key(run), "group": self.group(run), "arm": run.arm, "params": _params(run), "seed": run.seed,
+            "settings": self.settings_of(run),
             "metrics": metrics, "curve": curve, "wall_seconds": round(seconds, 2), "trained_together": together,
             **self.provenance, "machine": machine(self.compute), "data_digest": self.data_digest,
         }  # fmt: skip
@@ -133,6 +164,11 @@ class Runner:
     def data_digest(self) -> str:
         """The digest of the data that the runs are made on."""
         raise NotImplementedError
+
+
+def round_loss(loss: float | Tensor) -> float:
+    """Return a loss rounded to the four significant digits that records hold."""
+    return float(f"{float(loss):.4g}")
 
 
 def _plain_settings(run: Any, name_of: Callable[[Any], str], without: Sequence[str] = ()) -> dict[str, Any]:

@@ -15,8 +15,7 @@ from repro.data.download import data_folder
 from repro.data.mnist import LabelledSet, Mnist, load
 from repro.engine import files, store
 from repro.engine.jobs import Job
-from repro.engine.runner import Runner
-from repro.errors import UserError
+from repro.engine.runner import Runner, round_loss
 from repro.evaluation import metrics
 from repro.mnist.runs import ALL_CLASSES, Run
 from repro.mnist.settings import Common
@@ -126,22 +125,17 @@ class MnistRunner(Runner):
             ),
         )
         flops = step_flops(first.sizes, first.recipe.batch_size) * len(runs)
-        self.progress.expect(-flops * training.step)  # done in an earlier sitting
-        observed = self._observed(first)
-        for snapshot in training.run(first.num_evals, lambda: self.progress.advance(flops)):
-            if not snapshot.loss.isfinite().all():
-                raise UserError(
-                    f"{first.arm}, seed {first.seed}: training diverged (the loss is not finite); "
-                    "lower its recipe's learning_rate or raise its temperature"
-                )
+        observed, name = self._observed(first), f"{first.arm}, seed {first.seed}"
+        advice = "lower its recipe's learning_rate or raise its temperature"
+        for snapshot in self.train_loop(training, first.num_evals, flops, name=name, advice=advice):
             errors = training.errors_seen if observed is None else training.validation_errors(observed)
-            training.history.append([round(snapshot.epoch, 3), errors.tolist(), snapshot.loss.tolist()])
+            training.history.append([snapshot.epoch, errors.tolist(), snapshot.loss.tolist()])
         measured = self._measure(runs, training, examples, soft)
         records = [
             self.record(
                 run,
                 metrics_of_run,
-                [[e, errors[m], float(f"{loss[m]:.4g}")] for e, errors, loss in training.history],
+                [[epoch, errors[m], round_loss(loss[m])] for epoch, errors, loss in training.history],
                 training.seconds / len(runs),
                 len(runs),
             )
@@ -169,26 +163,23 @@ class MnistRunner(Runner):
             logits["best"] = training.best_net().logits(data.test.images)
         measured = []
         for m, run in enumerate(runs):
-            own = {part: values[m] for part, values in logits.items()}
+            outputs = {part: values[m] for part, values in logits.items()}
             result: dict[str, Any] = {
-                f"test_{name}": value for name, value in metrics.evaluate(own["test"], data.test.labels).items()
+                f"test_{name}": value for name, value in metrics.evaluate(outputs["test"], data.test.labels).items()
             }
-            result["test_wrong"] = metrics.pack(own["test"].argmax(-1) != data.test.labels)
-            result["train_errors"] = errors(own["train"], data.train.labels[examples])
+            result["test_wrong"] = metrics.pack(outputs["test"].argmax(-1) != data.test.labels)
+            result["train_errors"] = errors(outputs["train"], data.train.labels[examples])
             result["train_cases"] = len(examples)
             if soft is not None:
-                result["agreement"] = metrics.agreement(own["test"], soft["test"])
-            if "validation" in own:
-                result["validation_errors"] = errors(own["validation"], validation.labels)
-            if "best" in own:
-                result["stopped_errors"] = errors(own["best"], data.test.labels)
+                result["agreement"] = metrics.agreement(outputs["test"], soft["test"])
+            if "validation" in outputs:
+                result["validation_errors"] = errors(outputs["validation"], validation.labels)
+            if "best" in outputs:
+                result["stopped_errors"] = errors(outputs["best"], data.test.labels)
                 result["stopped_epoch"] = round(int(training.best_step[m]) * run.recipe.batch_size / len(examples), 2)
             if run.shifts is not None:
-                on_validation = "validation" in own
-                result |= shift_metrics(
-                    own["validation" if on_validation else "test"], (validation if on_validation else data.test).labels,
-                    *run.shifts,
-                )  # fmt: skip
+                part, images = ("validation", validation) if "validation" in outputs else ("test", data.test)
+                result |= shift_metrics(outputs[part], images.labels, *run.shifts)
             measured.append(result)
         return measured
 
