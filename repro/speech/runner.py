@@ -110,7 +110,7 @@ class SpeechRunner(Runner):
                 ensembles[run.nets[0]].append(run)
             else:
                 execute = self.decode if isinstance(run, DecodingRun) else self.measure_target_precision
-                others.append(Job(run.arm, execute, (run,), 1.0, here=isinstance(run, DecodingRun)))
+                others.append(Job(run.arm, execute, (run,), 1.0, driver_only=isinstance(run, DecodingRun)))
         averages = [Job(group[0].arm, self.average, (group,), 1.0) for group in ensembles.values()]
         return [Job(group[0].arm, self.train, (group,), self.flops(group)) for group in nets.values()] + [
             *averages, *others,

@@ -84,9 +84,9 @@ class VariantsRunner(Runner):
         """Return the metadata of a request, with the name of the method that the others are compared with."""
         return super().request_metadata(run) | {"baseline": self.settings.baseline.name}
 
-    def needs(self, run: Run) -> set[Run]:
+    def dependencies(self, run: Run) -> set[Run]:
         """Return the runs that a run is made from, and the testbed's teacher, for the teacher agreement."""
-        return super().needs(run) | {teacher_run(self.settings)} - {run}
+        return super().dependencies(run) | {teacher_run(self.settings)} - {run}
 
     def check(self) -> None:
         """Assemble every method with student and teacher once, before anything is trained.
@@ -105,7 +105,7 @@ class VariantsRunner(Runner):
         """Return a job for each run."""
         each = {"cpus": 1, "memory_bytes": PROCESS_BYTES}
         return [
-            Job(name_of(run), self.make, (run,), self.flops(run), here=isinstance(run, TimingRun), **each)
+            Job(name_of(run), self.make, (run,), self.flops(run), driver_only=isinstance(run, TimingRun), **each)
             for run in runs
         ]
 

@@ -1,4 +1,4 @@
-"""What a person watching is told: how far, how long still."""
+"""Progress display: completed fraction and remaining time."""
 
 import pytest
 
