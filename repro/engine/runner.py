@@ -117,7 +117,7 @@ class Runner:
         tensors = self.store.weights(self.key(run))
         if tensors is None:
             if self.report_only:
-                raise UserError(f"--finished-only: corrupt weights ({run.arm}, seed {run.seed}); train the run again")
+                raise UserError(f"--report-only: corrupt weights ({run.arm}, seed {run.seed}); train the run again")
             self.expect([run])
             self.execute([run])
             tensors = self.store.weights(self.key(run))

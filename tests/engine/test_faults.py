@@ -31,9 +31,13 @@ from repro.speech.decoding import pipeline
 from repro.speech.settings import Data
 from repro.training import trainer
 
-CHANGES = ("max_train_examples=600", "seeds=1",
-           "temperature_sweep.temperatures=[1.0,20.0]",
-           "temperature_sweep.widest_only_temperatures=[]", "data_fractions.fractions=[{fraction=1.0,epochs=1}]")  # fmt: skip
+CHANGES = (
+    "max_train_examples=600",
+    "seeds=1",
+    "temperature_sweep.temperatures=[1.0,20.0]",
+    "temperature_sweep.widest_only_temperatures=[]",
+    "data_fractions.fractions=[{fraction=1.0,epochs=1}]",
+)
 COMMAND = ("mnist", "--profile", "smoke", *(word for change in CHANGES for word in ("--set", change)))
 
 
