@@ -163,23 +163,23 @@ class MnistRunner(Runner):
             logits["best"] = training.best_net().logits(data.test.images)
         measured = []
         for m, run in enumerate(runs):
-            outputs = {part: values[m] for part, values in logits.items()}
+            own = {part: values[m] for part, values in logits.items()}
             result: dict[str, Any] = {
-                f"test_{name}": value for name, value in metrics.evaluate(outputs["test"], data.test.labels).items()
+                f"test_{name}": value for name, value in metrics.evaluate(own["test"], data.test.labels).items()
             }
-            result["test_wrong"] = metrics.pack(outputs["test"].argmax(-1) != data.test.labels)
-            result["train_errors"] = errors(outputs["train"], data.train.labels[examples])
+            result["test_wrong"] = metrics.pack(own["test"].argmax(-1) != data.test.labels)
+            result["train_errors"] = errors(own["train"], data.train.labels[examples])
             result["train_cases"] = len(examples)
             if soft is not None:
-                result["agreement"] = metrics.agreement(outputs["test"], soft["test"])
-            if "validation" in outputs:
-                result["validation_errors"] = errors(outputs["validation"], validation.labels)
-            if "best" in outputs:
-                result["stopped_errors"] = errors(outputs["best"], data.test.labels)
+                result["agreement"] = metrics.agreement(own["test"], soft["test"])
+            if "validation" in own:
+                result["validation_errors"] = errors(own["validation"], validation.labels)
+            if "best" in own:
+                result["stopped_errors"] = errors(own["best"], data.test.labels)
                 result["stopped_epoch"] = round(int(training.best_step[m]) * run.recipe.batch_size / len(examples), 2)
             if run.shifts is not None:
-                part, images = ("validation", validation) if "validation" in outputs else ("test", data.test)
-                result |= shift_metrics(outputs[part], images.labels, *run.shifts)
+                part, images = ("validation", validation) if "validation" in own else ("test", data.test)
+                result |= shift_metrics(own[part], images.labels, *run.shifts)
             measured.append(result)
         return measured
 

@@ -31,13 +31,9 @@ from repro.speech.decoding import pipeline
 from repro.speech.settings import Data
 from repro.training import trainer
 
-CHANGES = (
-    "max_train_examples=600",
-    "seeds=1",
-    "temperature_sweep.temperatures=[1.0,20.0]",
-    "temperature_sweep.widest_only_temperatures=[]",
-    "data_fractions.fractions=[{fraction=1.0,epochs=1}]",
-)
+CHANGES = ("max_train_examples=600", "seeds=1", "temperature_sweep.temperatures=[1.0,20.0]",
+           "temperature_sweep.widest_only_temperatures=[]",
+           "data_fractions.fractions=[{fraction=1.0,epochs=1}]")  # fmt: skip
 COMMAND = ("mnist", "--profile", "smoke", *(word for change in CHANGES for word in ("--set", change)))
 
 
@@ -280,7 +276,7 @@ def test_a_full_disk_during_a_download_is_reported_with_the_file(tmp_path, monke
 
 
 def test_a_full_disk_during_speech_synthesis_is_reported_with_the_corpus(tmp_path, monkeypatch):
-    def build(root: Path, settings: synth.SynthSettings) -> Path:
+    def build(root: Path, settings: synth.SynthSettings, **_) -> Path:
         raise OSError(errno.ENOSPC, "No space left on device")  # as from write(), without a file name
 
     monkeypatch.setattr(synth, "build", build)
