@@ -1,6 +1,7 @@
 """Worker processes of the local pool: the driver's handle of a process, and the main function of that process."""
 
 import contextlib
+import copy
 import hashlib
 import multiprocessing
 import os
@@ -200,9 +201,10 @@ def digest_of(state: bytes) -> str:
 
 
 def _portable(error: Exception) -> Exception:
-    """Return the exception, or a RuntimeError with its text if it cannot be pickled."""
+    """Return the exception, or a RuntimeError with its text if it cannot be pickled and unpickled."""
     try:
-        pickle.loads(pickle.dumps(error))
+        pickle.dumps(error)
+        copy.copy(error)  # calls the constructor with the pickled arguments, as unpickling does
     except Exception:
         return RuntimeError("".join(traceback.format_exception(error)))
     return error
