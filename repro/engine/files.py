@@ -1,4 +1,4 @@
-"""Files written whole or not at all, tensors with a digest, and the lock on results."""
+"""Atomic writes, tensor files with a digest, quarantine of corrupt files, and the lock on results."""
 
 import contextlib
 import hashlib
@@ -22,11 +22,11 @@ ENTRY = "repro"
 
 
 class CorruptFile(Exception):
-    """A kept file is truncated or altered."""
+    """A stored file is truncated or altered."""
 
 
 def write(path: Path, content: bytes) -> None:
-    """Write a file so that a reader, or a kill at any moment, sees the old content or the new.
+    """Write a file atomically: after a kill at any moment it has the old content or the new.
 
     Raises:
         UserError: the disk is full or the directory cannot be written to.
@@ -48,24 +48,24 @@ def write(path: Path, content: bytes) -> None:
 
 
 def remove_partial_files(folder: Path) -> None:
-    """Remove what commands that were killed had not finished writing."""
+    """Remove the partial files of commands that were killed while writing."""
     for leftover in folder.rglob("*.unfinished"):
         leftover.unlink(missing_ok=True)
 
 
 def save_tensors(path: Path, tensors: dict[str, Tensor], about: dict[str, Any]) -> None:
-    """Write tensors and JSON data as one safetensors file with a digest inside."""
+    """Write tensors and JSON metadata as one safetensors file with a digest inside."""
     plain = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
     text = json.dumps(about)
-    # One entry, for safetensors writes several in no fixed order, and equal content should be equal bytes.
+    # A single entry: safetensors writes several in no fixed order, and equal content must give equal bytes.
     write(path, save_safetensors(plain, {ENTRY: json.dumps({"about": text, "digest": _digest(plain, text)})}))
 
 
 def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Read what ``save_tensors`` wrote.
+    """Read the tensors and the metadata that ``save_tensors`` wrote.
 
     Raises:
-        Damaged: the file is truncated or a byte of it has changed.
+        CorruptFile: the file is truncated or a byte of it has changed.
     """
     try:
         content = path.read_bytes()
@@ -89,10 +89,10 @@ def _digest(tensors: dict[str, Tensor], about: str) -> str:
 
 
 def check_writable(folder: Path) -> None:
-    """Make the folder and try a write there, before hours of work depend on it.
+    """Make the folder and check that files can be written there, before hours of work depend on it.
 
     Raises:
-        UserError: it cannot be made or written to.
+        UserError: the folder cannot be made or written to.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -105,18 +105,18 @@ def check_writable(folder: Path) -> None:
         raise UserError(f"{folder}: cannot be written to ({error.strerror or error})") from error
 
 
-def quarantine(path: Path, why: str) -> None:
-    """Rename a damaged file, so that it is made anew, and say so."""
+def quarantine(path: Path, reason: str) -> None:
+    """Rename a corrupt file to ``<name>.damaged``, so that it is regenerated, and print a warning with the reason."""
     os.replace(path, path.with_name(path.name + ".damaged"))
-    print(f"warning: {why} (kept as {path.name}.damaged)", file=sys.stderr)
+    print(f"warning: {reason} (kept as {path.name}.damaged)", file=sys.stderr)
 
 
 @contextlib.contextmanager
 def results_lock(folder: Path) -> Iterator[None]:
-    """Hold ``folder/results`` while it is written: a second command waits until the first's report is made.
+    """Lock ``folder/results`` while it is written; a second command waits until the report of the first is complete.
 
     Raises:
-        OSError: nothing can be written there.
+        OSError: the folder cannot be written to.
     """
     lock = filelock.FileLock(folder / "results" / "lock", mode=0o664)  # a group may share the folder
     try:

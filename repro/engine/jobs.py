@@ -1,7 +1,6 @@
-"""Runs that do not depend on each other are jobs; an executor carries them out.
+"""Jobs, the units of work that executors schedule, and the serial executor.
 
-``repro.engine.local_pool`` carries out jobs of one core side by side on this machine, and all others one after another;
-``repro.engine.ray_pool`` carries out all of them on more than one machine. A job says what it needs: what it is placed by.
+``local_pool`` executes single-core jobs in parallel on this machine, and ``ray_pool`` all jobs on a cluster.
 """
 
 from collections.abc import Callable, Iterable
@@ -11,47 +10,54 @@ from typing import Any, Protocol
 
 @dataclass(frozen=True)
 class Job:
-    """A call that depends on nothing but its arguments and the kept runs, and what it needs.
+    """A call that depends on its arguments and the stored runs alone, with the resources that it needs.
 
-    The arguments are the runs that it makes, or lists of them. ``gpus`` count where the device is one. ``here`` is
-    for what must be carried out by the command's own process, with nothing beside it: it measures time, or takes all
-    cores, or reads files.
+    Attributes:
+        name: name in progress messages.
+        function: method of a runner that stores the runs.
+        arguments: runs to be made, or lists of them.
+        flops: floating-point operations, for the progress display.
+        cpus: cores. Default: 2.
+        gpus: GPUs, if the device is one. Default: 1.
+        memory_bytes: memory. Default: 4 GiB.
+        driver_only: execute in the command's own process while no other job runs: the job measures time, uses all
+            cores or reads local files. Default: no.
     """
 
     name: str
-    function: Callable[..., Any]
+    function: Callable[..., None]
     arguments: tuple[Any, ...]
     flops: float
     cpus: int = 2
     gpus: int = 1
     memory_bytes: int = 4 << 30
-    here: bool = False
+    driver_only: bool = False
 
     @property
     def runs(self) -> list[Any]:
-        """The runs that it makes."""
-        return [run for one in self.arguments for run in (one if isinstance(one, list) else [one])]
+        """The runs that the job makes."""
+        return [run for item in self.arguments for run in (item if isinstance(item, list) else [item])]
 
 
 class Executor(Protocol):
-    """Carries out jobs."""
+    """Executor of jobs."""
 
     def __call__(self, jobs: Iterable[Job]) -> None: ...
 
     def close(self) -> None:
-        """Nothing is to be carried out any more."""
+        """Release workers; no more jobs follow."""
 
 
 class InOrder:
-    """One job after another, in the command's own process, on all cores."""
+    """Executor of one job after another in the command's own process, on all cores."""
 
     def __call__(self, jobs: Iterable[Job]) -> None:
-        """Carry them out, in the order given."""
+        """Execute the jobs in the given order."""
         for job in jobs:
             job.function(*job.arguments)
 
     def close(self) -> None:
-        """Nothing is held."""
+        """Do nothing: no workers are held."""
 
 
 serial_executor = InOrder()

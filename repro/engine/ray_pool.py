@@ -1,11 +1,12 @@
-"""Jobs on a Ray cluster (``--executor ray``): the same code, keys and records as on one machine.
+"""Execution of jobs on a Ray cluster (``--executor ray``), with the same code, keys and records as on one machine.
 
-The head, which is the process that the command runs in, owns the kept runs and alone writes to them. The data go to
-every node once, through Ray, and so do the kept runs that a job needs; what it makes comes back as the files of its
-group. So nodes need no file system in common and no data folder: this package, the same on every node, is enough.
+The driver, which is the process of the command, owns the runs folder and alone writes to it. Data are sent to every
+node once, through Ray's object store, and so are the stored runs that a job depends on; the files of the groups that a
+job makes come back. Nodes therefore need the same version of this package, but no shared file system and no data.
 
-A worker keeps its checkpoints, and what it was sent, in a folder of its node's temporary directory. A job whose node or
-worker dies starts again elsewhere, or at its checkpoint if it comes back to the node; the others are not touched.
+A worker keeps its checkpoints and the runs that it received in a folder of its node's temporary directory. A job whose
+node or worker dies is started again, from the beginning on another node or from its checkpoint on the same one; other
+jobs are not affected.
 """
 
 import logging
@@ -26,20 +27,21 @@ from repro.engine.files import check_writable
 from repro.engine.jobs import Job
 from repro.engine.progress import ProgressDisplay
 from repro.engine.runner import Runner
-from repro.engine.scheduler import Parallel, shared
+from repro.engine.scheduler import Parallel, Task, shared_fields
 from repro.errors import UserError
 from repro.training import compute
 
-# How often a job starts again whose worker died: no node dies that often, a job too large for its memory would.
+# Restarts of a job whose worker died: more than nodes are lost in practice, so that only a job too large for its memory
+# fails.
 RETRIES = 20
-# The files of a group of runs by their names, in Ray's store; and what comes back of a job: those of its groups.
+# Contents of a group's files by name; a reference to them in Ray's object store; a reference to a job's result.
 Files = dict[str, bytes]
-Group: TypeAlias = "ray.ObjectRef[Files]"
-Made: TypeAlias = "ray.ObjectRef[list[Files]]"
+GroupRef: TypeAlias = "ray.ObjectRef[Files]"
+ResultRef: TypeAlias = "ray.ObjectRef[list[Files]]"
 
 
 def join() -> None:
-    """Join the cluster that RAY_ADDRESS names, or start one on this machine; it ends with the process.
+    """Join the cluster at RAY_ADDRESS; without that variable, start one on this machine that ends with the process.
 
     Raises:
         UserError: there is no cluster at that address, or Ray does not start.
@@ -59,63 +61,63 @@ def join() -> None:
 
 
 @dataclass
-class Cluster(Parallel[Made]):
-    """Every job on a node with room for it."""
+class Cluster(Parallel[ResultRef]):
+    """Executor of all jobs on the nodes of a cluster; Ray places and queues them."""
 
-    _groups: dict[str, Group] = field(default_factory=dict)
+    _groups: dict[str, GroupRef] = field(default_factory=dict)
 
     @property
-    def where(self) -> str:
-        """The cluster."""
+    def location(self) -> str:
+        """The cluster, for the progress display."""
         return "on the cluster"
 
-    def submit(self, job: Job, needs: dict[str, Any]) -> Made:
-        """To whichever node has room, with the runs that it needs.
+    def submit(self, job: Job, dependencies: dict[str, Any]) -> ResultRef:
+        """Submit a job with references to the runs that it needs.
 
         Raises:
             UserError: no node is large enough.
         """
         gpus = job.gpus if self.runner.compute.device.type == "cuda" else 0
-        wanted = {"CPU": job.cpus, "GPU": gpus, "memory": job.memory_bytes}
+        required = {"CPU": job.cpus, "GPU": gpus, "memory": job.memory_bytes}
         nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-        if not any(all(node.get(name, 0) >= amount for name, amount in wanted.items()) for node in nodes):
+        if not any(all(node.get(name, 0) >= amount for name, amount in required.items()) for node in nodes):
             raise UserError(
                 f"--executor ray: no node has the {job.cpus} CPUs, {gpus} GPUs and {job.memory_bytes / 2**30:.0f} GB "
                 f"of memory that {job.name} needs"
             )
-        task = ray.remote(execute).options(
+        remote = ray.remote(execute).options(
             name=job.name, num_cpus=job.cpus, num_gpus=gpus, memory=job.memory_bytes, max_retries=RETRIES
         )
-        # Within a tuple or a dict a reference is not resolved: a worker fetches what it has not got.
-        kept = {key: self._group(key) for key in sorted(needs) if self.runner.store.record(key) is not None}
+        # Ray does not resolve references inside a tuple or a dict: a worker fetches only what it lacks.
+        stored = {key: self._group_ref(key) for key in sorted(dependencies) if self.runner.store.record(key)}
         threads = min(job.cpus, torch.get_num_threads())
         keys = [self.runner.key(run) for run in job.runs]
-        return task.remote(self._shipped, job.function.__name__, job.arguments, (job.runs, keys), kept, threads)
+        return remote.remote(self._runner_spec, Task.of(job), keys, stored, threads)
 
-    def _group(self, run: str) -> Group:
-        """The files of a kept run's group, put into Ray's store once."""
+    def _group_ref(self, run: str) -> GroupRef:
+        """Return a reference to the files of a stored run's group, which are put into Ray's object store once."""
         group = self.runner.store.group(run)
         if group not in self._groups:
-            self._groups[group] = ray.put(self.runner.store.files(run))
+            self._groups[group] = ray.put(self.runner.store.files(group))
         return self._groups[group]
 
-    def wait_any(self, running: list[Made]) -> list[Made]:
-        """The next one."""
+    def wait_any(self, running: list[ResultRef]) -> list[ResultRef]:
+        """Wait for the next job that is done."""
         return ray.wait(running)[0]
 
-    def cancel(self, unwanted: list[Made]) -> None:
-        """At once."""
-        for one in unwanted:
-            ray.cancel(one, force=True)
+    def cancel(self, running: list[ResultRef]) -> None:
+        """Cancel jobs at once, killing their workers."""
+        for handle in running:
+            ray.cancel(handle, force=True)
 
-    def receive(self, job: Job, done: Made) -> None:
-        """Keep what a job made.
+    def receive(self, job: Job, handle: ResultRef) -> None:
+        """Store the groups that a job made.
 
         Raises:
-            UserError: as the job raised it; or its workers died too often.
+            UserError: the job raised it, or its workers died too often.
         """
         try:
-            groups = ray.get(done)
+            groups = ray.get(handle)
         except RayTaskError as error:
             if isinstance(error.cause, UserError | OSError):
                 raise error.cause from None
@@ -127,24 +129,30 @@ class Cluster(Parallel[Made]):
         self.runner.progress.advance(job.flops)
 
     @cached_property
-    def _shipped(self) -> "RunnerSpec":
-        """The runner, for workers."""
+    def _runner_spec(self) -> "RunnerSpec":
+        """The specification of this runner for workers."""
         runner = self.runner
         name = f"repro-{store.key([socket.gethostname(), str(runner.store.folder.resolve())])}"
-        return RunnerSpec(name, type(runner), (ray.put(shared(runner)),))
+        return RunnerSpec(name, type(runner), (ray.put(shared_fields(runner)),))
 
 
 @dataclass(frozen=True)
 class RunnerSpec:
-    """What a worker makes its runner of: a name of its folder, and the fields that it shares with the head's."""
+    """Specification of a worker's runner.
 
-    name: str
+    Attributes:
+        folder_name: name of the worker's folder in the temporary directory.
+        kind: class of the runner.
+        state: reference to the fields shared with the driver's runner, in a tuple so that Ray does not resolve it.
+    """
+
+    folder_name: str
     kind: type[Runner]
     state: tuple["ray.ObjectRef[dict[str, Any]]"]
 
 
 class NullProgress(ProgressDisplay):
-    """A worker's watch: the head's advances when the job is done."""
+    """Progress of a worker, which is not shown: the driver's display advances when a job is done."""
 
     def __init__(self) -> None:
         super().__init__("")
@@ -153,52 +161,45 @@ class NullProgress(ProgressDisplay):
         """Show nothing."""
 
 
-# The runner of this worker process, by what it was made of.
+# The runner of this worker process, by its state.
 _runners: dict[Any, Runner] = {}
 
 
-def runner_here(shipped: RunnerSpec) -> Runner:
-    """This worker's runner, made when its first job comes."""
-    if shipped.state not in _runners:
-        _runners.clear()  # the data of one experiment at a time
-        folder = Path(tempfile.gettempdir()) / shipped.name
+def worker_runner(spec: RunnerSpec) -> Runner:
+    """Return the runner of this worker process, which is constructed for the first job."""
+    if spec.state not in _runners:
+        _runners.clear()  # holds the data of at most one experiment in memory
+        folder = Path(tempfile.gettempdir()) / spec.folder_name
         check_writable(folder)
-        state = ray.get(shipped.state[0])
-        compute.choose(state["compute"].device.type, state["compute"].precision)  # as the head did: there, and set up
-        _runners[shipped.state] = shipped.kind(**state, store=store.Store(folder), progress=NullProgress())
-    return _runners[shipped.state]
+        state = ray.get(spec.state[0])
+        compute.choose(state["compute"].device.type, state["compute"].precision)  # sets the precision of this process
+        _runners[spec.state] = spec.kind(**state, store=store.Store(folder), progress=NullProgress())
+    return _runners[spec.state]
 
 
 def execute(
-    shipped: RunnerSpec,
-    function: str,
-    arguments: tuple[Any, ...],
-    made: tuple[list[Any], list[str]],
-    needs: dict[str, Group],
-    threads: int,
+    spec: RunnerSpec, task: Task, keys: list[str], dependencies: dict[str, GroupRef], threads: int
 ) -> list[Files]:
-    """In a worker: carry out a job.
+    """Execute a task in a worker process.
 
     Args:
-        shipped: what the worker's runner is made of.
-        function: the name of the runner's method that is the job.
-        arguments: its arguments.
-        made: the runs that it makes, and their keys at the head.
-        needs: by the key of a run, the files of its group.
-        threads: how many threads compute.
+        spec: specification of the worker's runner.
+        task: the task.
+        keys: keys that the runs of the task have in the driver.
+        dependencies: references to the groups that the task reads, by the key of a run.
+        threads: number of threads.
 
     Returns:
-        The files of each group of runs that was made.
+        The files of each group of runs that the task stored.
 
     Raises:
-        UserError: this node's code is not the head's; or as the job raises it.
+        UserError: this node has another version of the code, or the task raised it.
     """
     torch.set_num_threads(threads)
-    runner = runner_here(shipped)
-    if [runner.key(run) for run in made[0]] != made[1]:
+    runner = worker_runner(spec)
+    if [runner.key(run) for run in task.runs] != keys:
         raise UserError(f"--executor ray: {socket.gethostname()} has another version of this package than the head")
-    for key, files in needs.items():
+    for key, group in dependencies.items():
         if runner.store.record(key) is None:
-            runner.store.import_group(ray.get(files))
-    getattr(runner, function)(*arguments)
-    return list({runner.store.group(key): runner.store.files(key) for key in made[1]}.values())
+            runner.store.import_group(ray.get(group))
+    return [runner.store.files(group) for group in task.execute(runner)]

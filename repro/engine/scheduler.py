@@ -1,90 +1,126 @@
-"""Jobs carried out elsewhere, many at once: what such executors share, whatever the place.
+"""Parallel scheduling of jobs, shared by the local pool and Ray.
 
-The command's own process hands out the jobs; a job begins once the runs it needs are kept.
+The driver, which is the process of the command, submits a job as soon as the runs that it depends on are stored.
 """
 
 import sys
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, fields
+from types import MethodType
 from typing import Any, Generic, TypeVar
 
 from repro.engine.jobs import Job
 from repro.engine.runner import Runner
 
-# What stands for a job that was handed out.
+# An executor's handle of a submitted job.
 Handle = TypeVar("Handle")
-# What a worker's runner has of its own; with the caches, whose names begin with an underscore.
-OWN = ("store", "progress", "executor", "finished")
+# Fields of a runner that each process makes for itself, as it does the caches, whose names begin with an underscore.
+PER_PROCESS = ("store", "progress", "executor", "finished")
+
+
+@dataclass(frozen=True)
+class Task:
+    """A job as it is sent to a worker: the method without its runner, and its arguments.
+
+    Attributes:
+        method: method of the runner's class, pickled by name.
+        arguments: its arguments after ``self``.
+        runs: the runs that it stores.
+    """
+
+    method: Callable[..., None]
+    arguments: tuple[Any, ...]
+    runs: list[Any]
+
+    @classmethod
+    def of(cls, job: Job) -> "Task":
+        """Return the task of a job, whose function must be a method of a runner."""
+        assert isinstance(job.function, MethodType)
+        return cls(job.function.__func__, job.arguments, job.runs)
+
+    def execute(self, runner: Runner) -> list[str]:
+        """Execute the task with a worker's runner and return the groups of runs that it stored."""
+        self.method(runner, *self.arguments)
+        return sorted({runner.store.group(runner.key(run)) for run in self.runs})
 
 
 @dataclass
 class Parallel(ABC, Generic[Handle]):
-    """An executor: every job as soon as the runs it needs are kept and there is room for it, in the order given."""
+    """Executor that submits jobs in the given order, as soon as their dependencies are stored and there is room.
+
+    Attributes:
+        runner: the driver's runner.
+        max_in_flight: maximum number of submitted jobs. Default: no limit, for executors with their own queue.
+    """
 
     runner: Runner
-    # How many jobs are handed out at a time: all, where there is a queue elsewhere.
     max_in_flight: int = sys.maxsize
 
     def __call__(self, jobs: Iterable[Job]) -> None:
-        """Carry out the jobs; those that must run in this process, one after another when no others run.
+        """Execute the jobs; those that run in the driver are executed when no others are running.
 
         Raises:
-            UserError: as the job raised it, or a worker was lost.
+            UserError: a worker was lost, or the job raised it.
         """
-        jobs = list(jobs)
-        makes = [{self.runner.key(run) for run in job.runs} for job in jobs]
-        needs = [{self.runner.key(one): one for run in job.runs for one in self.runner.needs(run)} for job in jobs]
+        jobs, key = list(jobs), self.runner.key
+        outputs = [{key(run) for run in job.runs} for job in jobs]
+        dependencies = [
+            {key(other): other for run in job.runs for other in self.runner.dependencies(run)} for job in jobs
+        ]
         waiting, running = list(range(len(jobs))), dict[Handle, int]()
         try:
             while waiting or running:
-                unfinished = set().union(*(makes[n] for n in (*waiting, *running.values())))
-                ready = [n for n in waiting if not self.runs_in_driver(jobs[n]) and not needs[n].keys() & unfinished]
+                unfinished = set().union(*(outputs[n] for n in (*waiting, *running.values())))
+                ready = [
+                    n for n in waiting
+                    if not self.runs_in_driver(jobs[n]) and not dependencies[n].keys() & unfinished
+                ]  # fmt: skip
                 for n in ready[: self.max_in_flight - len(running)]:
-                    running[self.submit(jobs[n], needs[n])] = n
+                    running[self.submit(jobs[n], dependencies[n])] = n
                     waiting.remove(n)
                 if not running:
                     job = jobs[waiting.pop(0)]
                     job.function(*job.arguments)
                     continue
                 name, more = jobs[min(running.values())].name, len(running) + len(waiting) - 1
-                self.runner.progress.now(f"{self.where}: {name}" + (f", {more} more jobs" if more else ""))
-                for done in self.wait_any(list(running)):
-                    self.receive(jobs[running.pop(done)], done)
+                self.runner.progress.now(f"{self.location}: {name}" + (f", {more} more jobs" if more else ""))
+                for handle in self.wait_any(list(running)):
+                    self.receive(jobs[running.pop(handle)], handle)
         except BaseException:
             self.cancel(list(running))
             raise
 
     @property
     @abstractmethod
-    def where(self) -> str:
-        """What a person watching is told of the place."""
+    def location(self) -> str:
+        """Description of the workers, for the progress display."""
 
     def runs_in_driver(self, job: Job) -> bool:
-        """Whether this process carries it out."""
-        return job.here
+        """Return whether the driver executes the job itself."""
+        return job.driver_only
 
     @abstractmethod
-    def submit(self, job: Job, needs: dict[str, Any]) -> Handle:
-        """Hand out a job; ``needs`` are the runs that it is made from, by their keys."""
+    def submit(self, job: Job, dependencies: dict[str, Any]) -> Handle:
+        """Submit a job; ``dependencies`` are the runs that it needs, by key."""
 
     @abstractmethod
     def wait_any(self, running: list[Handle]) -> list[Handle]:
-        """Wait until at least one of them is done; those that are."""
+        """Wait until at least one job is done, and return the handles of those that are."""
 
     @abstractmethod
-    def receive(self, job: Job, done: Handle) -> None:
-        """See to it that the runner knows what a job has made; raises what the job raised."""
+    def receive(self, job: Job, handle: Handle) -> None:
+        """Read the records of a job that is done into the driver's store; raise the exception that the job raised."""
 
     @abstractmethod
-    def cancel(self, unwanted: list[Handle]) -> None:
-        """End jobs that nobody waits for any more; their checkpoints stay."""
+    def cancel(self, running: list[Handle]) -> None:
+        """Cancel submitted jobs; their checkpoints stay."""
 
     def close(self) -> None:
-        """Nothing is to be carried out any more."""
+        """Release workers; no more jobs follow."""
 
 
-def shared(runner: Runner) -> dict[str, Any]:
-    """The fields of a runner that a worker's own runner is made of: settings, data, device."""
-    names = [one.name for one in fields(runner) if one.name not in OWN and not one.name.startswith("_")]
-    return {one: getattr(runner, one) for one in names}
+def shared_fields(runner: Runner) -> dict[str, Any]:
+    """Return the fields of a runner that workers construct their runners from: settings, data, device."""
+    names = [field.name for field in fields(runner) if field.name not in PER_PROCESS]
+    return {name: getattr(runner, name) for name in names if not name.startswith("_")}

@@ -1,4 +1,4 @@
-"""Kept runs: written whole or not at all, checked by digest when read, found by what they are made from."""
+"""Store of finished runs: written atomically, verified by digest when read, addressed by a hash of their inputs."""
 
 import ast
 import contextlib
@@ -25,15 +25,14 @@ from repro.errors import UserError
 
 
 def key(specification: Any) -> str:
-    """A name for whatever ``specification`` (plain JSON data) fully determines."""
+    """Return a hash of ``specification`` (plain JSON data): 16 hexadecimal digits of its SHA-256."""
     text = json.dumps(specification, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 @cache
 def code_version(modules: tuple[str, ...]) -> str:
-    """A digest of the code in ``modules``, paths below ``repro/``; comments, docstrings and
-    imports don't count."""
+    """Return a digest of the code in ``modules`` (paths below ``repro/``) without comments, docstrings and imports."""
     digest = hashlib.sha256()
     for module in modules:
         tree = ast.parse((Path(__file__).parents[1] / module).read_text(encoding="utf-8"))
@@ -42,21 +41,29 @@ def code_version(modules: tuple[str, ...]) -> str:
                 node.body = node.body[1:]
             for name in ("body", "orelse"):
                 if isinstance(statements := getattr(node, name, None), list):
-                    setattr(node, name, [one for one in statements if not isinstance(one, ast.Import | ast.ImportFrom)])
+                    setattr(
+                        node,
+                        name,
+                        [
+                            statement
+                            for statement in statements
+                            if not isinstance(statement, ast.Import | ast.ImportFrom)
+                        ],
+                    )
         digest.update(json.dumps(_plain(tree)).encode())
     return digest.hexdigest()[:12]
 
 
 def _plain(node: Any) -> Any:
-    """A syntax tree as plain data, alike for all versions of Python, which add fields that are empty."""
+    """Return a syntax tree as plain data without empty fields, which differ between versions of Python."""
     if isinstance(node, ast.AST):
         return [type(node).__name__, *((n, _plain(v)) for n, v in sorted(ast.iter_fields(node)) if v not in (None, []))]
-    return [_plain(one) for one in node] if isinstance(node, list) else repr(node)
+    return [_plain(item) for item in node] if isinstance(node, list) else repr(node)
 
 
 @contextlib.contextmanager
 def opened(folder: Path) -> Iterator["Store"]:
-    """The kept runs in ``folder``, held against a second command while they are in use.
+    """Open the store in ``folder`` and lock it against other commands.
 
     Raises:
         UserError: the folder cannot be written to, or another command holds it.
@@ -75,28 +82,31 @@ def opened(folder: Path) -> Iterator["Store"]:
 
 
 class Store:
-    """The kept runs of one experiment: for each group of runs trained together, its records and weights.
+    """Store of an experiment's finished runs, in groups of runs that were trained together.
 
-    ``<group>.json`` holds a record for each member and appears last, so a group is there whole or not at
+    ``<group>.json`` holds a record for each member and is written last, so that a group is stored completely or not at
     all; ``<group>.safetensors`` holds the stacked weights.
     """
 
     def __init__(self, folder: Path):
-        """Read the records in the folder; damaged ones are set aside. ``opened`` is the safe way in."""
+        """Read the records in the folder and quarantine corrupt ones; ``opened`` locks the folder as well."""
         self.folder = folder
-        self._where: dict[str, tuple[str, int]] = {}
+        # Group and index in the group of each run.
+        self._positions: dict[str, tuple[str, int]] = {}
         self._records: dict[str, dict[str, Any]] = {}
         for path in sorted(folder.glob("*.json")):
             self.read(path.stem)
 
     def record(self, run: str) -> dict[str, Any] | None:
-        """The record of a run, by its key, if it was finished."""
+        """Return the record of the run with this key, or None if it is not finished."""
         return self._records.get(run)
 
     def weights(self, run: str) -> dict[str, Tensor] | None:
-        """The weights of a finished run as a population of one; None where they are damaged, in which case
-        the group counts as never run."""
-        group, member = self._where[run]
+        """Return the weights of a finished run, with a first axis of length 1.
+
+        If they are corrupt, return None and forget the group, so that its runs count as unfinished.
+        """
+        group, member = self._positions[run]
         path = self.folder / f"{group}.safetensors"
         try:
             tensors, _ = load_tensors(path)
@@ -109,7 +119,7 @@ class Store:
         return {name: value[member : member + 1].clone() for name, value in tensors.items()}
 
     def add(self, group: str, records: list[dict[str, Any]], weights: dict[str, Tensor]) -> None:
-        """Keep a finished group and drop its checkpoint."""
+        """Store a finished group and delete its checkpoint."""
         save_tensors(self.folder / f"{group}.safetensors", weights, {})
         body = json.dumps(records)
         digest = hashlib.sha256(body.encode()).hexdigest()
@@ -119,16 +129,16 @@ class Store:
         self.read(group)
 
     def group(self, run: str) -> str:
-        """The group that a finished run was kept in."""
-        return self._where[run][0]
+        """Return the group of a finished run."""
+        return self._positions[run][0]
 
-    def files(self, run: str) -> dict[str, bytes]:
-        """The files of a finished run's group, as they are, by their names; the records' last."""
-        paths = [self.folder / f"{self.group(run)}{ending}" for ending in (".safetensors", ".json")]
+    def files(self, group: str) -> dict[str, bytes]:
+        """Return the contents of a group's files by name, the records last."""
+        paths = [self.folder / f"{group}{suffix}" for suffix in (".safetensors", ".json")]
         return {path.name: path.read_bytes() for path in paths if path.exists()}
 
     def import_group(self, files: dict[str, bytes]) -> None:
-        """Keep a group that another store gave as ``files``, and drop its checkpoint."""
+        """Store a group that the ``files`` method of another store returned, and delete its checkpoint."""
         for name, content in files.items():
             write(self.folder / name, content)
         group = Path(name).stem
@@ -136,11 +146,11 @@ class Store:
         self.read(group)
 
     def checkpoint(self, group: str) -> Path:
-        """Where a group keeps what it needs to go on."""
+        """Return the path of a group's checkpoint."""
         return self.folder / f"{group}.checkpoint"
 
     def read(self, group: str) -> None:
-        """Read the records of a group, which another process may have kept; set them aside where they are damaged."""
+        """Read the records of a group, which another process may have stored; quarantine them if they are corrupt."""
         path = self.folder / f"{group}.json"
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
@@ -152,9 +162,9 @@ class Store:
             return
         for member, record in enumerate(records):
             self._records[record["key"]] = record
-            self._where[record["key"]] = (group, member)
+            self._positions[record["key"]] = (group, member)
 
     def _forget(self, group: str) -> None:
         (self.folder / f"{group}.json").unlink(missing_ok=True)
-        for run in [run for run, (where, _) in self._where.items() if where == group]:
-            del self._where[run], self._records[run]
+        for run in [run for run, (group_of_run, _) in self._positions.items() if group_of_run == group]:
+            del self._positions[run], self._records[run]

@@ -10,7 +10,8 @@ from collections import defaultdict
 from collections.abc import Callable
 from typing import Any
 
-from repro.mnist.runner import DivergedError, MnistRunner
+from repro.engine.runner import Diverged
+from repro.mnist.runner import MnistRunner
 from repro.mnist.runs import Arm, Run
 from repro.mnist.settings import ChoiceSettings, MissingClasses, MnistSettings
 
@@ -55,7 +56,7 @@ def choose(settings: ChoiceSettings, runner: MnistRunner) -> None:
     for batch in batches.values():
         try:
             runner.execute(batch)
-        except DivergedError as error:
+        except Diverged as error:
             runner.progress.say(error)
 
 

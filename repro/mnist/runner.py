@@ -15,8 +15,7 @@ from repro.data.download import data_folder
 from repro.data.mnist import LabelledSet, Mnist, load
 from repro.engine import files, store
 from repro.engine.jobs import Job
-from repro.engine.runner import Runner
-from repro.errors import UserError
+from repro.engine.runner import Runner, round_loss
 from repro.evaluation import metrics
 from repro.mnist.runs import ALL_CLASSES, Run
 from repro.mnist.settings import Common
@@ -34,10 +33,6 @@ CODE_DEPENDENCIES = (
 
 # Counted up by hand when what a record says of the same weights changes: kept records of before are left.
 RECORD_VERSION = 1
-
-
-class DivergedError(UserError):
-    """The loss of a network is not finite."""
 
 
 @dataclass(kw_only=True)
@@ -145,23 +140,18 @@ class MnistRunner(Runner):
             ),
         )
         flops = step_flops(first.sizes, first.recipe.batch_size) * len(runs)
-        self.progress.expect(-flops * training.step)  # done in an earlier sitting
-        observed = self._observed(first)
-        for snapshot in training.run(first.num_evals, lambda: self.progress.advance(flops)):
-            if not snapshot.loss.isfinite().all():
-                raise DivergedError(
-                    f"{first.arm}, {seed_text}: training diverged (the loss is not finite); "
-                    "lower its recipe's learning_rate or raise its temperature"
-                )
+        observed, name = self._observed(first), f"{first.arm}, {seed_text}"
+        advice = "lower its recipe's learning_rate or raise its temperature"
+        for snapshot in self.train_loop(training, first.num_evals, flops, name=name, advice=advice):
             errors = training.errors_seen if observed is None else training.validation_errors(observed)
-            training.history.append([round(snapshot.epoch, 3), errors.tolist(), snapshot.loss.tolist()])
+            training.history.append([snapshot.epoch, errors.tolist(), snapshot.loss.tolist()])
         on_test = [soft[key]["test"] if key else None for key in teacher_keys]
         measured = self._measure(runs, training, examples, on_test)
         records = [
             self.record(
                 run,
                 metrics_of_run,
-                [[e, errors[m], float(f"{loss[m]:.4g}")] for e, errors, loss in training.history],
+                [[epoch, errors[m], round_loss(loss[m])] for epoch, errors, loss in training.history],
                 training.seconds / len(runs),
                 len(runs),
             )
@@ -210,11 +200,8 @@ class MnistRunner(Runner):
                     int(training.best_step[m]) * run.recipe.batch_size / len(examples[m]), 2
                 )
             if run.shifts is not None:
-                on_validation = "validation" in own
-                result |= shift_metrics(
-                    own["validation" if on_validation else "test"], (validation if on_validation else data.test).labels,
-                    *run.shifts,
-                )  # fmt: skip
+                part, images = ("validation", validation) if "validation" in own else ("test", data.test)
+                result |= shift_metrics(own[part], images.labels, *run.shifts)
             measured.append(result)
         return measured
 

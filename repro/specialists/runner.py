@@ -13,7 +13,7 @@ from repro.data.sources import fewer, load
 from repro.data.types import ImageData, ImageSet
 from repro.engine import store
 from repro.engine.jobs import Job
-from repro.engine.runner import Runner
+from repro.engine.runner import Runner, round_loss
 from repro.errors import UserError
 from repro.kd.losses import arithmetic_mean, distillation_loss
 from repro.models.conv import ConvNet
@@ -114,14 +114,9 @@ class SpecialistsRunner(Runner):
     def train(self, run: NetRun | SpecialistRun, training: ImageTrainer[ConvNet]) -> None:
         """Train to the end; the history becomes the curve of (epoch, training loss)."""
         flops = self.flops(run) / training.steps
-        self.progress.expect(-flops * training.step)  # done in an earlier sitting
-        num_evals = self.settings.num_evals if isinstance(run, NetRun) else 1
-        for snapshot in training.run(num_evals, lambda: self.progress.advance(flops)):
-            if not snapshot.loss.isfinite().all():
-                raise UserError(
-                    f"{run.arm}, seed {run.seed}: training diverged (the loss is not finite); lower its learning_rate"
-                )
-            training.history.append([round(snapshot.epoch, 3), float(f"{float(snapshot.loss):.4g}")])
+        num_evals, name = self.settings.num_evals if isinstance(run, NetRun) else 1, f"{run.arm}, seed {run.seed}"
+        for snapshot in self.train_loop(training, num_evals, flops, name=name, advice="lower its learning_rate"):
+            training.history.append([snapshot.epoch, round_loss(snapshot.loss)])
 
     def training(self, run: NetRun | SpecialistRun) -> ImageTrainer[ConvNet]:
         """Return the trainer of a run, at its start or at its checkpoint."""
@@ -212,13 +207,13 @@ class SpecialistsRunner(Runner):
             The generalist's probabilities (case, classes), the combined ones, and the number of active specialists.
         """
         generalist = self.log_probabilities(run.generalist, cases).exp()
-        subsets = torch.tensor([one.subset for one in run.specialists])
+        subsets = torch.tensor([member.subset for member in run.specialists])
         pairs = image, model = inference.active_pairs(generalist, subsets, run.top_n)
         outputs = torch.empty(len(image), self._outputs(run.specialists[0]))
-        for number, one in enumerate(run.specialists):
+        for number, member in enumerate(run.specialists):
             rows = model == number
             if bool(rows.any()):
-                outputs[rows] = self.corrected_probabilities(one, cases.images[image[rows]])
+                outputs[rows] = self.corrected_probabilities(member, cases.images[image[rows]])
         active = torch.bincount(image, minlength=len(cases))
         if run.specialists[0].kind == "dustbin":
             return generalist, inference.combine_em(generalist, outputs, pairs, subsets), active

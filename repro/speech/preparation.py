@@ -13,7 +13,7 @@ from torch import Tensor
 
 from repro.data.speech.corpus import Corpus, Utterance, read_audio
 from repro.engine import files, store
-from repro.engine.local_pool import block_sigint
+from repro.engine.worker import block_sigint
 from repro.errors import UserError
 from repro.speech.alignment import Aligner, Pronunciations
 from repro.speech.features import WINDOW, Aligned, Frames, filterbanks, pack

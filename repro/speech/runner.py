@@ -110,7 +110,7 @@ class SpeechRunner(Runner):
                 ensembles[run.nets[0]].append(run)
             else:
                 execute = self.decode if isinstance(run, DecodingRun) else self.measure_target_precision
-                others.append(Job(run.arm, execute, (run,), 1.0, here=isinstance(run, DecodingRun)))
+                others.append(Job(run.arm, execute, (run,), 1.0, driver_only=isinstance(run, DecodingRun)))
         averages = [Job(group[0].arm, self.average, (group,), 1.0) for group in ensembles.values()]
         return [Job(group[0].arm, self.train, (group,), self.flops(group)) for group in nets.values()] + [
             *averages, *others,
@@ -135,40 +135,39 @@ class SpeechRunner(Runner):
 
     def train(self, nets: list[NetRun]) -> None:
         """Train models together, and store their records and weights."""
-        one, start = nets[0], time.monotonic()
-        self.progress.now(f"{one.arm}, {len(nets)} nets")
-        group, cases = run_store.key([self.key(net) for net in nets]), self.cases(one.fraction, one.data_seed)
+        first, start = nets[0], time.monotonic()
+        self.progress.now(f"{first.arm}, {len(nets)} nets")
+        group, cases = run_store.key([self.key(net) for net in nets]), self.cases(first.fraction, first.data_seed)
         members = [MemberSpec(net.seed, net.temperature, net.hard_label_weight) for net in nets]
-        validation = Watched(self.data.validation, self.settings.eval_frame_stride) if one.early_stopping else None
+        validation = Watched(self.data.validation, self.settings.eval_frame_stride) if first.early_stopping else None
         training = FrameTrainer(
-            hidden=one.hidden_units, members=members, frames=self.data.train, cases=cases, states=STATES, order=one.data_seed,
-            teacher=self._teacher(nets, cases),
+            hidden=first.hidden_units, members=members, frames=self.data.train, cases=cases, states=STATES,
+            order=first.data_seed, teacher=self._teacher(nets, cases),
             context=TrainerContext(
-                recipe=one.recipe, compute=self.compute, checkpoint=self.store.checkpoint(group), validation=validation
+                recipe=first.recipe, compute=self.compute, checkpoint=self.store.checkpoint(group),
+                validation=validation,
             ),
         )  # fmt: skip
         flops, earlier = self.flops(nets) / training.steps, training.seconds
-        self.progress.expect(-flops * training.step)  # done in an earlier sitting
-        for snapshot in training.run(one.num_evals, lambda: self.progress.advance(flops)):
-            if not snapshot.loss.isfinite().all():
-                raise UserError(f"{one.arm}: training diverged (the loss is not finite); lower its learning_rate")
+        advice = "lower its learning_rate"
+        for snapshot in self.train_loop(training, first.num_evals, flops, name=first.arm, advice=advice):
             seen = self.measure.look(snapshot.net, cases)
             losses = snapshot.loss.tolist()
             training.history.append(
-                [round(snapshot.epoch, 3), [[*of_net, loss] for of_net, loss in zip(seen, losses, strict=True)]]
+                [snapshot.epoch, [[*of_net, loss] for of_net, loss in zip(seen, losses, strict=True)]]
             )
-        found = self.measure.nets(training.net, cases)
-        if one.early_stopping:
+        results = self.measure.nets(training.net, cases)
+        if first.early_stopping:
             stopped = self.measure.nets(training.best_net(), cases)
-            per_epoch = one.recipe.batch_size / len(cases)
-            for last, best, step in zip(found, stopped, training.best_step.tolist(), strict=True):
+            per_epoch = first.recipe.batch_size / len(cases)
+            for last, best, step in zip(results, stopped, training.best_step.tolist(), strict=True):
                 last |= {f"stopped_{name}": value for name, value in best.items() if "speaker_cases" not in name}
                 last["stopped_epoch"] = round(step * per_epoch, 3)
         seconds = (earlier + time.monotonic() - start) / len(nets)
         records = [
             self.record(net, about | {"train_frames": len(cases)},
                         [[epoch, *of_nets[m]] for epoch, of_nets in training.history], seconds, len(nets))
-            for m, (net, about) in enumerate(zip(nets, found, strict=True))
+            for m, (net, about) in enumerate(zip(nets, results, strict=True))
         ]  # fmt: skip
         self.store.add(group, records, training.net.state_dict())
 

@@ -17,8 +17,7 @@ from repro.data.types import ImageData, ImageSet
 from repro.engine import store
 from repro.engine.jobs import Job
 from repro.engine.local_pool import PROCESS_BYTES
-from repro.engine.runner import Runner
-from repro.errors import UserError
+from repro.engine.runner import Diverged, Runner, round_loss
 from repro.evaluation import metrics
 from repro.kd.losses import arithmetic_mean
 from repro.training import compute
@@ -41,6 +40,9 @@ CODE_DEPENDENCIES = (
     "training/trainer.py", "variants/features.py", "variants/methods/base.py", "variants/models.py",
     "variants/training.py",
 )  # fmt: skip
+
+# Points of a training curve.
+NUM_EVALS = 10
 
 
 @dataclass(kw_only=True)
@@ -82,9 +84,9 @@ class VariantsRunner(Runner):
         """Return the metadata of a request, with the name of the method that the others are compared with."""
         return super().request_metadata(run) | {"baseline": self.settings.baseline.name}
 
-    def needs(self, run: Run) -> set[Run]:
+    def dependencies(self, run: Run) -> set[Run]:
         """Return the runs that a run is made from, and the testbed's teacher, for the teacher agreement."""
-        return super().needs(run) | {teacher_run(self.settings)} - {run}
+        return super().dependencies(run) | {teacher_run(self.settings)} - {run}
 
     def check(self) -> None:
         """Assemble every method with student and teacher once, before anything is trained.
@@ -103,7 +105,7 @@ class VariantsRunner(Runner):
         """Return a job for each run."""
         each = {"cpus": 1, "memory_bytes": PROCESS_BYTES}
         return [
-            Job(name_of(run), self.make, (run,), self.flops(run), here=isinstance(run, TimingRun), **each)
+            Job(name_of(run), self.make, (run,), self.flops(run), driver_only=isinstance(run, TimingRun), **each)
             for run in runs
         ]
 
@@ -166,14 +168,12 @@ class VariantsRunner(Runner):
             Diverged: the loss is not finite.
         """
         flops = self.flops(run) / training.steps
-        self.progress.expect(-flops * training.step)  # done in an earlier sitting
-        for snapshot in training.run(10, lambda: self.progress.advance(flops)):
-            if not snapshot.loss.isfinite().all():
-                raise Diverged(
-                    f"{label(run.arm, dict(run.params))}, {run.options}: training diverged (the loss is not finite); "
-                    "lower its learning_rate or the method's weight"
-                )
-            training.history.append([round(snapshot.epoch, 3), float(f"{float(snapshot.loss):.4g}")])
+        name, advice = (
+            f"{label(run.arm, dict(run.params))}, {run.options}",
+            "lower its learning_rate or the method's weight",
+        )
+        for snapshot in self.train_loop(training, NUM_EVALS, flops, name=name, advice=advice):
+            training.history.append([snapshot.epoch, round_loss(snapshot.loss)])
 
     def net_of(self, run: NetRun) -> models.Network:
         """Return the trained model of a run."""
@@ -232,10 +232,6 @@ class VariantsRunner(Runner):
             "kd_step_seconds": statistics.median(kd_step_seconds),
             "memory_over_kd": max(memory) / kd_memory, "step_bytes": max(memory),
         }  # fmt: skip
-
-
-class Diverged(UserError):
-    """The training loss of a model is not finite."""
 
 
 def is_search(run: Run) -> bool:

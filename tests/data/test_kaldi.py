@@ -176,7 +176,9 @@ def test_stored_alignments_are_reused_and_damaged_ones_made_again(root, tmp_path
     first = all_frames()
     made = []
     monkeypatch.setattr(
-        preparing, "_align_chunk", lambda chunk, path, align=preparing._align_chunk: made.append(path) or align(chunk, path)
+        preparing,
+        "_align_chunk",
+        lambda chunk, path, align=preparing._align_chunk: made.append(path) or align(chunk, path),
     )
     again = all_frames()
     assert not made and torch.equal(again.banks, first.banks)

@@ -1,4 +1,4 @@
-"""Damaged files are noticed, named and made again; a full disk is named at every single write; clocks may jump."""
+"""Faults: corrupt files are detected and regenerated, a full disk is reported at every write, clocks may jump."""
 
 import builtins
 import contextlib
@@ -37,8 +37,8 @@ CHANGES = ("max_train_examples=600", "seeds=1", "temperature_sweep.temperatures=
 COMMAND = ("mnist", "--profile", "smoke", *(word for change in CHANGES for word in ("--set", change)))
 
 
-def made_ready(folder: Path, patch: pytest.MonkeyPatch) -> None:
-    """Commands run in the folder, on toy digits, with figures that are stubs."""
+def prepare(folder: Path, patch: pytest.MonkeyPatch) -> None:
+    """Have commands run in the folder on toy digits, with stubs instead of figures."""
     digits = Mnist(blobs(1200, 0), blobs(300, 1), "toy")
     patch.chdir(folder)
     patch.setattr(runner, "load", lambda folder: digits)
@@ -55,33 +55,35 @@ def exit_code(command: tuple[str, ...], patch: pytest.MonkeyPatch) -> int:
 
 @pytest.fixture
 def run(tmp_path, monkeypatch, capfd):
-    """Runs a command line in an empty folder; gives its exit code and what was on stderr."""
-    made_ready(tmp_path, monkeypatch)
+    """Function that runs a command line in an empty folder and returns its exit code and its stderr."""
+    prepare(tmp_path, monkeypatch)
     return lambda *command: (exit_code(command, monkeypatch), capfd.readouterr().err)
 
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory) -> Path:
-    """The runs folder of the undisturbed command."""
+    """Runs folder of a command without faults."""
     folder = tmp_path_factory.mktemp("whole")
     with pytest.MonkeyPatch.context() as patch:
-        made_ready(folder, patch)
+        prepare(folder, patch)
         assert exit_code(COMMAND, patch) == 0
     return folder / "runs"
 
 
-def test_recipes_are_tried_and_reported_by_their_own_command(run, tmp_path):
+def test_mnist_choice_trains_and_reports_recipes(run, tmp_path):
     recipe = "recipe={epochs=1,batch_size=50,learning_rate=0.003}"
     net = f"model={{hidden=[16],temperature=4.0,hard_label_weight=0.5,{recipe}}}"
-    tried = [f"{{name='{arm} one',kind='{arm}',{net}}}" for arm in ("teacher", "baseline", "distilled")]
-    code, said = run("mnist-choice", "--set", f"candidates=[{','.join(tried)}]", "--set", "max_train_examples=1200")
-    assert code == 0, said
-    found = (tmp_path / "runs/choice-changed/results/mnist/choice/recipes.csv").read_text()
-    assert all(f"{arm} one" in found for arm in ("teacher", "baseline", "distilled"))
+    candidates = [f"{{name='{arm} recipe',kind='{arm}',{net}}}" for arm in ("teacher", "baseline", "distilled")]
+    code, stderr = run(
+        "mnist-choice", "--set", f"candidates=[{','.join(candidates)}]", "--set", "max_train_examples=1200"
+    )
+    assert code == 0, stderr
+    table = (tmp_path / "runs/choice-changed/results/mnist/choice/recipes.csv").read_text()
+    assert all(f"{arm} recipe" in table for arm in ("teacher", "baseline", "distilled"))
 
 
 class FullDisk:
-    """A disk without room for a file below a folder the first time that it is written: that ends as on /dev/full."""
+    """Full disk for each file below a folder at its first write, which fails as on /dev/full."""
 
     def __init__(self, folder: Path, monkeypatch):
         self.folder = folder.resolve()
@@ -90,7 +92,7 @@ class FullDisk:
 
         def open(file, mode="r", *arguments, **named):
             if isinstance(file, str | Path) and set(mode) & set("wxa"):
-                path = self._meant(Path(file))
+                path = self._target(Path(file))
                 if self.folder in path.parents and path not in self.refused:
                     self.refused.add(path)
                     return plain("/dev/full", mode, *arguments, **named)
@@ -100,8 +102,8 @@ class FullDisk:
         monkeypatch.setattr(io, "open", open)  # as pathlib calls it
 
     @staticmethod
-    def _meant(path: Path) -> Path:
-        """The file that a temporary name stands for."""
+    def _target(path: Path) -> Path:
+        """Return the file that a temporary name stands for."""
         name = path.name.removesuffix(".unfinished")
         return path.resolve().with_name(name if name == path.name else name.rpartition(".")[0])
 
@@ -111,25 +113,25 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 
 def results(folder: Path) -> dict[str, list]:
-    """All records but for wall seconds, and all weights, by file name."""
-    found = {path.name: json.loads(path.read_text())["records"] for path in folder.glob("*.json")}
+    """Return all records without wall times, and all weights, by file name."""
+    stored = {path.name: json.loads(path.read_text())["records"] for path in folder.glob("*.json")}
     return {
-        name: [record | {"wall_seconds": 0} for record in records] for name, records in found.items()
+        name: [record | {"wall_seconds": 0} for record in records] for name, records in stored.items()
     } | {path.name: [path.read_bytes()] for path in folder.glob("*.safetensors")}  # fmt: skip
 
 
-def spoiled(content: bytes, draw: random.Random) -> bytes:
-    """Cut at a random place, or with one byte altered there."""
+def damaged_copy(content: bytes, draw: random.Random) -> bytes:
+    """Return the content truncated at a random position, or with one byte changed there."""
     place = draw.randrange(len(content))
     if draw.random() < 0.5:
         return content[:place]
     return content[:place] + bytes([content[place] ^ draw.randrange(1, 256)]) + content[place + 1 :]
 
 
-def test_no_altered_byte_and_no_cut_of_kept_tensors_passes(tmp_path):
-    """At every place of a small file; what is read nevertheless is what was written."""
+def test_every_changed_byte_and_every_truncation_of_a_tensor_file_is_detected(tmp_path):
+    """Changes that are not detected do not change the tensors: they are in white space of the header."""
     tensors, about = {"a": torch.arange(5.0), "b": torch.arange(3)}, {"counts": [1, 2.5], "history": []}
-    path = tmp_path / "kept"
+    path = tmp_path / "tensors"
     files.save_tensors(path, tensors, about)
     content, passed = path.read_bytes(), 0
     altered = [content[:n] + bytes([byte ^ mask]) + content[n + 1 :] for n, byte in enumerate(content)
@@ -137,49 +139,50 @@ def test_no_altered_byte_and_no_cut_of_kept_tensors_passes(tmp_path):
     for damaged in [*altered, *(content[:n] for n in range(len(content)))]:
         path.write_bytes(damaged)
         try:
-            found, said = files.load_tensors(path)
+            loaded, metadata = files.load_tensors(path)
         except files.CorruptFile:
             continue
         passed += 1
-        assert said == about and all(torch.equal(found[name], value) for name, value in tensors.items())
-    assert passed < 30, "only the header's white space may be anything"
+        assert metadata == about and all(torch.equal(loaded[name], value) for name, value in tensors.items())
+    assert passed < 30, "only white space of the header may change"
 
 
-def test_no_altered_byte_and_no_cut_of_a_record_passes(tmp_path, capfd):
-    kept = store.Store(tmp_path)
+def test_every_changed_byte_and_every_truncation_of_a_record_is_detected(tmp_path, capfd):
+    filled = store.Store(tmp_path)
     record = {"key": "a", "metrics": {"errors": 3, "rate": 0.25, "name": "é"}, "curve": [[1, None]]}
-    kept.add("group", [record], {})
+    filled.add("group", [record], {})
     path = tmp_path / "group.json"
     content = path.read_bytes()
     for n, byte in enumerate(content):
         for damaged in (content[:n], content[:n] + bytes([byte ^ 1]) + content[n + 1 :]):
             path.write_bytes(damaged)
-            found = store.Store(tmp_path).record("a")
-            assert found == record or (found is None and "group.json is damaged" in capfd.readouterr().err)
+            stored = store.Store(tmp_path).record("a")
+            assert stored == record or (stored is None and "group.json is damaged" in capfd.readouterr().err)
             path.unlink(missing_ok=True)
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_what_is_damaged_between_two_commands_is_named_and_made_again(tmp_path, run, whole, seed):
-    """A student's record, its teacher's soft targets and the teacher's weights at once: each is needed for the one
-    before."""
+def test_files_damaged_between_two_commands_are_reported_and_regenerated(tmp_path, run, whole, seed):
+    """Damage a student's record, its teacher's soft targets and weights: each is needed to regenerate the previous."""
     shutil.copytree(whole / "mnist", tmp_path / "runs" / "mnist")
-    kept, draw = tmp_path / "runs" / "mnist", random.Random(seed)
-    records = [(path, one) for path in kept.glob("*.json") for one in json.loads(path.read_text())["records"]]
-    taught = sorted((path, one["settings"]["teacher"]) for path, one in records if one["settings"]["teacher"])
-    student, teacher = draw.choice(taught)
-    group = next(path for path, one in records if one["key"] == teacher)
-    damaged = [student, kept / f"{teacher}.logits", group.with_suffix(".safetensors")]
+    folder, draw = tmp_path / "runs" / "mnist", random.Random(seed)
+    records = [(path, record) for path in folder.glob("*.json") for record in json.loads(path.read_text())["records"]]
+    students = sorted(
+        (path, record["settings"]["teacher"]) for path, record in records if record["settings"]["teacher"]
+    )
+    student, teacher = draw.choice(students)
+    group = next(path for path, record in records if record["key"] == teacher)
+    damaged = [student, folder / f"{teacher}.logits", group.with_suffix(".safetensors")]
     for path in damaged:
-        path.write_bytes(spoiled(path.read_bytes(), draw))
-    code, said = run(*COMMAND)
-    assert code == 0 and results(kept) == results(whole / "mnist")
-    assert all(f"{path.relative_to(tmp_path)} is damaged" in said for path in damaged), said
+        path.write_bytes(damaged_copy(path.read_bytes(), draw))
+    code, stderr = run(*COMMAND)
+    assert code == 0 and results(folder) == results(whole / "mnist")
+    assert all(f"{path.relative_to(tmp_path)} is damaged" in stderr for path in damaged), stderr
     assert all(path.with_name(f"{path.name}.damaged").exists() for path in damaged)
 
 
 def test_a_damaged_language_model_is_not_used(tmp_path, monkeypatch):
-    """It has no digest, and so is written anew each time."""
+    """The file has no digest and is therefore written again by every command."""
     written = []
     monkeypatch.setattr(pipeline.language_model, "estimate", lambda _: _Model(written))
     monkeypatch.setattr(pipeline, "in_turn", lambda *_: torch.tensor([0]))
@@ -187,9 +190,9 @@ def test_a_damaged_language_model_is_not_used(tmp_path, monkeypatch):
     frames = SimpleNamespace(ids=["u"])
     data = SimpleNamespace(digest="d", transcripts={"u": ()}, train=frames, validation=frames, test=frames)
     for _ in range(2):
-        found = pipeline.make_task(SimpleNamespace(lexicon={}), data, tmp_path, 1, 1)
-        assert found.language_model.read_text() == "whole"
-        found.language_model.write_text("damaged")
+        task = pipeline.make_task(SimpleNamespace(lexicon={}), data, tmp_path, 1, 1)
+        assert task.language_model.read_text() == "whole"
+        task.language_model.write_text("damaged")
     assert len(written) == 2
 
 
@@ -207,39 +210,39 @@ class _Model:
         return 1.0, 0
 
 
-def test_no_room_for_any_file_of_a_run_is_told_and_the_same_command_goes_on(tmp_path, monkeypatch, run, whole):
-    """Each file that a run writes (records, weights, soft targets, checkpoints) is refused once, at its first write."""
+def test_a_full_disk_at_any_file_of_a_run_is_reported_and_a_rerun_completes_it(tmp_path, monkeypatch, run, whole):
+    """The first write of each file of a run fails: records, weights, soft targets and checkpoints."""
     monkeypatch.setattr(build, "report", lambda folder: None)
     monkeypatch.setattr("repro.report.terminal.closing", lambda *_: "")
-    disk, told = FullDisk(tmp_path / "runs" / "mnist", monkeypatch), []
+    disk, errors = FullDisk(tmp_path / "runs" / "mnist", monkeypatch), []
     for _ in range(200):
         before = contents(tmp_path / "runs") if (tmp_path / "runs").exists() else {}
-        code, said = run(*COMMAND, "--runs", "runs")
+        code, stderr = run(*COMMAND, "--runs", "runs")
         if code == 0:
             break
-        last = said.splitlines()[-1]
-        assert code == 2 and last.startswith("error: ") and last.endswith("(No space left on device)"), said
-        told.append(last)
+        last = stderr.splitlines()[-1]
+        assert code == 2 and last.startswith("error: ") and last.endswith("(No space left on device)"), stderr
+        errors.append(last)
         after = contents(tmp_path / "runs")
         finished = {name for name in before if name.endswith((".json", ".safetensors"))}
         assert all(after[name] == before[name] for name in finished), "earlier results are intact"
         assert not [name for name in after if name.endswith(".unfinished")]
-    assert code == 0 and len(told) == len(disk.refused)
+    assert code == 0 and len(errors) == len(disk.refused)
     kinds = {path.suffix for path in disk.refused if path.suffix in (".json", ".safetensors", ".logits", ".checkpoint")}
-    assert len(kinds) == 4 and all(any(path.name in line for line in told) for path in disk.refused - trials(disk))
+    assert len(kinds) == 4 and all(any(path.name in line for line in errors) for path in disk.refused - trials(disk))
     assert results(tmp_path / "runs" / "mnist") == results(whole / "mnist")
 
 
 def trials(disk: FullDisk) -> set[Path]:
-    """What is written to find out early whether a folder can be written to."""
+    """Return the files that are written to check that a folder can be written to."""
     return {path for path in disk.refused if path.name.startswith(".trial") or path.name == "lock"}
 
 
-def test_no_room_for_any_file_of_a_report_leaves_the_old_or_the_new_one(tmp_path, monkeypatch, run, whole):
+def test_a_full_disk_at_any_file_of_a_report_leaves_the_old_or_the_new_file(tmp_path, monkeypatch, run, whole):
     out = shutil.copytree(whole / "smoke-changed", tmp_path / "out")
     sections = [section for find in build.SECTIONS for section in find(out)]
     drawn = Figure()
-    for section in sections:  # drawing takes the time, and is not what is tested
+    for section in sections:  # drawing is slow and not tested here
         for name, (caption, _) in section.figures.items():
             section.figures[name] = (caption, lambda: drawn)
     monkeypatch.setattr(build, "SECTIONS", (lambda folder: sections,))
@@ -249,17 +252,17 @@ def test_no_room_for_any_file_of_a_report_leaves_the_old_or_the_new_one(tmp_path
         (out / name).write_bytes(b"old")
     disk = FullDisk(out, monkeypatch)
     for _ in range(200):
-        code, said = run("report", "--out", str(out))
+        code, stderr = run("report", "--out", str(out))
         now = contents(out)
         assert now.keys() == new.keys() and all(now[name] in (b"old", new[name]) for name in made)
         if code == 0:
             break
-        assert code == 2 and "No space left on device" in said.splitlines()[-1], said
+        assert code == 2 and "No space left on device" in stderr.splitlines()[-1], stderr
     assert now == new and {str(path.relative_to(out.resolve())) for path in disk.refused} == made
     assert {Path(name).suffix for name in made} == {".csv", ".md", ".png", ".svg", ".html"}
 
 
-def test_no_room_for_data_that_were_fetched_names_the_file(tmp_path, monkeypatch):
+def test_a_full_disk_during_a_download_is_reported_with_the_file(tmp_path, monkeypatch):
     fetched = {name: name.encode() for name in mnist.DIGESTS}
     monkeypatch.setattr(mnist, "DIGESTS", {n: hashlib.md5(content).hexdigest() for n, content in fetched.items()})
     monkeypatch.setattr(mnist, "_from_torchvision", lambda: fetched)
@@ -272,25 +275,25 @@ def test_no_room_for_data_that_were_fetched_names_the_file(tmp_path, monkeypatch
     assert contents(tmp_path / "raw") == fetched
 
 
-def test_no_room_for_synthetic_speech_names_the_corpus(tmp_path, monkeypatch):
+def test_a_full_disk_during_speech_synthesis_is_reported_with_the_corpus(tmp_path, monkeypatch):
     def build(root: Path, settings: synth.SynthSettings, **_) -> Path:
-        raise OSError(errno.ENOSPC, "No space left on device")  # as from write(), which knows no name
+        raise OSError(errno.ENOSPC, "No space left on device")  # as from write(), without a file name
 
     monkeypatch.setattr(synth, "build", build)
     with pytest.raises(UserError, match=r"synth-\w+: cannot be written \(No space left on device\)"):
         sources.load(Data(), tmp_path)
 
 
-def test_no_room_on_standard_output_is_told_with_exit_code_2(run, monkeypatch):
-    full = open("/dev/full", "w")  # noqa: SIM115  # closing it fails, too
+def test_a_full_disk_at_standard_output_is_reported_with_exit_code_2(run, monkeypatch):
+    full = open("/dev/full", "w")  # noqa: SIM115  # closing fails as well
     monkeypatch.setattr(sys, "stdout", full)
-    code, said = run("--version")
-    assert code == 2 and "standard output" in said and "No space left" in said
+    code, stderr = run("--version")
+    assert code == 2 and "standard output" in stderr and "No space left" in stderr
     with contextlib.suppress(OSError):
         full.close()
 
 
-def test_a_clock_that_jumps_changes_nothing(tmp_path, monkeypatch, run, whole):
+def test_a_jumping_clock_does_not_change_results(tmp_path, monkeypatch, run, whole):
     monkeypatch.setattr(build, "report", lambda folder: None)
     monkeypatch.setattr("repro.report.terminal.closing", lambda *_: "")
     jumps = itertools.cycle([0.0, 1e9, -3e8, 4e9, 1.0])
@@ -302,6 +305,6 @@ def test_a_clock_that_jumps_changes_nothing(tmp_path, monkeypatch, run, whole):
         assert all(0 <= record["wall_seconds"] < 60 for record in json.loads(path.read_text())["records"])
 
 
-def test_durations_are_of_clocks_that_only_go_forward():
+def test_durations_are_measured_with_monotonic_clocks():
     code = "".join(path.read_text(encoding="utf-8") for path in Path(files.__file__).parents[1].rglob("*.py"))
     assert "time.monotonic()" in code and not any(word in code for word in ("time.time(", "datetime.now", "utcnow"))

@@ -1,4 +1,4 @@
-"""Jobs side by side in processes of one thread end as they do one after another; kills and errors cost nothing more."""
+"""Local pool: the same results as in order, and recovery from killed, stopped and failing workers."""
 
 import contextlib
 import json
@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,7 @@ from commands import words
 from conftest import same, write_pets
 
 from repro import config
-from repro.engine import local_pool
+from repro.engine import local_pool, worker
 from repro.engine.jobs import serial_executor
 from repro.errors import UserError
 from repro.training import compute
@@ -36,28 +37,28 @@ def icons() -> VariantsSettings:
 
 @pytest.fixture
 def make(runner_for, stripy):
-    """Makes runners of the variants; two jobs at a time unless told otherwise. Their processes end with the test."""
-    made = []
+    """Function that makes runners of the variants, by default with two workers, which end with the test."""
+    runners = []
 
     def make(settings: VariantsSettings, folder: str, max_in_flight: int = 2) -> VariantsRunner:
         runner = runner_for(settings, stripy, folder, kind=VariantsRunner)
         if max_in_flight > 1:
             runner.executor = local_pool.LocalPoolExecutor(runner, max_in_flight)
-        made.append(runner)
+        runners.append(runner)
         return runner
 
     yield make
-    for runner in made:
+    for runner in runners:
         runner.executor.close()
 
 
-def test_chains_are_the_same_in_two_processes(make, icons, monkeypatch):
-    found = []
+def test_dependent_runs_give_the_same_records_in_two_workers_as_in_order(make, icons, monkeypatch):
+    runners = []
     for folder, max_in_flight in (("in order", 1), ("at once", 2)):
         runner = make(icons, folder, max_in_flight)
         soft = experiment.grid(icons.baseline, None)[0]
         students = experiment.students(icons, icons.baseline, soft)
-        # All at once: each net waits for its teacher, and a mean for its nets.
+        # Submitted together: each model waits for its teacher, and an ensemble for its models.
         runner.execute(
             [
                 teacher_run(icons),
@@ -66,28 +67,28 @@ def test_chains_are_the_same_in_two_processes(make, icons, monkeypatch):
                 *experiment.born_again_ensembles(icons),
             ]
         )
-        found.append(runner)
-    same(*found)
+        runners.append(runner)
+    same(*runners)
     monkeypatch.setenv("OMP_NUM_THREADS", "2")
     runner.executor.close()
     (net,) = runner.execute([experiment.student(icons, Arm.METHOD, 7, params=NO_KD)])
-    assert net["machine"]["threads"] == 1, "a process has one thread, whatever it is told"
+    assert net["machine"]["threads"] == 1, "workers use one thread whatever OMP_NUM_THREADS is"
     monkeypatch.setattr(torch, "get_num_threads", lambda: 2)  # in this process alone
     monkeypatch.setattr(torch, "set_num_threads", lambda count: None)
     (cost,) = runner.execute([TimingRun(Arm.TIMING, (students[0],), students[0], params=(("row", "KD"),))])
-    assert cost["machine"]["threads"] == 2, "times are measured by the command itself"
+    assert cost["machine"]["threads"] == 2, "timings are measured in the driver"
 
 
-def test_the_watch_shows_what_the_processes_do(make, icons, monkeypatch):
+def test_the_progress_display_adds_up_the_work_of_all_workers(make, icons, monkeypatch):
     runner = make(icons, "runs")
     runs = [teacher_run(icons), *(experiment.student(icons, Arm.METHOD, seed, params=NO_KD) for seed in (0, 1))]
-    told = []
-    monkeypatch.setattr(runner.progress, "advance", told.append)
+    reported: list[float] = []
+    monkeypatch.setattr(runner.progress, "advance", reported.append)
     runner.execute(runs)
-    assert sum(told) == pytest.approx(sum(runner.flops(run) for run in runs))
+    assert sum(reported) == pytest.approx(sum(runner.flops(run) for run in runs))
 
 
-def test_a_process_that_is_killed_is_one_line_and_costs_its_own_work_alone(make, icons):
+def test_a_killed_worker_raises_a_one_line_error_and_a_rerun_gives_the_same_records(make, icons):
     long = icons.student.recipe.model_copy(update={"epochs": 60})
     settings = icons.model_copy(update={"student": icons.student.model_copy(update={"recipe": long})})
     runs = [teacher_run(settings), *(experiment.student(settings, Arm.METHOD, seed, params=NO_KD) for seed in (0, 1))]
@@ -95,10 +96,10 @@ def test_a_process_that_is_killed_is_one_line_and_costs_its_own_work_alone(make,
     local.execute(runs)
     before = set(children_of(os.getpid()))
     runner.execute(runs[:1])
-    (victim,) = (one for one in set(children_of(os.getpid())) - before if "spawn_main" in command_of(one))
+    (victim,) = new_workers(before)
     killer = threading.Timer(0.2, os.kill, (victim, signal.SIGKILL))
     killer.start()
-    with pytest.raises(UserError, match="a process that trained was killed") as caught:
+    with pytest.raises(UserError, match="a worker process was killed") as caught:
         runner.execute(runs)
     assert "\n" not in str(caught.value)
     runner.execute(runs)  # new processes
@@ -106,55 +107,84 @@ def test_a_process_that_is_killed_is_one_line_and_costs_its_own_work_alone(make,
 
 
 @pytest.mark.timeout(120)
-def test_kills_at_random_moments_end_with_one_line(make, icons):
-    runner = make(icons, "runs")
-    runs = [teacher(icons), *(experiment.student(icons, "no distillation", seed) for seed in range(3))]
-    moments = random.Random(0)
-    for _ in range(3):
-        before, stop = set(children_of(os.getpid())), threading.Event()
-        killer = threading.Thread(target=kill_a_worker, args=(before, moments.uniform(0, 1), stop))
+def test_workers_killed_at_random_moments_never_block_the_driver(make, icons):
+    kill_repeatedly(make, icons, kills=3, seconds=60.0)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_a_storm_of_kills_never_blocks_the_driver(make, icons):
+    kill_repeatedly(make, icons, kills=200, seconds=600.0)
+
+
+def kill_repeatedly(make, settings: VariantsSettings, kills: int, seconds: float) -> None:
+    """Kill a worker at a random moment of each of ``kills`` attempts, then execute the same runs to the end.
+
+    New attempts are not started after ``seconds``. Runs with new seeds replace completed ones, so that there is always
+    work to interrupt.
+    """
+    deadline, moments = time.monotonic() + seconds, random.Random(0)
+    runner, seed, killed = make(settings, "runs"), 0, 0
+    runner.execute([teacher_run(settings)])
+    runner.executor.close()
+    runs: list = []
+    while killed < kills and time.monotonic() < deadline:
+        if all(runner.is_finished(run) for run in runs):
+            runs = [experiment.student(settings, Arm.METHOD, seed + n, params=NO_KD) for n in range(3)]
+            seed += 3
+        before, stop, victims = set(children_of(os.getpid())), threading.Event(), list[int]()
+        killer = threading.Thread(target=kill_a_worker, args=(before, moments.uniform(0, 3), stop, victims))
         killer.start()
-        with contextlib.suppress(UserError):
+        try:
             runner.execute(runs)
+        except UserError as error:
+            assert str(error) == worker.KILLED
         stop.set()
         killer.join(10)
         runner.executor.close()
+        killed += len(victims)
     runner.execute(runs)
-    assert all(runner.is_finished(run) for run in runs)
+    assert killed and all(runner.is_finished(run) for run in runs)
+    assert not list(runner.store.folder.glob("*.damaged")) and not list(runner.store.folder.glob("*.checkpoint"))
 
 
-def kill_a_worker(before: set[int], delay: float, stop: threading.Event) -> None:
-    """Kill the first new worker process, ``delay`` seconds after it appears."""
+def kill_a_worker(before: set[int], delay: float, stop: threading.Event, victims: list[int]) -> None:
+    """Kill the first new worker, ``delay`` seconds after it appears or when ``stop`` is set, and add it to victims."""
     while not stop.is_set():
-        new = [one for one in set(children_of(os.getpid())) - before if "spawn_main" in command_of(one)]
-        if new:
+        if workers := new_workers(before):
             stop.wait(delay)
             with contextlib.suppress(ProcessLookupError):
-                os.kill(new[0], signal.SIGKILL)
+                os.kill(workers[0], signal.SIGKILL)
+                victims.append(workers[0])
             return
         time.sleep(0.01)
 
 
+def new_workers(before: set[int]) -> list[int]:
+    """Return the workers of this process that are not in ``before``."""
+    return [child for child, line in children_of(os.getpid()).items() if child not in before and "spawn_main" in line]
+
+
 @pytest.mark.timeout(120)
-def test_a_stopped_worker_is_named_and_goes_on(make, icons, monkeypatch):
-    monkeypatch.setattr(local_pool, "STALL_SECONDS", 2.0)
+def test_a_stopped_worker_is_reported_and_finishes_after_it_continues(make, icons, monkeypatch):
+    monkeypatch.setattr(worker, "STALL_SECONDS", 2.0)
     runner = make(icons, "runs")
     before = set(children_of(os.getpid()))
-    runner.execute([teacher(icons)])
-    (worker,) = (one for one in set(children_of(os.getpid())) - before if "spawn_main" in command_of(one))
+    runner.execute([teacher_run(icons)])
+    (stopped,) = new_workers(before)
     lines = []
 
     def say(text: object) -> None:
         lines.append(str(text))
-        os.kill(worker, signal.SIGCONT)
+        os.kill(stopped, signal.SIGCONT)
 
     monkeypatch.setattr(runner.progress, "say", say)
-    os.kill(worker, signal.SIGSTOP)
-    runner.execute([experiment.student(icons, "no distillation", 0)])
-    assert any(f"process {worker}" in line and "no progress" in line for line in lines)
+    os.kill(stopped, signal.SIGSTOP)
+    runner.execute([experiment.student(icons, Arm.METHOD, 0, params=NO_KD)])
+    assert any(f"process {stopped}" in line and "no progress" in line for line in lines)
 
 
-def test_damaged_weights_that_many_jobs_need_are_made_again_once(make, icons, capsys):
+def test_corrupt_weights_that_several_jobs_need_are_regenerated_once(make, icons, capsys):
     runs = [teacher_run(icons), *experiment.students(icons, icons.baseline, experiment.grid(icons.baseline, None)[0])]
     runner = make(icons, "runs")
     runner.execute(runs[:1])
@@ -168,7 +198,7 @@ def test_damaged_weights_that_many_jobs_need_are_made_again_once(make, icons, ca
     assert capsys.readouterr().err.count("is damaged") == 1
 
 
-def test_what_is_wrong_in_a_job_is_one_line(make, icons):
+def test_an_error_in_a_job_is_one_line_and_the_pool_stays_usable(make, icons):
     runner = make(icons, "runs")
     steep = icons.student.recipe.model_copy(update={"learning_rate": 1e30, "max_norm": None})
     with pytest.raises(UserError, match="training diverged") as caught:
@@ -178,63 +208,64 @@ def test_what_is_wrong_in_a_job_is_one_line(make, icons):
 
 
 @pytest.mark.parametrize("send", [signal.SIGKILL, signal.SIGINT])
-@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="children are found in /proc")
-def test_no_process_outlives_its_command_and_all_is_taken_up_again(tmp_path, real_folder, send):
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="children are listed in /proc")
+def test_no_worker_outlives_its_command_and_a_rerun_completes_it(tmp_path, real_folder, send):
     if compute.memory_bytes() < 2 * local_pool.PROCESS_BYTES:
-        pytest.skip("memory for one process")
+        pytest.skip("not enough memory for two workers")
     write_pets(tmp_path)
     environment = os.environ | {"OMP_NUM_THREADS": "2", "CUDA_VISIBLE_DEVICES": ""}
     command = [sys.executable, "-m", "repro", *words("variants", "runs", tmp_path)]
-    said, kept = tmp_path / "said", tmp_path / "runs" / "variants"
-    with said.open("w") as file:
+    output, stored = tmp_path / "output", tmp_path / "runs" / "variants"
+    with output.open("w") as file:
         process = subprocess.Popen(
             command, cwd=tmp_path, env=environment, stderr=file, stdout=file, start_new_session=True
         )
-        wait_for(lambda: len(list(kept.glob("*.json"))) >= 3 or process.poll() is not None, 120)
+        wait_for(lambda: len(list(stored.glob("*.json"))) >= 3 or process.poll() is not None, 120)
         children = children_of(process.pid)
         if send == signal.SIGINT:
             os.killpg(process.pid, send)  # as a terminal sends it: to all
         else:
             process.send_signal(send)
         process.wait(30)
-    assert process.returncode == (130 if send == signal.SIGINT else -send), said.read_text()
-    assert sum("spawn_main" in one for one in children.values()) == 2
-    assert "Traceback" not in said.read_text()
+    assert process.returncode == (130 if send == signal.SIGINT else -send), output.read_text()
+    assert sum("spawn_main" in line for line in children.values()) == 2
+    assert "Traceback" not in output.read_text()
     wait_for(lambda: not any(command_of(child) for child in children), 10)
     if send != signal.SIGKILL:
         return  # from here on, the same
-    before = {path.name: path.read_bytes() for path in kept.glob("*.json")}
+    before = {path.name: path.read_bytes() for path in stored.glob("*.json")}
     subprocess.run(command, cwd=tmp_path, env=environment, check=True, capture_output=True)
-    assert before and before.items() <= {path.name: path.read_bytes() for path in kept.glob("*.json")}.items()
-    assert not list(kept.glob("*.unfinished")) and not list(kept.glob("*.damaged"))
+    assert before and before.items() <= {path.name: path.read_bytes() for path in stored.glob("*.json")}.items()
+    assert not list(stored.glob("*.unfinished")) and not list(stored.glob("*.damaged"))
     (records,) = (tmp_path / "runs-out").rglob("records.jsonl")
     lines = [json.loads(line) for line in records.read_text().splitlines()]
     labels = {label(record["arm"], record["params"]) for record in lines}
     assert {"teacher", "KD", "hints", "born again, generation 2", "timing: hints"} <= labels
 
 
-def wait_for(what, seconds: float) -> None:
+def wait_for(condition: Callable[[], bool], seconds: float) -> None:
+    """Wait until the condition holds, for at most ``seconds``."""
     deadline = time.monotonic() + seconds
-    while not what():
+    while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.05)
 
 
 def children_of(process: int) -> dict[int, str]:
-    """The command lines of a process's children."""
+    """Return the command lines of a process's children by process id."""
     tasks = Path(f"/proc/{process}/task").glob("*/children")
     return {int(child): command_of(int(child)) for task in tasks for child in task.read_text().split()}
 
 
 def command_of(process: int) -> str:
-    """What a process runs; nothing where it has ended."""
+    """Return the command line of a process; the empty string if it has ended."""
     try:
         return Path(f"/proc/{process}/cmdline").read_bytes().replace(b"\0", b" ").decode()
     except OSError:
         return ""
 
 
-def test_one_after_another_where_there_is_one_core_or_little_memory_or_a_gpu(monkeypatch, make, icons):
+def test_execution_is_serial_on_one_core_with_little_memory_or_on_a_gpu(monkeypatch, make, icons):
     runner = make(icons, "runs", 1)
     monkeypatch.setattr(torch, "get_num_threads", lambda: 8)
     monkeypatch.setattr(compute, "memory_bytes", lambda: 7 << 30)
@@ -250,7 +281,7 @@ def test_one_after_another_where_there_is_one_core_or_little_memory_or_a_gpu(mon
     assert local_pool.local(runner) is serial_executor
 
 
-def test_a_containers_memory_counts(monkeypatch, tmp_path):
+def test_the_memory_limit_of_a_container_is_respected(monkeypatch, tmp_path):
     limit = tmp_path / "memory.max"
     monkeypatch.setattr(compute, "MEMORY_LIMITS", (limit,))
     whole = compute.memory_bytes()

@@ -1,4 +1,4 @@
-"""Jobs on a Ray cluster of two nodes end as they do here; so they do when one of the nodes dies."""
+"""Ray cluster of two nodes: the same records as on one machine, also when a node dies."""
 
 import sys
 import tempfile
@@ -25,13 +25,13 @@ from repro.variants.settings import VariantsSettings
 ray = pytest.importorskip("ray")
 cluster_utils = pytest.importorskip("ray.cluster_utils")
 
-# A node holds one job of MNIST's at a time, or two of the variants', and has a temporary directory of its own.
+# Room for one MNIST job or two of the variants; each node has its own temporary directory.
 NODE = {"num_cpus": 2, "memory": 8 << 30, "object_store_memory": 200 << 20}
 
 
 @pytest.fixture(scope="module")
 def folders():
-    """Each node's temporary directory; short, for sockets lie below it, whose paths may have 107 bytes."""
+    """Temporary directory of each node, with a short path because paths of sockets are limited to 107 bytes."""
     with tempfile.TemporaryDirectory() as first, tempfile.TemporaryDirectory() as second:
         yield [Path(first), Path(second)]
 
@@ -44,22 +44,22 @@ def add_node(cluster, folder: Path):
 
 @pytest.fixture(scope="module")
 def cluster(folders):
-    """Two nodes; the first is the head, which this process joins."""
+    """Cluster whose first node is the head, which this process joins."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
         patch.setenv("RAY_health_check_period_ms", "500")
-        found = cluster_utils.Cluster()
-        add_node(found, folders[0])
-        patch.setenv("RAY_ADDRESS", found.address)
+        nodes = cluster_utils.Cluster()
+        add_node(nodes, folders[0])
+        patch.setenv("RAY_ADDRESS", nodes.address)
         session.executor("ray")
-        yield found
+        yield nodes
         ray.shutdown()
-        found.shutdown()
+        nodes.shutdown()
 
 
 @pytest.fixture
 def second(cluster, folders):
-    """The node that is not the head, there at the start of a test."""
+    """Second node, started again if a test has killed it."""
     nodes = list(cluster.worker_nodes)
     return nodes[0] if nodes else add_node(cluster, folders[1])
 
@@ -74,38 +74,41 @@ def mnist():
     return config.load(MnistSettings, config.profile_path("mnist", "smoke"))
 
 
-def test_mnist_is_the_same_on_two_nodes(second, runner_for, toy, mnist, folders):
-    found = []
+def test_mnist_records_are_the_same_on_two_nodes(second, runner_for, toy, mnist, folders):
+    runners = []
     for folder, place in (("here", lambda runner: runner), ("there", on_ray)):
         runner = place(runner_for(mnist, toy, folder))
-        heads = [run for seed in range(3) for run in experiment.headline_runs(mnist, seed)]
-        runner.execute(heads)  # teachers and their students at once: what learns waits for its teacher
+        headline = [run for seed in range(3) for run in experiment.headline_runs(mnist, seed)]
+        runner.execute(headline)  # submitted together: students wait for their teachers
         runner.execute(experiment.missing_class_runs(mnist, 0)[:2])
-        found.append(runner)
-    same(*reversed(found))
-    assert all(list(folder.glob("repro-*/*.json")) for folder in folders), "both nodes had work"
+        runners.append(runner)
+    same(*reversed(runners))
+    assert all(list(folder.glob("repro-*/*.json")) for folder in folders), "both nodes executed jobs"
 
 
-def test_chains_are_the_same_on_two_nodes(second, runner_for, stripy):
-    own = config.load(VariantsSettings, config.profile_path("variants", "smoke_icons"))
-    found = []
+def test_records_of_dependent_runs_are_the_same_on_two_nodes(second, runner_for, stripy):
+    settings = config.load(VariantsSettings, config.profile_path("variants", "smoke_icons"))
+    runners = []
     for folder, place in (("here", lambda runner: runner), ("there", on_ray)):
-        runner = place(runner_for(own, stripy, folder, kind=VariantsRunner))
-        soft = variants.grid(own.baseline, None)[0]
-        students = variants.students(own, own.baseline, soft)
-        # All at once: on the cluster, each net waits for its teacher, and a mean for its nets.
+        runner = place(runner_for(settings, stripy, folder, kind=VariantsRunner))
+        soft = variants.grid(settings.baseline, None)[0]
+        students = variants.students(settings, settings.baseline, soft)
+        # Submitted together: each model waits for its teacher, and an ensemble for its models.
         runner.execute(
-            [teacher_run(own), *variants.sequential(own, soft), *students, *variants.born_again_ensembles(own)]
+            [
+                teacher_run(settings),
+                *variants.sequential(settings, soft),
+                *students,
+                *variants.born_again_ensembles(settings),
+            ]
         )
-        found.append(runner)
-    same(*reversed(found))
-    costs = [
-        TimingRun(Arm.TIMING, (students[0],), students[0], params=(("row", "KD"),))
-    ]  # is timed here, where nothing else runs
-    assert found[1].execute(costs)[0]["machine"]["threads"] == torch.get_num_threads()
+        runners.append(runner)
+    same(*reversed(runners))
+    costs = [TimingRun(Arm.TIMING, (students[0],), students[0], params=(("row", "KD"),))]  # timed in the driver
+    assert runners[1].execute(costs)[0]["machine"]["threads"] == torch.get_num_threads()
 
 
-def test_a_node_that_dies_costs_its_unfinished_runs_alone(cluster, second, runner_for, toy, mnist, folders):
+def test_jobs_of_a_node_that_dies_are_executed_by_the_other(cluster, second, runner_for, toy, mnist, folders):
     recipe = mnist.baseline.recipe.model_copy(update={"epochs": 60})
     long = mnist.model_copy(update={"baseline": mnist.baseline.model_copy(update={"recipe": recipe})})
     runs = [experiment.headline_runs(long, seed)[1] for seed in (1, 2)]
@@ -118,21 +121,21 @@ def test_a_node_that_dies_costs_its_unfinished_runs_alone(cluster, second, runne
     runner.execute(runs)
     killer.join()
     same(runner, local)
-    deadline = time.monotonic() + 30  # the head learns of a death by its health checks
+    deadline = time.monotonic() + 30  # the head notices a death by its health checks
     while sum(node["Alive"] for node in ray.nodes()) > 1 and time.monotonic() < deadline:
         time.sleep(0.1)
     assert sum(node["Alive"] for node in ray.nodes()) == 1
     (left,) = scratch(folders[0]) - before[0]
-    assert len(list(left.glob("*.json"))) == 2, "the node that is left did the other's job, too"
+    assert len(list(left.glob("*.json"))) == 2, "the remaining node executed the job of the other as well"
 
 
 def scratch(folder: Path) -> set[Path]:
-    """The folders of runners in a node's temporary directory, where others leave theirs, too."""
+    """Return the folders of runners in a node's temporary directory."""
     return set(folder.glob("repro-*"))
 
 
 def kill_at_work(cluster, node, folder: Path, before: set[Path]) -> None:
-    """Kill a node soon after it has begun with a runner's first job."""
+    """Kill a node shortly after it has started a runner's first job."""
     deadline = time.monotonic() + 60
     while not scratch(folder) - before and time.monotonic() < deadline:
         time.sleep(0.02)
@@ -140,7 +143,7 @@ def kill_at_work(cluster, node, folder: Path, before: set[Path]) -> None:
     cluster.remove_node(node, allow_graceful=False)
 
 
-def test_what_is_wrong_in_a_job_is_one_line(cluster, runner_for, toy, mnist):
+def test_an_error_in_a_job_is_one_line(cluster, runner_for, toy, mnist):
     blank = Mnist(LabelledSet(toy.train.images * float("nan"), toy.train.labels), toy.test, "blank")
     runner = on_ray(runner_for(mnist, blank))
     with pytest.raises(UserError, match=r"^baseline, seed 0: training diverged") as caught:
@@ -152,7 +155,7 @@ def test_what_is_wrong_in_a_job_is_one_line(cluster, runner_for, toy, mnist):
         large.executor(jobs)
 
 
-def test_another_version_of_the_code_on_a_node_is_named(cluster, runner_for, toy, mnist):
+def test_another_version_of_the_code_on_a_node_is_reported(cluster, runner_for, toy, mnist):
     runner, run = on_ray(runner_for(mnist, toy)), experiment.headline_runs(mnist, 0)[1]
     runner._keys[run] = "made by other code"
     with pytest.raises(UserError, match="has another version of this package than the head"):
@@ -160,7 +163,7 @@ def test_another_version_of_the_code_on_a_node_is_named(cluster, runner_for, toy
 
 
 @pytest.mark.parametrize(
-    ("name", "address", "said"),
+    ("name", "address", "message"),
     [
         ("slurm", "", "must be one of local, ray, not 'slurm'"),
         ("ray", "", 'Ray is not installed; pip install -e ".[ray]"'),
@@ -168,7 +171,7 @@ def test_another_version_of_the_code_on_a_node_is_named(cluster, runner_for, toy
         ("ray", "nowhere", "no cluster at nowhere (RAY_ADDRESS)"),
     ],
 )
-def test_no_cluster_is_one_line_and_exit_code_2(tmp_path, monkeypatch, capsys, name, address, said):
+def test_a_missing_cluster_is_one_line_and_exit_code_2(tmp_path, monkeypatch, capsys, name, address, message):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", ["repro", "mnist", "--profile", "smoke", "--executor", name])
     if address:
@@ -180,5 +183,5 @@ def test_no_cluster_is_one_line_and_exit_code_2(tmp_path, monkeypatch, capsys, n
         monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(SystemExit) as ended:
         main()
-    told = capsys.readouterr().err
-    assert ended.value.code == 2 and said in told and len(told.strip().splitlines()) == 1
+    stderr = capsys.readouterr().err
+    assert ended.value.code == 2 and message in stderr and len(stderr.strip().splitlines()) == 1

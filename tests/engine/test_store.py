@@ -1,4 +1,4 @@
-"""Kept runs survive kills, damage and full disks."""
+"""Store of finished runs: corrupt files, full disks, locks and keys."""
 
 import ast
 import errno
@@ -16,48 +16,49 @@ RECORDS = [{"key": "a", "metrics": {"test_errors": 3}}, {"key": "b", "metrics": 
 
 
 @pytest.fixture
-def kept(tmp_path):
+def filled(tmp_path):
+    """Store with one group of two runs."""
     (tmp_path / "runs").mkdir()
-    kept = store.Store(tmp_path / "runs")
-    kept.add("group", RECORDS, WEIGHTS)
-    return kept
+    filled = store.Store(tmp_path / "runs")
+    filled.add("group", RECORDS, WEIGHTS)
+    return filled
 
 
-def test_a_group_is_found_again(kept):
-    again = store.Store(kept.folder)
+def test_a_stored_group_can_be_read_again(filled):
+    again = store.Store(filled.folder)
     assert again.record("b") == RECORDS[1] and again.record("c") is None
     assert torch.equal(again.weights("b")["weights.0"], WEIGHTS["weights.0"][1:2])
 
 
-def test_a_damaged_record_is_set_aside_and_counts_as_never_run(kept, capsys):
-    path = kept.folder / "group.json"
+def test_a_corrupt_record_is_quarantined_and_its_runs_count_as_unfinished(filled, capsys):
+    path = filled.folder / "group.json"
     path.write_text(path.read_text().replace('"test_errors": 3', '"test_errors": 2'))
-    again = store.Store(kept.folder)
+    again = store.Store(filled.folder)
     assert again.record("a") is None and "damaged" in capsys.readouterr().err
-    assert (kept.folder / "group.json.damaged").exists()
+    assert (filled.folder / "group.json.damaged").exists()
 
 
 @pytest.mark.parametrize("position", [0, 30, -1])
-def test_damaged_weights_make_their_runs_be_made_again(kept, capsys, position):
-    path = kept.folder / "group.safetensors"
+def test_runs_with_corrupt_weights_count_as_unfinished(filled, capsys, position):
+    path = filled.folder / "group.safetensors"
     content = bytearray(path.read_bytes())
     content[position] ^= 1
     path.write_bytes(content)
-    again = store.Store(kept.folder)
+    again = store.Store(filled.folder)
     assert again.weights("a") is None and again.record("a") is None and again.record("b") is None
     assert "damaged" in capsys.readouterr().err
     again.add("group", RECORDS, WEIGHTS)
-    assert store.Store(kept.folder).weights("a") is not None
+    assert store.Store(filled.folder).weights("a") is not None
 
 
-def test_truncated_tensors_are_damaged(tmp_path):
+def test_a_truncated_tensor_file_is_corrupt(tmp_path):
     files.save_tensors(tmp_path / "file", WEIGHTS, {})
     (tmp_path / "file").write_bytes((tmp_path / "file").read_bytes()[:-7])
     with pytest.raises(files.CorruptFile, match="file"):
         files.load_tensors(tmp_path / "file")
 
 
-def test_a_full_disk_is_one_clear_line_and_leaves_the_old_file(tmp_path, monkeypatch):
+def test_a_full_disk_raises_a_user_error_and_leaves_the_old_file(tmp_path, monkeypatch):
     path = tmp_path / "file"
     files.write(path, b"old")
     monkeypatch.setattr(
@@ -68,20 +69,20 @@ def test_a_full_disk_is_one_clear_line_and_leaves_the_old_file(tmp_path, monkeyp
     assert path.read_bytes() == b"old" and list(tmp_path.iterdir()) == [path]
 
 
-def test_a_second_command_is_told(kept):
-    with store.opened(kept.folder) as first, pytest.raises(UserError, match="another run is writing there"):
+def test_a_second_command_cannot_open_a_locked_store(filled):
+    with store.opened(filled.folder) as first, pytest.raises(UserError, match="another run is writing there"):
         assert first.record("a")
-        with store.opened(kept.folder):
+        with store.opened(filled.folder):
             pass
 
 
-def test_a_folder_that_cannot_be_made_is_named(tmp_path):
+def test_a_folder_that_cannot_be_made_raises_a_user_error(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="cannot be written to"), store.opened(tmp_path / "file" / "runs"):
         pass
 
 
-def test_the_code_has_the_same_digest_in_every_version_of_python():
+def test_the_code_digest_does_not_depend_on_the_python_version():
     arguments = ["arguments", ("args", [["arg", ("arg", "'a'")]])]
     body = [["Return", ("value", ["Constant", ("value", "1")])]]
     function = store._plain(ast.parse("def f(a): return 1").body[0])

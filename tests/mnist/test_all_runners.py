@@ -170,4 +170,6 @@ def test_a_students_view_order_and_options_are_those_of_its_run(stripy, tmp_path
         runner.net_of(item).logits(stripy.test.images)[0].argmax(-1) for item in (plain, teacher_run(settings))
     )
     assert record["metrics"]["test_errors"] == int((outputs != stripy.test.labels).sum())
-    assert record["metrics"]["test_agreement_testbed_teacher"] == pytest.approx(float((outputs == theirs).double().mean()))
+    assert record["metrics"]["test_agreement_testbed_teacher"] == pytest.approx(
+        float((outputs == theirs).double().mean())
+    )

@@ -14,13 +14,14 @@ from samples import METHODS
 
 from repro import config
 from repro.data.types import ImageSet
+from repro.engine.runner import Diverged
 from repro.errors import UserError
 from repro.evaluation.stats import p_of_zero
 from repro.report import build, records
 from repro.report.variants import analysis, figures, tables
 from repro.variants import experiment, methods
 from repro.variants.models import Shape
-from repro.variants.runner import Diverged, VariantsRunner
+from repro.variants.runner import VariantsRunner
 from repro.variants.runs import Arm, TimingRun, label, teacher_run
 from repro.variants.settings import VariantsSettings
 
