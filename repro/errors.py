@@ -1,4 +1,4 @@
-"""What goes wrong on the user's side of the screen."""
+"""The error that a user can mend."""
 
 
 class UserError(Exception):

@@ -181,27 +181,29 @@ class MnistRunner(Runner):
             logits["best"] = training.best_net().logits(data.test.images)
         measured = []
         for m, run in enumerate(runs):
-            own = {part: values[m] for part, values in logits.items()}
+            member_logits = {part: values[m] for part, values in logits.items()}
             result: dict[str, Any] = {
-                f"test_{name}": value for name, value in metrics.evaluate(own["test"], data.test.labels).items()
+                f"test_{name}": value
+                for name, value in metrics.evaluate(member_logits["test"], data.test.labels).items()
             }
-            result["test_wrong"] = metrics.pack(own["test"].argmax(-1) != data.test.labels)
+            result["test_wrong"] = metrics.pack(member_logits["test"].argmax(-1) != data.test.labels)
             result["train_errors"] = errors(
-                own["train"] if shared else own["train"][examples[m]], data.train.labels[examples[m]]
+                member_logits["train"] if shared else member_logits["train"][examples[m]],
+                data.train.labels[examples[m]],
             )
             result["train_cases"] = len(examples[m])
             if (teacher := teachers[m]) is not None:
-                result["agreement"] = metrics.agreement(own["test"], teacher)
-            if "validation" in own:
-                result["validation_errors"] = errors(own["validation"], validation.labels)
-            if "best" in own:
-                result["stopped_errors"] = errors(own["best"], data.test.labels)
+                result["agreement"] = metrics.agreement(member_logits["test"], teacher)
+            if "validation" in member_logits:
+                result["validation_errors"] = errors(member_logits["validation"], validation.labels)
+            if "best" in member_logits:
+                result["stopped_errors"] = errors(member_logits["best"], data.test.labels)
                 result["stopped_epoch"] = round(
                     int(training.best_step[m]) * run.recipe.batch_size / len(examples[m]), 2
                 )
             if run.shifts is not None:
-                part, images = ("validation", validation) if "validation" in own else ("test", data.test)
-                result |= shift_metrics(own[part], images.labels, *run.shifts)
+                part, images = ("validation", validation) if "validation" in member_logits else ("test", data.test)
+                result |= shift_metrics(member_logits[part], images.labels, *run.shifts)
             measured.append(result)
         return measured
 

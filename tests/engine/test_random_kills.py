@@ -75,8 +75,8 @@ def whole(interrupted_cli, here, request) -> dict[str, CommandResult]:
     return Whole()
 
 
-def copy_alignments(here: Path, one: str, other: str) -> None:
-    shutil.copytree(here / one / "speech" / "aligned", here / other / "speech" / "aligned")
+def copy_alignments(here: Path, item: str, other: str) -> None:
+    shutil.copytree(here / item / "speech" / "aligned", here / other / "speech" / "aligned")
 
 
 def comparable(value: Any) -> Any:
@@ -86,11 +86,11 @@ def comparable(value: Any) -> Any:
     return value
 
 
-def kept(folder: Path) -> dict[str, Any]:
+def stored_runs(folder: Path) -> dict[str, Any]:
     """Every record and every file of tensors, by its file's name."""
     records = {path.name: json.loads(path.read_text())["records"] for path in folder.glob("*.json")}
     files = [path for path in folder.iterdir() if path.suffix in (".safetensors", ".logits")]
-    return {name: [comparable(one) for one in found] for name, found in records.items()} | {
+    return {name: [comparable(item) for item in outcomes] for name, outcomes in records.items()} | {
         path.name: path.read_bytes() for path in files
     }
 
@@ -111,7 +111,7 @@ def test_killed_at_random_moments_it_ends_as_if_it_had_not_been(interrupted_cli,
         if after is None:
             break
     assert last.code == 0 and kills >= KILLS / 2, kills
-    assert kept(folder) == kept(here / "whole" / experiment) and len(made) > 10
+    assert stored_runs(folder) == stored_runs(here / "whole" / experiment) and len(made) > 10
     if "pets" in str(COMMANDS[experiment]):
         assert list((here / "killed-out" / "results" / experiment / "pets").glob("*.csv")), "tables of own images"
     written = [*folder.rglob("*"), *(here / "killed-out").rglob("*")]
@@ -136,16 +136,16 @@ def test_ctrl_c_is_one_line_on_how_to_go_on(interrupted_cli, here, whole, moment
     assert stopped.code == 130 and "Traceback" not in stopped.stderr
     assert stopped.stderr.splitlines()[-1] == "interrupted; rerun the same command to resume from the last checkpoint"
     assert interrupted_cli.run(*command, cwd=here).code == 0
-    assert kept(here / moment / "specialists") == kept(here / "whole" / "specialists")
+    assert stored_runs(here / moment / "specialists") == stored_runs(here / "whole" / "specialists")
     assert not [path for path in here.rglob("*.unfinished") if path.parts[len(here.parts)].startswith(moment)]
 
 
 def test_a_full_disk_or_ctrl_c_while_speech_is_prepared_is_told_and_got_over(prepared, here):
-    for what, named in (("corpus", "/voices"), ("frames", ".frames")):
-        one = prepared[what]
-        last = one.stderr.splitlines()[-1]
-        assert one.code == 2 and last.startswith("error: ") and named in last and "too large" in last, one.stderr
-        assert "Traceback" not in one.stderr
+    for content, named in (("corpus", "/voices"), ("frames", ".frames")):
+        item = prepared[content]
+        last = item.stderr.splitlines()[-1]
+        assert item.code == 2 and last.startswith("error: ") and named in last and "too large" in last, item.stderr
+        assert "Traceback" not in item.stderr
     assert prepared["stopped"].code == 130 and "Traceback" not in prepared["stopped"].stderr
     assert prepared["whole"].code == 0, prepared["whole"].stderr
     assert not [path for path in here.rglob("*.unfinished") if "first" in path.parts or "data" in path.parts]

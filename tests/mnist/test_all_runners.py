@@ -1,4 +1,4 @@
-"""What the runners hand to training is what their runs say, and records are of the nets that were kept."""
+"""Runners hand to training what their runs say, and records describe the stored models."""
 
 import dataclasses
 

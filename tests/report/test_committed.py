@@ -1,4 +1,4 @@
-"""What is committed is what the committed records and profiles give."""
+"""Committed reports follow from the committed records, and these from the committed profiles."""
 
 import json
 import shutil
@@ -112,7 +112,7 @@ def test_committed_records_follow_the_committed_profile(experiment, folder):
     ],
 )
 def test_incomplete_committed_results_are_drawn(experiment, dataset, gone, tmp_path):
-    """As after more seeds, or more decoded models, were asked for: rows that lack some are left out whole."""
+    """Rows that lack some seeds or models, as after more were requested, are left out whole."""
     runs = records.load(ROOT, experiment, dataset)
     remaining = [record for record in runs if not gone(record)]
     assert len(remaining) < len(runs)

@@ -179,9 +179,9 @@ def test_report_only_reports_the_finished_runs(stripy, smoke, runner_for, tmp_pa
     partly.report_only, partly.make = True, None
     experiment.run(smoke, partly, lambda records: None)
     assert len({key for *_, key in partly.finished}) == kept_groups
-    found = records.complete(list(partly.finished.values()))
-    if found:
-        records.save(tmp_path / "out", "specialists", "stripy", found, shown(smoke, partly))
+    whole = records.complete(list(partly.finished.values()))
+    if whole:
+        records.save(tmp_path / "out", "specialists", "stripy", whole, shown(smoke, partly))
         build.report(tmp_path / "out")
 
 

@@ -20,9 +20,9 @@ def test_freed_memory_is_kept_as_far_as_the_library_bears_it(monkeypatch, most):
 
     class Library:
         @staticmethod
-        def mallopt(what, value):
-            calls.append((what, value))
-            return int(what == -1 or value <= most)
+        def mallopt(kind, value):
+            calls.append((kind, value))
+            return int(kind == -1 or value <= most)
 
     monkeypatch.setattr(compute.ctypes, "CDLL", lambda name: Library)
     compute._keep_freed_memory.__wrapped__()

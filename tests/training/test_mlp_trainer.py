@@ -171,5 +171,5 @@ def test_schedules():
 def test_saved_tensors_come_back(tmp_path):
     tensors = {"a": torch.randn(3, 4), "b": torch.arange(5), "c": torch.randn(2).to(torch.bfloat16)}
     files.save_tensors(tmp_path / "file", tensors, {"step": 3})
-    found, about = files.load_tensors(tmp_path / "file")
-    assert about == {"step": 3} and all(torch.equal(tensors[name], found[name]) for name in tensors)
+    read_back, about = files.load_tensors(tmp_path / "file")
+    assert about == {"step": 3} and all(torch.equal(tensors[name], read_back[name]) for name in tensors)

@@ -21,8 +21,8 @@ from repro.training.trainer import TrainerContext
 CPU = compute.choose("cpu", "fp32")
 
 
-def trainer(members, data, recipe, where=CPU, validation=None):
-    context = TrainerContext(recipe=recipe, compute=where, validation=validation)
+def trainer(members, data, recipe, folder=CPU, validation=None):
+    context = TrainerContext(recipe=recipe, compute=folder, validation=validation)
     return MLPTrainer(sizes=SIZES, members=members, transfer=data, context=context)
 
 
@@ -33,7 +33,7 @@ def test_every_step_is_that_of_a_plain_loop(toy, optimizer):
     recipe, data = NOISY.model_copy(update=changed), transfer_set(toy)
     ours = trainer([MemberSpec(3, 4.0, 0.3)], data, recipe)
     layers = (ours.net.weights, ours.net.biases)
-    weights, biases = ([one[0].detach().clone().requires_grad_() for one in layer] for layer in layers)
+    weights, biases = ([single[0].detach().clone().requires_grad_() for single in layer] for layer in layers)
     kind = torch.optim.AdamW if optimizer == "adamw" else partial(torch.optim.SGD, momentum=0.9, nesterov=True)
     plain = kind([*weights, *biases], lr=1.0, weight_decay=0.01)
     for step in range(ours.steps):
@@ -59,9 +59,9 @@ def test_every_step_is_that_of_a_plain_loop(toy, optimizer):
 
 @pytest.mark.parametrize("drop", [0.2, 0.5])
 def test_inputs_are_dropped_as_often_as_it_says_and_keep_their_mean(drop):
-    found = Dropout([0, 1], 5, drop, 0.0).drop_inputs(torch.ones(400, 500))
-    assert float((found == 0).float().mean()) == pytest.approx(round(256 * drop) / 256, abs=0.005)
-    assert float(found.mean()) == pytest.approx(1, abs=0.01) and not torch.equal(found[0], found[1])
+    snapshots = Dropout([0, 1], 5, drop, 0.0).drop_inputs(torch.ones(400, 500))
+    assert float((snapshots == 0).float().mean()) == pytest.approx(round(256 * drop) / 256, abs=0.005)
+    assert float(snapshots.mean()) == pytest.approx(1, abs=0.01) and not torch.equal(snapshots[0], snapshots[1])
 
 
 def test_in_bf16_the_last_layer_and_all_that_is_judged_are_exact():
@@ -72,25 +72,25 @@ def test_in_bf16_the_last_layer_and_all_that_is_judged_are_exact():
 
 
 def test_in_bf16_it_learns_the_same_with_weights_in_fp32(toy):
-    recipe, found = Recipe(epochs=4, batch_size=50, learning_rate=0.003), []
+    recipe, snapshots = Recipe(epochs=4, batch_size=50, learning_rate=0.003), []
     for precision in ("fp32", "bf16"):
         training = trainer([MemberSpec(3, 4.0, 0.3)], transfer_set(toy), recipe, compute.choose("cpu", precision))
         (*_, last) = training.run(4)
-        assert {one.dtype for one in training.net.parameters()} == {torch.float32}
-        found.append(float(last.loss))
-    assert found[0] != found[1] and found[0] == pytest.approx(found[1], rel=0.03)
+        assert {single.dtype for single in training.net.parameters()} == {torch.float32}
+        snapshots.append(float(last.loss))
+    assert snapshots[0] != snapshots[1] and snapshots[0] == pytest.approx(snapshots[1], rel=0.03)
 
 
 def test_a_convolutional_net_learns_in_bf16(stripy):
-    recipe, found = Recipe(epochs=3, batch_size=80, learning_rate=0.01), []
+    recipe, snapshots = Recipe(epochs=3, batch_size=80, learning_rate=0.01), []
     for precision in ("fp32", "bf16"):
         training = images(stripy, ConvNet(1, 4, CLASSES, 0), recipe, compute.choose("cpu", precision))
         (*_, last) = training.run(3)
-        found.append(float(last.loss))
-    assert found[0] != found[1] and found[0] == pytest.approx(found[1], rel=0.1)
+        snapshots.append(float(last.loss))
+    assert snapshots[0] != snapshots[1] and snapshots[0] == pytest.approx(snapshots[1], rel=0.1)
 
 
-def images(data, net, recipe, where=CPU, horizontal_flip=False):
+def images(data, net, recipe, folder=CPU, horizontal_flip=False):
     order = [BatchSampler(0, torch.arange(len(data.train)), 80)]
     objective = lambda logits, labels, _: hard_target_loss(logits, labels)  # noqa: E731
     return ImageTrainer(
@@ -99,7 +99,7 @@ def images(data, net, recipe, where=CPU, horizontal_flip=False):
         transfer=ImageTransferSet(data.train.images, data.train.labels, horizontal_flip=horizontal_flip),
         objective=objective,
         num_examples=len(data.train),
-        context=TrainerContext(recipe=recipe, compute=where),
+        context=TrainerContext(recipe=recipe, compute=folder),
     )
 
 
@@ -115,8 +115,8 @@ def test_half_of_the_images_are_mirrored_left_to_right(stripy):
         stripy, ConvNet(1, 4, CLASSES, 0), Recipe(epochs=1, batch_size=80, learning_rate=0.01), horizontal_flip=True
     )
     seen, plain = training.batch(0)[0], stripy.train.images[training.batch_indices(0)]
-    kept, turned = ((seen == one).flatten(1).all(1) for one in (plain, plain.flip(-1)))
-    assert bool((kept | turned).all()) and 20 < int(turned.sum()) < 60
+    best_weights, turned = ((seen == single).flatten(1).all(1) for single in (plain, plain.flip(-1)))
+    assert bool((best_weights | turned).all()) and 20 < int(turned.sum()) < 60
 
 
 def test_the_best_snapshot_is_selected_for_each_member(toy):
@@ -125,7 +125,7 @@ def test_the_best_snapshot_is_selected_for_each_member(toy):
     training = trainer(members, transfer_set(toy, False), recipe, validation=validation)
     errors = iter(torch.tensor([[5, 9], [3, 9], [4, 2], [3, 8]]))
     training.validation_errors = lambda examples: next(errors)
-    seen = [{name: value.clone() for name, value in one.net.state_dict().items()} for one in training.run(4)]
+    seen = [{name: value.clone() for name, value in single.net.state_dict().items()} for single in training.run(4)]
     best = training.best_net().state_dict()
     assert training.best_step.tolist() == [24, 36]
     assert all(torch.equal(best[name][0], seen[1][name][0]) for name in best)
