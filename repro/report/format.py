@@ -17,6 +17,11 @@ def dataset_label(dataset: str) -> str:
     return LABELS.get(dataset, dataset)
 
 
+def with_unit(quantity: str, unit: str) -> str:
+    """A quantity with its unit, unless its words name it."""
+    return quantity if unit in quantity or unit == "correlation" else f"{quantity}, {unit}"
+
+
 def number(value: Any, digits: int = 4) -> str:
     """Return a number with ``digits`` significant digits; a dash for an empty value."""
     return NONE if value in ("", None) else f"{float(value):.{digits}g}"

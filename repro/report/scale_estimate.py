@@ -97,4 +97,8 @@ def image_rate(records: list[Record]) -> Rate | None:
 
 def _rate(runs: list[Record], flops: list[float]) -> Rate:
     seconds = sum(record["wall_seconds"] for record in runs)
-    return Rate(sum(flops) / seconds, f"{runs[0]['arm']}s of {runs[0]['dataset']}", machine(runs[0]["machine"]))
+    return Rate(
+        sum(flops) / seconds,
+        f"{runs[0]['arm'].replace('_', ' ')}s of {runs[0]['dataset']}",
+        machine(runs[0]["machine"]),
+    )

@@ -9,7 +9,7 @@ from markdown_it import MarkdownIt
 from markupsafe import Markup
 
 from repro import paper
-from repro.report.format import bounds, dataset_label, markdown, number
+from repro.report.format import bounds, dataset_label, markdown, number, with_unit
 from repro.report.pages import reproduce
 from repro.report.pages.render import page_note, render
 from repro.report.section import Section
@@ -82,7 +82,7 @@ def _html(text: str) -> Markup:
 
 def _claim(row: Any) -> dict[str, Any]:
     return {
-        "claim": row.claim, "quantity": f"{row.quantity}, {row.unit}", "dataset": row.dataset,
+        "claim": row.claim, "quantity": with_unit(row.quantity, row.unit), "dataset": row.dataset,
         "data": dataset_label(row.dataset),
         "section": row.section, "criterion": row.criterion, "paper": row.paper, "ours": number(row.ours),
         "interval": bounds(row.ci_low, row.ci_high), "plot": Markup(interval_plot(row)), "seeds": row.seeds,

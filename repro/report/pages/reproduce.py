@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 
 from repro import paper
-from repro.report.format import bounds, dataset_label, machine, markdown, number
+from repro.report.format import bounds, dataset_label, machine, markdown, number, with_unit
 from repro.report.pages.render import page_note, render
 from repro.report.records import Record
 from repro.report.section import Section
@@ -60,11 +60,11 @@ def with_glance(readme: str, claims: pd.DataFrame) -> str:
     order = {row: place for place, row in enumerate(GLANCE)}
     chosen = claims[[row in order for row in zip(claims["claim"], claims["dataset"], strict=True)]]
     table = pd.DataFrame([
-        {"§": row.section, "claim": f"{row.quantity}, {row.unit}", "data": dataset_label(str(row.dataset)),
-         "paper": row.paper,
+        {"§": row.section, "claim": with_unit(str(row.quantity), str(row.unit)),
+         "data": dataset_label(str(row.dataset)), "paper": row.paper,
          "ours (95% CI)": f"{number(row.ours)} {bounds(row.ci_low, row.ci_high)}", "verdict": f"**{row.verdict}**"}
         for row in sorted(chosen.itertuples(index=False), key=lambda row: order[str(row.claim), str(row.dataset)])
-    ])  # fmt: skip
+    ], dtype=object)  # fmt: skip
     text = render("glance.md", table=markdown(table), tally=tally(claims))
     return GLANCE_BLOCK.sub(lambda match: f"{match[1]}{text}{match[2]}", readme)
 
@@ -127,7 +127,7 @@ def _shown_rows(claims: pd.DataFrame) -> pd.DataFrame:
     datasets = [dataset_label(name) for name in dict.fromkeys(claims["dataset"])]
     rows: dict[str, dict[str, object]] = {}
     for row in claims.itertuples(index=False):
-        empty: dict[str, object] = {"claim": f"{row.quantity}, {row.unit}", "paper": row.paper}
+        empty: dict[str, object] = {"claim": with_unit(str(row.quantity), str(row.unit)), "paper": row.paper}
         empty |= dict.fromkeys(datasets, "–")
         ours = f"{number(row.ours)} {bounds(row.ci_low, row.ci_high)}"
         rows.setdefault(str(row.claim), empty)[dataset_label(str(row.dataset))] = ours
