@@ -96,7 +96,7 @@ def stored_runs(folder: Path) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("experiment", list(COMMANDS))
-def test_killed_at_random_moments_it_ends_as_if_it_had_not_been(interrupted_cli, here, whole, experiment):
+def test_a_command_killed_at_random_moments_resumes_to_the_same_result(interrupted_cli, here, whole, experiment):
     seconds, draw = whole[experiment].seconds, random.Random(experiment)
     if experiment == "speech":
         copy_alignments(here, "first", "killed")
@@ -120,10 +120,12 @@ def test_killed_at_random_moments_it_ends_as_if_it_had_not_been(interrupted_cli,
 
 
 @pytest.mark.parametrize("moment, send", [("training", signal.SIGINT), ("report", signal.SIGTERM)])
-def test_ctrl_c_is_one_line_on_how_to_go_on(interrupted_cli, here, whole, moment, send):
+def test_an_interrupt_prints_one_line_and_a_rerun_resumes(interrupted_cli, here, whole, moment, send):
     command, first = words("specialists", moment, here), whole["specialists"]
     again = interrupted_cli.run(*words("specialists", "whole", here), cwd=here)
-    after = 0.6 * again.seconds if moment == "report" else 0.5 * (first.seconds - again.seconds)
+    # Training ends before the report, which takes what a second run of the same command takes; load may turn that round.
+    training = max(first.seconds - again.seconds, 0.3 * first.seconds)
+    after = 0.6 * again.seconds if moment == "report" else 0.5 * training
     for _ in range(6):
         shutil.rmtree(here / moment, ignore_errors=True)
         if moment == "report":  # all is trained, so that most of the time goes into tables
@@ -140,7 +142,7 @@ def test_ctrl_c_is_one_line_on_how_to_go_on(interrupted_cli, here, whole, moment
     assert not [path for path in here.rglob("*.unfinished") if path.parts[len(here.parts)].startswith(moment)]
 
 
-def test_a_full_disk_or_ctrl_c_while_speech_is_prepared_is_told_and_got_over(prepared, here):
+def test_a_full_disk_or_an_interrupt_during_preparation_of_speech_is_reported_and_recovered_from(prepared, here):
     for content, named in (("corpus", "/voices"), ("frames", ".frames")):
         item = prepared[content]
         last = item.stderr.splitlines()[-1]
