@@ -123,7 +123,7 @@ def test_a_command_killed_at_random_moments_resumes_to_the_same_result(interrupt
 def test_an_interrupt_prints_one_line_and_a_rerun_resumes(interrupted_cli, here, whole, moment, send):
     command, first = words("specialists", moment, here), whole["specialists"]
     again = interrupted_cli.run(*words("specialists", "whole", here), cwd=here)
-    # Training ends before the report, which takes what a second run of the same command takes; load may turn that round.
+    # Training ends before the report, which is all that a second run does; under load that may take longer.
     training = max(first.seconds - again.seconds, 0.3 * first.seconds)
     after = 0.6 * again.seconds if moment == "report" else 0.5 * training
     for _ in range(6):
