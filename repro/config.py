@@ -205,7 +205,7 @@ def _by_name(value: Any) -> dict[str, dict[str, Any]] | None:
 def _apply(values: dict[str, Any], override: str) -> None:
     name, equals, text = override.partition("=")
     if not equals or not name.strip():
-        raise UserError(f"--set {override!r}: must look like section.name=value")
+        raise UserError(f"--set {override!r}: must look like NAME=VALUE")
     try:
         value = tomllib.loads(f"value = {text}")["value"]
     except NOT_TOML:
@@ -262,8 +262,9 @@ def _renamed_at(model: type[BaseModel], location: tuple[int | str, ...]) -> dict
     return {
         old: new
         for known in _models_at(model, location)
-        if issubclass(known, Settings)
-        for old, new in known.renamed.items()
+        for base in known.__mro__
+        if issubclass(base, Settings)
+        for old, new in base.renamed.items()
     }
 
 

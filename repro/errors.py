@@ -1,4 +1,4 @@
-"""The error that a user can mend."""
+"""An error that the user can fix."""
 
 
 class UserError(Exception):

@@ -66,7 +66,7 @@ class ProgressDisplay:
         if self._total and not self.console.is_terminal and now - self._last_line > LINE_SECONDS:
             self._last_line = now
             left = (self._total - self._done) * (now - self._started) / self._done
-            self.say(f"{self._description}: {self._done / self._total:.0%} of all, {_format_duration(left)} left")
+            self.say(f"{self._description}: {self._done / self._total:.0%} done, {_format_duration(left)} left")
 
     def say(self, content: object) -> None:
         """Print text or a Rich renderable above the bar."""

@@ -28,6 +28,7 @@ class ModelConfig(Settings):
 class StudentConfig(ModelConfig):
     """A network trained on soft targets."""
 
+    renamed: ClassVar[dict[str, str]] = {"hard_weight": "hard_label_weight"}
     temperature: float = Field(gt=0, description="Temperature T of the soft targets; inf is logit regression.")
     hard_label_weight: float = Field(ge=0, le=1, description="Weight w in (1 - w) T^2 KL(soft) + w CE(hard).")
 

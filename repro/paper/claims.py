@@ -16,7 +16,7 @@ class Claim:
     """A figure of the paper.
 
     rule:
-        ``figure``: reproduced when ``direction`` holds and our 95% interval holds the paper's figure, or
+        ``figure``: reproduced when ``direction`` holds and our 95% interval contains the paper's figure, or
         lies wholly on its good side where ``better`` names one (a smaller error than the paper's is no
         failure to reproduce). An interval so wide that it says nothing fails the direction.
         ``range``: reproduced when ours lies in ``paper_range`` and ``direction`` holds.
@@ -45,9 +45,10 @@ class Claim:
         """Condition in words for the verdict "reproduced"."""
         if self.rule == "figure":
             better = " or is better" if self.better else ""
-            return f"{self.direction}; the 95% interval holds {self.paper}{better}"
+            return f"{self.direction}; the 95% interval contains {self.paper}{better}"
         if self.rule == "range" and self.paper_range is not None:
-            return f"{self.direction}; ours is in [{self.paper_range[0]:g}, {self.paper_range[1]:g}]"
+            low, high = self.paper_range
+            return f"{self.direction}; ours is " + (f"{low:g}" if low == high else f"in [{low:g}, {high:g}]")
         return self.direction
 
     @property
@@ -65,7 +66,7 @@ class Claim:
         return float(self.paper)
 
 
-_ERRORS = "errors of 10000"
+_ERRORS = "of 10,000"
 
 _SHIFT_DIRECTION = "the interval of the shift is on the paper's side of zero"
 
@@ -89,13 +90,13 @@ CLAIMS = (
     Claim("mnist.no3_errors", "3", "test errors, no 3 in the transfer set", _ERRORS, 206, "figure",
           "more errors than the distilled network, intervals do not overlap", "lower"),
     Claim("mnist.no3_errors_on_3", "3", "test errors on the 1010 test 3s, no 3 in the transfer set",
-          "errors of 1010", 133, "figure", "more than half of the 3s are classified correctly", "lower"),
+          "of 1010", 133, "figure", "more than half of the 3s are classified correctly", "lower"),
     Claim("mnist.no3_shift", "3", "increase of the class-3 bias (test-tuned, as in the paper)", "logits", 3.5, "figure",
           _SHIFT_DIRECTION),
     Claim("mnist.no3_corrected_errors", "3", "test errors after that shift (test-tuned)", _ERRORS, 109, "figure",
           f"fewer errors than before {_HONEST}", "lower"),
     Claim("mnist.no3_corrected_errors_on_3", "3", "test errors on 3s after that shift (test-tuned)",
-          "errors of 1010", 14, "figure", f"fewer errors on 3s than before {_HONEST}", "lower"),
+          "of 1010", 14, "figure", f"fewer errors on 3s than before {_HONEST}", "lower"),
     Claim("mnist.no3_corrected_acc_on_3", "3", "accuracy on never-seen 3s after the shift (test-tuned)", "%", 98.6,
           "figure", "the lower end of the interval is at least 97%", "higher"),
     Claim("mnist.only78_error", "3", "test error, transfer set of 7s and 8s only", "%", 47.3, "figure",

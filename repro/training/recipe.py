@@ -15,6 +15,10 @@ class Recipe(Settings):
     """Hyperparameters of a training run. A subclass lists in ``unused`` those that its models do not support."""
 
     unused: ClassVar[tuple[str, ...]] = ()
+    renamed: ClassVar[dict[str, str]] = {
+        "batch": "batch_size", "optimiser": "optimizer", "warmup": "warmup_fraction", "drop_input": "input_dropout",
+        "drop_hidden": "hidden_dropout", "jitter": "max_translation",
+    }  # fmt: skip
     # Left out of records and keys at their defaults, because committed records are older than these options.
     omitted_at_default: ClassVar[tuple[str, ...]] = (
         "initial_momentum", "momentum_warmup_fraction", "initial_weight_sd", "weight_averaging_fraction",

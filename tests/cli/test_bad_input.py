@@ -62,7 +62,7 @@ def test_every_setting_refuses_a_date_and_a_huge_negative_number(experiment):
 @pytest.mark.parametrize(
     ("experiment", "change", "message"),
     [
-        ("mnist", "seeds", "must look like section.name=value"),
+        ("mnist", "seeds", "must look like NAME=VALUE"),
         ("mnist", "seeds.more=3", "seeds is a single setting"),
         ("mnist", "sedes=3", "did you mean seeds"),
         ("mnist", "teacher.recipe.epoch=3", "did you mean epochs"),

@@ -158,8 +158,8 @@ MALFORMED = {
     "recipe.lowest=5": "setting recipe.lowest: is now called recipe.shift.min",
     "extra={ batch = 5 }": "setting extra.batch: is now called extra.batch_size (1 more)",
     "methods=[{ candidates = [] }]": "setting methods.0.candidates: is now called methods.0.grid (1 more)",
-    "nonsense": "must look like section.name=value",
-    "=3": "must look like section.name=value",
+    "nonsense": "must look like NAME=VALUE",
+    "=3": "must look like NAME=VALUE",
     "seeds.of=3": "seeds is a single setting, not a section",
 }
 

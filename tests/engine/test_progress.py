@@ -21,7 +21,7 @@ def test_the_time_left_excludes_the_preparation_of_data(clock, capsys):
     progress.now("single net")
     clock[0] += 40
     progress.advance(25.0)
-    assert capsys.readouterr().err == "single net: 25% of all, 2 min left\n"  # three times 40 seconds
+    assert capsys.readouterr().err == "single net: 25% done, 2 min left\n"  # three times 40 seconds
 
 
 def test_a_line_every_half_minute_at_most_and_more_work_makes_it_longer(clock, capsys):
@@ -35,4 +35,4 @@ def test_a_line_every_half_minute_at_most_and_more_work_makes_it_longer(clock, c
     clock[0] += 40
     progress.advance(5.0)
     stderr = capsys.readouterr().err
-    assert stderr.startswith("mnist: 37% of all, 4 min left") and stderr.count("\n") == 1
+    assert stderr.startswith("mnist: 37% done, 4 min left") and stderr.count("\n") == 1

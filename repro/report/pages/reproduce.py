@@ -114,7 +114,9 @@ def claim_rows(claims: pd.DataFrame, remarks: bool = False) -> pd.DataFrame:
     rows = []
     for row in claims.itertuples(index=False):
         shown = {
-            "claim": f"{row.quantity} (`{row.claim}`, {dataset_label(str(row.dataset))})", "criterion": row.criterion,
+            "claim": f"{with_unit(str(row.quantity), str(row.unit))} "
+            f"(`{row.claim}`, {dataset_label(str(row.dataset))})",
+            "criterion": row.criterion,
             "paper": row.paper, "ours": number(row.ours), "95% CI": bounds(row.ci_low, row.ci_high),
             "n": row.seeds, "verdict": f"**{row.verdict}**" + (" (undecided)" if row.undecided else ""),
         }  # fmt: skip
@@ -141,7 +143,7 @@ def _costs(sections: list[Section]) -> pd.DataFrame:
         runs = unique_runs(section.records)
         if runs:
             rows.append({
-                "results": section.place, "runs": len(runs), "hours": f"{_seconds(runs) / 3600:.1f}",
+                "results": section.place, "runs": len(runs), "hours, summed over runs": f"{_seconds(runs) / 3600:.1f}",
                 "machine": "; ".join(sorted({machine(run["machine"]) for run in runs})),
                 "commit": ", ".join(_commits(runs)),
             })  # fmt: skip
