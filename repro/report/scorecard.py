@@ -56,7 +56,7 @@ def _row(axis, place: int, row: pd.Series) -> None:
 def _frame(axis, judged: pd.DataFrame) -> None:
     """Add labels, section borders and the legend."""
     labels = [
-        f"§{row.section}  {_short(str(row.claim))} ({dataset_label(str(row.dataset))})"
+        f"§{row.section}  {_short(str(row.claim))}, {dataset_label(str(row.dataset))}"
         for row in judged.itertuples(index=False)
     ]
     axis.set_yticks(range(len(judged)), labels, fontsize=8)
@@ -65,7 +65,9 @@ def _frame(axis, judged: pd.DataFrame) -> None:
             axis.axhline(place - 0.5, color="0.4", linewidth=0.6)
     axis.set_ylim(max(len(judged), 1) - 0.5, -0.5)
     axis.set_xlim(LOW, HIGH)
-    axis.set_xlabel("ours / paper, with 95% CI  (0: no effect, 1: the paper's figure)", fontsize=9)
+    axis.set_xlabel(
+        "ours / paper, with 95% CI  (0: no effect, 1: the paper's figure; for errors, below 1 is better)", fontsize=9
+    )
     axis.tick_params(axis="y", length=0)
     for side in ("top", "right", "left"):
         axis.spines[side].set_visible(False)

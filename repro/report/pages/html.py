@@ -60,7 +60,7 @@ def _section(section: Section) -> dict[str, Any]:
     tables = [
         {"title": title, "name": name, "html": _html(markdown(table)) if len(table) <= MOST_ROWS else None}
         for name, (title, table) in section.tables.items()
-        if not table.empty
+        if title and not table.empty
     ]
     return {
         "id": re.sub(r"\W+", "-", section.place).strip("-"),

@@ -188,7 +188,7 @@ def _digits(value: float | None) -> str:
 
 
 TABLES: dict[str, tuple[str, Callable[[list[Record]], pd.DataFrame]]] = {
-    "methods": ("All methods: test accuracy, and step time and memory of training relative to KD", methods),
+    "methods": ("", methods),  # the numbers of the summary, for programs
     "summary": ("Methods: delta vs KD, teacher agreement, settings chosen on validation", summary),
     "gap": ("Capacity gap: test accuracy in percent of every student by teacher", gap),
     "temperatures": ("Temperature by student size and by hard-label weight", temperatures),
