@@ -55,9 +55,10 @@ def note(experiment: str, name: str, **values: Any) -> str:
 class Section:
     """Results of one experiment on one data set.
 
-    ``tables`` are (title, table) by file name; one without a title is only written as CSV; ``figures`` are (caption, drawing function) by file name; ``remarks``
-    are headings and Markdown that concern this data set alone. Notes that concern the whole experiment are files in
-    ``report/<experiment>/notes``. A section that compares others has no records of its own.
+    ``tables`` are (title, table) by file name; one without a title is only written as CSV. ``figures`` are (caption,
+    drawing function) by file name. ``remarks`` are headings and Markdown that concern this data set alone. Notes that
+    concern the whole experiment are files in ``report/<experiment>/notes``. A section that compares others has no
+    records of its own.
     """
 
     experiment: str
