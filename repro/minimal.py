@@ -54,7 +54,7 @@ def translate(images: Tensor, pixels: int) -> Tensor:
     return views[torch.arange(len(images)), rows, columns].flatten(1)
 
 
-def train(model: MLP, data: mnist.LabelledSet, epochs: int, rate: float, soft: Tensor | None = None, shift: int = 0):
+def train(model: MLP, data: mnist.ImageSet, epochs: int, rate: float, soft: Tensor | None = None, shift: int = 0):
     """Train on hard targets or, where the teacher's logits ``soft`` (example, class) are given, on them alone."""
     optimizer = torch.optim.AdamW(model.parameters(), rate, weight_decay=0.0, fused=True)
     batches = [batch for _ in range(epochs) for batch in torch.randperm(len(data)).split(BATCH_SIZE)]

@@ -21,7 +21,7 @@ install_import_hook(
 )
 
 from repro.data.download import data_folder  # noqa: E402
-from repro.data.mnist import LabelledSet, Mnist, load  # noqa: E402
+from repro.data.mnist import Mnist, load  # noqa: E402
 from repro.data.types import ImageData, ImageSet  # noqa: E402
 from repro.engine import store  # noqa: E402
 from repro.engine.progress import ProgressDisplay  # noqa: E402
@@ -30,13 +30,13 @@ from repro.mnist.runner import MnistRunner  # noqa: E402
 from repro.training import compute  # noqa: E402
 
 
-def blobs(count: int, seed: int) -> LabelledSet:
+def blobs(count: int, seed: int) -> ImageSet:
     """Images in which the class is a bright row of pixels under noise; the classes come in equal numbers."""
     draw = torch.Generator().manual_seed(seed)
     labels = torch.arange(count) % 10
     images = 0.5 * torch.rand(count, 28, 28, generator=draw)
     images[torch.arange(count), 2 + 2 * labels] += 0.5
-    return LabelledSet(images.flatten(1), labels)
+    return ImageSet(images.flatten(1), labels)
 
 
 def write_pets(here: Path) -> None:

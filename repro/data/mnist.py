@@ -30,8 +30,6 @@ PACKAGE_MEMBER = "mnist/data/mnist.pkl.gz"
 PACKAGE_SHA256 = "f11bb9e41d6c1b6c124aa38fd605497bdcfe2ee08cf7c2bb5a41ab5d759e1416"
 VALIDATION = 10_000
 
-LabelledSet = ImageSet  # former name
-
 
 @dataclass(frozen=True)
 class Mnist:

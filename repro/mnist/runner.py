@@ -1,4 +1,4 @@
-"""Trains the runs of section 3 and records them."""
+"""Training and evaluation of the runs of section 3."""
 
 import math
 from collections import defaultdict
@@ -12,7 +12,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from repro.data.download import data_folder
-from repro.data.mnist import LabelledSet, Mnist, load
+from repro.data.mnist import Mnist, load
+from repro.data.types import ImageSet
 from repro.engine import files, store
 from repro.engine.jobs import Job
 from repro.engine.runner import Runner, round_loss
@@ -25,19 +26,19 @@ from repro.training.mlp import MemberSpec, MLPTrainer, TransferSet
 from repro.training.random_streams import Stream, generator
 from repro.training.trainer import TrainerContext
 
-# The modules that decide what a run's weights become.
+# The modules that determine a run's weights.
 CODE_DEPENDENCIES = (
     "kd/losses.py", "models/mlp.py", "training/cuda_graphs.py", "training/mlp.py", "training/random_streams.py",
     "training/recipe.py", "training/trainer.py",
 )  # fmt: skip
 
-# Counted up by hand when what a record says of the same weights changes: kept records of before are left.
+# Increased by hand when the evaluation of the same weights changes; stored records of older versions are not reused.
 RECORD_VERSION = 1
 
 
 @dataclass(kw_only=True)
 class MnistRunner(Runner):
-    """Runs on MNIST, those that can take their steps together trained as populations."""
+    """Runner of section 3; runs that see the same batches are trained together."""
 
     settings: Common
     data: Mnist
@@ -161,7 +162,7 @@ class MnistRunner(Runner):
             self.soft_targets_path(key).unlink(missing_ok=True)
         self.store.add(group, records, dict(training.net.state_dict()))
 
-    def _observed(self, run: Run) -> LabelledSet | None:
+    def _observed(self, run: Run) -> ImageSet | None:
         """The images whose errors make the training curve; None where early stopping evaluates its own."""
         if run.early_stopping:
             return None

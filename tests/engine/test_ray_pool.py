@@ -13,7 +13,8 @@ from conftest import same
 
 from repro import config, session
 from repro.__main__ import main
-from repro.data.mnist import LabelledSet, Mnist
+from repro.data.mnist import Mnist
+from repro.data.types import ImageSet
 from repro.errors import UserError
 from repro.mnist import experiment
 from repro.mnist.settings import MnistSettings
@@ -144,7 +145,7 @@ def kill_at_work(cluster, node, folder: Path, before: set[Path]) -> None:
 
 
 def test_an_error_in_a_job_is_one_line(cluster, runner_for, toy, mnist):
-    blank = Mnist(LabelledSet(toy.train.images * float("nan"), toy.train.labels), toy.test, "blank")
+    blank = Mnist(ImageSet(toy.train.images * float("nan"), toy.train.labels), toy.test, "blank")
     runner = on_ray(runner_for(mnist, blank))
     with pytest.raises(UserError, match=r"^baseline, seed 0: training diverged") as caught:
         runner.execute([experiment.headline_runs(mnist, 0)[1]])

@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from repro import config
-from repro.data.mnist import LabelledSet, Mnist
+from repro.data.mnist import Mnist
+from repro.data.types import ImageSet
 from repro.errors import UserError
 from repro.mnist import experiment
 from repro.mnist.settings import MnistSettings
@@ -33,7 +34,7 @@ def all_runs(settings):
 
 
 def test_train_and_validation_split_the_training_cases(toy):
-    marked = Mnist(LabelledSet(torch.arange(1200.0)[:, None], torch.zeros(1200)), toy.test, "marked")
+    marked = Mnist(ImageSet(torch.arange(1200.0)[:, None], torch.zeros(1200)), toy.test, "marked")
     parts = [set(marked.split(part).images[:, 0].tolist()) for part in ("train", "validation", "all")]
     assert not parts[0] & parts[1] and parts[0] | parts[1] == parts[2]
     assert len(parts[1]) == 200
@@ -92,7 +93,7 @@ def test_the_teacher_of_a_student_has_the_same_seed():
 def test_weights_and_honest_shifts_do_not_depend_on_the_test_set(toy, runner_for, smoke):
     """The whole experiment twice, the second time with another test set: every weight, every early stop
     and every honestly chosen shift is the same to the bit; only what was measured on test differs."""
-    garbage = LabelledSet(torch.rand(300, 784), (toy.test.labels + 3) % 10)
+    garbage = ImageSet(torch.rand(300, 784), (toy.test.labels + 3) % 10)
     outcomes = []
     for folder, data in (("a", toy), ("b", dataclasses.replace(toy, test=garbage))):
         runner = runner_for(smoke, data, folder)
@@ -122,7 +123,7 @@ def test_the_teacher_is_not_changed_by_distillation(toy, runner_for, smoke):
 
 
 def test_a_diverging_run_is_one_clear_line(toy, runner_for, smoke):
-    blank = dataclasses.replace(toy, train=LabelledSet(toy.train.images * float("nan"), toy.train.labels))
+    blank = dataclasses.replace(toy, train=ImageSet(toy.train.images * float("nan"), toy.train.labels))
     with pytest.raises(UserError, match="baseline, seed 0: training diverged"):
         runner_for(smoke, blank).execute([experiment.headline_runs(smoke, 0)[1]])
 
