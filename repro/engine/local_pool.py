@@ -4,22 +4,24 @@ Two small networks side by side on one thread each train almost at full speed, w
 1.4 times as fast. The workers share the runs folder, which the driver has locked; no two write the same group of runs.
 """
 
-import multiprocessing
-import os
-import pickle
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from multiprocessing import connection
+from pathlib import Path
 from typing import Any
 
 import torch
 
-from repro.engine import files
 from repro.engine.jobs import Executor, Job, serial_executor
+from repro.engine.pool import Pool
 from repro.engine.progress import ProgressDisplay
 from repro.engine.runner import Runner
 from repro.engine.scheduler import Parallel, Task, shared_fields
-from repro.engine.worker import Worker, digest_of
+from repro.engine.store import Store
+from repro.engine.worker import Worker
 from repro.training import compute
+
+# A task, and the groups of stored runs that it reads.
+Request = tuple[Task, list[str]]
 
 # Memory of a worker that trains a small network, with its copy of the data.
 PROCESS_BYTES = 2 << 30
@@ -37,7 +39,7 @@ def local(runner: Runner) -> Executor:
 class LocalPoolExecutor(Parallel[Worker]):
     """Executor of single-core jobs in ``max_in_flight`` workers; the driver executes all others between them."""
 
-    _pool: "Pool | None" = None
+    _pool: Pool | None = None
     # Keys of runs whose stored weights were verified.
     _verified: set[str] = field(default_factory=set)
 
@@ -57,17 +59,22 @@ class LocalPoolExecutor(Parallel[Worker]):
                 self.runner.load_tensors(run)  # regenerated here if corrupt, rather than by every worker
                 self._verified.add(key)
         if self._pool is None:
-            self._pool = Pool(self.runner, self.max_in_flight)
+            arguments = (type(self.runner), shared_fields(self.runner), self.runner.store.folder)
+            self._pool = Pool(self.runner.store.folder, self.max_in_flight, start_worker, *arguments)
         store = self.runner.store
         groups = sorted({store.group(key) for key in dependencies if store.record(key) is not None})
-        return self._pool.submit(Task.of(job), groups)
+        return self._pool.submit((Task.of(job), groups))
 
     def wait_any(self, running: list[Worker]) -> list[Worker]:
         """Return the workers that have finished or died, updating the progress display while waiting."""
         assert self._pool is not None
         while True:
             ready = self._pool.wait(running, seconds=1)
-            self._pool.sync_progress(self.runner.progress)
+            expected, completed = self._pool.progress(self.runner.progress.say)
+            if expected:
+                self.runner.progress.expect(expected)
+            if completed:
+                self.runner.progress.advance(completed)
             if ready:
                 return ready
 
@@ -87,57 +94,39 @@ class LocalPoolExecutor(Parallel[Worker]):
             self._pool = None
 
 
-class Pool:
-    """Worker processes; they end when ``close`` is called or the driver ends, in whichever way."""
+class ForwardingProgress(ProgressDisplay):
+    """Progress of a worker: expected and completed FLOPs are added up in its slot, which the driver reads."""
 
-    def __init__(self, runner: Runner, count: int):
-        """Write the state of ``runner`` to a file, so that starting a process does not wait for a large pipe.
+    def __init__(self, slot: Any):
+        """``slot`` holds the expected and the completed FLOPs; no other process writes to it."""
+        super().__init__("")
+        self._slot = slot
 
-        Args:
-            runner: the driver's runner.
-            count: maximum number of workers.
+    def expect(self, flops: float) -> None:
+        """Add to the expected FLOPs; a negative number takes work back."""
+        self._slot[0] += flops
 
-        Raises:
-            UserError: the file cannot be written.
-        """
-        # The suffix has it removed with other partial files if the driver is killed.
-        self._file = runner.store.folder / f"data.{os.getpid()}.unfinished"
-        state = pickle.dumps((type(runner), shared_fields(runner), runner.store.folder))
-        files.write(self._file, state)
-        self._digest = digest_of(state)
-        self._context = multiprocessing.get_context("spawn")  # a forked process would inherit the driver's threads
-        self._count = count
-        self._workers: list[Worker] = []
+    def advance(self, flops: float) -> None:
+        """Add to the completed FLOPs."""
+        self._slot[1] += flops
 
-    def submit(self, task: Task, needed: list[str]) -> Worker:
-        """Send a task to an idle worker, starting one if all are busy.
 
-        Raises:
-            UserError: the worker is dead.
-        """
-        worker = next((worker for worker in self._workers if not worker.busy), None)
-        if worker is None:
-            assert len(self._workers) < self._count
-            worker = Worker(self._context, len(self._workers) + 1, self._file, self._digest)
-            self._workers.append(worker)
-        worker.send(task, needed)
-        return worker
+def start_worker(kind: type[Runner], shared: dict[str, Any], folder: Path, slot: Any) -> Callable[[Request], list[str]]:
+    """Return the function that executes tasks in a worker and returns the groups of runs that they stored.
 
-    def wait(self, running: list[Worker], seconds: float) -> list[Worker]:
-        """Wait at most ``seconds`` and return the workers that have answered or died."""
-        connection.wait([waitable for worker in running for waitable in worker.waitables], seconds)
-        return [worker for worker in running if worker.ready]
+    Args:
+        kind: class of the runner.
+        shared: fields of the driver's runner.
+        folder: the runs folder.
+        slot: expected and completed FLOPs.
+    """
+    compute.choose(shared["compute"].device.type, shared["compute"].precision)  # sets the precision of this process
+    runner = kind(**shared, store=Store(folder), progress=ForwardingProgress(slot))
 
-    def sync_progress(self, progress: ProgressDisplay) -> None:
-        """Report the progress of all workers."""
-        for worker in self._workers:
-            worker.sync_progress(progress)
+    def execute(request: Request) -> list[str]:
+        task, needed = request
+        for group in needed:  # stored after this process read the folder, perhaps
+            runner.store.read(group)
+        return task.execute(runner)
 
-    def close(self) -> None:
-        """Kill all workers, stopped ones included, and remove the state file."""
-        for worker in self._workers:
-            worker.process.kill()
-        for worker in self._workers:
-            worker.process.join()
-        self._workers.clear()
-        self._file.unlink(missing_ok=True)
+    return execute

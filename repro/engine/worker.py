@@ -1,4 +1,4 @@
-"""Worker processes of the local pool: the driver's handle of a process, and the main function of that process."""
+"""Worker processes: the driver's handle of a process, and the main function of that process."""
 
 import contextlib
 import copy
@@ -10,7 +10,7 @@ import signal
 import threading
 import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from multiprocessing import connection
 from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnContext
@@ -19,18 +19,13 @@ from typing import Any
 
 import torch
 
-from repro.engine import store
-from repro.engine.progress import ProgressDisplay
-from repro.engine.scheduler import Task
 from repro.errors import UserError
-from repro.training import compute
 
 # A busy worker is reported as stalled after this time without progress, in seconds.
 STALL_SECONDS = 300.0
-KILLED = (
-    "a worker process was killed (out of memory?). Rerun to resume from the last checkpoints; "
-    "set OMP_NUM_THREADS=1 to use a single process"
-)
+# Characters of a traceback that a worker sends: an answer fits into the buffer of a pipe, so that a worker which is
+# stopped within an answer does not block the driver.
+LONGEST_TRACEBACK = 8_000
 
 
 @contextlib.contextmanager
@@ -58,7 +53,7 @@ class Worker:
         Args:
             context: the multiprocessing context.
             number: number of the worker in messages.
-            file: pickled state of the driver's runner.
+            file: pickled function and arguments that make the worker's handler of requests.
             digest: SHA-256 of the file.
 
         Raises:
@@ -66,8 +61,8 @@ class Worker:
         """
         self.number = number
         self.busy = False
-        self._progress = context.RawArray("d", 2)  # expected and completed FLOPs: only the worker writes
-        self._synced = [0.0, 0.0]
+        self._progress = context.RawArray("d", 2)  # expected and completed work: only the worker writes
+        self._seen = [0.0, 0.0]
         self._progress_at = time.monotonic()
         self._stalled = False
         self._pipe, worker_end = context.Pipe()
@@ -76,24 +71,20 @@ class Worker:
             with block_sigint():
                 self.process.start()
         except BrokenPipeError as error:
-            raise UserError(KILLED) from error
+            raise self._lost() from error
         finally:
             worker_end.close()  # so that the pipe reaches its end when the worker dies
 
-    def send(self, task: Task, needed: list[str]) -> None:
-        """Send a task to the worker, which must be idle.
-
-        Args:
-            task: the task.
-            needed: groups of stored runs that the task reads.
+    def send(self, request: Any) -> None:
+        """Send a request to the worker, which must be idle.
 
         Raises:
             UserError: the worker is dead.
         """
         try:
-            self._pipe.send((task, needed))
+            self._pipe.send(request)
         except OSError as error:
-            raise UserError(KILLED) from error
+            raise self._lost() from error
         self.busy, self._progress_at, self._stalled = True, time.monotonic(), False
 
     @property
@@ -106,93 +97,90 @@ class Worker:
         """True if the worker has answered or is dead."""
         return self._pipe.poll() or not self.process.is_alive()
 
-    def result(self) -> list[str]:
-        """Return the groups of runs that the task stored.
+    def result(self) -> Any:
+        """Return the answer to the request.
 
         Raises:
             UserError: the worker is dead.
-            Exception: the exception that the task raised.
+            Exception: the exception that the handler raised.
         """
         try:
             if not self._pipe.poll():
                 raise EOFError
-            groups, error = self._pipe.recv()
+            answer, error = self._pipe.recv()
         except (EOFError, OSError) as lost:
-            raise UserError(KILLED) from lost
+            raise self._lost() from lost
         self.busy = False
         if error is not None:
             raise error
-        return groups
+        return answer
 
-    def sync_progress(self, progress: ProgressDisplay) -> None:
-        """Report the change of this worker's slot since the last call; report once that a busy worker has stalled."""
+    def progress(self) -> tuple[float, float]:
+        """Return the expected and the completed work that the worker has added since the last call."""
         slot = list(self._progress)
-        expected, completed = (new - old for new, old in zip(slot, self._synced, strict=True))
-        if slot != self._synced:
-            self._synced, self._progress_at, self._stalled = slot, time.monotonic(), False
-        if expected:
-            progress.expect(expected)
-        if completed:
-            progress.advance(completed)
+        expected, completed = (new - old for new, old in zip(slot, self._seen, strict=True))
+        if slot != self._seen:
+            self._seen, self._progress_at, self._stalled = slot, time.monotonic(), False
+        return expected, completed
+
+    def stalled(self) -> str | None:
+        """Return a message that names the worker once it is busy and has made no progress for ``STALL_SECONDS``."""
         idle = time.monotonic() - self._progress_at
-        if self.busy and not self._stalled and idle > STALL_SECONDS:
-            self._stalled = True
-            progress.say(
-                f"worker {self.number} (process {self.process.pid}) has made no progress for {idle / 60:.0f} minutes "
-                "(stopped?)"
-            )
+        if not self.busy or self._stalled or idle <= STALL_SECONDS:
+            return None
+        self._stalled = True
+        return f"{self._name} has made no progress for {idle / 60:.0f} minutes (stopped?)"
 
+    @property
+    def _name(self) -> str:
+        return f"worker {self.number} (process {self.process.pid})"
 
-class ForwardingProgress(ProgressDisplay):
-    """Progress of a worker: expected and completed FLOPs are added up in its slot, which the driver reads."""
-
-    def __init__(self, slot: Any):
-        """``slot`` holds the expected and the completed FLOPs; no other process writes to it."""
-        super().__init__("")
-        self._slot = slot
-
-    def expect(self, flops: float) -> None:
-        """Add to the expected FLOPs; a negative number takes work back."""
-        self._slot[0] += flops
-
-    def advance(self, flops: float) -> None:
-        """Add to the completed FLOPs."""
-        self._slot[1] += flops
+    def _lost(self) -> UserError:
+        self.process.join(1)  # the pipe may end before the exit code is there
+        code = self.process.exitcode
+        if code is None or code >= 0:
+            cause = "died" if code is None else f"ended with exit code {code}"
+        else:
+            name = signal.Signals(-code).name if -code in set(signal.Signals) else f"signal {-code}"
+            cause = f"was killed by {name}" + (" (out of memory?)" if name == "SIGKILL" else "")
+        return UserError(f"{self._name} {cause}. Rerun to resume; set OMP_NUM_THREADS=1 to use a single process")
 
 
 def worker_main(file: Path, digest: str, pipe: Connection, slot: Any) -> None:
-    """Execute tasks on one thread until the driver ends.
+    """Handle requests on one thread until the driver ends.
 
     Args:
-        file: pickled state of the driver's runner.
+        file: pickled function and arguments; called with these and ``slot``, the function returns the handler.
         digest: SHA-256 of the file.
-        pipe: connection over which tasks arrive and results are sent.
-        slot: expected and completed FLOPs.
-
-    Raises:
-        ValueError: the file is not the file that the driver wrote.
+        pipe: connection over which requests arrive and answers are sent.
+        slot: expected and completed work.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # for platforms where signals cannot be blocked
     threading.Thread(target=_end_with_parent, daemon=True).start()
     torch.set_num_threads(1)
-    state = file.read_bytes()
-    if digest_of(state) != digest:
-        raise ValueError(f"{file} was changed")
-    kind, shared, folder = pickle.loads(state)
-    compute.choose(shared["compute"].device.type, shared["compute"].precision)  # sets the precision of this process
-    runner = kind(**shared, store=store.Store(folder), progress=ForwardingProgress(slot))
+    handler: Callable[[Any], Any] | None = None
     while True:
-        task, needed = pipe.recv()
-        answer: tuple[list[str] | None, Exception | None]
         try:
-            for group in needed:  # stored after this process read the folder, perhaps
-                runner.store.read(group)
-            answer = (task.execute(runner), None)
+            request = pipe.recv()
+        except EOFError:  # the driver has ended
+            return
+        answer: tuple[Any, Exception | None]
+        try:
+            handler = handler or _make_handler(file, digest, slot)
+            answer = (handler(request), None)
         except Exception as error:
             if not isinstance(error, UserError):
-                error.add_note(traceback.format_exc())
+                error.add_note(traceback.format_exc()[-LONGEST_TRACEBACK:])
             answer = (None, _portable(error))
         pipe.send(answer)
+
+
+def _make_handler(file: Path, digest: str, slot: Any) -> Callable[[Any], Any]:
+    state = file.read_bytes()
+    if digest_of(state) != digest:
+        raise UserError(f"{file}: was changed while the command ran")
+    start, arguments = pickle.loads(state)
+    return start(*arguments, slot)
 
 
 def digest_of(state: bytes) -> str:
@@ -206,7 +194,7 @@ def _portable(error: Exception) -> Exception:
         pickle.dumps(error)
         copy.copy(error)  # calls the constructor with the pickled arguments, as unpickling does
     except Exception:
-        return RuntimeError("".join(traceback.format_exception(error)))
+        return RuntimeError("".join(traceback.format_exception(error))[-LONGEST_TRACEBACK:])
     return error
 
 

@@ -2,18 +2,18 @@
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from importlib.metadata import version
-from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from repro.data.speech.corpus import Corpus, Utterance, read_audio
 from repro.engine import files, store
-from repro.engine.worker import block_sigint
+from repro.engine.pool import Pool
 from repro.errors import UserError
 from repro.speech.alignment import Aligner, Pronunciations
 from repro.speech.features import WINDOW, Aligned, Frames, filterbanks, pack
@@ -22,7 +22,8 @@ from repro.training.random_streams import Stream, generator
 CHUNK = 100  # utterances
 Usable = list[Aligned]
 Reasons = dict[str, list[str]]
-OnChunk = Callable[[str, int, int], None] | None
+Say = Callable[[str], None]
+Request = tuple[Sequence[Utterance], Path]  # a chunk, and the file for its frames
 # The modules that determine the frames and states of an utterance.
 CODE_DEPENDENCIES = (
     "data/speech/corpus.py", "data/speech/kaldi.py", "speech/alignment.py", "speech/features.py",
@@ -53,14 +54,14 @@ def prepare(
     folder: Path,
     validation_fraction: float,
     processes: int,
-    on_chunk: Callable[[str, int, int], None] | None = None,
+    say: Say = lambda text: None,
 ) -> Prepared:
     """Return a corpus as frames; utterances that are not cached in ``folder`` are aligned first.
 
     Args:
         validation_fraction: fraction of the training speakers that are set aside for validation.
         processes: number of processes that align.
-        on_chunk: called after each chunk with the part, the chunks done and their number.
+        say: called with a line of progress after each chunk.
 
     Raises:
         UserError: a part has no usable utterance, or train has a single speaker.
@@ -71,7 +72,7 @@ def prepare(
     parts = {}
     for part in ("train", "test"):
         utterances: Usable = []
-        for usable, reasons, remarks in _chunks(corpus, part, folder, processes, on_chunk):
+        for usable, reasons, remarks in _chunks(corpus, part, folder, processes, say):
             utterances += usable
             for collected, new in ((left_out, reasons), (remarked, remarks)):
                 for reason, ids in new.items():
@@ -94,7 +95,7 @@ def prepare(
 
 
 def _chunks(
-    corpus: Corpus, part: str, folder: Path, processes: int, on_chunk: OnChunk
+    corpus: Corpus, part: str, folder: Path, processes: int, say: Say
 ) -> Iterator[tuple[Usable, Reasons, Reasons]]:
     """Yield each chunk's usable utterances, reasons and remarks; missing or damaged chunks are aligned first."""
     utterances: Sequence[Utterance] = getattr(corpus, part)
@@ -103,13 +104,9 @@ def _chunks(
     paths = [folder / f"{store.key([*inputs, [utterance.id for utterance in chunk]])}.frames" for chunk in chunks]
     missing = [n for n, path in enumerate(paths) if not _is_whole(path)]
     if missing:
-        # Spawned, not forked: each process has a decoder and none inherits this process's threads.
-        with ProcessPoolExecutor(processes, get_context("spawn"), _start_worker, (corpus.lexicon,)) as pool:
-            with block_sigint():
-                done_chunks = pool.map(_align_chunk, [chunks[n] for n in missing], [paths[n] for n in missing])
-            for done, _ in enumerate(done_chunks, 1):
-                if on_chunk:
-                    on_chunk(part, done, len(missing))
+        with Pool(folder, processes, start_aligner, corpus.lexicon) as pool:
+            for done, _ in enumerate(pool.map([(chunks[n], paths[n]) for n in missing], say), 1):
+                say(f"aligned {part}: {done} of {len(missing)} chunks")
     for path, chunk in zip(paths, chunks, strict=True):
         tensors, metadata = files.load_tensors(path)
         lengths = tensors["lengths"].tolist()
@@ -134,25 +131,28 @@ def _is_whole(path: Path) -> bool:
     return True
 
 
-_aligner: Aligner
+def start_aligner(lexicon: Pronunciations, slot: Any) -> Callable[[Request], None]:
+    """Return the function that aligns a chunk of utterances in a worker and writes it to a file.
+
+    Args:
+        lexicon: pronunciations of the corpus.
+        slot: progress; the utterances done are added at index 1.
+    """
+    return partial(_align_chunk, Aligner(lexicon), slot)
 
 
-def _start_worker(lexicon: Pronunciations) -> None:
-    global _aligner
-    torch.set_num_threads(1)
-    _aligner = Aligner(lexicon)
-
-
-def _align_chunk(chunk: Sequence[Utterance], path: Path) -> None:
+def _align_chunk(aligner: Aligner, slot: Any, request: Request) -> None:
+    chunk, path = request
     left_out: dict[str, list[str]] = defaultdict(list)
     remarked: dict[str, list[str]] = defaultdict(list)
     ids, all_banks, all_states = [], [], []
     for utterance in chunk:
-        aligned = _align(utterance, left_out, remarked)
+        aligned = _align(aligner, utterance, left_out, remarked)
         if aligned is not None:
             ids.append(utterance.id)
             all_banks.append(aligned[0])
             all_states.append(aligned[1])
+        slot[1] += 1
     lengths = torch.tensor([len(states) for states in all_states], dtype=torch.long)
     tensors = {
         "lengths": lengths,
@@ -162,7 +162,9 @@ def _align_chunk(chunk: Sequence[Utterance], path: Path) -> None:
     files.save_tensors(path, tensors, {"ids": ids, "left_out": left_out, "remarked": remarked})
 
 
-def _align(utterance: Utterance, left_out: Reasons, remarked: Reasons) -> tuple[Tensor, Tensor] | None:
+def _align(
+    aligner: Aligner, utterance: Utterance, left_out: Reasons, remarked: Reasons
+) -> tuple[Tensor, Tensor] | None:
     """Return filterbanks and states of an utterance; None, with the reason recorded, if it cannot be used."""
     try:
         samples, remarks = read_audio(utterance.audio)
@@ -171,10 +173,10 @@ def _align(utterance: Utterance, left_out: Reasons, remarked: Reasons) -> tuple[
         return None
     for remark in remarks:
         remarked[remark].append(utterance.id)
-    unknown = _aligner.unknown(utterance.words)
+    unknown = aligner.unknown(utterance.words)
     if unknown:
         # A lexicon may use other phones than the acoustic model, which has CMUdict's without stress.
-        listed = any(word in _aligner.lexicon for word in unknown)
+        listed = any(word in aligner.lexicon for word in unknown)
         reason = "a pronunciation in unknown phones" if listed else "a word outside the lexicon"
         left_out[reason].append(f"{utterance.id} ({', '.join(unknown)})")
         return None
@@ -182,7 +184,7 @@ def _align(utterance: Utterance, left_out: Reasons, remarked: Reasons) -> tuple[
     if len(banks) < WINDOW:
         left_out[f"fewer frames than the window of {WINDOW}"].append(utterance.id)
         return None
-    aligned = _aligner.align(samples, utterance.words)
+    aligned = aligner.align(samples, utterance.words)
     if aligned is None:
         left_out["no alignment found"].append(utterance.id)
         return None

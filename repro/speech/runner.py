@@ -237,9 +237,8 @@ def make_runner(folder_setting: Path | None) -> Callable[..., SpeechRunner]:
         corpus = sources.load(settings.data, data_folder(folder_setting), progress.say)
         progress.say(f"{corpus.name}: {len(corpus.train)} training and {len(corpus.test)} test utterances; "
                      f"alignments are cached in {store.folder / 'aligned'}")  # fmt: skip
-        on_chunk = lambda part, done, of: progress.say(f"aligned {part}: {done} of {of} chunks")  # noqa: E731
         fraction = settings.data.validation_speaker_fraction
-        data = prepare(corpus, store.folder / "aligned", fraction, cores(), on_chunk)
+        data = prepare(corpus, store.folder / "aligned", fraction, cores(), progress.say)
         for reasons in (data.left_out, data.remarked):
             for reason, ids in reasons.items():
                 progress.say(f"{len(ids)} utterances: {reason} (for example {', '.join(ids[:3])})")

@@ -132,8 +132,8 @@ def here(monkeypatch):
     """Make chunks in this process, with the fake aligner."""
 
     class Pool:
-        def __init__(self, *_):
-            preparing._aligner = FakeAligner()
+        def __init__(self, folder, count, start, lexicon):
+            self.handle = start(lexicon, [0, 0])
 
         def __enter__(self):
             return self
@@ -141,9 +141,11 @@ def here(monkeypatch):
         def __exit__(self, *_):
             return None
 
-        map = staticmethod(map)
+        def map(self, requests, say):
+            return map(self.handle, requests)
 
-    monkeypatch.setattr(preparing, "ProcessPoolExecutor", Pool)
+    monkeypatch.setattr(preparing, "Aligner", lambda lexicon: FakeAligner())
+    monkeypatch.setattr(preparing, "Pool", Pool)
 
 
 def test_utterances_without_alignment_are_listed(root, tmp_path, here):
@@ -178,7 +180,7 @@ def test_stored_alignments_are_reused_and_damaged_ones_made_again(root, tmp_path
     monkeypatch.setattr(
         preparing,
         "_align_chunk",
-        lambda chunk, path, align=preparing._align_chunk: made.append(path) or align(chunk, path),
+        lambda *words, align=preparing._align_chunk: made.append(words[-1][1]) or align(*words),
     )
     again = all_frames()
     assert not made and torch.equal(again.banks, first.banks)

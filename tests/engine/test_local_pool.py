@@ -9,13 +9,13 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
 from commands import words
 from conftest import same, write_pets
+from processes import children_of, command_of, new_workers, wait_for
 
 from repro import config
 from repro.engine import local_pool, worker
@@ -99,7 +99,7 @@ def test_a_killed_worker_raises_a_one_line_error_and_a_rerun_gives_the_same_reco
     (victim,) = new_workers(before)
     killer = threading.Timer(0.2, os.kill, (victim, signal.SIGKILL))
     killer.start()
-    with pytest.raises(UserError, match="a worker process was killed") as caught:
+    with pytest.raises(UserError, match=r"^worker \d \(process \d+\) was killed by SIGKILL") as caught:
         runner.execute(runs)
     assert "\n" not in str(caught.value)
     runner.execute(runs)  # new processes
@@ -138,7 +138,7 @@ def kill_repeatedly(make, settings: VariantsSettings, kills: int, seconds: float
         try:
             runner.execute(runs)
         except UserError as error:
-            assert str(error) == worker.KILLED
+            assert "was killed by SIGKILL (out of memory?). Rerun to resume" in str(error)
         stop.set()
         killer.join(10)
         runner.executor.close()
@@ -158,11 +158,6 @@ def kill_a_worker(before: set[int], delay: float, stop: threading.Event, victims
                 victims.append(workers[0])
             return
         time.sleep(0.01)
-
-
-def new_workers(before: set[int]) -> list[int]:
-    """Return the workers of this process that are not in ``before``."""
-    return [child for child, line in children_of(os.getpid()).items() if child not in before and "spawn_main" in line]
 
 
 @pytest.mark.timeout(120)
@@ -241,28 +236,6 @@ def test_no_worker_outlives_its_command_and_a_rerun_completes_it(tmp_path, real_
     lines = [json.loads(line) for line in records.read_text().splitlines()]
     labels = {label(record["arm"], record["params"]) for record in lines}
     assert {"teacher", "KD", "hints", "born again, generation 2", "timing: hints"} <= labels
-
-
-def wait_for(condition: Callable[[], bool], seconds: float) -> None:
-    """Wait until the condition holds, for at most ``seconds``."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-
-
-def children_of(process: int) -> dict[int, str]:
-    """Return the command lines of a process's children by process id."""
-    tasks = Path(f"/proc/{process}/task").glob("*/children")
-    return {int(child): command_of(int(child)) for task in tasks for child in task.read_text().split()}
-
-
-def command_of(process: int) -> str:
-    """Return the command line of a process; the empty string if it has ended."""
-    try:
-        return Path(f"/proc/{process}/cmdline").read_bytes().replace(b"\0", b" ").decode()
-    except OSError:
-        return ""
 
 
 def test_execution_is_serial_on_one_core_with_little_memory_or_on_a_gpu(monkeypatch, make, icons):
