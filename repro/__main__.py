@@ -5,10 +5,7 @@ import os
 import signal
 import sys
 
-import typer
-
-from repro.cli import app
-from repro.errors import UserError
+from repro import interrupts
 
 if multiprocessing.parent_process() is not None:
     # A process that a command started: the command receives Ctrl-C and ends its processes itself.
@@ -17,30 +14,42 @@ if multiprocessing.parent_process() is not None:
 
 def main() -> None:
     """Run the command line and exit: 0 done, 2 wrong input or environment, 130 interrupted."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # schedulers send it; it ends a command as Ctrl-C does
     if os.environ.get("COLUMNS", "").strip("0") == "":
         os.environ.pop("COLUMNS", None)  # Rich would print lines of no width
-    sys.exit(_exit_code())
+    interrupts.end_process()
+    code = _exit_code()
+    interrupts.ignore()
+    sys.exit(code)
 
 
 def _exit_code() -> int:
+    # Imported while a signal ends the process.
+    import typer
+
+    from repro.cli import app
+    from repro.errors import UserError
+
     if sys.stdout is None:  # before any work: files opened later would get its file descriptor
         return _print_error("standard output is closed; redirect it to a file or to /dev/null")
     try:
         code = app(standalone_mode=False) or 0  # typer returns 130 after Ctrl-C
         sys.stdout.flush()  # a full disk there raises here rather than at exit
     except (KeyboardInterrupt, typer.Abort):
-        code = 130
+        code = interrupts.INTERRUPTED
     except UserError as error:
         code = _print_error(str(error))
     except OSError as error:
         code = _print_error(f"{error.filename or 'standard output or a temporary file'}: {error.strerror or error}")
     except Exception as error:
-        if not hasattr(error, "format_message"):
+        if hasattr(error, "format_message"):
+            code = _print_error(error.format_message())  # typer's message on an unknown option or command
+        elif interrupts.acknowledge():
+            code = interrupts.INTERRUPTED  # an import or a callback turned KeyboardInterrupt into something else
+        else:
             raise
-        code = _print_error(error.format_message())  # typer's message on an unknown option or command
-    if code == 130:
-        print("interrupted; rerun the same command to resume from the last checkpoint", file=sys.stderr)
+    interrupts.acknowledge()
+    if code == interrupts.INTERRUPTED:
+        print(interrupts.MESSAGE, file=sys.stderr)
     return code
 
 

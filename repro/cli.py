@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from repro import __version__, config_help
+from repro import __version__, config_help, interrupts
 from repro.config import COMMITTED
 from repro.registry import EXPERIMENTS, Components, Experiment, load_components
 
@@ -69,6 +69,7 @@ def _run_profile(experiment: Experiment, components: Components, options: "Optio
     from repro.report import build, records, terminal
     from repro.session import training_session
 
+    interrupts.raise_exceptions()
     folder = options.folder(experiment.name)
     make_runner = components.make_runner(options.data)
     with training_session(experiment.name, options, folder, components.settings, make_runner) as (settings, runner):
@@ -120,6 +121,7 @@ def report(
     """Regenerate every table, figure and verdict from results/*/*/records.jsonl, without training."""
     from repro.report import build
 
+    interrupts.raise_exceptions()
     build.report(out)
     print(f"regenerated {out / 'results'}, {out / 'figures'}, {out / 'REPRODUCE.md'}")
 
@@ -138,6 +140,7 @@ def bench(
     from repro.session import commit
     from repro.training import compute
 
+    interrupts.raise_exceptions()
     path = out / "results" / "bench.json"
     print(measure(data_folder(data), path, compute.choose(device, precision), repeats, commit()))
 
@@ -148,6 +151,7 @@ def data(data: DataOption = None) -> None:
     from repro.data import mnist
     from repro.data.download import data_folder
 
+    interrupts.raise_exceptions()
     folder = data_folder(data)
     mnist.load(folder)
     print(f"MNIST is in {folder / 'MNIST' / 'raw'}, as published")
@@ -162,6 +166,7 @@ def icons_build(
     from repro.data import icons
     from repro.data.icons import build
 
+    interrupts.raise_exceptions()
     print(build.build(tarball, out or icons.FOLDER))
 
 

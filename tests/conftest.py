@@ -76,6 +76,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+@pytest.fixture(autouse=True)
+def restore_signals():
+    """Undo what a command that runs in this process does to signals."""
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGALRM)
+    before = {number: signal.getsignal(number) for number in numbers}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
 def digits() -> Mnist:
     """1,200 training and 300 test images that a tiny network learns in a few steps."""
     return Mnist(blobs(1200, 0), blobs(300, 1), "toy")

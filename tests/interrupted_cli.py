@@ -110,7 +110,7 @@ def _serve() -> None:
     import torch
     from matplotlib.figure import Figure
 
-    from repro import session
+    from repro import cli, session  # noqa: F401
     from repro.data import icons, mnist
     from repro.data.download import data_folder
     from repro.mnist import runner

@@ -169,11 +169,14 @@ def transcribe(
             if on_done:
                 on_done(len(hypotheses))
 
-    with ThreadPoolExecutor(len(listeners)) as pool:
+    pool = ThreadPoolExecutor(len(listeners))
+    try:
         for item in items:
             pending.append(pool.submit(decode, item))
             collect(leave=len(listeners))
         collect(leave=0)
+    finally:
+        pool.shutdown(cancel_futures=True)  # after an error or Ctrl-C, utterances that wait are not decoded
     return hypotheses
 
 

@@ -1,0 +1,76 @@
+"""Ctrl-C at any moment: exit code 130 and one line, also while packages are imported or where it is swallowed."""
+
+import contextlib
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from repro import __main__, cli, interrupts
+
+pytestmark = pytest.mark.timeout(60)
+
+
+@pytest.mark.parametrize("send", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_during_imports_ends_the_command_with_one_line(tmp_path, send):
+    command = [sys.executable, "-m", "repro", "mnist", "--profile", "smoke"]
+    for seconds in (0.15, 0.4, 0.8):
+        process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        time.sleep(seconds)
+        process.send_signal(send)
+        _, stderr = process.communicate()
+        assert process.returncode == 130, stderr
+        assert stderr.strip().splitlines()[-1] == interrupts.MESSAGE and "Traceback" not in stderr
+
+
+@pytest.fixture
+def exit_code(monkeypatch):
+    """Function that runs ``work`` as the command ``repro report`` and returns the exit code."""
+
+    def run(work) -> int:
+        def app(standalone_mode: bool) -> int:
+            interrupts.raise_exceptions()
+            work()
+            return 0
+
+        monkeypatch.setattr(cli, "app", app)
+        with pytest.raises(SystemExit) as end:
+            __main__.main()
+        return int(end.value.code or 0)
+
+    return run
+
+
+def test_an_interrupt_that_is_swallowed_is_raised_again(exit_code, monkeypatch, capfd):
+    monkeypatch.setattr(interrupts, "REPEAT_SECONDS", 0.1)
+
+    def work() -> None:
+        with contextlib.suppress(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+        time.sleep(30)
+
+    start = time.monotonic()
+    assert exit_code(work) == 130 and time.monotonic() - start < 10
+    assert capfd.readouterr().err.splitlines() == [interrupts.MESSAGE]
+
+
+def test_an_interrupt_that_becomes_another_exception_is_still_one(exit_code, capfd):
+    def work() -> None:
+        try:
+            signal.raise_signal(signal.SIGTERM)
+        except KeyboardInterrupt as error:
+            raise ImportError("cannot load module more than once per process") from error
+
+    assert exit_code(work) == 130
+    assert capfd.readouterr().err.splitlines() == [interrupts.MESSAGE]
+
+
+def test_other_exceptions_keep_their_traceback(exit_code):
+    def work() -> None:
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        exit_code(work)
+    assert signal.getitimer(signal.ITIMER_REAL)[0] == 0
