@@ -3,6 +3,7 @@
 import contextlib
 import os
 import signal
+import threading
 from collections.abc import Callable
 from types import FrameType
 from typing import NoReturn
@@ -11,7 +12,7 @@ INTERRUPTED = 130  # exit code
 MESSAGE = "interrupted; rerun the same command to resume from the last checkpoint"
 # A KeyboardInterrupt that a callback or a destructor swallows is raised again after this time.
 REPEAT_SECONDS = 5.0
-_HAS_TIMER = hasattr(signal, "setitimer")  # not on Windows
+_repeat: threading.Timer | None = None
 
 
 def end_process() -> None:
@@ -26,8 +27,6 @@ def end_process() -> None:
 def raise_exceptions() -> None:
     """Raise KeyboardInterrupt when a signal arrives, so that workers end and locks are released; after all imports."""
     _handle(_raise)
-    if _HAS_TIMER:
-        signal.signal(signal.SIGALRM, _raise)
 
 
 def ignore() -> None:
@@ -37,7 +36,11 @@ def ignore() -> None:
 
 def acknowledge() -> bool:
     """Stop repeating the exception, and return whether one was raised since the last call."""
-    return _HAS_TIMER and signal.setitimer(signal.ITIMER_REAL, 0)[0] > 0
+    global _repeat
+    raised, _repeat = _repeat, None
+    if raised:
+        raised.cancel()
+    return raised is not None
 
 
 def _handle(handler: Callable[[int, FrameType | None], NoReturn]) -> None:
@@ -52,6 +55,16 @@ def _end(number: int, frame: FrameType | None) -> NoReturn:
 
 
 def _raise(number: int, frame: FrameType | None) -> NoReturn:
-    if _HAS_TIMER:
-        signal.setitimer(signal.ITIMER_REAL, REPEAT_SECONDS)
+    global _repeat
+    acknowledge()
+    _repeat = threading.Timer(REPEAT_SECONDS, _interrupt_main_thread)
+    _repeat.daemon = True
+    _repeat.start()
     raise KeyboardInterrupt
+
+
+def _interrupt_main_thread() -> None:
+    if hasattr(signal, "pthread_kill"):  # wakes the thread from a wait, too
+        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+    else:
+        signal.raise_signal(signal.SIGINT)
