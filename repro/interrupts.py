@@ -1,4 +1,4 @@
-"""What Ctrl-C and SIGTERM do: end the process while it imports, and raise KeyboardInterrupt while it works."""
+"""Handlers of Ctrl-C and SIGTERM: the process ends while it imports and gets a KeyboardInterrupt while it works."""
 
 import contextlib
 import os

@@ -9,10 +9,13 @@ node or worker dies is started again, from the beginning on another node or from
 jobs are not affected.
 """
 
+import contextlib
 import logging
 import os
 import socket
 import tempfile
+import time
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -22,7 +25,7 @@ import ray
 import torch
 from ray.exceptions import RayError, RayTaskError
 
-from repro.engine import store
+from repro.engine import store, worker
 from repro.engine.files import check_writable
 from repro.engine.jobs import Job
 from repro.engine.progress import ProgressDisplay
@@ -34,6 +37,8 @@ from repro.training import compute
 # Restarts of a job whose worker died: more than nodes are lost in practice, so that only a job too large for its memory
 # fails.
 RETRIES = 20
+# Seconds between two reports of a worker to the monitor, and between two questions of the driver to it.
+REPORT_SECONDS = 5.0
 # Contents of a group's files by name; a reference to them in Ray's object store; a reference to a job's result.
 Files = dict[str, bytes]
 GroupRef: TypeAlias = "ray.ObjectRef[Files]"
@@ -65,6 +70,9 @@ class Cluster(Parallel[ResultRef]):
     """Executor of all jobs on the nodes of a cluster; Ray places and queues them."""
 
     _groups: dict[str, GroupRef] = field(default_factory=dict)
+    _asked_at: float = 0.0
+    # Workers that were named as stalled.
+    _stalled: set[str] = field(default_factory=set)
 
     @property
     def location(self) -> str:
@@ -102,8 +110,23 @@ class Cluster(Parallel[ResultRef]):
         return self._groups[group]
 
     def wait_any(self, running: list[ResultRef]) -> list[ResultRef]:
-        """Wait for the next job that is done."""
-        return ray.wait(running)[0]
+        """Wait for the next job that is done, and name workers that stall meanwhile."""
+        while not (ready := ray.wait(running, timeout=1)[0]):
+            self._name_stalled_workers()
+        return ready
+
+    def _name_stalled_workers(self) -> None:
+        if time.monotonic() - self._asked_at < min(REPORT_SECONDS, worker.STALL_SECONDS):
+            return
+        self._asked_at, idle = time.monotonic(), {}
+        with contextlib.suppress(RayError):  # the monitor is started again if its node was lost
+            idle = ray.get(self._runner_spec.monitor[0].idle.remote(), timeout=10)
+        stalled = {name: seconds for name, seconds in idle.items() if seconds > worker.STALL_SECONDS}
+        for name in stalled.keys() - self._stalled:
+            self.runner.progress.say(
+                f"{name} has made no progress for {stalled[name] / 60:.0f} minutes (stopped, or its node lost?)"
+            )
+        self._stalled = set(stalled)
 
     def cancel(self, running: list[ResultRef]) -> None:
         """Cancel jobs at once, killing their workers."""
@@ -133,7 +156,8 @@ class Cluster(Parallel[ResultRef]):
         """The specification of this runner for workers."""
         runner = self.runner
         name = f"repro-{store.key([socket.gethostname(), str(runner.store.folder.resolve())])}"
-        return RunnerSpec(name, type(runner), (ray.put(shared_fields(runner)),))
+        monitor = ray.remote(num_cpus=0, max_restarts=-1)(Monitor).remote()
+        return RunnerSpec(name, type(runner), (ray.put(shared_fields(runner)),), (monitor,))
 
 
 @dataclass(frozen=True)
@@ -144,21 +168,64 @@ class RunnerSpec:
         folder_name: name of the worker's folder in the temporary directory.
         kind: class of the runner.
         state: reference to the fields shared with the driver's runner, in a tuple so that Ray does not resolve it.
+        monitor: handle of the monitor that workers report to.
     """
 
     folder_name: str
     kind: type[Runner]
     state: tuple["ray.ObjectRef[dict[str, Any]]"]
+    monitor: tuple[Any]
 
 
-class NullProgress(ProgressDisplay):
-    """Progress of a worker, which is not shown: the driver's display advances when a job is done."""
+class Monitor:
+    """Actor that knows when the worker of each running job last made progress."""
 
     def __init__(self) -> None:
+        self._reports: dict[str, tuple[str, float]] = {}
+
+    def report(self, job: str, worker_name: str) -> None:
+        """Note that a job makes progress in a worker, which may have replaced another."""
+        self._reports[job] = (worker_name, time.monotonic())
+
+    def end(self, job: str) -> None:
+        """Note that a job has ended."""
+        self._reports.pop(job, None)
+
+    def idle(self) -> dict[str, float]:
+        """Return the seconds since the last report of each worker."""
+        return {name: time.monotonic() - at for name, at in self._reports.values()}
+
+
+class ReportingProgress(ProgressDisplay):
+    """Progress of a worker, which is not shown: the driver's display advances when a job is done.
+
+    The monitor gets a report every ``REPORT_SECONDS``.
+    """
+
+    def __init__(self, monitor: Any):
+        """``monitor`` is the handle of a ``Monitor``."""
         super().__init__("")
+        self._monitor, self._job, self._reported_at = monitor, "", 0.0
+        self._worker_name = f"the worker on {socket.gethostname()} (process {os.getpid()})"
+
+    @contextlib.contextmanager
+    def job(self, key: str) -> Iterator[None]:
+        """Report the start and the end of a job."""
+        self._job = key
+        self._report()
+        try:
+            yield
+        finally:
+            self._monitor.end.remote(key)
 
     def advance(self, flops: float) -> None:
-        """Show nothing."""
+        """Report progress, at most once in ``REPORT_SECONDS``."""
+        if time.monotonic() - self._reported_at >= REPORT_SECONDS:
+            self._report()
+
+    def _report(self) -> None:
+        self._reported_at = time.monotonic()
+        self._monitor.report.remote(self._job, self._worker_name)  # the answer is not awaited
 
 
 # The runner of this worker process, by its state.
@@ -173,7 +240,9 @@ def worker_runner(spec: RunnerSpec) -> Runner:
         check_writable(folder)
         state = ray.get(spec.state[0])
         compute.choose(state["compute"].device.type, state["compute"].precision)  # sets the precision of this process
-        _runners[spec.state] = spec.kind(**state, store=store.Store(folder), progress=NullProgress())
+        _runners[spec.state] = spec.kind(
+            **state, store=store.Store(folder), progress=ReportingProgress(spec.monitor[0])
+        )
     return _runners[spec.state]
 
 
@@ -199,7 +268,9 @@ def execute(
     runner = worker_runner(spec)
     if [runner.key(run) for run in task.runs] != keys:
         raise UserError(f"--executor ray: {socket.gethostname()} has another version of this package than the head")
-    for key, group in dependencies.items():
-        if runner.store.record(key) is None:
-            runner.store.import_group(ray.get(group))
-    return [runner.store.files(group) for group in task.execute(runner)]
+    assert isinstance(runner.progress, ReportingProgress)
+    with runner.progress.job(keys[0]):
+        for key, group in dependencies.items():
+            if runner.store.record(key) is None:
+                runner.store.import_group(ray.get(group))
+        return [runner.store.files(group) for group in task.execute(runner)]

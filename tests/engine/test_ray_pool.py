@@ -1,5 +1,9 @@
 """Ray cluster of two nodes: the same records as on one machine, also when a node dies."""
 
+import contextlib
+import os
+import re
+import signal
 import sys
 import tempfile
 import threading
@@ -15,6 +19,7 @@ from repro import config, session
 from repro.__main__ import main
 from repro.data.mnist import Mnist
 from repro.data.types import ImageSet
+from repro.engine import worker
 from repro.errors import UserError
 from repro.mnist import experiment
 from repro.mnist.settings import MnistSettings
@@ -25,6 +30,7 @@ from repro.variants.settings import VariantsSettings
 
 ray = pytest.importorskip("ray")
 cluster_utils = pytest.importorskip("ray.cluster_utils")
+ray_pool = pytest.importorskip("repro.engine.ray_pool")
 
 # Room for one MNIST job or two of the variants; each node has its own temporary directory.
 NODE = {"num_cpus": 2, "memory": 8 << 30, "object_store_memory": 200 << 20}
@@ -128,6 +134,50 @@ def test_jobs_of_a_node_that_dies_are_executed_by_the_other(cluster, second, run
     assert sum(node["Alive"] for node in ray.nodes()) == 1
     (left,) = scratch(folders[0]) - before[0]
     assert len(list(left.glob("*.json"))) == 2, "the remaining node executed the job of the other as well"
+
+
+@pytest.mark.parametrize("send", [signal.SIGKILL, signal.SIGSTOP])
+def test_a_worker_that_is_killed_is_replaced_and_one_that_is_stopped_is_named(
+    second, runner_for, toy, mnist, monkeypatch, send
+):
+    monkeypatch.setattr(worker, "STALL_SECONDS", 1.0)
+    monkeypatch.setattr(ray_pool, "REPORT_SECONDS", 0.5)  # in the driver alone
+    recipe = mnist.baseline.recipe.model_copy(update={"epochs": 60})
+    long = mnist.model_copy(update={"baseline": mnist.baseline.model_copy(update={"recipe": recipe})})
+    run = experiment.headline_runs(long, 1)[1]
+    local = runner_for(long, toy, "here")
+    local.execute([run])
+    runner = on_ray(runner_for(long, toy, f"there {send}"))
+    lines: list[str] = []
+
+    def say(text: object) -> None:
+        lines.append(str(text))
+        for process in re.findall(r"process (\d+)", str(text)):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(int(process), signal.SIGCONT)
+
+    monkeypatch.setattr(runner.progress, "say", say)
+    signalled: list[int] = []
+    killer = threading.Thread(target=signal_at_work, args=(runner, send, signalled))
+    killer.start()
+    runner.execute([run])
+    killer.join()
+    same(runner, local)
+    assert signalled
+    if send == signal.SIGSTOP:
+        assert any(f"(process {signalled[0]}) has made no progress" in line for line in lines)
+
+
+def signal_at_work(runner, send: int, signalled: list[int]) -> None:
+    """Send a signal to the first worker that the monitor knows to be busy."""
+    deadline = time.monotonic() + 60
+    while not signalled and time.monotonic() < deadline:
+        time.sleep(0.02)
+        if "_runner_spec" in vars(runner.executor):
+            for name in ray.get(runner.executor._runner_spec.monitor[0].idle.remote()):
+                signalled.append(int(re.findall(r"process (\d+)", name)[0]))
+                os.kill(signalled[-1], send)
+                break
 
 
 def scratch(folder: Path) -> set[Path]:
