@@ -101,7 +101,8 @@ def over_nets_and_units(
 ) -> Estimate:
     """Return a statistic of sums over units and means over models, with a percentile bootstrap interval over both.
 
-    The interval covers other speakers and other models; the model of a system that has a single one stays fixed.
+    The interval covers other speakers and other models; the model of a system that has a single one stays fixed. A
+    ratio whose denominator is zero in some sample has no interval.
 
     Args:
         statistic: sums of the examples, and of the counts of each system, each of shape (...) -> values of shape (...).
@@ -111,7 +112,9 @@ def over_nets_and_units(
         draws: number of bootstrap samples. Default: 2000.
     """
     whole, each = np.asarray(cases, dtype=float), [np.asarray(system.of, dtype=float) for system in systems]
-    value, units = float(statistic(whole.sum(), *(counts.mean(0).sum() for counts in each))), len(whole)
+    units = len(whole)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        value = float(statistic(whole.sum(), *(counts.mean(0).sum() for counts in each)))
     if units < 2:
         return Estimate(value, None, None, units)
     draw = np.random.default_rng(seed)
@@ -122,7 +125,11 @@ def over_nets_and_units(
         for system in systems
     }
     sums = [(drawn[system.seeds] @ counts * weights).sum(1) for system, counts in zip(systems, each, strict=True)]
-    low, high = np.quantile(statistic(weights @ whole, *sums), [0.5 - LEVEL / 2, 0.5 + LEVEL / 2])
+    with np.errstate(divide="ignore", invalid="ignore"):
+        samples = statistic(weights @ whole, *sums)
+    if not np.isfinite(samples).all():
+        return Estimate(value, None, None, units)
+    low, high = np.quantile(samples, [0.5 - LEVEL / 2, 0.5 + LEVEL / 2])
     return Estimate(value, float(low), float(high), units)
 
 

@@ -130,3 +130,13 @@ def test_models_of_the_same_seeds_are_resampled_together():
         assert interval.value == pytest.approx(0.01)
         width[seeds] = interval.high - interval.low
     assert width[0, 1, 2, 3] == pytest.approx(0, abs=1e-9) and width[4, 5, 6, 7] > 0.005
+
+
+def test_a_ratio_whose_denominator_is_zero_in_a_sample_has_no_interval():
+    """A sample may hold the second unit alone, which shows no gain to divide by."""
+    systems = [stats.Counts(np.array([[1, 3]]), (0,)), stats.Counts(np.array([[1, 5]]), (1,))]
+    ratio = lambda cases, part, whole: (part - cases) / (whole - cases)  # noqa: E731
+    estimate = stats.over_nets_and_units(ratio, np.array([1, 1]), systems)
+    assert estimate.value == 0.5 and estimate.low is None and estimate.high is None
+    never = stats.over_nets_and_units(ratio, np.array([1, 3]), [systems[0], systems[0]])
+    assert np.isnan(never.value) and never.low is None

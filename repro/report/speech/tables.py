@@ -1,5 +1,6 @@
 """Tables of sections 4 and 6 with the paper's figures beside ours, from the records alone."""
 
+import math
 from collections.abc import Callable
 
 import pandas as pd
@@ -131,7 +132,7 @@ def recovered(records: Records) -> pd.DataFrame:
             estimate = analysis.recovered(full, hard, soft)
             rows.append({
                 "data": f"{100 * fraction:g}%",
-                "recovered": f"{estimate.value:.2f} {interval(estimate, '.2f')}",
+                "recovered": with_interval(estimate),
                 "hard: lost from best to final evaluation": f"{_mean([queries.lost_at_end(r) for r in hard]):.2f}",
                 "soft: lost from best to final evaluation": f"{_mean([queries.lost_at_end(r) for r in soft]):.2f}",
             })  # fmt: skip
@@ -219,8 +220,8 @@ def left_out(shown: dict) -> pd.DataFrame:
 
 
 def with_interval(estimate: Estimate) -> str:
-    """Return a value with its 95% CI as text, both with two digits."""
-    return f"{estimate.value:.2f} {interval(estimate, '.2f')}"
+    """Return a value with its 95% CI as text, both with two digits; a dash for 0/0."""
+    return NONE if math.isnan(estimate.value) else f"{estimate.value:.2f} {interval(estimate, '.2f')}"
 
 
 def _range(values: list[float]) -> str:
