@@ -1,10 +1,14 @@
 """Progress of a command in the terminal: one bar over all its work, measured in FLOPs."""
 
 import time
+from collections.abc import Mapping, Sequence
+from itertools import chain
 from types import TracebackType
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from repro.names import text_of
 
 LINE_SECONDS = 30.0
 
@@ -69,8 +73,15 @@ class ProgressDisplay:
             self.say(f"{self._description}: {self._done / self._total:.0%} done, {_format_duration(left)} left")
 
     def say(self, content: object) -> None:
-        """Print text or a Rich renderable above the bar."""
+        """Print a line of text or a Rich renderable above the bar."""
+        if isinstance(content, str):
+            content = text_of(content)
         self.console.print(content, soft_wrap=True)  # paths stay in one piece
+
+    def list_by_reason(self, noun: str, *groups: Mapping[str, Sequence[str]]) -> None:
+        """Print a line for each reason for which files were left out or changed: count, reason and an example."""
+        for reason, names in chain.from_iterable(group.items() for group in groups):
+            self.say(f"{len(names)} {noun}{'s' if len(names) > 1 else ''}: {reason} (for example {names[0]})")
 
 
 def _format_duration(seconds: float) -> str:
