@@ -1,5 +1,6 @@
 """The process of the command line: exit codes and signals. Commands are in ``repro.cli``."""
 
+import io
 import multiprocessing
 import os
 import signal
@@ -9,6 +10,7 @@ import typer
 
 from repro.cli import app
 from repro.errors import UserError
+from repro.names import text_of
 
 if multiprocessing.parent_process() is not None:
     # A process that a command started: the command receives Ctrl-C and ends its processes itself.
@@ -20,6 +22,9 @@ def main() -> None:
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # schedulers send it; it ends a command as Ctrl-C does
     if os.environ.get("COLUMNS", "").strip("0") == "":
         os.environ.pop("COLUMNS", None)  # Rich would print lines of no width
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a terminal of another encoding shows \xe9 for é
     sys.exit(_exit_code())
 
 
@@ -45,7 +50,7 @@ def _exit_code() -> int:
 
 
 def _print_error(message: str) -> int:
-    print(f"error: {' '.join(message.split())}", file=sys.stderr)
+    print(f"error: {text_of(' '.join(message.split()))}", file=sys.stderr)
     return 2
 
 

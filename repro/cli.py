@@ -9,6 +9,7 @@ import typer
 
 from repro import __version__, config_help
 from repro.config import COMMITTED
+from repro.names import text_of
 from repro.registry import EXPERIMENTS, Components, Experiment, load_components
 
 # PyTorch and the report modules take seconds to load, so commands import them when they need them.
@@ -121,7 +122,7 @@ def report(
     from repro.report import build
 
     build.report(out)
-    print(f"regenerated {out / 'results'}, {out / 'figures'}, {out / 'REPRODUCE.md'}")
+    print(text_of(f"regenerated {out / 'results'}, {out / 'figures'}, {out / 'REPRODUCE.md'}"))
 
 
 @app.command()
@@ -150,7 +151,7 @@ def data(data: DataOption = None) -> None:
 
     folder = data_folder(data)
     mnist.load(folder)
-    print(f"MNIST is in {folder / 'MNIST' / 'raw'}, as published")
+    print(text_of(f"MNIST is in {folder / 'MNIST' / 'raw'}, as published"))
 
 
 @app.command()

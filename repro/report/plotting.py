@@ -6,6 +6,7 @@ matter.
 
 import contextlib
 import io
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -32,7 +33,14 @@ def defaults() -> Iterator[None]:
     with matplotlib.rc_context():
         matplotlib.rcdefaults()
         matplotlib.rcParams.update({"svg.hashsalt": "repro", "svg.fonttype": "none"})
-        yield
+        with warnings.catch_warnings():  # names may hold letters that the font lacks
+            warnings.filterwarnings("ignore", message="Glyph .* missing|Matplotlib currently does not support")
+            yield
+
+
+def literal(name: str) -> str:
+    """Return a name that users chose as matplotlib draws it: dollar signs enclose no formula."""
+    return name.replace("$", r"\$")
 
 
 def points(

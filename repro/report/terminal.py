@@ -9,6 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from repro.engine.progress import plain_console
+from repro.names import text_of
 from repro.report import records
 
 
@@ -44,4 +45,4 @@ def closing(folder: Path, experiment: str, dataset: str) -> Group:
         "full report": folder / "REPRODUCE.md",
     }
     verdicts = [table("Claims", short)] if len(short) else []
-    return Group(*verdicts, *(f"{label}: {path}" for label, path in paths.items()))
+    return Group(*verdicts, *(f"{label}: {text_of(path)}" for label, path in paths.items()))
