@@ -20,6 +20,9 @@ from repro.engine.files import write
 
 OURS, PAPER, SECOND, THIRD, FOURTH = "#1f5fa8", "#c1272d", "#d98c00", "#4c9a4c", "#7d5ba6"
 
+# Warnings about names that users chose: letters that the font lacks, long names.
+TOLERATED = ("Glyph .* missing", "Matplotlib currently does not support", "Tight layout not applied")
+
 
 def subplots(rows: int = 1, columns: int = 1, *, figsize: tuple[float, float], **options: Any) -> tuple[Figure, Any]:
     """Return a figure and its axes like ``pyplot.subplots``, without pyplot."""
@@ -33,8 +36,9 @@ def defaults() -> Iterator[None]:
     with matplotlib.rc_context():
         matplotlib.rcdefaults()
         matplotlib.rcParams.update({"svg.hashsalt": "repro", "svg.fonttype": "none"})
-        with warnings.catch_warnings():  # names may hold letters that the font lacks
-            warnings.filterwarnings("ignore", message="Glyph .* missing|Matplotlib currently does not support")
+        with warnings.catch_warnings():
+            for warning in TOLERATED:
+                warnings.filterwarnings("ignore", message=warning)
             yield
 
 

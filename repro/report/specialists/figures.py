@@ -42,7 +42,7 @@ def contact_sheet(examples: dict[str, Any]) -> Figure:
     """Draw Table 2 as images: some classes of some specialists, with a training image of each class."""
     clusters, rows = examples["clusters"], examples["examples"]
     columns = max(len(row) for row in rows)
-    figure = Figure(figsize=(1.5 * columns, 1.35 * len(clusters)))
+    figure = Figure(figsize=(max(1.5 * columns, 6), 1.35 * len(clusters)))  # wide enough for the title
     axes = figure.subplots(len(clusters), columns, squeeze=False)
     for number, (row, names, images) in enumerate(zip(axes, clusters, rows, strict=True), 1):
         for axis in row:
@@ -207,7 +207,7 @@ def _image(axis, image: dict[str, Any]) -> None:
 
 
 def _plain(name: str) -> str:
-    return literal(_cut(name.replace("_", " "), 40))
+    return literal(_cut(name.replace("_", " "), 30))
 
 
 def _cut(text: str, most: int) -> str:
