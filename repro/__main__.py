@@ -1,5 +1,7 @@
 """The process of the command line: exit codes and signals. Commands are in ``repro.cli``."""
 
+import contextlib
+import io
 import multiprocessing
 import os
 import signal
@@ -16,6 +18,9 @@ def main() -> None:
     """Run the command line and exit: 0 done, 2 wrong input or environment, 130 interrupted."""
     if os.environ.get("COLUMNS", "").strip("0") == "":
         os.environ.pop("COLUMNS", None)  # Rich would print lines of no width
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a terminal of another encoding shows \xe9 for é
     interrupts.end_process()
     code = _exit_code()
     interrupts.ignore()
@@ -36,6 +41,8 @@ def _exit_code() -> int:
         sys.stdout.flush()  # a full disk there raises here rather than at exit
     except (KeyboardInterrupt, typer.Abort):
         code = interrupts.INTERRUPTED
+    except SystemExit:  # click's, for nothing else
+        code = _print_error("standard output: the program that reads it has ended")
     except UserError as error:
         code = _print_error(str(error))
     except OSError as error:
@@ -49,13 +56,20 @@ def _exit_code() -> int:
             raise
     interrupts.acknowledge()
     if code == interrupts.INTERRUPTED:
-        print(interrupts.MESSAGE, file=sys.stderr)
+        _print_line(interrupts.MESSAGE)
     return code
 
 
 def _print_error(message: str) -> int:
-    print(f"error: {' '.join(message.split())}", file=sys.stderr)
+    from repro.names import text_of
+
+    _print_line(f"error: {text_of(' '.join(message.split()))}")
     return 2
+
+
+def _print_line(text: str) -> None:
+    with contextlib.suppress(OSError):  # the exit code says it, too, where nothing can be written
+        print(text, file=sys.stderr)
 
 
 if __name__ == "__main__":

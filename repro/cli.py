@@ -9,6 +9,7 @@ import typer
 
 from repro import __version__, config_help, interrupts
 from repro.config import COMMITTED
+from repro.names import text_of
 from repro.registry import EXPERIMENTS, Components, Experiment, load_components
 
 # PyTorch and the report modules take seconds to load, so commands import them when they need them.
@@ -123,7 +124,7 @@ def report(
 
     interrupts.raise_exceptions()
     build.report(out)
-    print(f"regenerated {out / 'results'}, {out / 'figures'}, {out / 'REPRODUCE.md'}")
+    print(text_of(f"regenerated {out / 'results'}, {out / 'figures'}, {out / 'REPRODUCE.md'}"))
 
 
 @app.command()
@@ -154,7 +155,7 @@ def data(data: DataOption = None) -> None:
     interrupts.raise_exceptions()
     folder = data_folder(data)
     mnist.load(folder)
-    print(f"MNIST is in {folder / 'MNIST' / 'raw'}, as published")
+    print(text_of(f"MNIST is in {folder / 'MNIST' / 'raw'}, as published"))
 
 
 @app.command()

@@ -148,5 +148,11 @@ def load_components(command: str) -> Components:
             from repro.variants.runner import make_runner as make_variants_runner
             from repro.variants.settings import VariantsSettings
 
-            return Components(VariantsSettings, make_variants_runner, variants.run, variants_section.headline)
+            return Components(
+                VariantsSettings,
+                make_variants_runner,
+                variants.run,
+                variants_section.headline,
+                lambda settings, runner: runner.data.files_by_reason() or None,
+            )
     raise KeyError(command)

@@ -14,6 +14,7 @@ from repro.engine.jobs import Executor
 from repro.engine.progress import ProgressDisplay
 from repro.engine.runner import Runner
 from repro.errors import UserError
+from repro.names import text_of
 from repro.training import compute
 
 EXECUTORS = ("local", "ray")
@@ -78,8 +79,9 @@ def training_session(
     make_executor = executor(options.executor)
     with store.opened(options.runs / experiment) as runs, ProgressDisplay(experiment) as progress:
         provenance = {
-            "experiment": experiment, "profile": options.profile, "overrides": options.overrides,
-            "config": str(path if options.profile.endswith(".toml") else config.CONFIGS / experiment / path.name),
+            "experiment": experiment, "profile": text_of(options.profile),
+            "overrides": [text_of(override) for override in options.overrides],
+            "config": text_of(path if options.profile.endswith(".toml") else config.CONFIGS / experiment / path.name),
             "commit": commit(),
         }  # fmt: skip
         runner = make_runner(settings, store=runs, compute=device, progress=progress, provenance=provenance)

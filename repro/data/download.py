@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from repro.errors import UserError
+from repro.names import text_of
 
 TIMEOUT_SECONDS = 20  # of a server that does not answer
 LONGEST_REASON = 120  # characters
@@ -53,4 +54,4 @@ def reason(error: Exception) -> str:
 
 def report(text: str) -> None:
     """Print a line on stderr, where progress goes."""
-    print(text, file=sys.stderr, flush=True)
+    print(text_of(text), file=sys.stderr, flush=True)

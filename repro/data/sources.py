@@ -1,5 +1,6 @@
 """The setting that selects the images of an experiment, and the images that it selects."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar, Literal
 
@@ -85,6 +86,4 @@ def mnist_images(folder: Path) -> ImageData:
 def fewer(data: ImageData, count: int) -> ImageData:
     """Return the data set with ``count`` of its training images, always the same random ones."""
     drawn = torch.randperm(len(data.train), generator=generator(Stream.IMAGE_FRACTION))[:count].sort().values
-    return ImageData(
-        data.name, data.classes, data.train[drawn], data.validation, data.test, data.horizontal_flip, data.digest
-    )
+    return replace(data, train=data.train[drawn])

@@ -1,6 +1,6 @@
 """Image data sets once they are read, the same for every source."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from jaxtyping import Int, Shaped
 from torch import Tensor
@@ -34,6 +34,8 @@ class ImageData:
         name: data set that results are filed under.
         horizontal_flip: whether an image and its mirror image are of one class, so that training may use both.
         digest: identifies the content of all three parts.
+        left_out: files that cannot be used, or are in two parts, by reason.
+        remarked: images that were changed when they were read, by reason.
     """
 
     name: str
@@ -43,3 +45,9 @@ class ImageData:
     test: ImageSet
     horizontal_flip: bool
     digest: str
+    left_out: dict[str, list[str]] = field(default_factory=dict)
+    remarked: dict[str, list[str]] = field(default_factory=dict)
+
+    def files_by_reason(self) -> dict[str, dict[str, list[str]]]:
+        """Return ``left_out`` and ``remarked`` by these names, where they are not empty."""
+        return {name: files for name in ("left_out", "remarked") if (files := getattr(self, name))}

@@ -1,17 +1,54 @@
 """Progress of a command in the terminal: one bar over all its work, measured in FLOPs."""
 
+import contextlib
+import io
+import sys
 import time
+from collections.abc import Mapping, Sequence
+from itertools import chain
 from types import TracebackType
+from typing import IO, Any, cast
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from repro.names import text_of
+
 LINE_SECONDS = 30.0
 
 
-def plain_console(*, stderr: bool = False) -> Console:
-    """Return a console that prints text literally: brackets and colons in paths and names are no markup or emoji."""
-    return Console(stderr=stderr, markup=False, emoji=False, highlight=False)
+class PlainConsole(Console):
+    """A console that prints text literally: brackets and colons in paths and names are no markup or emoji."""
+
+    def __init__(self, file: IO[str] | None = None):
+        """``file`` is a text stream. Default: standard output."""
+        super().__init__(file=file, markup=False, emoji=False, highlight=False)
+
+    def on_broken_pipe(self) -> None:
+        """Raise the BrokenPipeError, where Rich would end the process without a word."""
+        raise
+
+
+class BestEffort:
+    """A text stream that drops what cannot be written: no closed terminal or full disk of a log ends the work."""
+
+    def __init__(self, stream: IO[str]):
+        """``stream`` gets what can be written."""
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        """Write if possible."""
+        with contextlib.suppress(OSError, ValueError):  # ValueError: closed
+            self._stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        """Flush if possible."""
+        with contextlib.suppress(OSError, ValueError):
+            self._stream.flush()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
 
 
 class ProgressDisplay:
@@ -19,7 +56,8 @@ class ProgressDisplay:
 
     def __init__(self, name: str):
         """``name`` is displayed until ``now`` is called."""
-        self.console = plain_console(stderr=True)
+        stream = sys.stderr or io.StringIO()  # none where it is closed
+        self.console = PlainConsole(cast(IO[str], BestEffort(stream)))
         self._bar = Progress(
             TextColumn("{task.description}", markup=False),
             BarColumn(),
@@ -69,8 +107,15 @@ class ProgressDisplay:
             self.say(f"{self._description}: {self._done / self._total:.0%} done, {_format_duration(left)} left")
 
     def say(self, content: object) -> None:
-        """Print text or a Rich renderable above the bar."""
+        """Print a line of text or a Rich renderable above the bar."""
+        if isinstance(content, str):
+            content = text_of(content)
         self.console.print(content, soft_wrap=True)  # paths stay in one piece
+
+    def list_by_reason(self, noun: str, *groups: Mapping[str, Sequence[str]]) -> None:
+        """Print a line for each reason for which files were left out or changed: count, reason and an example."""
+        for reason, names in chain.from_iterable(group.items() for group in groups):
+            self.say(f"{len(names)} {noun}{'s' if len(names) > 1 else ''}: {reason} (for example {names[0]})")
 
 
 def _format_duration(seconds: float) -> str:

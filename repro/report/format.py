@@ -1,5 +1,6 @@
 """Numbers, machines and tables as text: the one place where the report formats a value."""
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,6 +11,13 @@ from repro.evaluation.stats import Estimate
 NONE = "–"
 # Data sets whose name does not say what they are.
 LABELS = {"synth": "synth (synthetic speech)"}
+
+# Characters with a meaning in Markdown; an underscore has one only at the edge of a word.
+MARKUP = re.compile(r"[\\`*\[\]<>&|~$]|(?<![^\W_])_|_(?![^\W_])")
+
+
+class Literal(str):
+    """Text that users chose, such as names of classes and files: no character of it is markup."""
 
 
 def dataset_label(dataset: str) -> str:
@@ -65,4 +73,13 @@ def markdown(table: pd.DataFrame) -> str:
 
 def cell(value: Any) -> str:
     """Return a value as the text of a Markdown cell, on one line."""
-    return " ".join(str(value).split()).replace("|", "\\|").replace("<", "&lt;")
+    text = " ".join(str(value).split())
+    if isinstance(value, Literal):
+        return MARKUP.sub(lambda match: f"&#{ord(match[0])};", text)
+    return text.replace("|", "\\|").replace("<", "&lt;")
+
+
+def code(text: str) -> str:
+    """Return text as a Markdown code span, between more backticks than it has in a row."""
+    fence = "`" * (1 + max(map(len, re.findall("`+", text)), default=0))
+    return f"{fence}{text}{fence}" if fence == "`" else f"{fence} {text} {fence}"

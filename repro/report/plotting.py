@@ -6,6 +6,7 @@ matter.
 
 import contextlib
 import io
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,9 @@ from matplotlib.ticker import FixedFormatter, FixedLocator, NullFormatter, NullL
 from repro.engine.files import write
 
 OURS, PAPER, SECOND, THIRD, FOURTH = "#1f5fa8", "#c1272d", "#d98c00", "#4c9a4c", "#7d5ba6"
+
+# Warnings about names that users chose: letters that the font lacks, long names.
+TOLERATED = ("Glyph .* missing", "Matplotlib currently does not support", "Tight layout not applied")
 
 
 def subplots(rows: int = 1, columns: int = 1, *, figsize: tuple[float, float], **options: Any) -> tuple[Figure, Any]:
@@ -32,7 +36,15 @@ def defaults() -> Iterator[None]:
     with matplotlib.rc_context():
         matplotlib.rcdefaults()
         matplotlib.rcParams.update({"svg.hashsalt": "repro", "svg.fonttype": "none"})
-        yield
+        with warnings.catch_warnings():
+            for warning in TOLERATED:
+                warnings.filterwarnings("ignore", message=warning)
+            yield
+
+
+def literal(name: str) -> str:
+    """Return a name that users chose as matplotlib draws it: dollar signs enclose no formula."""
+    return name.replace("$", r"\$")
 
 
 def points(

@@ -45,8 +45,11 @@ def save(
     lines = [json.dumps({"dataset": dataset} | record) for record in sorted(records, key=_order)]
     with results_lock(folder):
         write(path(folder, experiment, dataset), "".join(f"{line}\n" for line in lines).encode())
-        if shown is not None:
-            write(path(folder, experiment, dataset, "shown.json"), (json.dumps(shown) + "\n").encode())
+        examples = path(folder, experiment, dataset, "shown.json")
+        if shown is None:
+            examples.unlink(missing_ok=True)  # those of earlier records
+        else:
+            write(examples, (json.dumps(shown) + "\n").encode())
 
 
 def load(folder: Path, experiment: str, dataset: str) -> list[Record]:

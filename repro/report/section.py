@@ -10,6 +10,7 @@ import pandas as pd
 from matplotlib.figure import Figure as Drawing
 
 from repro.evaluation.stats import Estimate
+from repro.report.format import Literal
 from repro.report.records import Record, folder_name
 
 
@@ -49,6 +50,21 @@ def note(experiment: str, name: str, **values: Any) -> str:
     """Return the text of ``report/<experiment>/notes/<name>.md``, with ``{values}`` filled in where there are any."""
     text = (Path(__file__).parent / experiment / "notes" / f"{name}.md").read_text(encoding="utf-8").strip()
     return text.format(**values) if values else text
+
+
+def left_out(data: str, noun: str, shown: Mapping[str, Any]) -> tuple[str, pd.DataFrame]:
+    """Return title and table of what could not be used and of what was changed, by reason.
+
+    Args:
+        data: plural of what is in the data, for the title.
+        noun: plural of what is counted.
+        shown: stored examples with ``left_out`` and ``remarked``: names by reason.
+    """
+    rows = [
+        {noun: len(names), "reason": reason, "examples": Literal(", ".join(names[:3]))}
+        for kind in ("left_out", "remarked") for reason, names in shown.get(kind, {}).items()
+    ]  # fmt: skip
+    return f"{data} left out or changed, by reason", pd.DataFrame(rows, dtype=object)
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,8 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from repro.engine.progress import plain_console
+from repro.engine.progress import PlainConsole
+from repro.names import text_of
 from repro.report import records
 
 
@@ -24,7 +25,7 @@ def table(title: str, content: pd.DataFrame) -> Table:
 
 def show(content: RenderableType) -> None:
     """Print to standard output without wrapping lines, so that paths stay in one piece; text is literal."""
-    plain_console().print(content, soft_wrap=True)
+    PlainConsole().print(content, soft_wrap=True)
 
 
 def closing(folder: Path, experiment: str, dataset: str) -> Group:
@@ -44,4 +45,4 @@ def closing(folder: Path, experiment: str, dataset: str) -> Group:
         "full report": folder / "REPRODUCE.md",
     }
     verdicts = [table("Claims", short)] if len(short) else []
-    return Group(*verdicts, *(f"{label}: {path}" for label, path in paths.items()))
+    return Group(*verdicts, *(f"{label}: {text_of(path)}" for label, path in paths.items()))

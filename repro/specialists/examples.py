@@ -17,15 +17,16 @@ CLUSTERS, NAMES, EXAMPLES, CHANGED, COVARIANCE_CELLS = 8, 12, 6, 12, 200
 
 
 def shown(settings: SpecialistsSettings, runner: SpecialistsRunner) -> dict[str, Any] | None:
-    """Return the examples of the first seed as JSON; None where its specialists are not finished.
+    """Return the images left out or changed and the examples of the first seed as JSON; None where there are neither.
 
-    They are names and training images of some specialists' classes (Table 2), the covariance of the generalist's
-    predictions ordered by specialist, and test images whose predicted class equation 5 changed.
+    The examples, made once its specialists are finished, are names and training images of some specialists' classes
+    (Table 2), the covariance of the generalist's predictions ordered by specialist, and test images whose predicted
+    class equation 5 changed.
     """
     data, generalist = runner.data, generalist_run(settings, 0)
     specialists = specialist_runs(settings, runner, 0)
     if not specialists or not all(runner.is_finished(run) for run in specialists):
-        return None
+        return data.files_by_reason() or None
     probabilities = runner.predictions(generalist, "train").exp()
     correlation = clustering.correlation(clustering.covariance(probabilities)).fill_diagonal_(0)
     by_confusion = [
@@ -42,6 +43,7 @@ def shown(settings: SpecialistsSettings, runner: SpecialistsRunner) -> dict[str,
         "covered": len({c for subset in by_confusion for c in subset}),
         "test_images": len(data.test),
         **_changed(runner, combined_runs(settings, specialists)[0]),
+        **data.files_by_reason(),
     }  # fmt: skip
 
 

@@ -13,6 +13,7 @@ from repro.data.sources import fewer, load
 from repro.data.types import ImageData, ImageSet
 from repro.engine import store
 from repro.engine.jobs import Job
+from repro.engine.progress import ProgressDisplay
 from repro.engine.runner import Runner, round_loss
 from repro.errors import UserError
 from repro.kd.losses import arithmetic_mean, distillation_loss
@@ -234,12 +235,13 @@ class SpecialistsRunner(Runner):
 def make_runner(folder_setting: Path | None) -> Callable[..., SpecialistsRunner]:
     """Return a function that reads the images of given settings and returns a runner."""
 
-    def make(settings: SpecialistsSettings, **shared: Any) -> SpecialistsRunner:
+    def make(settings: SpecialistsSettings, *, progress: ProgressDisplay, **shared: Any) -> SpecialistsRunner:
         data = load(settings.data, folder_setting)
+        progress.list_by_reason("file", data.left_out, data.remarked)
         check(settings, len(data.classes))
         if settings.max_train_examples and settings.max_train_examples < len(data.train):
             data = fewer(data, settings.max_train_examples)
-        return SpecialistsRunner(settings=settings, data=data, **shared)
+        return SpecialistsRunner(settings=settings, data=data, progress=progress, **shared)
 
     return make
 

@@ -239,9 +239,7 @@ def make_runner(folder_setting: Path | None) -> Callable[..., SpeechRunner]:
                      f"alignments are cached in {store.folder / 'aligned'}")  # fmt: skip
         fraction = settings.data.validation_speaker_fraction
         data = prepare(corpus, store.folder / "aligned", fraction, cores(), progress.say)
-        for reasons in (data.left_out, data.remarked):
-            for reason, ids in reasons.items():
-                progress.say(f"{len(ids)} utterances: {reason} (for example {', '.join(ids[:3])})")
+        progress.list_by_reason("utterance", data.left_out, data.remarked)
         return SpeechRunner(settings=settings, corpus=corpus, data=data, store=store, progress=progress, **shared)
 
     return make

@@ -17,6 +17,7 @@ from repro.data.types import ImageData, ImageSet
 from repro.engine import store
 from repro.engine.jobs import Job
 from repro.engine.local_pool import PROCESS_BYTES
+from repro.engine.progress import ProgressDisplay
 from repro.engine.runner import Diverged, Runner, round_loss
 from repro.evaluation import metrics
 from repro.kd.losses import arithmetic_mean
@@ -247,10 +248,11 @@ def name_of(run: Run) -> str:
 def make_runner(folder_setting: Path | None) -> Callable[..., VariantsRunner]:
     """Return a function from settings to a runner, which reads the images from ``folder_setting``."""
 
-    def make(settings: VariantsSettings, **shared: Any) -> VariantsRunner:
+    def make(settings: VariantsSettings, *, progress: ProgressDisplay, **shared: Any) -> VariantsRunner:
         data = load(settings.data, folder_setting)
+        progress.list_by_reason("file", data.left_out, data.remarked)
         if settings.max_train_examples and settings.max_train_examples < len(data.train):
             data = fewer(data, settings.max_train_examples)
-        return VariantsRunner(settings=settings, data=data, **shared)
+        return VariantsRunner(settings=settings, data=data, progress=progress, **shared)
 
     return make

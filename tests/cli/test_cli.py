@@ -99,7 +99,7 @@ def test_text_in_tables_and_messages_is_no_markup(capsys):
 def test_text_beside_the_progress_bar_is_no_markup():
     display = progress.ProgressDisplay("mnist")
     display.now(MARKUP)
-    console = progress.plain_console()
+    console = progress.PlainConsole()
     console.file = io.StringIO()
     console.print(display._bar.make_tasks_table(display._bar.tasks), width=200)
     assert MARKUP in console.file.getvalue()

@@ -5,7 +5,7 @@ import pytest
 import torch
 from PIL import Image
 
-from repro.data import image_folder
+from repro.data import folder_layout, image_folder, pictures, sources
 from repro.errors import UserError
 
 
@@ -60,7 +60,18 @@ def test_data_depend_on_the_content_of_files_and_not_on_their_names(tree):
     assert image_folder.load(tree, None).classes == ("cow", "dog")
 
 
-@pytest.mark.parametrize("name", ["validation", "val"])
+def test_the_digest_of_a_folder_stays(tmp_path):
+    """Results of earlier versions are found again: the digest is part of every run's key."""
+    for part, count in (("train", 6), ("test", 2)):
+        for label, name in enumerate(("cat & dog", "zoë")):
+            for case in range(count):
+                seed = 100 * label + case + 1000 * (part == "test")
+                add(tmp_path / part / name / f"{case}.ppm", noise(seed))
+    assert image_folder.load(tmp_path).digest == "a3e846d9731db7c6"
+    assert image_folder.load(tmp_path, horizontal_flip=False).digest == "a044936f215fd655"
+
+
+@pytest.mark.parametrize("name", ["validation", "valid", "val"])
 def test_a_folder_for_validation_is_used(tree, name):
     (tree / name / "dog").mkdir(parents=True)
     noise(99).save(tree / name / "dog" / "a.jpg")
@@ -89,13 +100,12 @@ def test_copies_of_an_image_stay_in_one_part(tree):
     assert torch.bincount(data.validation.labels).tolist() == [4, 4]  # of 20 bitmaps 2, each twice; of 35 bitmaps 4
 
 
-def test_an_image_of_test_is_left_out_of_train(tree, capsys):
+def test_an_image_of_test_is_left_out_of_train(tree):
     noise(7).save(tree / "test" / "dog" / "seven.png")
     data = image_folder.load(tree, None)
     assert len(data.test) == 7 and len(data.train) + len(data.validation) == 39
     assert not set(bitmaps(data.test.images)) & set(bitmaps(data.train.images) + bitmaps(data.validation.images))
-    error = capsys.readouterr().err
-    assert "left 1 images out of train" in error and "cat/7.png" in error
+    assert data.left_out == {"in test too, left out of train": ["train/cat/7.png"]}
 
 
 def test_the_only_image_of_a_class_stays_in_train(tree):
@@ -185,9 +195,10 @@ BAD = {
         "val: has classes that train does not have: emu",
     ),
     "two validations": (
-        lambda root: (add(root / "val/cat/1.png", noise(1)), add(root / "validation/cat/1.png", noise(1))),
-        "has both 'validation' and 'val'",
+        lambda root: (add(root / "val/cat/1.png", noise(1)), add(root / "valid/cat/1.png", noise(1))),
+        "has 'valid' and 'val'; keep one of them",
     ),
+    "empty file": (lambda root: (root / "train/cat/5.png").write_bytes(b""), "5.png: cannot be read (the file is"),
     "too small": (lambda root: add(root / "train/cat/0.png", noise(1, (7, 12))), "0.png: is 7x12, sides must be 8 to"),
     "too large": (lambda root: add(root / "train/cat/0.png", noise(1, (12, 257))), "0.png: is 12x257, sides must be 8"),
     "all of a class in test": (
@@ -230,8 +241,18 @@ def test_classes_of_one_image_leave_nothing_for_validation(tree):
         image_folder.load(tree, None)
 
 
-def test_other_files_are_skipped_with_a_message(tree, capsys):
+def test_left_out_and_changed_images_are_listed_by_reason(tree):
     (tree / "train" / "cat" / "LICENSE.txt").write_text("free")
-    (tree / "train" / "cat" / ".DS_Store").write_bytes(b"x")
-    assert len(image_folder.load(tree, None).train) == 36
-    assert "skipped 1 non-image files" in capsys.readouterr().err
+    noise(77).save(tree / "test" / "dog" / "moving.png", save_all=True, append_images=[noise(78)])
+    data = image_folder.load(tree, None)
+    assert data.left_out == {folder_layout.NO_IMAGE: ["train/cat/LICENSE.txt"]}
+    assert data.remarked == {pictures.FIRST_FRAME: ["test/dog/moving.png"]}
+    assert data.files_by_reason() == {"left_out": data.left_out, "remarked": data.remarked}
+    assert sources.fewer(data, 5).left_out == data.left_out
+
+
+def test_the_only_images_of_a_class_must_be_visible(tree):
+    remove(tree / "train" / "dog")
+    add(tree / "train" / "dog" / ".thumbnails" / "1.png", noise(1))
+    with pytest.raises(UserError, match="train/dog: the class is empty"):
+        image_folder.load(tree, None)

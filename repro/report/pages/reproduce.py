@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 
 from repro import paper
-from repro.report.format import bounds, dataset_label, machine, markdown, number, with_unit
+from repro.report.format import bounds, code, dataset_label, machine, markdown, number, with_unit
 from repro.report.pages.render import page_note, render
 from repro.report.records import Record
 from repro.report.section import Section
@@ -99,7 +99,7 @@ def _summary(claims: pd.DataFrame) -> pd.DataFrame:
 
 def _paper_section(name: str, claims: pd.DataFrame) -> dict[str, str]:
     judged, shown = claims[claims["verdict"] != "shown"], claims[claims["verdict"] == "shown"]
-    commands = ", ".join(f"`{command}`" for command in dict.fromkeys(claims["command"]))
+    commands = ", ".join(map(code, dict.fromkeys(claims["command"])))
     return {
         "section": name,
         "title": PAPER_SECTIONS[name],

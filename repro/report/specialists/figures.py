@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from repro import paper
 from repro.evaluation import stats
 from repro.evaluation.stats import Estimate
-from repro.report.plotting import FOURTH, OURS, PAPER, SECOND, THIRD, legend, level, points
+from repro.report.plotting import FOURTH, OURS, PAPER, SECOND, THIRD, legend, level, literal, points
 from repro.report.query import select
 from repro.report.records import Record
 from repro.report.specialists import analysis
@@ -42,7 +42,7 @@ def contact_sheet(examples: dict[str, Any]) -> Figure:
     """Draw Table 2 as images: some classes of some specialists, with a training image of each class."""
     clusters, rows = examples["clusters"], examples["examples"]
     columns = max(len(row) for row in rows)
-    figure = Figure(figsize=(1.5 * columns, 1.35 * len(clusters)))
+    figure = Figure(figsize=(max(1.5 * columns, 6), 1.35 * len(clusters)))  # wide enough for the title
     axes = figure.subplots(len(clusters), columns, squeeze=False)
     for number, (row, names, images) in enumerate(zip(axes, clusters, rows, strict=True), 1):
         for axis in row:
@@ -207,13 +207,17 @@ def _image(axis, image: dict[str, Any]) -> None:
 
 
 def _plain(name: str) -> str:
-    return name.replace("_", " ")
+    return literal(_cut(name.replace("_", " "), 30))
+
+
+def _cut(text: str, most: int) -> str:
+    return text if len(text) <= most else f"{text[: most - 1]}…"
 
 
 def _fold(name: str) -> str:
-    words, lines = _plain(name).split(), [""]
+    words, lines = name.replace("_", " ").split(), [""]
     for word in words:
         if len(lines[-1]) + len(word) > 14 and lines[-1]:
             lines.append("")
         lines[-1] = f"{lines[-1]} {word}".strip()
-    return "\n".join(lines[:2])
+    return "\n".join(literal(_cut(line, 20)) for line in lines[:2])

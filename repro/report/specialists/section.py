@@ -8,7 +8,7 @@ from rich.table import Table
 from repro.report import records, terminal
 from repro.report.query import of_others
 from repro.report.records import Record
-from repro.report.section import Figure, Section, drawable
+from repro.report.section import Figure, Section, drawable, left_out
 from repro.report.specialists import analysis, figures, tables
 from repro.report.specialists.findings import findings
 from repro.specialists.runs import Arm
@@ -64,8 +64,9 @@ def _section(folder: Path, dataset: str) -> Section | None:
         return None
     made = {name: (title, make(runs)) for name, (title, make) in tables.TABLES.items()}
     plots = drawable(FIGURES, runs)
-    examples = records.load_shown(folder, "specialists", dataset)
-    if examples is not None:
+    examples = records.load_shown(folder, "specialists", dataset) or {}
+    made["left_out"] = left_out("Images", "files", examples)
+    if "clusters" in examples:
         made = {"table2": (tables.TABLE_2, tables.clusters(examples))} | made
         plots = {figure.name: (figure.caption, partial(figure.draw, examples)) for figure in EXAMPLE_FIGURES} | plots
     title = f"Specialists: {dataset}"

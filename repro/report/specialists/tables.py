@@ -8,6 +8,7 @@ import pandas as pd
 
 from repro import paper
 from repro.evaluation import stats
+from repro.report.format import Literal
 from repro.report.query import interval, percent, select, signed
 from repro.report.records import Record
 from repro.report.specialists import analysis
@@ -238,7 +239,8 @@ def equal_compute(records: list[Record]) -> pd.DataFrame:
 def clusters(examples: dict[str, Any]) -> pd.DataFrame:
     """Return the most confused classes of the first specialists (Table 2)."""
     groups = [("paper", names) for names in paper.CLUSTERS] + [("ours", names) for names in examples["clusters"]]
-    return pd.DataFrame([{"specialists": source, "classes": "; ".join(names)} for source, names in groups])
+    rows = [{"specialists": source, "classes": Literal("; ".join(names))} for source, names in groups]
+    return pd.DataFrame(rows, dtype=object)
 
 
 TABLE_2 = "Table 2: classes of some specialists, the most confusable first; of ours the first dozen"

@@ -10,7 +10,7 @@ from repro.report import records, terminal
 from repro.report.plotting import marked
 from repro.report.query import of_others
 from repro.report.records import Record
-from repro.report.section import Figure, Section, drawable, note
+from repro.report.section import Figure, Section, drawable, left_out, note
 from repro.report.speech import analysis, figures, tables
 from repro.speech.runs import Arm
 
@@ -59,7 +59,7 @@ def _section(folder: Path, dataset: str) -> Section | None:
     plots, remarks, title = drawable(FIGURES, runs), of_others(runs), dataset
     shown = records.load_shown(folder, "speech", dataset)
     if shown is not None:
-        made["left_out"] = ("Utterances left out or changed, by reason", tables.left_out(shown))
+        made["left_out"] = left_out("Utterances", "utterances", shown)
         plots["utterance"] = (UTTERANCE, partial(figures.utterance, shown))
         if shown["synthetic"]:
             title = f"{dataset} (synthetic speech)"

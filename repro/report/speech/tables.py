@@ -212,13 +212,6 @@ def size(records: Records) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["quantity", "value"])
 
 
-def left_out(shown: dict) -> pd.DataFrame:
-    """Return the utterances that could not be used, and those that were changed, by reason."""
-    rows = [{"utterances": len(ids), "reason": reason, "examples": ", ".join(ids[:3])}
-            for kind in ("left_out", "remarked") for reason, ids in shown[kind].items()]  # fmt: skip
-    return pd.DataFrame(rows)
-
-
 def with_interval(estimate: Estimate) -> str:
     """Return a value with its 95% CI as text, both with two digits; a dash for 0/0."""
     return NONE if math.isnan(estimate.value) else f"{estimate.value:.2f} {interval(estimate, '.2f')}"

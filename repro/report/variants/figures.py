@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from repro import paper
 from repro.evaluation import stats
-from repro.report.plotting import OURS, PAPER, SECOND, THIRD, legend, points, subplots, ticks
+from repro.report.plotting import OURS, PAPER, SECOND, THIRD, legend, literal, points, subplots, ticks
 from repro.report.query import select
 from repro.report.records import Record
 from repro.report.variants import analysis
@@ -30,7 +30,7 @@ def methods(records: list[Record]) -> Figure:
     for place, row in enumerate(ordered):
         hpoint(axis, gains[row], place, "0.55" if verdicts[row] == analysis.NOT_SIGNIFICANT else OURS)
     axis.axvline(0, color=PAPER, linewidth=0.8)
-    axis.set_yticks(range(len(ordered)), ordered, fontsize=8)
+    axis.set_yticks(range(len(ordered)), [literal(row) for row in ordered], fontsize=8)
     teacher = analysis.teacher(records)
     accuracy = analysis.mean_accuracy(analysis.of_row(records, baseline))
     beside = "" if teacher is None else f"; its teacher {analysis.accuracy([teacher])[0]:.2f}%"
@@ -39,7 +39,7 @@ def methods(records: list[Record]) -> Figure:
         "blue: significantly different from KD (Holm's correction over rows; no KD is tested by itself)",
         fontsize=8,
     )
-    axis.set_title(f"{baseline} (red line): {accuracy:.2f}%{beside}", fontsize=9)
+    axis.set_title(f"{literal(baseline)} (red line): {accuracy:.2f}%{beside}", fontsize=9)
     figure.tight_layout()
     return figure
 
@@ -50,7 +50,7 @@ def marker_styles(records: list[Record]) -> dict[str, dict[str, Any]]:
     colors, markers = matplotlib.colormaps["tab10"], "osD^vPX<>hp"
     styles: dict[str, dict[str, Any]] = {
         row: {"color": colors(n % 10), "marker": markers[n % len(markers)], "linestyle": "", "markersize": 5,
-              "label": row}
+              "label": literal(row)}
         for n, row in enumerate(analysis.rows(records))
     }  # fmt: skip
     baseline = analysis.kd_baseline(records)

@@ -8,7 +8,7 @@ from repro.report import records as storage
 from repro.report import terminal
 from repro.report.query import of_others, select
 from repro.report.records import Record
-from repro.report.section import Figure, Section, drawable
+from repro.report.section import Figure, Section, drawable, left_out
 from repro.report.variants import analysis, figures, tables
 from repro.variants.runs import Arm
 
@@ -71,5 +71,6 @@ def _section(folder: Path, dataset: str) -> Section | None:
     if not records:
         return None
     made = {name: (title, make(records)) for name, (title, make) in tables.TABLES.items()}
+    made["left_out"] = left_out("Images", "files", storage.load_shown(folder, "variants", dataset) or {})
     plots = drawable(FIGURES, records)
     return Section("variants", dataset, f"Variants: {dataset}", records, made, plots, [], {})
