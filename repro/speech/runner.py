@@ -2,7 +2,7 @@
 
 import time
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -226,6 +226,17 @@ class SpeechRunner(Runner):
         )  # fmt: skip
 
 
+def remarks(data: Prepared) -> Iterator[str]:
+    """Yield a line for each reason for which utterances were left out, or changed."""
+    used = sum(len(frames.ids) for frames in (data.train, data.validation, data.test))
+    total = used + sum(map(len, data.left_out.values()))
+    for kind, reasons in (("left out", data.left_out), ("changed", data.remarked)):
+        for reason, ids in reasons.items():
+            line = f"{kind}: {len(ids)} of {total} utterances: {reason} (for example {', '.join(ids[:3])})"
+            most = kind == "left out" and 2 * len(ids) > total
+            yield f"warning: more than half of the corpus is {line}" if most else line
+
+
 def make_runner(folder_setting: Path | None) -> Callable[..., SpeechRunner]:
     """Return a function that loads and aligns the corpus of some settings and returns a runner on it.
 
@@ -240,9 +251,8 @@ def make_runner(folder_setting: Path | None) -> Callable[..., SpeechRunner]:
         on_chunk = lambda part, done, of: progress.say(f"aligned {part}: {done} of {of} chunks")  # noqa: E731
         fraction = settings.data.validation_speaker_fraction
         data = prepare(corpus, store.folder / "aligned", fraction, cores(), on_chunk)
-        for reasons in (data.left_out, data.remarked):
-            for reason, ids in reasons.items():
-                progress.say(f"{len(ids)} utterances: {reason} (for example {', '.join(ids[:3])})")
+        for line in remarks(data):
+            progress.say(line)
         return SpeechRunner(settings=settings, corpus=corpus, data=data, store=store, progress=progress, **shared)
 
     return make
