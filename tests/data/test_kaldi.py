@@ -13,7 +13,7 @@ from repro.data.speech.corpus import read_audio
 from repro.data.speech.kaldi import PARTS, kaldi
 from repro.data.speech.lexicon import pronunciations
 from repro.data.speech.synth import voices
-from repro.data.speech.transcripts import BROKEN_OFF, SYMBOLS, UNKNOWN_MARK, UNTRANSCRIBED
+from repro.data.speech.transcripts import BROKEN_OFF, DIGITS, SYMBOLS, UNKNOWN_MARK, UNTRANSCRIBED
 from repro.errors import UserError
 from repro.speech import preparation as preparing
 from repro.speech.alignment import Aligner
@@ -63,6 +63,7 @@ def test_a_kaldi_directory_is_read(root):
         ("train/text", "train0 a\ntrain1 <noise> .\n", "no transcript", "train1"),
         ("train/text", "train0 a\ntrain1 AT&T\n", SYMBOLS, "train1 (at&t)"),
         ("train/text", "train0 a\ntrain1 a <unk>\n", UNTRANSCRIBED, "train1 (<unk>)"),
+        ("train/text", f"train0 a\ntrain1 \x1b&{'x' * 99}\n", SYMBOLS, f"train1 (\\x1b&{'x' * 35})"),
         ("train/text", "train0 a\ntrain1 <foo>\n", UNKNOWN_MARK, "train1 (<foo>)"),
         ("train/text", "train0 a\ntrain1 th- the\n", BROKEN_OFF, "train1 (th-)"),
         ("train/wav.scp", "train0 train0.wav\ntrain1 nowhere.wav\n", NO_AUDIO, "train1"),
@@ -352,7 +353,7 @@ def test_an_alignment_chooses_among_the_pronunciations_of_dictionary_and_lexicon
 def test_digits_and_an_utterance_id_in_both_parts_are_named(root):
     (root / "train" / "text").write_text("train0 go 2 there\ntrain1 good\n")
     left = kaldi(root).left_out
-    assert left == {"digits in the transcript, which may be read in many ways": ["train0"]}
+    assert left == {DIGITS: ["train0"]}
     for name in ("wav.scp", "text", "utt2spk"):
         there = root / "test" / name
         there.write_text(there.read_text().replace("test0", "train1"))
@@ -390,6 +391,8 @@ def test_librispeech_is_read_from_its_layout(tmp_path, monkeypatch):
     assert corpus.train[0].words == ("go", "do", "you", "hear") and corpus.train[0].speaker == "84"
     assert read_audio(corpus.train[0].audio)[0].shape == (8000,)
     assert "speaker of test" in next(iter(librispeech.load(tmp_path, "dev-clean", "test-other").left_out))
+    (tmp_path / "LibriSpeech" / "dev-clean" / "84" / "7" / "84-7.trans.txt").write_text("84-7-0000 GO 2\n")
+    assert librispeech.load(tmp_path, "dev-clean", "test-clean").left_out == {DIGITS: ["84-7-0000"]}
     for sets, message in ((("dev-clean", "dev-clean"), "test_set"), (("dev-clan", "test-clean"), "must be one of")):
         with pytest.raises(UserError, match=message):
             librispeech.load(tmp_path, *sets)

@@ -16,7 +16,7 @@ from repro.speech.alignment import STATES
 from repro.speech.decoding import pipeline
 from repro.speech.features import BANKS, Inputs, pack
 from repro.speech.preparation import Prepared
-from repro.speech.runner import SpeechRunner
+from repro.speech.runner import SpeechRunner, remarks
 from repro.speech.runs import Arm
 from repro.speech.settings import SpeechSettings
 from repro.speech.training import FrameTrainer, frames_of_fraction
@@ -220,6 +220,19 @@ def test_language_model_contains_training_words_only(prepared, tmp_path):
     task = pipeline.make_task(corpus, data, tmp_path, 2, 3)
     assert set(task.pronunciations) == {"go", "there"} and task.metadata["unknown_words"] == 6
     assert not {"hello", "world"} & set(task.language_model.read_text().split())
+
+
+def test_reasons_are_told_with_examples_and_a_loss_of_more_than_half_with_a_warning(prepared):
+    used = len(prepared.train.ids) + len(prepared.validation.ids) + len(prepared.test.ids)
+    few, many = ["a (&)", "b", "c", "d"], [f"u{n}" for n in range(used + 5)]
+    data = dataclasses.replace(prepared, left_out={"few": few, "many": many}, remarked={"resampled": many})
+    total = 2 * used + 9
+    assert list(remarks(data)) == [
+        f"left out: 4 of {total} utterances: few (for example a (&), b, c)",
+        f"warning: more than half of the corpus is left out: {used + 5} of {total} utterances: many "
+        "(for example u0, u1, u2)",
+        f"changed: {used + 5} of {total} utterances: resampled (for example u0, u1, u2)",
+    ]
 
 
 def test_utterances_are_taken_from_each_speaker_in_turn(prepared):

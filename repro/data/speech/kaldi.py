@@ -15,11 +15,13 @@ from pathlib import Path
 
 from repro.data.speech.corpus import Corpus, Utterance, summary
 from repro.data.speech.lexicon import Pronunciations, cmudict, known_phones, parse, pronunciations
-from repro.data.speech.transcripts import DIGITS, Transcript, normalize
+from repro.data.speech.transcripts import BROKEN_OFF, SYMBOLS, UNKNOWN_MARK, UNTRANSCRIBED, Transcript, normalize
 from repro.errors import UserError
 
 PARTS = ("train", "test")
 LEXICONS = {"lexicon.txt": 1, "lexiconp.txt": 2}  # by the field of the first phone
+# Reasons that are listed with the text that they are about.
+WITH_TOKEN = (SYMBOLS, UNTRANSCRIBED, UNKNOWN_MARK, BROKEN_OFF)
 
 Reasons = dict[str, list[str]]
 
@@ -99,7 +101,7 @@ def _utterances(
             except OSError:
                 reason = "audio that cannot be read"
         if reason:
-            left_out[reason].append(f"{id} ({transcript.token})" if reason == transcript.reason != DIGITS else id)
+            left_out[reason].append(f"{id} ({_shown(transcript.token)})" if reason in WITH_TOKEN else id)
             continue
         utterances.append(Utterance(id, speaker, transcript.words, path))
         for kind in transcript.marks:
@@ -113,6 +115,11 @@ def _utterances(
 
 def _reason(transcript: Transcript) -> str:
     return transcript.reason or ("" if transcript.words else "no transcript")
+
+
+def _shown(token: str) -> str:
+    """Return the beginning of a token, with escapes for what cannot be printed."""
+    return (token if token.isprintable() else ascii(token)[1:-1])[:40]
 
 
 def _is_file(path: Path) -> bool:

@@ -61,7 +61,7 @@ NAME = re.compile(r"[^\W\d_]+")
 LAUGHED_WORD = re.compile(r"\[(?:laughter|laughing)-(.+)\]")
 BRACKET_IN_WORD = re.compile(r"\w\(+\w|\w\)+\w")
 SEPARATORS = re.compile(r"\.{2,}|-{2,}|'{2,}")
-INITIALISM = re.compile(r"[^\W\d_](?:\.[^\W\d_])+\.?")
+DOTTED = re.compile(r"[^\W\d_](?:\.[^\W\d_])+\.?")
 ELISION = re.compile(r"[^\W\d_ai]'|'[^\W\d_ai]")
 
 SIGNS = str.maketrans({**dict.fromkeys("’‘‛ʼ´`′", "'"), "‐": "-"})
@@ -195,8 +195,8 @@ def _word(token: str, known: Container[str], last: bool) -> tuple[str, ...] | st
     if len(token) > 2 and token[0] == token[-1] and token[0] in "'-":
         token = token[1:-1]
     while True:
-        if INITIALISM.fullmatch(token):
-            return _initialism(token, known)
+        if DOTTED.fullmatch(token):
+            return _dotted(token, known)
         rest = token[:-1]
         if token.endswith(".") and "." not in rest and rest in known and (last or token not in ABBREVIATIONS):
             return (rest,)
@@ -217,7 +217,7 @@ def _word(token: str, known: Container[str], last: bool) -> tuple[str, ...] | st
     return UNTRANSCRIBED if token in UNTRANSCRIBED_WORDS else (token,)
 
 
-def _initialism(token: str, known: Container[str]) -> tuple[str, ...] | str:
+def _dotted(token: str, known: Container[str]) -> tuple[str, ...] | str:
     letters = token.replace(".", "")
     for entry in (token.rstrip(".") + ".", token, *([letters] if len(letters) > 3 else [])):
         if entry in known:
