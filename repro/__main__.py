@@ -41,7 +41,7 @@ def _exit_code() -> int:
         sys.stdout.flush()  # a full disk there raises here rather than at exit
     except (KeyboardInterrupt, typer.Abort):
         code = interrupts.INTERRUPTED
-    except SystemExit:  # click's, for nothing else
+    except SystemExit:  # which click raises then alone
         code = _print_error("standard output: the program that reads it has ended")
     except UserError as error:
         code = _print_error(str(error))

@@ -5,7 +5,6 @@ import io
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from itertools import chain
 from types import TracebackType
 from typing import IO, Any, cast
 
@@ -112,10 +111,23 @@ class ProgressDisplay:
             content = text_of(content)
         self.console.print(content, soft_wrap=True)  # paths stay in one piece
 
-    def list_by_reason(self, noun: str, *groups: Mapping[str, Sequence[str]]) -> None:
-        """Print a line for each reason for which files were left out or changed: count, reason and an example."""
-        for reason, names in chain.from_iterable(group.items() for group in groups):
-            self.say(f"{len(names)} {noun}{'s' if len(names) > 1 else ''}: {reason} (for example {names[0]})")
+    def list_by_reason(
+        self, noun: str, used: int, left_out: Mapping[str, Sequence[str]], changed: Mapping[str, Sequence[str]]
+    ) -> None:
+        """Print a line for each reason for which files were left out or changed: count, reason and an example.
+
+        Args:
+            noun: what is counted, in the plural.
+            used: their number without those left out.
+            left_out: names of those left out, by reason.
+            changed: names of those that were changed, by reason.
+        """
+        total = used + sum(map(len, left_out.values()))
+        for kind, reasons in (("left out", left_out), ("changed", changed)):
+            for reason, names in reasons.items():
+                line = f"{kind}: {len(names)} of {total} {noun}: {reason} (for example {names[0]})"
+                most = kind == "left out" and 2 * len(names) > total
+                self.say(f"warning: more than half of the {noun} are {line}" if most else line)
 
 
 def _format_duration(seconds: float) -> str:

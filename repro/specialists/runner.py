@@ -237,7 +237,8 @@ def make_runner(folder_setting: Path | None) -> Callable[..., SpecialistsRunner]
 
     def make(settings: SpecialistsSettings, *, progress: ProgressDisplay, **shared: Any) -> SpecialistsRunner:
         data = load(settings.data, folder_setting)
-        progress.list_by_reason("file", data.left_out, data.remarked)
+        used = len(data.train) + len(data.validation) + len(data.test)
+        progress.list_by_reason("files", used, data.left_out, data.remarked)
         check(settings, len(data.classes))
         if settings.max_train_examples and settings.max_train_examples < len(data.train):
             data = fewer(data, settings.max_train_examples)

@@ -6,8 +6,7 @@ acoustic models, as the paper's 14,000 states are.
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import cache, cached_property
-from pathlib import Path
+from functools import cached_property
 
 import numpy as np
 import pocketsphinx
@@ -15,6 +14,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from repro.data.speech.corpus import RATE
+from repro.data.speech.lexicon import Pronunciations, cmudict, pronunciations
 
 STATES = 5126
 HOP = RATE // 100  # samples in a frame of 10 ms
@@ -23,8 +23,6 @@ MARGIN = 10  # frames
 LOUDNESS = 8  # of 32768
 # Beams of the second attempt, relative to the best path. pocketsphinx's defaults are 1e-48, 1e-48 and 7e-29.
 WIDE = {"beam": 1e-100, "pbeam": 1e-100, "wbeam": 1e-80}
-
-Pronunciations = dict[str, list[tuple[str, ...]]]
 
 
 @dataclass(frozen=True)
@@ -64,17 +62,16 @@ class Aligner:
 
     def _create(self, **beams: float) -> pocketsphinx.Decoder:
         decoder = pocketsphinx.Decoder(lm=None, bestpath=False, loglevel="FATAL", **beams)
-        for word, spellings in self.lexicon.items():
-            if decoder.lookup_word(word) is not None:
-                continue
-            usable = [phones for phones in spellings if known_phones().issuperset(phones)]
-            for number, phones in enumerate(usable):
-                decoder.add_word(f"{word}({number + 1})" if number else word, " ".join(phones), True)
+        for word, spellings in pronunciations(self.lexicon, self.lexicon).items():
+            present = len(cmudict().get(word, []))
+            for number, phones in enumerate(spellings[present:], present + 1):
+                decoder.add_word(f"{word}({number})" if number > 1 else word, " ".join(phones), True)
         return decoder
 
     def unknown(self, words: Iterable[str]) -> list[str]:
         """Return the words that have no pronunciation."""
-        return [word for word in words if self.decoder.lookup_word(word) is None]
+        pronounced = pronunciations(words := list(words), self.lexicon)
+        return [word for word in words if word not in pronounced]
 
     def align(self, samples: Float[Tensor, "sample"], words: Iterable[str]) -> Alignment | None:
         """Return the alignment of a recording with its words; None if pocketsphinx finds none.
@@ -127,14 +124,3 @@ def _without_margins(alignment: pocketsphinx.Alignment, frames: int) -> Alignmen
     states[last + 1 :] = states[last]  # the decoder's last frames are shorter than a window
     inside = states[MARGIN : MARGIN + frames]
     return None if (inside < 0).any() else Alignment(inside.astype(np.int16), words, phones)
-
-
-def dictionary_path() -> Path:
-    """Return the path of pocketsphinx's dictionary, the CMU dictionary."""
-    return Path(pocketsphinx.get_model_path("en-us/cmudict-en-us.dict"))
-
-
-@cache
-def known_phones() -> frozenset[str]:
-    """Return the phones of the acoustic model."""
-    return frozenset(phone for line in dictionary_path().read_text().splitlines() for phone in line.split()[1:])

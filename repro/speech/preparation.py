@@ -11,11 +11,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from repro.data.speech.corpus import Corpus, Utterance, read_audio
+from repro.data.speech.corpus import Corpus, Utterance, read_audio, summary
+from repro.data.speech.lexicon import Pronunciations
 from repro.engine import files, store
 from repro.engine.pool import Pool
 from repro.errors import UserError
-from repro.speech.alignment import Aligner, Pronunciations
+from repro.speech.alignment import Aligner
 from repro.speech.features import WINDOW, Aligned, Frames, filterbanks, pack
 from repro.training.random_streams import Stream, generator
 
@@ -26,8 +27,8 @@ Say = Callable[[str], None]
 Request = tuple[Sequence[Utterance], Path]  # a chunk, and the file for its frames
 # The modules that determine the frames and states of an utterance.
 CODE_DEPENDENCIES = (
-    "data/speech/corpus.py", "data/speech/kaldi.py", "speech/alignment.py", "speech/features.py",
-    "speech/preparation.py",
+    "data/speech/corpus.py", "data/speech/kaldi.py", "data/speech/lexicon.py", "data/speech/librispeech.py",
+    "data/speech/transcripts.py", "speech/alignment.py", "speech/features.py", "speech/preparation.py",
 )  # fmt: skip
 
 
@@ -66,8 +67,10 @@ def prepare(
     Raises:
         UserError: a part has no usable utterance, or train has a single speaker.
     """
-    left_out: dict[str, list[str]] = defaultdict(list, corpus.left_out)
-    remarked: dict[str, list[str]] = defaultdict(list)
+    left_out, remarked = (
+        defaultdict(list, {reason: [*ids] for reason, ids in reasons.items()})
+        for reasons in (corpus.left_out, corpus.remarked)
+    )
     digest = store.key([corpus.digest, validation_fraction, *_versions()])
     parts = {}
     for part in ("train", "test"):
@@ -78,8 +81,7 @@ def prepare(
                 for reason, ids in new.items():
                     collected[reason] += ids
         if not utterances:
-            why = "; ".join(f"{len(ids)} with {reason}" for reason, ids in left_out.items())
-            raise UserError(f"data.corpus: no utterance of {part} can be used ({why})")
+            raise UserError(f"data.corpus: no utterance of {part} can be used ({summary(left_out)})")
         parts[part] = pack(utterances)
     speakers = len(parts["train"].speakers)
     if speakers < 2:

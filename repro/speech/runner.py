@@ -239,7 +239,8 @@ def make_runner(folder_setting: Path | None) -> Callable[..., SpeechRunner]:
                      f"alignments are cached in {store.folder / 'aligned'}")  # fmt: skip
         fraction = settings.data.validation_speaker_fraction
         data = prepare(corpus, store.folder / "aligned", fraction, cores(), progress.say)
-        progress.list_by_reason("utterance", data.left_out, data.remarked)
+        used = sum(len(frames.ids) for frames in (data.train, data.validation, data.test))
+        progress.list_by_reason("utterances", used, data.left_out, data.remarked)
         return SpeechRunner(settings=settings, corpus=corpus, data=data, store=store, progress=progress, **shared)
 
     return make

@@ -5,14 +5,18 @@ import pytest
 import soundfile
 import torch
 import torchaudio
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
 
 from repro.data.speech import librispeech
-from repro.data.speech.corpus import read_audio, words_of
-from repro.data.speech.kaldi import kaldi
+from repro.data.speech.corpus import read_audio
+from repro.data.speech.kaldi import PARTS, kaldi
+from repro.data.speech.lexicon import pronunciations
 from repro.data.speech.synth import voices
+from repro.data.speech.transcripts import BROKEN_OFF, DIGITS, SYMBOLS, UNKNOWN_MARK, UNTRANSCRIBED
 from repro.errors import UserError
 from repro.speech import preparation as preparing
-from repro.speech.alignment import Aligner, known_phones
+from repro.speech.alignment import Aligner
 from repro.speech.preparation import prepare
 
 NO_AUDIO = "no audio file (paths begin at the folder of train and test)"
@@ -41,15 +45,13 @@ def test_a_kaldi_directory_is_read(root):
     (root / "lexicon.txt").write_text("SHOP SH AA1 P\nSHOP SH AO1 P\nSHOP SH AA2 P\n\n")
     corpus = kaldi(root)
     assert [utterance.id for utterance in corpus.train] == ["train0", "train1"] and not corpus.left_out
+    ids = ["train0", "train1", "test0", "test1"]
+    assert corpus.remarked == {f"marks of {kind} in the transcript, dropped": ids for kind in ("noise", "laughter")}
     assert corpus.train[0].words == ("call", "bob's", "shop")
     assert corpus.lexicon == {"shop": [("SH", "AA", "P"), ("SH", "AO", "P")]}
     assert corpus.digest == kaldi(root).digest
     (root / "train" / "text").write_text("train0 other\ntrain1 words\n")
     assert kaldi(root).digest != corpus.digest
-
-
-def test_words_of_a_transcript():
-    assert words_of("It's  O’CLOCK, well-known e.g. <UNK> (x) 42") == ("it's", "o'clock", "well-known", "e.g.", "x")
 
 
 @pytest.mark.parametrize(
@@ -58,7 +60,18 @@ def test_words_of_a_transcript():
         ("train/text", "train0 hello\ntrain1   \n", "no transcript", "train1"),
         ("train/text", "train0 hello\n", "no transcript", "train1"),
         ("train/text", "train0 a\ntrain1 a\nghost a\n", "a transcript and no audio in wav.scp", "ghost"),
+        ("train/text", "train0 a\ntrain1 <noise> .\n", "no transcript", "train1"),
+        ("train/text", "train0 a\ntrain1 AT&T\n", SYMBOLS, "train1 (at&t)"),
+        ("train/text", "train0 a\ntrain1 a <unk>\n", UNTRANSCRIBED, "train1 (<unk>)"),
+        ("train/text", f"train0 a\ntrain1 \x1b&{'x' * 99}\n", SYMBOLS, f"train1 (\\x1b&{'x' * 35})"),
+        ("train/text", "train0 a\ntrain1 <foo>\n", UNKNOWN_MARK, "train1 (<foo>)"),
+        ("train/text", "train0 a\ntrain1 th- the\n", BROKEN_OFF, "train1 (th-)"),
         ("train/wav.scp", "train0 train0.wav\ntrain1 nowhere.wav\n", NO_AUDIO, "train1"),
+        ("train/wav.scp", f"train0 train0.wav\ntrain1 {'x' * 5000}\n", NO_AUDIO, "train1"),
+        ("train/wav.scp", "train0 train0.wav\ntrain1 archive.ark:12\n", NO_AUDIO, "train1"),
+        ("train/wav.scp", "train0 train0.wav\ntrain1\n", "no path in wav.scp", "train1"),
+        ("train/utt2spk", "train0 a\ntrain1\n", "no speaker in utt2spk", "train1"),
+        ("train/utt2spk", "train0 a\ntrain1 b\nghost b\n", "a speaker and no audio in wav.scp", "ghost"),
         ("train/utt2spk", "train0 a\n", "no speaker in utt2spk", "train1"),
         ("train/utt2spk", "train0 a\ntrain1 c\n", "speaker of test, left out of train", "train1"),
     ],
@@ -66,7 +79,8 @@ def test_words_of_a_transcript():
 def test_unusable_utterances_are_listed(root, file, content, reason, name):
     (root / file).write_text(content)
     corpus = kaldi(root)
-    assert corpus.left_out == {reason: [name]} and name not in {utterance.id for utterance in corpus.train}
+    assert corpus.left_out == {reason: [name]}
+    assert name.split()[0] not in {utterance.id for utterance in corpus.train}
 
 
 @pytest.mark.parametrize(
@@ -75,8 +89,11 @@ def test_unusable_utterances_are_listed(root, file, content, reason, name):
         ("train/wav.scp", "train0 sox x.wav -t wav - |\n", "no command is run"),
         ("train/wav.scp", "train0 train0.wav\ntrain0 train0.wav\n", "line 2: duplicate key train0"),
         ("train/wav.scp", "", "is empty"),
-        ("train/text", "train0\ntrain1\n", "2 with no transcript"),
+        ("train/text", "train0\ntrain1\n", "2 with no transcript, for example train0"),
+        ("train/utt2spk", "train0 a b\ntrain1 c\n", "utt2spk: train0: must have one speaker"),
         ("lexicon.txt", "WORD\n", "line 1: WORD has no phones"),
+        ("lexicon.txt", "<eps> SIL\nWORD 1.0 W ER D\n", "lexicon.txt: line 2: must be a word and its phones"),
+        ("lexiconp.txt", "WORD W ER D\n", "lexiconp.txt: line 1: must be a word and its phones"),
     ],
 )
 def test_a_malformed_directory_is_refused_in_one_line(root, file, content, message):
@@ -92,9 +109,98 @@ def test_missing_files_and_folders_are_named(root, tmp_path):
     (root / "test" / "text").unlink()
     with pytest.raises(UserError, match="test/text: no such file"):
         kaldi(root)
-    (root / "test" / "text").write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(UserError, match="is not text"):
-        kaldi(root)
+    for content, message in (
+        ("test0 a\n".encode("utf-16"), "text: is not text in UTF-8 but in UTF-16"),
+        ("test0 a\n".encode("utf-16-le"), "text: is not text in UTF-8 but in UTF-16"),
+        ("test0 a\ntest1 café\n".encode("latin-1"), "text: line 2: is not text in UTF-8"),
+    ):
+        (root / "test" / "text").write_bytes(content)
+        with pytest.raises(UserError, match=message):
+            kaldi(root)
+
+
+def test_byte_order_marks_and_windows_line_endings_change_nothing(root):
+    (root / "lexicon.txt").write_text("SHOP SH AO1 P\n")
+    before = kaldi(root)
+    for path in (
+        root / "lexicon.txt",
+        *(root / part / name for part in PARTS for name in ("text", "wav.scp", "utt2spk")),
+    ):
+        path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes().replace(b"\n", b"\r\n"))
+    after = kaldi(root)
+    assert (after.train, after.test, after.lexicon, after.digest) == (
+        before.train, before.test, before.lexicon, before.digest,
+    )  # fmt: skip
+    assert not after.left_out
+
+
+def test_only_line_feeds_end_lines(root):
+    (root / "train" / "text").write_text(
+        "train0 go\u2028there\x0bnow\x1cand\x85then\ntrain1\u00a0stay\rhere\n", newline=""
+    )
+    assert [utterance.words for utterance in kaldi(root).train] == [
+        ("go", "there", "now", "and", "then"),
+        ("stay", "here"),
+    ]
+
+
+def test_paths_may_have_blanks(root):
+    (root / "my audio").mkdir()
+    (root / "train0.wav").rename(root / "my audio" / "a  b.wav")
+    (root / "train" / "wav.scp").write_text("train0  my audio/a  b.wav \ntrain1\ttrain1.wav\n")
+    assert kaldi(root).train[0].audio == root / "my audio" / "a  b.wav" and len(kaldi(root).train) == 2
+
+
+def test_unreadable_audio_is_listed(root, monkeypatch):
+    def refuse(path, *args, **options):
+        if path.name == "train1.wav":
+            raise PermissionError(13, "denied")
+        return normal(path, *args, **options)
+
+    normal = type(root).open
+    monkeypatch.setattr(type(root), "open", refuse)
+    assert kaldi(root).left_out == {"audio that cannot be read": ["train1"]}
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.lists(
+        st.text(alphabet=st.characters(exclude_characters="\x00", exclude_categories=["Cs"])), min_size=2, max_size=2
+    )
+)
+@example(["go\nthere", "\rgo"])
+def test_no_utterance_is_lost_without_a_reason(root, texts):
+    (root / "train" / "text").write_text(f"train0 {texts[0]}\ntrain1 {texts[1]}\n", encoding="utf-8", newline="")
+    try:
+        corpus = kaldi(root)
+    except UserError as error:
+        assert "no usable utterance" in str(error) or "duplicate key" in str(error)
+        return
+    listed = {entry.split()[0] for ids in corpus.left_out.values() for entry in ids}
+    assert {utterance.id for utterance in corpus.train} | listed >= {"train0", "train1"}
+    assert {utterance.id for utterance in corpus.train}.isdisjoint(listed)
+
+
+def test_a_lexicon_in_unknown_phones_is_counted(root):
+    (root / "lexicon.txt").write_text("SHOP SH QQ P\nCALL K AO L\n!SIL SIL\n<UNK> SPN\n")
+    corpus = kaldi(root)
+    ids = ["train0", "train1", "test0", "test1"]
+    assert corpus.remarked["a pronunciation of the lexicon in unknown phones, ignored"] == ids
+    assert corpus.lexicon.keys() == {"shop", "call"}
+
+
+def test_a_lexicon_with_probabilities_is_read_if_there_is_no_other(root):
+    (root / "lexiconp.txt").write_text("SHOP 1.0 SH AO1 P\nSHOP 2e-3 SH AA1 P\n")
+    assert kaldi(root).lexicon == {"shop": [("SH", "AO", "P"), ("SH", "AA", "P")]}
+    (root / "lexicon.txt").write_text("BOB'S B AA B Z\n")
+    assert kaldi(root).lexicon == {"bob's": [("B", "AA", "B", "Z")]}
+
+
+def test_the_lexicon_decides_what_is_a_word(root):
+    (root / "lexicon.txt").write_text("AT&T EY T IY AH N T IY\n")
+    (root / "train" / "text").write_text("train0 Call AT&T.\ntrain1 R&B\n")
+    corpus = kaldi(root)
+    assert corpus.train[0].words == ("call", "at&t") and corpus.left_out == {SYMBOLS: ["train1 (r&b)"]}
 
 
 def test_other_rates_and_stereo_are_converted_and_reported(tmp_path):
@@ -200,7 +306,6 @@ def test_a_corpus_without_usable_utterances_is_refused_in_one_line(root, tmp_pat
 
 def test_pocketsphinx_aligns_a_hum_to_silence_or_not_at_all_and_continues():
     aligner = Aligner({"blorp": [("B", "L", "AO", "R", "P")], "odd": [("QQ",)]})
-    assert {"AA", "ZH"} <= known_phones()
     assert aligner.unknown(["hello", "blorp", "odd", "qqqq"]) == ["qqqq"]
     hum = torch.from_numpy(tone(1.0)[:, 0]).float()
     first, second = (aligner.align(hum, ["hello"]) for _ in range(2))
@@ -209,15 +314,20 @@ def test_pocketsphinx_aligns_a_hum_to_silence_or_not_at_all_and_continues():
     assert aligner.align(hum[:100], ["hello", "world", "again"]) is None
 
 
-def test_words_are_aligned_to_their_time():
-    """A sound half a second later is aligned half a second later; only pauses come before it."""
+def speech(text):
+    """Return synthetic speech, and faint noise for pauses."""
     draw = np.random.default_rng(0)
     voice = voices.voice(draw)
     with voices.Espeak() as espeak:
-        spoken = espeak.say(voice, voices.manner(voice, draw), "hello good morning")
+        spoken = espeak.say(voice, voices.manner(voice, draw), text)
     sound = torch.from_numpy(spoken.astype(np.float32) / 32768)
-    sound = torchaudio.functional.resample(sound, 22_050, 16_000)
     noise = torch.from_numpy(draw.normal(0, 1e-3, 8000).astype(np.float32))
+    return torchaudio.functional.resample(sound, 22_050, 16_000), noise
+
+
+def test_words_are_aligned_to_their_time():
+    """A sound half a second later is aligned half a second later; only pauses come before it."""
+    sound, noise = speech("hello good morning")
     aligner, starts = Aligner(), []
     for before in (noise[:1600], torch.cat([noise, noise[:1600]])):
         alignment = aligner.align(torch.cat([before, sound, noise[:3200]]), ["hello", "good", "morning"])
@@ -229,10 +339,23 @@ def test_words_are_aligned_to_their_time():
     assert 0 <= starts[0][0] <= 25
 
 
+def test_an_alignment_chooses_among_the_pronunciations_of_dictionary_and_lexicon():
+    """The lexicon says that "cat" may be read as "morning": only speech that says so is aligned to it."""
+    spelling = ("M", "AO", "R", "N", "IH", "NG")
+    aligner = Aligner({"cat": [spelling], "tomato": [("T", "UW", "M", "AA", "T")]})
+    for text, phones in (("hello good morning", spelling), ("hello good cat", ("K", "AE", "T"))):
+        sound, noise = speech(text)
+        alignment = aligner.align(torch.cat([noise, sound, noise]), ["hello", "good", "cat"])
+        assert tuple(phone.name for phone in alignment.phones if phone.name != "SIL")[-len(phones) :] == phones
+    numbered = [aligner.decoder.lookup_word(name) for name in ("tomato", "tomato(2)", "tomato(3)", "tomato(4)")]
+    in_decoding = pronunciations(["tomato"], aligner.lexicon)["tomato"]
+    assert numbered == [*map(" ".join, in_decoding), None] and len(in_decoding) == 3
+
+
 def test_digits_and_an_utterance_id_in_both_parts_are_named(root):
     (root / "train" / "text").write_text("train0 go 2 there\ntrain1 good\n")
     left = kaldi(root).left_out
-    assert left == {"digits in the transcript, which may be read in many ways": ["train0"]}
+    assert left == {DIGITS: ["train0"]}
     for name in ("wav.scp", "text", "utt2spk"):
         there = root / "test" / name
         there.write_text(there.read_text().replace("test0", "train1"))
@@ -270,6 +393,8 @@ def test_librispeech_is_read_from_its_layout(tmp_path, monkeypatch):
     assert corpus.train[0].words == ("go", "do", "you", "hear") and corpus.train[0].speaker == "84"
     assert read_audio(corpus.train[0].audio)[0].shape == (8000,)
     assert "speaker of test" in next(iter(librispeech.load(tmp_path, "dev-clean", "test-other").left_out))
+    (tmp_path / "LibriSpeech" / "dev-clean" / "84" / "7" / "84-7.trans.txt").write_text("84-7-0000 GO 2\n")
+    assert librispeech.load(tmp_path, "dev-clean", "test-clean").left_out == {DIGITS: ["84-7-0000"]}
     for sets, message in ((("dev-clean", "dev-clean"), "test_set"), (("dev-clan", "test-clean"), "must be one of")):
         with pytest.raises(UserError, match=message):
             librispeech.load(tmp_path, *sets)

@@ -1,5 +1,9 @@
 """Progress on standard error: fraction of the work done and time left."""
 
+import errno
+import io
+import sys
+
 import pytest
 
 from repro.engine import progress
@@ -36,3 +40,30 @@ def test_a_line_every_half_minute_at_most_and_more_work_makes_it_longer(clock, c
     progress.advance(5.0)
     stderr = capsys.readouterr().err
     assert stderr.startswith("mnist: 37% done, 4 min left") and stderr.count("\n") == 1
+
+
+def test_files_left_out_are_listed_by_reason_and_most_of_them_with_a_warning(capsys):
+    display = ProgressDisplay("any")
+    few, many = ["a (&)", "b"], [f"u{n}" for n in range(15)]
+    display.list_by_reason("utterances", 10, {"few": few, "many": many}, {"resampled": many})
+    assert capsys.readouterr().err.splitlines() == [
+        "left out: 2 of 27 utterances: few (for example a (&))",
+        "warning: more than half of the utterances are left out: 15 of 27 utterances: many (for example u0)",
+        "changed: 15 of 27 utterances: resampled (for example u0)",
+    ]
+
+
+class Unwritable(io.StringIO):
+    """A stream on a full disk."""
+
+    def write(self, text: str) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    flush = close = lambda self: self.write("")
+
+
+def test_a_stream_that_cannot_be_written_does_not_end_the_work(monkeypatch):
+    for stream in (Unwritable(), None):
+        monkeypatch.setattr(sys, "stderr", stream)
+        with ProgressDisplay("any") as display:
+            display.say("nobody reads this")

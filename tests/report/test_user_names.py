@@ -124,7 +124,7 @@ def check_terminal(data: ImageData) -> None:
         stream = io.TextIOWrapper(io.BytesIO(), encoding, errors="backslashreplace")
         progress = ProgressDisplay("any")
         progress.console = Console(file=stream, markup=False, emoji=False, highlight=False, width=100)
-        progress.list_by_reason("file", data.left_out)
+        progress.list_by_reason("files", 0, data.left_out, {})
         progress.console.print(terminal.table(*left_out("Images", "files", data.files_by_reason())))
         stream.flush()
         line = stream.buffer.getvalue().decode(encoding).split("\n")[0]

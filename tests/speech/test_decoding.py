@@ -8,11 +8,12 @@ import numpy as np
 import pocketsphinx
 import pytest
 
+from repro.data.speech.lexicon import pronunciations
 from repro.errors import UserError
 from repro.speech.alignment import STATES
 from repro.speech.decoding import decoder as decoding
 from repro.speech.decoding import language_model, sphinx
-from repro.speech.decoding.decoder import Decoder, Search, pronunciations, transcribe
+from repro.speech.decoding.decoder import Decoder, Search, transcribe
 
 SENTENCES = [
     "we call it bear", "we see the cat", "the cat sees a bear", "call the cat", "we call a bear the cat", "it sees we",
@@ -191,18 +192,6 @@ def test_stock_decoder_hears_nothing_in_silence_and_keeps_no_state(decoder: Deco
     decoder.stock(noise[::2] * 9)
     assert decoder.stock(noise) == heard
     assert decoder.stock(np.zeros(16_000, dtype=np.float32)) == decoder.stock(noise[:0]) == []
-
-
-def test_pronunciations_combine_dictionary_and_lexicon():
-    lexicon = {
-        "cat": [("K", "AE", "T"), ("K", "AA", "T"), ("K", "Q", "T")],
-        "zzyzx": [("Z", "AY", "Z", "IH", "K", "S")],
-    }
-    spellings = pronunciations(["cat", "zzyzx", "qqqq", "a"], lexicon)
-    assert spellings["cat"] == [("K", "AE", "T"), ("K", "AA", "T")]
-    assert spellings["zzyzx"] == lexicon["zzyzx"]
-    assert ("EY",) in spellings["a"] and len(spellings["a"]) == 2
-    assert "qqqq" not in spellings
 
 
 def test_costs_are_relative_to_the_best_state():

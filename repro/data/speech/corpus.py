@@ -1,6 +1,5 @@
-"""Corpora of transcribed speech once they are read, the reader of audio files, and the words of a transcript."""
+"""Corpora of transcribed speech once they are read, and the reader of audio files."""
 
-import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -12,12 +11,6 @@ from jaxtyping import Float
 from torch import Tensor
 
 RATE = 16_000  # samples per second
-
-# A word is letters with apostrophes, dots or hyphens inside; anything else in a transcript is ignored.
-WORD = re.compile(r"[^\W\d_]+(?:['’.\-][^\W\d_]+)*['’.]?")
-
-# Marks of noises and of unintelligible speech, as Kaldi's recipes write them.
-MARK = re.compile(r"<[^>]*>|\[[^\]]*\]")
 
 
 @dataclass(frozen=True)
@@ -38,7 +31,8 @@ class Corpus:
         lexicon: pronunciations that come with the corpus, by word, as phones without stress.
         digest: identifies transcripts, lexicon and the content of the audio files.
         synthetic: whether the speech was made by ``repro.data.speech.synth``.
-        left_out: ids of the utterances that cannot be used, by reason.
+        left_out: ids of the utterances that cannot be used, by reason; the text that is the reason follows in brackets.
+        remarked: ids of the utterances that were changed, by reason.
     """
 
     name: str
@@ -48,6 +42,12 @@ class Corpus:
     digest: str
     synthetic: bool = False
     left_out: dict[str, list[str]] = field(default_factory=dict)
+    remarked: dict[str, list[str]] = field(default_factory=dict)
+
+
+def summary(left_out: dict[str, list[str]]) -> str:
+    """Return the reasons that utterances were left out, with their numbers and an example of each."""
+    return "; ".join(f"{len(ids)} with {reason}, for example {ids[0]}" for reason, ids in left_out.items())
 
 
 def read_audio(path: Path) -> tuple[Float[Tensor, "sample"], list[str]]:
@@ -72,8 +72,3 @@ def read_audio(path: Path) -> tuple[Float[Tensor, "sample"], list[str]]:
         remarks.append(f"{rate} samples per second, resampled to {RATE}")
         sound = torchaudio.functional.resample(sound, rate, RATE)
     return sound, remarks
-
-
-def words_of(text: str) -> tuple[str, ...]:
-    """Return the words of a transcript in lower case, without marks of noises."""
-    return tuple(WORD.findall(MARK.sub(" ", text).replace("’", "'").lower()))

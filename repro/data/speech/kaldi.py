@@ -3,22 +3,27 @@
     root/train/{wav.scp,text,utt2spk}    root/test/{wav.scp,text,utt2spk}    optional: root/lexicon.txt
 
 Each line of ``wav.scp`` has an utterance and its audio file, absolute or relative to ``root``; of ``text`` an utterance
-and its words; of ``utt2spk`` an utterance and its speaker; of ``lexicon.txt`` a word and its phones. Utterances that
-cannot be used are left out, and listed in ``Corpus.left_out``.
+and its words, as ``repro.data.speech.transcripts`` reads them; of ``utt2spk`` an utterance and its speaker; of
+``lexicon.txt`` a word and its phones, of ``lexiconp.txt``, which is read if there is no ``lexicon.txt``, with a
+probability between them that is ignored. ``Corpus.left_out`` lists the utterances that cannot be used.
 """
 
 import hashlib
-import re
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Container
 from pathlib import Path
 
-from repro.data.speech.corpus import MARK, Corpus, Utterance, words_of
+from repro.data.speech.corpus import Corpus, Utterance, summary
+from repro.data.speech.lexicon import Pronunciations, cmudict, known_phones, parse, pronunciations
+from repro.data.speech.transcripts import BROKEN_OFF, SYMBOLS, UNKNOWN_MARK, UNTRANSCRIBED, Transcript, normalize
 from repro.errors import UserError
 
 PARTS = ("train", "test")
+LEXICONS = {"lexicon.txt": 1, "lexiconp.txt": 2}  # by the field of the first phone
+# Reasons that are listed with the text that they are about.
+WITH_TOKEN = (SYMBOLS, UNTRANSCRIBED, UNKNOWN_MARK, BROKEN_OFF)
 
-NUMBER = re.compile(r"\d")
+Reasons = dict[str, list[str]]
 
 
 def kaldi(root: Path, name: str | None = None, synthetic: bool = False) -> Corpus:
@@ -36,9 +41,12 @@ def kaldi(root: Path, name: str | None = None, synthetic: bool = False) -> Corpu
     if not root.is_dir():
         raise UserError(f"data.corpus: there is no folder {root}")
     digest = hashlib.sha256()
-    left_out: dict[str, list[str]] = defaultdict(list)
-    parts = {part: _utterances(root, part, left_out, digest) for part in PARTS}
-    lexicon = _lexicon(root / "lexicon.txt", digest)
+    left_out: Reasons = defaultdict(list)
+    remarked: Reasons = defaultdict(list)
+    lexicon, lexicon_text = _lexicon(root)
+    known = cmudict().keys() | lexicon.keys()
+    parts = {part: _utterances(root, part, known, left_out, remarked, digest) for part in PARTS}
+    digest.update(lexicon_text.encode())
     both = {utterance.id for utterance in parts["train"]} & {utterance.id for utterance in parts["test"]}
     if both:
         raise UserError(f"data.corpus: {root}: an utterance of train and one of test are both called {min(both)}")
@@ -49,15 +57,21 @@ def kaldi(root: Path, name: str | None = None, synthetic: bool = False) -> Corpu
     parts["train"] = [utterance for utterance in parts["train"] if utterance.speaker not in test_speakers]
     for part, utterances in parts.items():
         if not utterances:
-            reasons = "; ".join(f"{len(ids)} with {reason}" for reason, ids in left_out.items())
-            raise UserError(f"data.corpus: {root / part} holds no usable utterance{f' ({reasons})' if reasons else ''}")
+            reasons = f" ({summary(left_out)})" if left_out else ""
+            raise UserError(f"data.corpus: {root / part} holds no usable utterance{reasons}")
+    partly_ignored = _partly_ignored(lexicon)
+    for utterance in (*parts["train"], *parts["test"]):
+        if not partly_ignored.isdisjoint(utterance.words):
+            remarked["a pronunciation of the lexicon in unknown phones, ignored"].append(utterance.id)
     return Corpus(
         name or root.resolve().name, tuple(parts["train"]), tuple(parts["test"]), lexicon, digest.hexdigest()[:16],
-        synthetic, dict(left_out),
+        synthetic, dict(left_out), dict(remarked),
     )  # fmt: skip
 
 
-def _utterances(root: Path, part: str, left_out: dict[str, list[str]], digest: "hashlib._Hash") -> list[Utterance]:
+def _utterances(
+    root: Path, part: str, known: Container[str], left_out: Reasons, remarked: Reasons, digest: "hashlib._Hash"
+) -> list[Utterance]:
     folder = root / part
     if not folder.is_dir():
         raise UserError(f"data.corpus: there is no folder {folder}; a Kaldi data directory holds train/ and test/")
@@ -69,63 +83,95 @@ def _utterances(root: Path, part: str, left_out: dict[str, list[str]], digest: "
     audio, text, speakers = (_table(folder / name, digest) for name in ("wav.scp", "text", "utt2spk"))
     utterances = []
     for id, location in sorted(audio.items()):
-        if location.rstrip().endswith("|"):
+        if location.endswith("|"):
             raise UserError(f"{folder / 'wav.scp'}: {id}: is a command; only audio files are read, no command is run")
-        path, transcript = root / location.strip(), MARK.sub(" ", text.get(id, ""))
+        speaker, path, transcript = speakers.get(id, ""), root / location, normalize(text.get(id, ""), known)
+        if len(speaker.split()) > 1:
+            raise UserError(f"{folder / 'utt2spk'}: {id}: must have one speaker without white space, not {speaker!r}")
         reason = (
-            "no speaker in utt2spk" if id not in speakers
-            else "no audio file (paths begin at the folder of train and test)" if not path.is_file()
-            else "digits in the transcript, which may be read in many ways" if NUMBER.search(transcript)
-            else "no transcript" if not (words := words_of(transcript))
-            else ""
+            "no path in wav.scp" if not location
+            else "no speaker in utt2spk" if not speaker
+            else "no audio file (paths begin at the folder of train and test)" if not _is_file(path)
+            else _reason(transcript)
         )  # fmt: skip
+        if not reason:
+            try:
+                with path.open("rb") as file:
+                    digest.update(id.encode() + hashlib.file_digest(file, "sha256").digest())
+            except OSError:
+                reason = "audio that cannot be read"
         if reason:
-            left_out[reason].append(id)
+            left_out[reason].append(f"{id} ({_shown(transcript.token)})" if reason in WITH_TOKEN else id)
             continue
-        utterances.append(Utterance(id, speakers[id].strip(), words, path))
-        with path.open("rb") as file:
-            digest.update(id.encode() + hashlib.file_digest(file, "sha256").digest())
+        utterances.append(Utterance(id, speaker, transcript.words, path))
+        for kind in transcript.marks:
+            remarked[f"marks of {kind} in the transcript, dropped"].append(id)
     for id in sorted(text.keys() - audio.keys()):
         left_out["a transcript and no audio in wav.scp"].append(id)
+    for id in sorted(speakers.keys() - text.keys() - audio.keys()):
+        left_out["a speaker and no audio in wav.scp"].append(id)
     return utterances
+
+
+def _reason(transcript: Transcript) -> str:
+    return transcript.reason or ("" if transcript.words else "no transcript")
+
+
+def _shown(token: str) -> str:
+    """Return the beginning of a token, with escapes for what cannot be printed."""
+    return (token if token.isprintable() else ascii(token)[1:-1])[:40]
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # the name is too long, or a folder may not be searched
+        return False
 
 
 def _table(path: Path, digest: "hashlib._Hash") -> dict[str, str]:
     """Read a Kaldi table: lines of a key and its value."""
     rows: dict[str, str] = {}
-    for number, line in enumerate(_lines(path, digest), 1):
+    content = _read(path)
+    digest.update(content.encode())
+    for number, line in enumerate(content.split("\n"), 1):
         if not line.strip():
             continue
-        key, _, value = line.strip().replace("\t", " ").partition(" ")
+        key, value = [*line.split(maxsplit=1), ""][:2]
         if key in rows:
             raise UserError(f"{path}: line {number}: duplicate key {key}")
-        rows[key] = value
+        rows[key] = value.strip()
     if not rows:
         raise UserError(f"{path}: is empty")
     return rows
 
 
-def _lexicon(path: Path, digest: "hashlib._Hash") -> dict[str, list[tuple[str, ...]]]:
-    if not path.exists():
-        return {}
-    pronunciations: dict[str, list[tuple[str, ...]]] = defaultdict(list)
-    for number, line in enumerate(_lines(path, digest), 1):
-        word, *phones = line.split()[:1] + [re.sub(r"\d", "", phone).upper() for phone in line.split()[1:]] or [""]
-        if not word:
-            continue
-        if not phones:
-            raise UserError(f"{path}: line {number}: {word} has no phones")
-        if tuple(phones) not in pronunciations[word.lower()]:
-            pronunciations[word.lower()].append(tuple(phones))
-    return dict(pronunciations)
+def _lexicon(root: Path) -> tuple[Pronunciations, str]:
+    """Return the corpus's lexicon and its text; both are empty if there is none."""
+    for name, first_phone in LEXICONS.items():
+        if (root / name).exists():
+            content = _read(root / name)
+            return parse(root / name, content.split("\n"), first_phone), content
+    return {}, ""
 
 
-def _lines(path: Path, digest: "hashlib._Hash") -> Iterable[str]:
+def _partly_ignored(lexicon: Pronunciations) -> set[str]:
+    """Return the words of a lexicon that have usable pronunciations, and others with unknown phones."""
+    foreign = {word for word, spellings in lexicon.items() if not all(map(known_phones().issuperset, spellings))}
+    return foreign & pronunciations(foreign, lexicon).keys()
+
+
+def _read(path: Path) -> str:
+    """Return the text of a file with lines that end at line feeds, without byte order marks."""
     try:
-        content = path.read_text(encoding="utf-8")
+        content = path.read_bytes()
     except OSError as error:
         raise UserError(f"{path}: {(error.strerror or str(error)).lower()}") from error
+    if content[:2] in (b"\xff\xfe", b"\xfe\xff") or content.count(0) * 4 > len(content):
+        raise UserError(f"{path}: is not text in UTF-8 but in UTF-16 or UTF-32; save it as UTF-8")
+    try:
+        text = content.decode("utf-8")
     except UnicodeDecodeError as error:
-        raise UserError(f"{path}: is not text") from error
-    digest.update(content.encode())
-    return content.splitlines()
+        line = content.count(b"\n", 0, error.start) + 1
+        raise UserError(f"{path}: line {line}: is not text in UTF-8; save the file as UTF-8") from error
+    return text.replace("\ufeff", "").replace("\r\n", "\n")

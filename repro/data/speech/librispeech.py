@@ -1,12 +1,15 @@
 """LibriSpeech (Panayotov et al. 2015, CC BY 4.0) as a corpus, fetched by torchaudio."""
 
 import shutil
+from collections import defaultdict
 from pathlib import Path
 
 import torchaudio
 
 from repro.data.download import file_digest
-from repro.data.speech.corpus import Corpus, Utterance, words_of
+from repro.data.speech.corpus import Corpus, Utterance
+from repro.data.speech.lexicon import cmudict
+from repro.data.speech.transcripts import normalize
 from repro.engine.store import key
 from repro.errors import UserError
 
@@ -40,8 +43,10 @@ def load(folder: Path, train_set: str, test_set: str) -> Corpus:
     """
     if train_set == test_set:
         raise UserError(f"data.test_set: must not be data.train_set, {train_set}, too")
-    train, test = (_utterances(folder, setting, name) for setting, name in (("train", train_set), ("test", test_set)))
-    left_out = {}
+    left_out: dict[str, list[str]] = defaultdict(list)
+    train, test = (
+        _utterances(folder, setting, name, left_out) for setting, name in (("train", train_set), ("test", test_set))
+    )
     both = {utterance.speaker for utterance in train} & {utterance.speaker for utterance in test}
     if both:
         left_out["speaker of test, left out of train"] = [
@@ -49,10 +54,10 @@ def load(folder: Path, train_set: str, test_set: str) -> Corpus:
         ]
         train = [utterance for utterance in train if utterance.speaker not in both]
     digest = key([[each.id, list(each.words), each.audio.stat().st_size] for each in (*train, *test)])
-    return Corpus("librispeech", tuple(train), tuple(test), {}, digest, left_out=left_out)
+    return Corpus("librispeech", tuple(train), tuple(test), {}, digest, left_out=dict(left_out))
 
 
-def _utterances(folder: Path, setting: str, name: str) -> list[Utterance]:
+def _utterances(folder: Path, setting: str, name: str, left_out: dict[str, list[str]]) -> list[Utterance]:
     if name not in SETS:
         raise UserError(f"data.{setting}_set: must be one of {', '.join(SETS)}, not {name!r}")
     folder.mkdir(parents=True, exist_ok=True)
@@ -77,5 +82,9 @@ def _utterances(folder: Path, setting: str, name: str) -> list[Utterance]:
     for number in range(len(dataset)):
         path, _, transcript, speaker, chapter, utterance = dataset.get_metadata(number)
         id = f"{speaker}-{chapter}-{utterance:04d}"
-        utterances.append(Utterance(id, str(speaker), words_of(transcript), folder / "LibriSpeech" / path))
+        read = normalize(transcript, cmudict())
+        if read.words:
+            utterances.append(Utterance(id, str(speaker), read.words, folder / "LibriSpeech" / path))
+        else:
+            left_out[read.reason or "no transcript"].append(id)
     return utterances

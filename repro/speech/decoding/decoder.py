@@ -23,8 +23,9 @@ from typing import TypeVar
 import numpy as np
 from jaxtyping import Float, Int
 
+from repro.data.speech.lexicon import Pronunciations, known_phones
 from repro.errors import UserError
-from repro.speech.alignment import STATES, Pronunciations, dictionary_path, known_phones
+from repro.speech.alignment import STATES
 from repro.speech.decoding.sphinx import UNIT, WORST, Sphinx
 
 Item = TypeVar("Item")
@@ -62,7 +63,7 @@ class Decoder:
         """Check the arguments; the models are loaded at first use.
 
         Args:
-            dictionary: pronunciations in the model's phones (see ``pronunciations``).
+            dictionary: pronunciations in the model's phones (see ``repro.data.speech.lexicon.pronunciations``).
             language_model: an ARPA file. Only words that both it and the dictionary contain can be decoded.
             search: weights and beams. Default: those of ``Search``.
 
@@ -113,24 +114,6 @@ class Decoder:
             path = Path(folder) / "words.dict"
             write_dictionary(self.dictionary, path)
             return Sphinx(path, self.language_model, options)
-
-
-def pronunciations(words: Iterable[str], lexicon: Pronunciations | None = None) -> Pronunciations:
-    """Return each word's pronunciations, first the CMU dictionary's, then the lexicon's; words without any are omitted.
-
-    Args:
-        words: the words to look up.
-        lexicon: pronunciations of a corpus; those with phones that pocketsphinx lacks are ignored.
-    """
-    wanted = set(words)
-    spellings_of: Pronunciations = {word: [] for word in sorted(wanted)}
-    for line in dictionary_path().read_text(encoding="utf-8").splitlines():
-        name, *phones = line.split()
-        if (word := name.partition("(")[0]) in wanted:
-            spellings_of[word].append(tuple(phones))
-    for word in spellings_of:
-        spellings_of[word] += [phones for phones in (lexicon or {}).get(word, []) if known_phones().issuperset(phones)]
-    return {word: list(dict.fromkeys(spellings)) for word, spellings in spellings_of.items() if spellings}
 
 
 def transcribe(

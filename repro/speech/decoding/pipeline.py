@@ -11,11 +11,12 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from repro.data.speech.corpus import Corpus, read_audio
+from repro.data.speech.lexicon import pronunciations
 from repro.engine import store
 from repro.models.mlp import BatchedMLP
 from repro.speech.alignment import STATES
 from repro.speech.decoding import language_model, wer
-from repro.speech.decoding.decoder import Decoder, Search, pronunciations, transcribe
+from repro.speech.decoding.decoder import Decoder, Search, transcribe
 from repro.speech.evaluate import means_of
 from repro.speech.features import Frames, Inputs
 from repro.speech.preparation import Prepared

@@ -1,0 +1,149 @@
+"""Words of transcripts: punctuation, abbreviations, marks, symbols and digits, each with its outcome."""
+
+import unicodedata
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from repro.data.speech.lexicon import cmudict
+from repro.data.speech.transcripts import (
+    BROKEN_OFF,
+    DIGITS,
+    MARKS,
+    SYMBOLS,
+    UNKNOWN_MARK,
+    UNTRANSCRIBED,
+    fold,
+    is_word,
+    normalize,
+)
+
+WORDS = {
+    # Capitals, punctuation and white space.
+    "What does it mean to repent.": "what does it mean to repent",
+    "WE CALL IT BEAR": "we call it bear",
+    "“Hello,” she said… ‘no’ — yes; (well) [noise] ¿que? ¡hi!": "hello she said no yes well que hi",
+    'He said: "go"! Then,sit -- or not': "he said go then sit or not",
+    "Wait--what ...and then... (no)": "wait what and then no",
+    "ｆｕｌｌ　ｗｉｄｔｈ！ ﬁne": "full width fine",
+    "one\u2028two\u2029three\x0bfour\x0cfive\x1csix\x85seven\u00a0eight\u3000nine": "one two three four five six seven "
+    "eight nine",
+    "\ufeffhe\u200bl\u200dlo so\u00adft \u200b day": "hello soft day",
+    "cafe\u0301 nai\u0308ve": "café naïve",
+    " . - … ' ) ( \" ": "",
+    # Apostrophes.
+    "It's O’CLOCK, it`s x´s": "it's o'clock it's x's",
+    "'em ’tis the dogs' 'round' rock 'n' roll": "'em 'tis the dogs' round rock 'n roll",
+    "'go there' the zzyzxs' d'": "go there the zzyzxs d'",
+    # Dots.
+    "Mr. Smith, Dr. Who, etc.": "mr smith dr who etc",
+    "Prof. Jones of the U.S. at a.m. or A.M": "prof. jones of the u.s. at a.m. or a.m.",
+    "Ph.D. and Ph.D and PhD in the U.S...": "ph.d. and phd and phd in the u.s.",
+    "I.T. F.B.I. N.A.T.O. J. Doe": "i t f b i nato j doe",
+    "Come in. Sit in.": "come in sit in",
+    "Jan. to Jan.": "jan. to jan",
+    "me vs. them": "me vs. them",
+    "e.mail": "email",
+    # Hyphens and underscores.
+    "twenty-one forty-fives e‑mail": "twenty-one forty fives e-mail",
+    "-Hello -there- Monday–Friday": "hello there monday friday",
+    "zzyzx-like I-I think": "zzyzx-like i i think",
+    "L_C_D_ new_york _so_": "l c d new york so",
+    # Marks.
+    "hi [laughter-yes] there": "hi yes there",
+    "(laughs) (you) (he said)": "you he said",
+    "WELL ,COMMA !EXCLAMATION-POINT": "well comma exclamation-point",
+}
+
+DROPPED = {
+    "<noise>": "noise", "<NOISE>": "noise", "[noise]": "noise", "{NOISE}": "noise", "++NOISE++": "noise",
+    "[<door_slam]": "noise", "[door_slam/]": "noise", "<SPOKEN_NOISE>": "noise", "[vocalized-noise]": "noise",
+    "<v-noise>": "noise", "<b_aside>": "noise", "(Applause)": "noise", "[phone ringing]": "noise", "<music>": "noise",
+    "{LAUGH}": "laughter", "[laughter]": "laughter", "<laugh/>": "laughter", "((laughs))": "laughter",
+    "{BREATH}": "breath", "{SMACK}": "breath", "[cough]": "breath", "[clears throat]": "breath", "<lipsmack>": "breath",
+    "%HESITATION": "hesitation", "%uh": "hesitation", "{UM}": "hesitation", "<hes>": "hesitation",
+    "!SIL": "silence", "!sil": "silence", "<sil>": "silence", "[silence]": "silence", "<s>": "silence",
+    "</s>": "silence", "<eps>": "silence", "<no-speech>": "silence", "[long pause]": "silence",
+    "<COMMA>": "punctuation",
+}  # fmt: skip
+
+REASONS = {
+    "in 2 days": (DIGITS, "2"), "½": (DIGITS, "½"), "x²": (DIGITS, "x²"), "word(2)": (DIGITS, "word(2)"),
+    "chapter Ⅳ": (DIGITS, "ⅳ"), "٣": (DIGITS, "٣"), "[1]": (UNKNOWN_MARK, "[1]"),
+    "AT&T": (SYMBOLS, "at&t"), "rhythm & blues": (SYMBOLS, "&"), "ten %": (SYMBOLS, "%"), "£": (SYMBOLS, "£"),
+    "a+b": (SYMBOLS, "a+b"), "a=b": (SYMBOLS, "a=b"), "and/or": (SYMBOLS, "and/or"), "me@x": (SYMBOLS, "me@x"),
+    "*word*": (SYMBOLS, "*word*"), "#": (SYMBOLS, "#"), "°": (SYMBOLS, "°"), "Nº": (SYMBOLS, "nº"),
+    "Windows™": (SYMBOLS, "windows™"), "hi \ufffd": (SYMBOLS, "\ufffd"), "hi \x00": (SYMBOLS, "\x00"),
+    "book(s)": (SYMBOLS, "book(s)"), "amazon.com": (SYMBOLS, "amazon.com"), "[open": (SYMBOLS, "[open"),
+    "%percent": (SYMBOLS, "%percent"), "a < b": (SYMBOLS, "<"),
+    "hi <unk>": (UNTRANSCRIBED, "<unk>"), "<UNK>": (UNTRANSCRIBED, "<unk>"), "xxx hi": (UNTRANSCRIBED, "xxx"),
+    "[inaudible]": (UNTRANSCRIBED, "[inaudible]"), "(inaudible)": (UNTRANSCRIBED, "(inaudible)"),
+    "<unintelligible>": (UNTRANSCRIBED, "<unintelligible>"), "[[skip]]": (UNTRANSCRIBED, "[[skip]]"),
+    "(()) hi": (UNTRANSCRIBED, "(())"), "(( )) hi": (UNTRANSCRIBED, "(( ))"), "[?]": (UNTRANSCRIBED, "[?]"),
+    "((so i)) hi": (UNTRANSCRIBED, "((so i))"), "(…)": (UNTRANSCRIBED, "(...)"),
+    "[background speech]": (UNTRANSCRIBED, "[background speech]"), "[speaker]": (UNKNOWN_MARK, "[speaker]"),
+    "[he] went": (UNKNOWN_MARK, "[he]"), "<foo> hi": (UNKNOWN_MARK, "<foo>"), "{alumin}ium": (UNKNOWN_MARK, "{alumin}"),
+    "th- the": (BROKEN_OFF, "th-"), "b-but": (BROKEN_OFF, "b-but"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("text", "words"), WORDS.items())
+def test_words(text, words):
+    read = normalize(text, cmudict())
+    assert " ".join(read.words) == words and not read.reason
+
+
+@pytest.mark.parametrize(("mark", "kind"), DROPPED.items())
+def test_marks_of_noise_and_silence_are_dropped_and_counted(mark, kind):
+    for text in (f"we {mark} call", f"{mark} we call {mark}"):
+        read = normalize(text, cmudict())
+        assert (read.words, read.marks) == (("we", "call"), (kind,))
+    assert normalize(mark, cmudict()).words == ()
+
+
+@pytest.mark.parametrize(("text", "reason"), REASONS.items())
+def test_reasons(text, reason):
+    read = normalize(text, cmudict())
+    assert (read.reason, read.token) == reason and read.words == ()
+
+
+def test_a_lexicon_decides_what_is_a_word():
+    known = {"at&t", "th-", "zzyzx-like", "b-but", "x.com", "l_c_d_", "xxx", "%percent", "d'", "p.s."}
+    text = "AT&T, (at&t.) TH- zzyzx-like B-but x.com. L_C_D_ xxx %PERCENT d' P.S."
+    expected = "at&t at&t th- zzyzx-like b-but x.com l_c_d_ xxx %percent d' p.s."
+    assert normalize(text, known).words == tuple(expected.split())
+    assert normalize("AT&T", ()).reason == SYMBOLS
+    assert all(map(is_word, known)) and not any(map(is_word, [*DROPPED, "<unk>", "", ".", "3d", "two words", "[x]"]))
+
+
+def test_each_kind_of_mark_is_named_once():
+    names = [name for kind in MARKS.values() for name in kind.split()]
+    assert len(names) == len(set(names))
+
+
+PIECES = st.sampled_from([*WORDS, *DROPPED, *REASONS, "mass.", "'", "-", ".", "_", "(", ")", "n", "s", "ß", "ſ"])
+TEXTS = st.one_of(
+    st.text(),
+    st.text(alphabet="abis.'-_() \t", max_size=12),
+    st.lists(PIECES).map("".join),
+    st.lists(PIECES).map(" ".join),
+)
+KNOWN = st.one_of(st.just(cmudict()), st.sets(st.text(alphabet="abs.'-&", max_size=4)))
+
+
+@given(TEXTS, KNOWN)
+@example("mass. \u0301", cmudict())
+def test_words_of_any_text_are_words_and_stay_the_same(text, known):
+    read = normalize(text, known)
+    assert not (read.reason and read.words)
+    assert normalize(" ".join(read.words), known) == type(read)(read.words)
+    for word in read.words:
+        assert word == fold(word) and not set(word) & set("<>[]{}()")
+        assert not any(c.isspace() or unicodedata.category(c)[0] == "N" for c in word)
+        assert word in known or (any(c.isalpha() for c in word) and "&" not in word)
+
+
+@given(TEXTS.filter(lambda text: "ı" not in text))
+def test_capitals_do_not_matter(text):
+    assert normalize(text.upper(), cmudict()) == normalize(text.lower(), cmudict())
