@@ -36,3 +36,10 @@ def test_a_line_every_half_minute_at_most_and_more_work_makes_it_longer(clock, c
     progress.advance(5.0)
     stderr = capsys.readouterr().err
     assert stderr.startswith("mnist: 37% done, 4 min left") and stderr.count("\n") == 1
+
+
+def test_files_are_listed_by_reason(capsys):
+    ProgressDisplay("any").list_by_reason("file", {"broken link": ["[b]", "c"]}, {"16 bits": ["d\n:smile:"]}, {})
+    assert capsys.readouterr().err == (
+        "2 files: broken link (for example [b])\n" + r"1 file: 16 bits (for example d\n:smile:)" + "\n"
+    )
