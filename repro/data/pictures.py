@@ -72,6 +72,8 @@ def read(path: Path, label: int, resize: int | None) -> Picture:
             raise ValueError("the file is empty")
         with Image.open(BytesIO(content), formats=formats()) as image:
             rgb, remarks = _upright_rgb(image)
+            if _has_more_frames(image):
+                remarks.append(FIRST_FRAME)
     except Exception as error:  # a decoder may raise anything on damaged bytes
         unknown = "not in a format that is read, or damaged"
         message = unknown if isinstance(error, UnidentifiedImageError) else reason(error)
@@ -99,8 +101,6 @@ def _upright_rgb(image: Image.Image) -> tuple[Image.Image, list[str]]:
     """
     image.load()
     remarks = []
-    if image.format != "PSD" and getattr(image, "n_frames", 1) > 1:  # frames of a PSD file are its layers
-        remarks.append(FIRST_FRAME)
     if _has_other_profile(image.info.get("icc_profile")):
         remarks.append(PROFILE)
     try:
@@ -115,9 +115,9 @@ def _upright_rgb(image: Image.Image) -> tuple[Image.Image, list[str]]:
             remarks.append(DARK)
     elif image.mode in ("I", "F"):
         raise ValueError(f"pixels of mode {image.mode} have no known range; store them in 8 or 16 bits")
-    elif image.mode == "RGB" and max(image.info.get("transparency", (0,))) > 255:
+    elif isinstance(color := image.info.get("transparency"), tuple) and max(color) > 255:
         # Pillow reads the high 8 of 16 bits of the pixels, but all 16 of the transparent color.
-        image.info["transparency"] = tuple(value >> 8 for value in image.info["transparency"])
+        image.info["transparency"] = tuple(value >> 8 for value in color)
     if orientation in UPRIGHT:
         image = image.transpose(UPRIGHT[orientation])
     if image.has_transparency_data:
@@ -141,6 +141,14 @@ def _eight_bits(image: Image.Image) -> tuple[Image.Image, bool]:
         opaque = np.where(values == image.info["transparency"], 0, 255).astype(np.uint8)
         gray = np.dstack([gray, opaque])
     return Image.fromarray(gray), 0 < largest < 4096
+
+
+def _has_more_frames(image: Image.Image) -> bool:
+    """Return whether an image that has been read has frames or pages after the first; those of a PSD are its layers."""
+    try:
+        return image.format != "PSD" and getattr(image, "n_frames", 1) > 1
+    except Exception:  # one of them is damaged
+        return True
 
 
 def _has_other_profile(profile: bytes | None) -> bool:

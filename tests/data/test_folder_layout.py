@@ -76,6 +76,11 @@ def test_loose_files_beside_the_parts_are_ignored(root):
     assert folder_layout.find(root).left_out == {}
 
 
+def test_only_names_below_the_parts_are_hidden(root, tmp_path):
+    root = root.rename(tmp_path / ".cache")
+    assert read(root) == PLAIN and folder_layout.find(root).left_out == {}
+
+
 def test_links_to_folders_are_followed(root, tmp_path):
     add(tmp_path / "elsewhere/young/5.png")
     link(root / "train/cat/more", tmp_path / "elsewhere")

@@ -180,6 +180,16 @@ def test_the_first_frame_is_used_and_remarked_on(read, kind):
     assert abs(pixels[0, 0].astype(int) - RED).max() <= 2 and remarks == [pictures.FIRST_FRAME]
 
 
+@pytest.mark.filterwarnings("ignore::UserWarning:PIL")
+@pytest.mark.parametrize("kind", ["GIF", "PNG", "TIFF"])
+def test_damage_after_the_first_frame_does_not_matter(read, kind):
+    draw = np.random.default_rng(0)
+    frames = [Image.fromarray(draw.integers(0, 256, (10, 12, 3), dtype=np.uint8)).quantize(16) for _ in range(3)]
+    content = file_of(frames[0], kind, save_all=True, append_images=frames[1:])
+    pixels, remarks = read(content[: -len(content) // 4])
+    assert (pixels == np.asarray(frames[0].convert("RGB"))).all() and remarks == [pictures.FIRST_FRAME]
+
+
 def test_other_color_profiles_are_remarked_on(read):
     for name, remarks in (("sRGB", []), ("XYZ", [pictures.PROFILE])):
         profile = ImageCms.ImageCmsProfile(ImageCms.createProfile(name)).tobytes()

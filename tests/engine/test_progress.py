@@ -44,12 +44,12 @@ def test_a_line_every_half_minute_at_most_and_more_work_makes_it_longer(clock, c
 
 def test_files_left_out_are_listed_by_reason_and_most_of_them_with_a_warning(capsys):
     display = ProgressDisplay("any")
-    few, many = ["a (&)", "b"], [f"u{n}" for n in range(15)]
-    display.list_by_reason("utterances", 10, {"few": few, "many": many}, {"resampled": many})
+    few, many = ["[a]", "b"], [f"u{n}" for n in range(15)]
+    display.list_by_reason("utterances", 10, {"few": few, "many": many}, {"odd": ["d\n:smile:"]})
     assert capsys.readouterr().err.splitlines() == [
-        "left out: 2 of 27 utterances: few (for example a (&))",
+        "left out: 2 of 27 utterances: few (for example [a])",
         "warning: more than half of the utterances are left out: 15 of 27 utterances: many (for example u0)",
-        "changed: 15 of 27 utterances: resampled (for example u0)",
+        r"changed: 1 of 27 utterances: odd (for example d\n:smile:)",
     ]
 
 

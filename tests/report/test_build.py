@@ -90,6 +90,13 @@ def test_without_finished_runs_the_earlier_records_stay(reported, read_files):
     assert read_files(reported / "results") == before
 
 
+def test_examples_of_earlier_records_are_removed(reported):
+    path = records.path(reported, "mnist", "mnist", "shown.json")
+    assert path.exists()
+    records.save(reported, "mnist", "mnist", records.load(reported, "mnist", "mnist"))
+    assert not path.exists()
+
+
 def test_claims_of_other_profiles_are_labeled(reported):
     claims = pd.read_csv(reported / "results" / "claims.csv")
     assert claims["note"].str.startswith("not the paper profile").all()

@@ -141,6 +141,19 @@ def test_every_name_is_shown_in_every_report(out, names):
         check_report(out, names)
 
 
+def test_files_left_out_are_listed_without_other_examples(out, monkeypatch):
+    monkeypatch.setattr(plotting, "save", lambda *_: None)
+    for shown, listed in (({"remarked": {"animated": ["test/a.gif"]}}, True), (None, False)):
+        for experiment in KEPT:
+            records.save(out, experiment, "icons", records.load(out, experiment, "icons"), shown)
+        build.report(out)
+        for experiment in KEPT:
+            page = (out / "results" / experiment / "icons" / "README.md").read_text(encoding="utf-8")
+            assert ("## Images left out or changed, by reason" in page) == listed and "Table 2" not in page
+            assert ("| 1 | animated | test/a.gif |" in page) == listed
+            assert (out / "results" / experiment / "icons" / "left_out.csv").exists() == listed
+
+
 @pytest.mark.parametrize("first", range(0, len(ODD), 6))
 def test_figures_show_every_name_as_it_is(tmp_path, first):
     shown = examples(data_named([text_of(name) for name in ODD[first : first + 6]]))

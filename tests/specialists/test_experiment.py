@@ -161,6 +161,14 @@ def test_a_whole_run_gives_all_tables_and_figures(stripy, smoke, runner_for, tmp
     assert {r["key"] for r in again.finished.values()} == {r["key"] for r in runner.finished.values()}
 
 
+def test_files_left_out_are_listed_before_the_specialists_are_finished(stripy, smoke, runner_for):
+    listed = {"left_out": {"broken link": ["train/a/1.png"]}}
+    for data, examples in ((stripy, None), (dataclasses.replace(stripy, **listed), listed)):
+        runner = runner_for(smoke, data)
+        runner.report_only = True
+        assert shown(smoke, runner) == examples
+
+
 @pytest.mark.parametrize("kept_groups", [0, 1, 3, 8, 20])
 def test_report_only_reports_the_finished_runs(stripy, smoke, runner_for, tmp_path, kept_groups, figures_are_stubs):
     runner = runner_for(smoke, stripy)

@@ -17,6 +17,7 @@ from repro.data.types import ImageSet
 from repro.engine.runner import Diverged
 from repro.errors import UserError
 from repro.evaluation.stats import p_of_zero
+from repro.registry import load_components
 from repro.report import build, records
 from repro.report.variants import analysis, figures, tables
 from repro.variants import experiment, methods
@@ -60,6 +61,13 @@ def whole(smoke, tmp_path_factory) -> VariantsRunner:
 
 def text(record):
     return label(record["arm"], record["params"])
+
+
+def test_files_left_out_are_examples_of_the_report(stripy, smoke, runner_for):
+    examples = load_components("variants").examples
+    listed = {"remarked": {"animated": ["test/a/1.gif"]}}
+    assert examples(smoke, runner_for(smoke, stripy)) is None
+    assert examples(smoke, runner_for(smoke, replace(stripy, **listed))) == listed
 
 
 def test_a_whole_run_gives_all_tables_and_figures(smoke, whole, tmp_path):

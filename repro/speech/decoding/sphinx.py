@@ -7,6 +7,7 @@ below it. Here the file is in memory. All use of ctypes is in this module.
 
 import ctypes
 import math
+import os
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
@@ -42,7 +43,7 @@ class Sphinx:
         config = _library().ps_config_init(None)
         model = pocketsphinx.get_model_path("en-us/en-us")
         for name, text in {"hmm": model, "dict": dictionary, "lm": language_model, "loglevel": "FATAL"}.items():
-            _library().ps_config_set_str(config, name.encode(), str(text).encode())
+            _library().ps_config_set_str(config, name.encode(), os.fsencode(str(text)))
         for name, value in options.items():
             set_value = _library().ps_config_set_int if isinstance(value, int) else _library().ps_config_set_float
             set_value(config, name.encode(), value)

@@ -1,0 +1,25 @@
+"""Names of files as text: bytes that are not UTF-8 and control characters are escaped, all else stays."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from repro.names import text_of
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        (b"pet 1", "pet 1"),
+        ("café 🙂 日本 \u200d".encode(), "café 🙂 日本 \u200d"),
+        (b"caf\xe9", r"caf\xe9"),
+        (b"\xed\xa0\x80", r"\xed\xa0\x80"),
+        (b"a\nb\r\tc", r"a\nb\r\tc"),
+        (b"\x1b[31m\x7f", r"\x1b[31m\x7f"),
+        ("\x85\u2028\u202e\ufffe".encode(), r"\x85\u2028\u202e\ufffe"),
+        (rb"back\slash", rb"back\slash".decode()),
+    ],
+)
+def test_names_become_text(name, text):
+    assert text_of(os.fsdecode(name)) == text == text_of(Path(os.fsdecode(name)))
