@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from repro import __version__, config_help
-from repro.config import COMMITTED
+from repro.config import COMMITTED, GROUPS
 from repro.registry import EXPERIMENTS, Components, Experiment, load_components
 
 # PyTorch and the report modules take seconds to load, so commands import them when they need them.
@@ -61,7 +61,7 @@ def run_experiment(command: str, options: "Options") -> None:
     """Train and report an experiment, one profile after the other where the profile is a group of profiles."""
     experiment = EXPERIMENTS[command]
     components = load_components(command)
-    for profile in experiment.profile_groups.get(options.profile, (options.profile,)):
+    for profile in GROUPS.get(experiment.name, {}).get(options.profile, (options.profile,)):
         _run_profile(experiment, components, replace(options, profile=profile))
 
 

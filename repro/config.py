@@ -25,6 +25,14 @@ COMMITTED = {
     "specialists": ("paper", "cifar100"),
     "variants": ("mnist", "icons", "cifar100"),
 }
+# Names that stand for several profiles of an experiment, which its command runs in turn.
+GROUPS = {
+    "variants": {
+        "paper": ("mnist", "icons"),
+        "quick": ("quick_mnist", "quick_icons"),
+        "smoke": ("smoke_mnist", "smoke_icons"),
+    }
+}
 EXTENDS = "extends"
 # What the parser raises: a TOMLDecodeError, which is a ValueError, and plain ones for endless numbers and brackets.
 NOT_TOML = (ValueError, RecursionError)
@@ -105,7 +113,7 @@ def profile_path(experiment: str, profile: str) -> Path:
     """Return the file of a profile: a name in ``paper_configs/<experiment>/`` or a path to a TOML file.
 
     Raises:
-        UserError: there is no such profile; the message lists the known ones.
+        UserError: there is no such profile, or the name stands for several; the message lists the known ones.
     """
     if profile.endswith(".toml"):
         if not Path(profile).is_file():
@@ -114,8 +122,11 @@ def profile_path(experiment: str, profile: str) -> Path:
     for folder in profile_folders(experiment):
         if profile == Path(profile).name and (folder / f"{profile}.toml").is_file():
             return folder / f"{profile}.toml"
-    known = ", ".join(profile_names(experiment))
-    raise UserError(f"profile: must be one of {known}, or a path to a .toml file, not {profile!r}")
+    members = GROUPS.get(experiment, {})
+    if profile in members:
+        raise UserError(f"profile: {profile} stands for {' and '.join(members[profile])}; name one of them")
+    known = ", ".join(sorted({*profile_names(experiment), *members}))
+    raise UserError(f"profile: must be one of {known}, or a path to a .toml file, not {_one_line(repr(profile))}")
 
 
 def load(

