@@ -1,5 +1,6 @@
 """The process of the command line: exit codes and signals. Commands are in ``repro.cli``."""
 
+import io
 import multiprocessing
 import os
 import signal
@@ -26,6 +27,8 @@ def main() -> None:
 def _exit_code() -> int:
     if sys.stdout is None:  # before any work: files opened later would get its file descriptor
         return _print_error("standard output is closed; redirect it to a file or to /dev/null")
+    if isinstance(sys.stdout, io.TextIOWrapper):  # tables have characters that some encodings lack
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         code = app(standalone_mode=False) or 0  # typer returns 130 after Ctrl-C
         sys.stdout.flush()  # a full disk there raises here rather than at exit

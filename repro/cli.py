@@ -72,9 +72,10 @@ def _run_profile(experiment: Experiment, components: Components, options: "Optio
     folder = options.folder(experiment.name)
     make_runner = components.make_runner(options.data)
     with training_session(experiment.name, options, folder, components.settings, make_runner) as (settings, runner):
+        dataset = experiment.dataset or runner.data.name
+        build.check(folder, experiment.name, dataset)
         components.run(settings, runner, lambda so_far: runner.progress.say(components.headline(so_far)))
         complete = records.complete(list(runner.finished.values()))
-        dataset = experiment.dataset or runner.data.name
         examples = components.examples(settings, runner) if complete else None
         records.save(folder, experiment.name, dataset, complete, examples)
         build.report(folder)
@@ -151,6 +152,18 @@ def data(data: DataOption = None) -> None:
     folder = data_folder(data)
     mnist.load(folder)
     print(f"MNIST is in {folder / 'MNIST' / 'raw'}, as published")
+
+
+@app.command()
+def doctor(
+    data: DataOption = None,
+    runs: RunsOption = Path("runs"),
+    out: Annotated[Path, typer.Option(help="Parent directory of results/ and figures/.")] = Path(),
+) -> None:
+    """Check this machine, its packages and these folders, as text for a report of a fault; changes nothing."""
+    from repro import doctor
+
+    raise typer.Exit(doctor.report(doctor.checks(data, runs, out), lambda line: print(line, flush=True)))
 
 
 @app.command()
