@@ -180,7 +180,7 @@ def icons_build(
 
 @app.command()
 def config(
-    experiment: Annotated[str, typer.Argument(help=f"One of {', '.join(EXPERIMENTS)}.")],
+    experiment: Annotated[str, typer.Argument(help=f"One of {', '.join(EXPERIMENTS)}.", show_default=False)] = "",
     profile: Annotated[
         str | None, typer.Option(help="Show the values of this profile; 'list': list the profiles.")
     ] = None,

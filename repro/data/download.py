@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from repro.engine.files import nearest
 from repro.errors import UserError
 from repro.errors import reason as reason  # for the modules that read data
 
@@ -18,11 +19,12 @@ def data_folder(setting: Path | None) -> Path:
     """Return the data directory: the setting, else REPRO_DATA, else ``data`` in the working directory.
 
     Raises:
-        UserError: a file has that name.
+        UserError: a file has that name, or the name of a folder above it.
     """
     folder = setting or Path(os.environ.get("REPRO_DATA", "data"))
-    if folder.exists() and not folder.is_dir():
-        raise UserError(f"--data {folder}: is not a folder")
+    above = nearest(folder)
+    if not above.is_dir():
+        raise UserError(f"--data {folder}: {'is' if above == folder else f'{above} is'} not a folder")
     return folder
 
 

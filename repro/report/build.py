@@ -13,7 +13,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from repro import paper
-from repro.engine.files import check_results_lock, remove_partial_files, results_lock, write
+from repro.engine.files import check_results_lock, check_writable, remove_partial_files, results_lock, write
 from repro.errors import UserError, reason
 from repro.report import plotting, records, scale_estimate, scorecard, speed
 from repro.report.format import markdown
@@ -48,6 +48,8 @@ def check(folder: Path, experiment: str, dataset: str) -> None:
         UserError: records that stay are damaged, or nothing can be locked, drawn or written there.
     """
     records.check(folder, records.path(folder, experiment, dataset))
+    for part in ("results", "figures"):
+        check_writable(folder / part)
     check_results_lock(folder)
     trial = folder / "figures" / TRIAL
     try:
