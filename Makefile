@@ -12,7 +12,7 @@ INSTALLED = $(VENV)/installed$(if $(LOCKED),-locked)
 PYTEST = OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder \
 	--durations 20
 
-.PHONY: help mnist mnist-choice speech specialists variants report bench config test test-all lint clean
+.PHONY: help mnist mnist-choice speech specialists variants report bench config doctor test test-all lint clean
 
 help:
 	@echo 'make mnist         section 3 on MNIST, profile paper (2 h 15 min on 2 cores without AMX)'
@@ -24,13 +24,14 @@ help:
 	@echo 'make config ARGS=mnist    every setting with its meaning; ARGS="mnist --profile list": the profiles'
 	@echo 'make report        regenerate all tables, figures and verdicts from the records; trains nothing'
 	@echo 'make bench         measure the speed ratios of results/bench.json'
+	@echo 'make doctor        check this machine, its packages and folders; estimate how long the experiments take'
 	@echo 'make test          the tests (a few minutes); make test-all: the slow ones too'
 	@echo 'make lint          ruff, mypy and a check for unused code'
 	@echo 'make clean         remove the virtual environment; runs/ and data/ stay'
 	@echo
 	@echo 'LOCKED=1           with any of these: the exact package versions of the committed results'
 
-mnist mnist-choice speech specialists variants report bench config: $(INSTALLED)
+mnist mnist-choice speech specialists variants report bench config doctor: $(INSTALLED)
 	$(REPRO) $@ $(ARGS)
 
 test: $(INSTALLED)-test

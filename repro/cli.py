@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from repro import __version__, config_help, interrupts
-from repro.config import COMMITTED
+from repro.config import COMMITTED, GROUPS
 from repro.names import text_of
 from repro.registry import EXPERIMENTS, Components, Experiment, load_components
 
@@ -62,7 +62,7 @@ def run_experiment(command: str, options: "Options") -> None:
     """Train and report an experiment, one profile after the other where the profile is a group of profiles."""
     experiment = EXPERIMENTS[command]
     components = load_components(command)
-    for profile in experiment.profile_groups.get(options.profile, (options.profile,)):
+    for profile in GROUPS.get(experiment.name, {}).get(options.profile, (options.profile,)):
         _run_profile(experiment, components, replace(options, profile=profile))
 
 
@@ -74,9 +74,10 @@ def _run_profile(experiment: Experiment, components: Components, options: "Optio
     folder = options.folder(experiment.name)
     make_runner = components.make_runner(options.data)
     with training_session(experiment.name, options, folder, components.settings, make_runner) as (settings, runner):
+        dataset = experiment.dataset or runner.data.name
+        build.check(folder, experiment.name, dataset)
         components.run(settings, runner, lambda so_far: runner.progress.say(components.headline(so_far)))
         complete = records.complete(list(runner.finished.values()))
-        dataset = experiment.dataset or runner.data.name
         examples = components.examples(settings, runner) if complete else None
         records.save(folder, experiment.name, dataset, complete, examples)
         build.report(folder)
@@ -159,6 +160,18 @@ def data(data: DataOption = None) -> None:
 
 
 @app.command()
+def doctor(
+    data: DataOption = None,
+    runs: RunsOption = Path("runs"),
+    out: Annotated[Path, typer.Option(help="Parent directory of results/ and figures/.")] = Path(),
+) -> None:
+    """Check this machine, its packages and these folders, as text for a report of a fault; changes nothing."""
+    from repro import doctor
+
+    raise typer.Exit(doctor.report(doctor.checks(data, runs, out), lambda line: print(text_of(line), flush=True)))
+
+
+@app.command()
 def icons_build(
     tarball: Annotated[Path | None, typer.Option(help="The npm package as a file. Default: fetched with npm.")] = None,
     out: Annotated[Path | None, typer.Option(help="Directory of the files. Default: inside this package.")] = None,
@@ -173,7 +186,7 @@ def icons_build(
 
 @app.command()
 def config(
-    experiment: Annotated[str, typer.Argument(help=f"One of {', '.join(EXPERIMENTS)}.")],
+    experiment: Annotated[str, typer.Argument(help=f"One of {', '.join(EXPERIMENTS)}.", show_default=False)] = "",
     profile: Annotated[
         str | None, typer.Option(help="Show the values of this profile; 'list': list the profiles.")
     ] = None,

@@ -5,6 +5,7 @@ malformed settings are refused in one line that names them.
 """
 
 import difflib
+import os
 import re
 import tomllib
 from collections.abc import Iterator
@@ -25,6 +26,14 @@ COMMITTED = {
     "specialists": ("paper", "cifar100"),
     "variants": ("mnist", "icons", "cifar100"),
 }
+# Names that stand for several profiles of an experiment, which its command runs in turn.
+GROUPS = {
+    "variants": {
+        "paper": ("mnist", "icons"),
+        "quick": ("quick_mnist", "quick_icons"),
+        "smoke": ("smoke_mnist", "smoke_icons"),
+    }
+}
 EXTENDS = "extends"
 # What the parser raises: a TOMLDecodeError, which is a ValueError, and plain ones for endless numbers and brackets.
 NOT_TOML = (ValueError, RecursionError)
@@ -36,6 +45,7 @@ MESSAGES = {
     "path_type": "must be a path in quotes",
     "string_type": "must be text in quotes",
     "tuple_type": "must be a list, such as [1, 2]",
+    "tuple_of_tables_type": "must be a list of tables, such as [{ name = value }]",
     "model_type": "must be a section or a table, such as { name = value }",
     "bool_type": "must be true or false",
     "bool_parsing": "must be true or false",
@@ -54,8 +64,10 @@ class Settings(BaseModel):
     @field_validator("*", mode="before")
     @classmethod
     def _refuse_conversion(cls, value: Any, info: ValidationInfo) -> Any:
-        """Refuse what pydantic takes for a number: ``true``, ``"5"``, ``nan`` and, for whole numbers, ``5.0``."""
+        """Refuse what pydantic takes for a number or for true: ``true``, ``"5"``, ``nan``, ``5.0`` if whole; ``1``."""
         allowed = set(leaf_types(cls.model_fields[str(info.field_name)].annotation))
+        if allowed == {bool} and not isinstance(value, bool):
+            raise PydanticCustomError("bool_type", "must be true or false")
         if allowed <= {*NUMBERS, type(None)}:
             for scalar in _scalars(value):
                 if isinstance(scalar, bool | str) or scalar != scalar:
@@ -105,17 +117,20 @@ def profile_path(experiment: str, profile: str) -> Path:
     """Return the file of a profile: a name in ``paper_configs/<experiment>/`` or a path to a TOML file.
 
     Raises:
-        UserError: there is no such profile; the message lists the known ones.
+        UserError: there is no such profile, or the name stands for several; the message lists the known ones.
     """
     if profile.endswith(".toml"):
-        if not Path(profile).is_file():
-            raise UserError(f"profile: there is no file {profile}")
+        if not os.path.isfile(profile):  # unlike Path.is_file, false for names that are too long
+            raise UserError(f"profile: there is no file {_one_line(profile)}")
         return Path(profile)
     for folder in profile_folders(experiment):
-        if profile == Path(profile).name and (folder / f"{profile}.toml").is_file():
+        if profile == Path(profile).name and os.path.isfile(folder / f"{profile}.toml"):
             return folder / f"{profile}.toml"
-    known = ", ".join(profile_names(experiment))
-    raise UserError(f"profile: must be one of {known}, or a path to a .toml file, not {profile!r}")
+    members = GROUPS.get(experiment, {})
+    if profile in members:
+        raise UserError(f"profile: {profile} stands for {' and '.join(members[profile])}; name one of them")
+    known = ", ".join(sorted({*profile_names(experiment), *members}))
+    raise UserError(f"profile: must be one of {known}, or a path to a .toml file, not {_one_line(repr(profile))}")
 
 
 def load(
@@ -133,6 +148,15 @@ def load(
     values = _read(path, experiment, ())
     for override in overrides or []:
         _apply(values, override)
+    return validate(model, values)
+
+
+def validate(model: type[SettingsType], values: dict[str, Any]) -> SettingsType:
+    """Return values as settings.
+
+    Raises:
+        UserError: a setting is unknown, renamed, of the wrong type or out of range.
+    """
     try:
         return model.model_validate(values)
     except ValidationError as error:
@@ -156,8 +180,10 @@ def _read(path: Path, experiment: str | None, extending: tuple[Path, ...]) -> di
 def _parse(path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(path.read_text(encoding="utf-8-sig"))  # editors on Windows begin a file with a BOM
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"profile {path}: cannot be read ({_one_line(error)})") from error
+    except UnicodeDecodeError as error:
+        raise UserError(f"profile {path}: cannot be read as UTF-8 text ({_one_line(error)})") from error
+    except OSError as error:
+        raise UserError(f"profile {path}: cannot be read ({error.strerror or error})") from error
     except NOT_TOML as error:
         raise UserError(f"profile {path}: not valid TOML ({_one_line(error)})") from error
 
@@ -204,17 +230,23 @@ def _by_name(value: Any) -> dict[str, dict[str, Any]] | None:
 
 def _apply(values: dict[str, Any], override: str) -> None:
     name, equals, text = override.partition("=")
-    if not equals or not name.strip():
-        raise UserError(f"--set {override!r}: must look like NAME=VALUE")
+    parts = [part.strip() for part in name.split(".")]
+    shown = _one_line(repr(override))
+    if not equals or not all(parts):
+        raise UserError(f"--set {shown}: must look like NAME=VALUE")
+    if parts == [EXTENDS]:
+        raise UserError(f"--set {shown}: only a profile can extend another; choose one with --profile")
     try:
-        value = tomllib.loads(f"value = {text}")["value"]
+        parsed = tomllib.loads(f"value = {text}")
     except NOT_TOML:
-        value = text.strip()
-    *sections, last = name.strip().split(".")
+        parsed = {}
+    # A text with line breaks may hold further settings.
+    value = parsed["value"] if parsed.keys() == {"value"} else text.strip()
+    *sections, last = parts
     for section in sections:
         values = values.setdefault(section, {})
         if not isinstance(values, dict):
-            raise UserError(f"--set {override!r}: {section} is a single setting, not a section")
+            raise UserError(f"--set {shown}: {section} is a single setting, not a section")
     values[last] = value
 
 
@@ -226,7 +258,7 @@ def _explain(error: ValidationError, model: type[BaseModel]) -> str:
     renamed = [problem for problem in unknown if problem["loc"][-1] in _renamed_at(model, problem["loc"][:-1])]
     first = next(iter(renamed or unknown or problems))
     *section, last = map(str, first["loc"] or ("settings",))
-    name = ".".join([*section, last])
+    name = _one_line(".".join([*section, last]))
     if renamed:
         present = ".".join([*section, _renamed_at(model, first["loc"][:-1])[last]])
         return f"setting {name}: is now called {present}{more}"
@@ -237,9 +269,14 @@ def _explain(error: ValidationError, model: type[BaseModel]) -> str:
         return f"setting {name}: there is no such setting; {hint}{more}"
     if first["type"] == "missing":
         return f"setting {name}: is missing{more}"
-    message = MESSAGES.get(first["type"]) or SHOULD.sub("must", first["msg"].removeprefix("Value error, "))
+    kind = first["type"]
+    if kind == "tuple_type" and _models_at(model, first["loc"]):
+        kind = "tuple_of_tables_type"
+    message = MESSAGES.get(kind) or SHOULD.sub("must", first["msg"].removeprefix("Value error, "))
     message = message.partition(" after validation")[0]
     given = "" if isinstance(first["input"], dict | BaseModel) else f", not {_one_line(repr(first['input']))}"
+    if isinstance(first["input"], dict) and kind.endswith(("_type", "literal_error")):
+        given = ", not a table"
     return f"setting {name}: {message}{given}{more}"
 
 

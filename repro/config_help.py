@@ -190,7 +190,10 @@ def text(command: str, profile: str | None = None, width: int = 80) -> str:
         raise UserError(f"EXPERIMENT: must be one of {', '.join(MODELS)}, not {command!r}")
     module, name, experiment = MODELS[command]
     if profile == LIST:
-        return "\n\n".join(_profile_text(header, width) for header in headers(experiment)) + "\n"
+        return (
+            "\n\n".join([_profile_text(header, width) for header in headers(experiment)] + _groups(experiment, width))
+            + "\n"
+        )
     model: type[Settings] = getattr(importlib.import_module(module), name)
     values = []
     if profile is not None:
@@ -237,6 +240,12 @@ def _profile_text(header: ProfileHeader, width: int) -> str:
         for line in _wrapped(f"{label + ':':<9}{words}", width, " " * 4, " " * 13)
     ]
     return "\n".join([header.name, *lines])
+
+
+def _groups(experiment: str, width: int) -> list[str]:
+    """Return a paragraph on the names that stand for several profiles, if there are any."""
+    groups = [f"{group} is {' and '.join(names)}" for group, names in config.GROUPS.get(experiment, {}).items()]
+    return ["\n".join(_wrapped(f"Several: {'; '.join(groups)}", width, " " * 4, " " * 13))] if groups else []
 
 
 def _wrapped(line: str, width: int, first: str, rest: str) -> list[str]:

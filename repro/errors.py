@@ -1,4 +1,6 @@
-"""An error that the user can fix."""
+"""An error that the user can fix, and the cause of any other error on one line."""
+
+LONGEST_CAUSE, LONGEST_CONTEXT = 1000, 120  # characters: some libraries put tables of processes into a message
 
 
 class UserError(Exception):
@@ -6,3 +8,23 @@ class UserError(Exception):
 
     The command line prints the message without a traceback and exits with code 2.
     """
+
+
+def reason(error: BaseException) -> str:
+    """Return on one line what caused an error, and after it, shortened and in brackets, the error itself."""
+    cause = error
+    while (below := _cause(cause)) is not None:
+        cause = below
+    first, last = _one_line(cause, LONGEST_CAUSE), _one_line(error, LONGEST_CONTEXT)
+    return first if cause is error or first in " ".join(str(error).split()) else f"{first} ({last})"
+
+
+def _cause(error: BaseException) -> BaseException | None:
+    """Return the exception that led to this one; of those that were merely being handled, failed system calls alone."""
+    handled = None if error.__suppress_context__ else error.__context__
+    return error.__cause__ or (handled if isinstance(handled, OSError) else None)
+
+
+def _one_line(error: BaseException, longest: int) -> str:
+    text = " ".join(str(error).split()) or type(error).__name__
+    return text if len(text) <= longest else f"{text[: longest - 4]} ..."

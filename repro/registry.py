@@ -1,7 +1,7 @@
 """Registry of the experiments: for each training command its profiles and the code that carries it out."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,14 +24,12 @@ class Experiment:
         summary: help text of the command.
         dataset: name of the data set in results. Default: the name of the loaded data.
         default_profile: profile without ``--profile``.
-        profile_groups: profile names that stand for several profiles, which run in turn.
     """
 
     name: str
     summary: str
     dataset: str | None = None
     default_profile: str = "paper"
-    profile_groups: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -77,11 +75,6 @@ EXPERIMENTS: dict[str, Experiment] = {
     "variants": Experiment(
         "variants",
         "Run later distillation methods under one protocol; paper: the profiles mnist and icons in turn.",
-        profile_groups={
-            "paper": ("mnist", "icons"),
-            "quick": ("quick_mnist", "quick_icons"),
-            "smoke": ("smoke_mnist", "smoke_icons"),
-        },
     ),
 }
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from repro import config
+from repro.data.download import data_folder
 from repro.engine import files, local_pool, store
 from repro.engine.jobs import Executor
 from repro.engine.progress import ProgressDisplay
@@ -70,12 +71,14 @@ def training_session(
 
     Raises:
         UserError: a setting or an option is wrong, the data cannot be read, ``out`` or the runs folder cannot be
-            written, or another command has locked the runs folder.
+            written or is on an almost full disk, or another command has locked the runs folder.
     """
     path = config.profile_path(experiment, options.profile)
     settings = config.load(settings_class, path, options.overrides, experiment)
     device = compute.choose(options.device, options.precision)
+    data_folder(options.data)
     files.check_writable(out)
+    files.check_free(out)
     make_executor = executor(options.executor)
     with store.opened(options.runs / experiment) as runs, ProgressDisplay(experiment) as progress:
         provenance = {

@@ -63,4 +63,14 @@ def start(greeting: str, slot: Any) -> Callable[[tuple[str, Any]], Any]:
     return handle
 
 
+def start_hanging(slot: Any) -> Callable[[Any], Any]:
+    """Return a handler that never answers."""
+    return lambda request: time.sleep(600)
+
+
+def start_dying(slot: Any) -> Callable[[Any], Any]:
+    """Return a handler whose process is killed."""
+    return lambda request: os.kill(os.getpid(), signal.SIGKILL)
+
+
 KILL, STOP = signal.SIGKILL, signal.SIGSTOP

@@ -16,10 +16,10 @@ import torch
 from jaxtyping import UInt8
 from PIL import Image
 
-from repro.data.download import file_digest, network_timeout, reason, report
+from repro.data.download import file_digest, network_timeout, report
 from repro.data.types import ImageData, ImageSet
 from repro.engine.store import key
-from repro.errors import UserError
+from repro.errors import UserError, reason
 
 # sha256 over the sorted records of each published part.
 DIGESTS = {

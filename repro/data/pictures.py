@@ -9,8 +9,7 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import ExifTags, Image, ImageCms, ImageOps, UnidentifiedImageError
 
-from repro.data.download import reason
-from repro.errors import UserError
+from repro.errors import UserError, reason
 
 SMALLEST, LARGEST = 8, 256  # pixels a side
 # Formats that Pillow recognizes but does not decode, or decodes with another program.

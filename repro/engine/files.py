@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import json
 import os
+import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,9 +17,10 @@ from safetensors.torch import load as load_safetensors
 from safetensors.torch import save as save_safetensors
 from torch import Tensor
 
-from repro.errors import UserError
+from repro.errors import UserError, reason
 
 ENTRY = "repro"
+LEAST_FREE = 200 << 20  # bytes; the runs of an experiment take up to 1 GB
 
 
 class CorruptFile(Exception):
@@ -88,12 +90,20 @@ def _digest(tensors: dict[str, Tensor], about: str) -> str:
     return digest.hexdigest()
 
 
+def nearest(folder: Path) -> Path:
+    """Return the folder, or the nearest above it that exists, which may be a file."""
+    return next(path for path in (folder, *folder.parents, Path()) if path.exists())
+
+
 def check_writable(folder: Path) -> None:
     """Make the folder and check that files can be written there, before hours of work depend on it.
 
     Raises:
         UserError: the folder cannot be made or written to.
     """
+    above = nearest(folder)
+    if not above.is_dir():
+        raise UserError(f"{folder}: cannot be written to ({above} is a file, not a folder)")
     try:
         folder.mkdir(parents=True, exist_ok=True)
         trial = folder / f".trial.{os.getpid()}"
@@ -103,6 +113,38 @@ def check_writable(folder: Path) -> None:
             trial.unlink(missing_ok=True)
     except OSError as error:
         raise UserError(f"{folder}: cannot be written to ({error.strerror or error})") from error
+
+
+def check_free(folder: Path) -> None:
+    """Check that the disk of an existing folder has room for the first results.
+
+    Raises:
+        UserError: less than ``LEAST_FREE`` bytes are free.
+    """
+    free = shutil.disk_usage(folder).free
+    if free < LEAST_FREE:
+        raise UserError(
+            f"{folder}: its disk has {free >> 20} MB free, at least {LEAST_FREE >> 20} MB are needed; "
+            "free some, or name another folder"
+        )
+
+
+def acquire(lock: filelock.BaseFileLock, *, wait: bool) -> None:
+    """Acquire a lock.
+
+    Args:
+        wait: whether to wait for another process that holds it.
+
+    Raises:
+        filelock.Timeout: another process holds it, and ``wait`` is false.
+        UserError: the file cannot be made, or its file system has no locks.
+    """
+    try:
+        lock.acquire(timeout=-1 if wait else 0)
+    except filelock.Timeout:
+        raise
+    except (OSError, NotImplementedError) as error:
+        raise UserError(f"{lock.lock_file}: cannot be locked ({reason(error)}); name another folder") from error
 
 
 def quarantine(path: Path, reason: str) -> None:
@@ -116,15 +158,31 @@ def results_lock(folder: Path) -> Iterator[None]:
     """Lock ``folder/results`` while it is written; a second command waits until the report of the first is complete.
 
     Raises:
-        OSError: the folder cannot be written to.
+        UserError: the lock cannot be made there.
     """
-    lock = filelock.FileLock(folder / "results" / "lock", mode=0o664)  # a group may share the folder
+    lock = _results_lock(folder)
     try:
-        lock.acquire(timeout=0)
+        acquire(lock, wait=False)
     except filelock.Timeout:
         print(f"waiting for another command's report in {folder / 'results'}", file=sys.stderr)
-        lock.acquire()
+        acquire(lock, wait=True)
     try:
         yield
     finally:
         lock.release()
+
+
+def check_results_lock(folder: Path) -> None:
+    """Check that ``folder/results`` can be locked, if only after another command's report.
+
+    Raises:
+        UserError: the lock cannot be made there.
+    """
+    lock = _results_lock(folder)
+    with contextlib.suppress(filelock.Timeout):
+        acquire(lock, wait=False)
+    lock.release()
+
+
+def _results_lock(folder: Path) -> filelock.BaseFileLock:
+    return filelock.FileLock(folder / "results" / "lock", mode=0o664)  # a group may share the folder

@@ -63,7 +63,10 @@ class Pool:
 
     def wait(self, running: list[Worker], seconds: float) -> list[Worker]:
         """Wait at most ``seconds`` and return the workers that have answered or died."""
-        connection.wait([waitable for worker in running for waitable in worker.waitables], seconds)
+        ready = connection.wait([waitable for worker in running for waitable in worker.waitables], seconds)
+        for worker in running:
+            if worker.process.sentinel in ready:
+                worker.process.join()  # its files are closed a moment before it has ended
         return [worker for worker in running if worker.ready]
 
     def progress(self, say: Callable[[str], None]) -> tuple[float, float]:

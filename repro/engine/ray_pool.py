@@ -31,7 +31,7 @@ from repro.engine.jobs import Job
 from repro.engine.progress import ProgressDisplay
 from repro.engine.runner import Runner
 from repro.engine.scheduler import Parallel, Task, shared_fields
-from repro.errors import UserError
+from repro.errors import UserError, reason
 from repro.training import compute
 
 # Restarts of a job whose worker died: more than nodes are lost in practice, so that only a job too large for its memory
@@ -61,8 +61,7 @@ def join() -> None:
             socket.create_connection((host.strip("[]"), int(port)), 10).close()  # Ray itself tries for minutes
         ray.init(address, include_dashboard=False, logging_level=logging.ERROR)
     except (RayError, OSError, RuntimeError, ValueError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise UserError(f"--executor ray: no cluster at {address} (RAY_ADDRESS): {reason}") from error
+        raise UserError(f"--executor ray: no cluster at {address} (RAY_ADDRESS): {reason(error)}") from error
 
 
 @dataclass
@@ -146,7 +145,7 @@ class Cluster(Parallel[ResultRef]):
                 raise error.cause from None
             raise
         except RayError as error:
-            raise UserError(f"--executor ray: {job.name}: {' '.join(str(error).split())[:200]}") from error
+            raise UserError(f"--executor ray: {job.name}: {reason(error)}") from error
         for files in groups:
             self.runner.store.import_group(files)
         self.runner.progress.advance(job.flops)

@@ -14,6 +14,8 @@ from torch import Tensor
 
 from repro.engine.files import (
     CorruptFile,
+    acquire,
+    check_free,
     check_writable,
     load_tensors,
     quarantine,
@@ -66,12 +68,13 @@ def opened(folder: Path) -> Iterator["Store"]:
     """Open the store in ``folder`` and lock it against other commands.
 
     Raises:
-        UserError: the folder cannot be written to, or another command holds it.
+        UserError: the folder cannot be written to, its disk is almost full, or another command holds it.
     """
     check_writable(folder)
+    check_free(folder)
     lock = filelock.FileLock(folder / "lock")
     try:
-        lock.acquire(timeout=0)
+        acquire(lock, wait=False)
     except filelock.Timeout as error:
         raise UserError(f"--runs {folder}: another run is writing there; wait or name another") from error
     try:

@@ -1,18 +1,21 @@
 """From records to everything that is read: tables, figures, claims.csv and the pages."""
 
+import contextlib
 import re
 import shlex
-from collections.abc import Iterable
+import traceback
+from collections.abc import Iterable, Iterator
 from functools import partial
 from itertools import groupby
 from pathlib import Path
 
 import pandas as pd
+from matplotlib.figure import Figure
 
 from repro import paper
-from repro.engine.files import remove_partial_files, results_lock, write
-from repro.errors import UserError
-from repro.report import plotting, scale_estimate, scorecard, speed
+from repro.engine.files import check_results_lock, check_writable, remove_partial_files, results_lock, write
+from repro.errors import UserError, reason
+from repro.report import plotting, records, scale_estimate, scorecard, speed
 from repro.report.format import markdown
 from repro.report.mnist.section import sections as mnist_sections
 from repro.report.pages import html, reproduce
@@ -29,24 +32,81 @@ CLAIM_COLUMNS = (
 )  # fmt: skip
 
 # The sections of each experiment, in the order of the pages.
+EXPERIMENTS = ("mnist", "specialists", "speech", "variants")
 SECTIONS = (mnist_sections, specialists_sections, speech_sections, variants_sections)
+TRIAL = ".trial"  # name of the figure that is drawn before training
 TABLE_LINK = re.compile(r"^\[([^\]/]+\.csv)\]\(\1\)$", re.MULTILINE)
+
+
+def check(folder: Path, experiment: str, dataset: str) -> None:
+    """Check before training that the report at its end can be made: records, lock, and a figure drawn and written.
+
+    Args:
+        experiment: the experiment whose records on ``dataset`` will be replaced.
+
+    Raises:
+        UserError: records that stay are damaged, or nothing can be locked, drawn or written there.
+    """
+    records.check(folder, records.path(folder, experiment, dataset))
+    for part in ("results", "figures"):
+        check_writable(folder / part)
+    check_results_lock(folder)
+    trial = folder / "figures" / TRIAL
+    try:
+        plotting.save(trial_figure, trial, dataset)
+    except UserError:
+        raise
+    except Exception as error:  # matplotlib, its fonts and its libraries may raise anything
+        raise UserError(f"matplotlib: figures cannot be drawn ({reason(error)}); install it again") from error
+    finally:
+        for ending in plotting.ENDINGS:
+            trial.with_suffix(f".{ending}").unlink(missing_ok=True)
+
+
+def trial_figure() -> Figure:
+    """Return a small figure with text and mathematics, which need fonts."""
+    figure, axis = plotting.subplots(figsize=(2, 1))
+    axis.plot([0, 1])
+    axis.set_title("accuracy, $T^2$")
+    return figure
 
 
 def report(folder: Path) -> None:
     """Regenerate all reports in ``folder`` from the records there: the same bytes from the same records.
 
     Raises:
-        UserError: there are no records, or a line of them is damaged.
+        UserError: there are no records, or they are damaged or of another version.
     """
     nothing = UserError(f"{folder / 'results'}: there are no records to report on; run an experiment first")
     if not (folder / "results").is_dir():  # taking the lock would create it
         raise nothing
     with results_lock(folder):  # covers reading, too: the last report sees everyone's records
-        sections = [section for sections_in in SECTIONS for section in sections_in(folder)]
+        sections = []
+        for experiment, sections_in in zip(EXPERIMENTS, SECTIONS, strict=False):
+            with _usable(folder / "results" / experiment):
+                sections += sections_in(folder)
         if not sections:
             raise nothing
         _write(folder, sections)
+
+
+@contextlib.contextmanager
+def _usable(source: Path) -> Iterator[None]:
+    """Refuse in one line, which names ``source``, what cannot be reported: records of another version, for example.
+
+    Raises:
+        UserError: the block raised something other than it and OSError.
+    """
+    try:
+        yield
+    except (UserError, OSError):
+        raise
+    except Exception as error:  # whatever a table or a figure raises on values that it does not expect
+        place = traceback.extract_tb(error.__traceback__)[-1]
+        raise UserError(
+            f"{source}: cannot be reported ({type(error).__name__}: {reason(error)}; {Path(place.filename).name}, "
+            f"line {place.lineno}); it was changed or is of another version: run its experiment again or remove it"
+        ) from error
 
 
 def _write(folder: Path, sections: list[Section]) -> None:
@@ -54,21 +114,24 @@ def _write(folder: Path, sections: list[Section]) -> None:
         remove_partial_files(folder / part)
     claims = claim_table(sections)
     for section in sections:
-        _write_section(folder, section, claims)
+        with _usable(folder / "results" / section.place):
+            _write_section(folder, section, claims)
     for experiment, parts in groupby(sections, key=lambda section: section.experiment):
         text = reproduce.experiment_page(experiment, list(parts))
         write(folder / "results" / experiment / "README.md", text.encode())
     columns = claims.reindex(columns=CLAIM_COLUMNS)
     write(folder / "results" / "claims.csv", columns.to_csv(index=False, lineterminator="\n").encode())
     plotting.save(partial(scorecard.draw, claims), folder / "figures" / "scorecard", "")
-    further = _further(folder, sections)
+    with _usable(folder / "results" / "bench.json"):
+        further = _further(folder, sections)
     write(folder / "REPRODUCE.md", reproduce.page(claims, sections, further).encode())
     write(folder / "results" / "index.html", html.page(claims, sections, further).encode())
     readme = folder / "README.md"
-    before = readme.read_text(encoding="utf-8") if readme.exists() else ""
+    # Bytes that are not UTF-8 stay as they are; the README of another folder may hold some.
+    before = readme.read_text(encoding="utf-8", errors="surrogateescape") if readme.is_file() else ""
     after = reproduce.with_glance(before, claims)
     if after != before:  # the README of another folder has no block of results
-        write(readme, after.encode())
+        write(readme, after.encode(errors="surrogateescape"))
 
 
 def _write_section(folder: Path, section: Section, claims: pd.DataFrame) -> None:
@@ -76,7 +139,7 @@ def _write_section(folder: Path, section: Section, claims: pd.DataFrame) -> None
     results, figures = folder / "results" / section.place, folder / "figures" / section.place
     tables = {name: table for name, (_, table) in section.tables.items() if not table.empty}
     page = results / "README.md"
-    for name in TABLE_LINK.findall(page.read_text(encoding="utf-8")) if page.exists() else ():
+    for name in TABLE_LINK.findall(page.read_text(encoding="utf-8", errors="replace")) if page.exists() else ():
         if Path(name).stem not in tables:
             (results / name).unlink(missing_ok=True)
     _clear_figures(figures, section.figures)

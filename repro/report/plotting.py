@@ -18,6 +18,8 @@ from matplotlib.ticker import FixedFormatter, FixedLocator, NullFormatter, NullL
 
 from repro.engine.files import write
 
+# Formats of the files, with the metadata that are left out of them.
+ENDINGS: dict[str, dict[str, None]] = {"png": {"Software": None}, "svg": {"Date": None, "Creator": None}}
 OURS, PAPER, SECOND, THIRD, FOURTH = "#1f5fa8", "#c1272d", "#d98c00", "#4c9a4c", "#7d5ba6"
 
 # Warnings about names that users chose: letters that the font lacks, long names.
@@ -100,7 +102,7 @@ def save(draw: Callable[[], Figure], path: Path, dataset: str) -> None:
     with defaults():
         figure = draw()
         figure.text(0.005, 0.99, dataset, ha="left", va="top", fontsize=7, color="0.4")
-        for ending, metadata in (("png", {"Software": None}), ("svg", {"Date": None, "Creator": None})):
+        for ending, metadata in ENDINGS.items():
             content = io.BytesIO()
             figure.savefig(content, format=ending, dpi=130, metadata=metadata)
             write(path.with_suffix(f".{ending}"), content.getvalue())

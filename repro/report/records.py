@@ -4,14 +4,17 @@ import json
 from pathlib import Path
 from typing import Any
 
+from repro.config import COMMITTED
 from repro.engine.files import results_lock, write
 from repro.errors import UserError
 
 Record = dict[str, Any]
-NEEDED = (
-    "experiment", "arm", "params", "group", "seed", "settings", "metrics", "curve", "wall_seconds", "machine", "commit",
-    "profile", "overrides", "config",
-)  # fmt: skip
+NEEDED: dict[str, type | tuple[type, ...]] = {
+    "experiment": str, "arm": str, "params": dict, "group": str, "seed": int, "settings": dict, "metrics": dict,
+    "curve": list, "wall_seconds": (int, float), "machine": dict, "commit": str, "profile": str, "overrides": list,
+    "config": str,
+}  # fmt: skip
+REMEDY = "run its experiment again or remove the file"
 
 
 def path(folder: Path, experiment: str, dataset: str, name: str = "records.jsonl") -> Path:
@@ -56,7 +59,7 @@ def load(folder: Path, experiment: str, dataset: str) -> list[Record]:
     """Return the records of a data set; an empty list where there are none.
 
     Raises:
-        UserError: a line is not a record, or some seeds are missing.
+        UserError: there is no line, a line is not a record, or some seeds are missing.
     """
     file = path(folder, experiment, dataset)
     if not file.exists():
@@ -64,18 +67,52 @@ def load(folder: Path, experiment: str, dataset: str) -> list[Record]:
     try:
         lines = file.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{file}: cannot be read as text") from error
+        raise UserError(f"{file}: cannot be read as text; {REMEDY}") from error
     records = []
     for number, line in enumerate(lines, 1):
         try:
             records.append(json.loads(line))
-            missing = [name for name in NEEDED if name not in records[-1]]
-        except (ValueError, TypeError) as error:
-            raise UserError(f"{file}: line {number} is not a record") from error
-        if missing:
-            raise UserError(f"{file}: line {number} is not a record; it lacks {missing[0]}")
+        except (ValueError, RecursionError) as error:
+            raise UserError(f"{file}: line {number} is not a record, but cut or changed; {REMEDY}") from error
+        if problem := _problem(records[-1]):
+            raise UserError(f"{file}: line {number} is not a record; {problem}; {REMEDY}")
+    if not records:
+        raise UserError(f"{file}: holds no records; {REMEDY}")
     _whole(file, records)
     return records
+
+
+def _problem(record: Any) -> str:
+    """Return in words why a value is no record; empty if it is one."""
+    if not isinstance(record, dict):
+        return "it must be a table of names and values"
+    for name, kind in NEEDED.items():
+        if name not in record:
+            return f"it lacks {name}"
+        if not isinstance(record[name], kind) or isinstance(record[name], bool):
+            return f"{name} is of the wrong type"
+    return ""
+
+
+def check(folder: Path, replaced: Path | None = None) -> int:
+    """Check that a report can read the records and examples in a folder, before hours of work depend on it.
+
+    Args:
+        replaced: the records that the command will replace, which are not read. Default: none.
+
+    Returns:
+        The number of records.
+
+    Raises:
+        UserError: a file is damaged.
+    """
+    count = 0
+    for experiment in COMMITTED:
+        for dataset in datasets(folder, experiment):
+            if path(folder, experiment, dataset) != replaced:
+                count += len(load(folder, experiment, dataset))
+                load_shown(folder, experiment, dataset)
+    return count
 
 
 def complete(records: list[Record]) -> list[Record]:
@@ -88,7 +125,7 @@ def _whole(file: Path, records: list[Record]) -> None:
     """Refuse records that lack some seeds, as in a truncated file."""
     for (arm, _), missing in _missing_seeds(records).items():
         if missing:
-            raise UserError(f"{file}: {arm}: {missing} are missing; run the experiment again")
+            raise UserError(f"{file}: {arm}: {missing} are missing; {REMEDY}")
 
 
 def _missing_seeds(records: list[Record]) -> dict[tuple[str, str], str]:
@@ -132,9 +169,12 @@ def load_shown(folder: Path, experiment: str, dataset: str) -> dict[str, Any] | 
     if not file.exists():
         return None
     try:
-        return json.loads(file.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise UserError(f"{file}: is damaged; run the experiment again") from error
+        shown = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        shown = None
+    if not isinstance(shown, dict):
+        raise UserError(f"{file}: is damaged; {REMEDY}")
+    return shown
 
 
 def _order(record: Record) -> tuple:

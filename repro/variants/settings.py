@@ -4,7 +4,7 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import Field, model_validator
 
-from repro.config import Settings
+from repro.config import Settings, validate
 from repro.data.sources import ImageSource
 from repro.errors import UserError
 from repro.training.recipe import Recipe
@@ -56,7 +56,10 @@ class MethodSettings(Settings):
             for former, present in known.renamed.items():
                 if former in options:
                     raise ValueError(f"grid: {former} is now called {present}")
-            known.model_validate(options)
+            try:
+                validate(known, options)
+            except UserError as error:
+                raise ValueError(f"grid: {error}") from error
         return self
 
 

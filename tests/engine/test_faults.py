@@ -262,6 +262,26 @@ def test_a_full_disk_at_any_file_of_a_report_leaves_the_old_or_the_new_file(tmp_
     assert {Path(name).suffix for name in made} == {".csv", ".md", ".png", ".svg", ".html"}
 
 
+def test_after_a_full_disk_at_the_report_a_rerun_makes_the_report_alone(tmp_path, monkeypatch, run, whole):
+    runs = shutil.copytree(whole, tmp_path / "runs") / "mnist"
+    before, out = contents(runs), tmp_path / "out"
+    plain = build.write
+
+    def full(path: Path, content: bytes) -> None:
+        if path.name == "claims.csv":
+            raise UserError(f"{path}: cannot be written (No space left on device)")
+        plain(path, content)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(build, "write", full)
+        code, stderr = run(*COMMAND, "--out", "out")
+    assert code == 2 and "claims.csv: cannot be written" in stderr.splitlines()[-1]
+    stored = (out / "results" / "mnist" / "paper" / "records.jsonl").read_bytes()
+    assert run(*COMMAND, "--out", "out")[0] == 0 and (out / "REPRODUCE.md").exists()
+    assert contents(runs) == before, "nothing was trained again"
+    assert (out / "results" / "mnist" / "paper" / "records.jsonl").read_bytes() == stored
+
+
 def test_a_full_disk_during_a_download_is_reported_with_the_file(tmp_path, monkeypatch):
     fetched = {name: name.encode() for name in mnist.DIGESTS}
     monkeypatch.setattr(mnist, "DIGESTS", {n: hashlib.md5(content).hexdigest() for n, content in fetched.items()})

@@ -23,5 +23,5 @@ def find(name: str) -> type[Method]:
         UserError: there is no such method.
     """
     if name not in names():
-        raise UserError(f"methods: method: must be one of {', '.join(names())}, not {name!r}")
+        raise UserError(f"method: must be one of {', '.join(names())}, not {name!r}")
     return importlib.import_module(f"{__name__}.{name}").Method

@@ -1,0 +1,86 @@
+"""Malformed options and commands: one line that names the option and what it may be, exit code 2."""
+
+import sys
+
+import pytest
+import torch
+
+from repro import __main__
+
+WORDS = {
+    # commands
+    "mnsit": "No such command 'mnsit'",
+    "--bogus": "No such option: --bogus",
+    "config": "EXPERIMENT: must be one of mnist, mnist-choice",
+    "config nothing": "EXPERIMENT: must be one of mnist, mnist-choice, specialists, speech, variants, not 'nothing'",
+    "config mnist extra": "unexpected extra argument(s) (extra)",
+    "config mnist --profile nowhere": "profile: must be one of",
+    "config variants --profile quick": "profile: quick stands for quick_mnist and quick_icons; name one of them",
+    # options
+    "mnist --sed 3": "No such option: --sed",
+    "mnist extra": "unexpected extra argument(s) (extra)",
+    "mnist --set": "Option '--set' requires an argument",
+    "mnist --device": "Option '--device' requires an argument",
+    "mnist --report-only=maybe": "Option '--report-only' does not take a value",
+    "mnist --profile nowhere": "profile: must be one of choice, gpu, gpu_choice, paper, quick, smoke",
+    "mnist --profile smoke --profile quik": "not 'quik'",
+    "specialists --profile nowhere": "cifar100, paper, quick, smoke",
+    "variants --profile nowhere": "cifar100, icons, mnist, paper, quick, quick_icons, quick_mnist, smoke, smoke_icons",
+    "mnist --device tpu": "--device: must be one of auto, cpu, cuda, not 'tpu'",
+    "mnist --device cuda": "--device cuda: no CUDA device is there; use --device cpu or auto",
+    "mnist --precision fp8": "--precision: must be one of auto, fp32, bf16, not 'fp8'",
+    "mnist --profile smoke --executor dask": "--executor: must be one of local, ray, not 'dask'",
+    # folders
+    "mnist --profile smoke --data file": "--data file: is not a folder",
+    "mnist --profile smoke --data file/data": "--data file/data: file is not a folder",
+    "specialists --profile smoke --data file": "--data file: is not a folder",
+    "speech --profile smoke --data file": "--data file: is not a folder",
+    "variants --profile smoke --data file": "--data file: is not a folder",
+    "mnist --profile smoke --runs file": "file/smoke: cannot be written to (file is a file, not a folder)",
+    "mnist --profile smoke --out out --runs file": "file/mnist: cannot be written to (file is a file, not a folder)",
+    "mnist --profile smoke --runs file/runs": "file/runs/smoke: cannot be written to (file is a file, not a folder)",
+    "mnist --profile smoke --out file": "file: cannot be written to (file is a file, not a folder)",
+    "mnist --profile smoke --out file/out": "file/out: cannot be written to (file is a file, not a folder)",
+    "variants --profile quick --out file": "file: cannot be written to (file is a file, not a folder)",
+    # data that settings name or rule out
+    "specialists --profile smoke --set data.source=folder --set data.folder=nowhere": "nowhere",
+    "specialists --profile smoke --set specialists.count=5000": "specialists.count",
+    "specialists --profile smoke --set specialists.classes_per_specialist=5000": "specialists.classes_per_",
+    # other commands
+    "report": "results: there are no records to report on; run an experiment first",
+    "report --out missing": "missing/results: there are no records to report on",
+    "report --out file": "file/results: there are no records to report on",
+    "report --out": "Option '--out' requires an argument",
+    "bench --repeats 0": "Invalid value for '--repeats'",
+    "bench --repeats two": "Invalid value for '--repeats'",
+    "bench --device tpu": "--device: must be one of auto, cpu, cuda",
+    "bench --data file": "--data file: is not a folder",
+    "bench --out file": "file/results: cannot be written to (file is a file, not a folder)",
+    "data --data file": "--data file: is not a folder",
+    "icons-build --tarball missing": "--tarball missing: cannot be read",
+    "icons-build --tarball file": "--tarball file: is not @iconify/json@",
+    "icons-build --tarball .": "--tarball .: cannot be read",
+    "doctor --profile smoke": "No such option: --profile",
+    "doctor --data": "Option '--data' requires an argument",
+}
+
+
+@pytest.mark.parametrize("words", WORDS)
+def test_a_malformed_command_line_is_named(error_of, tmp_path, monkeypatch, words):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    (tmp_path / "file").write_text("")
+    line = error_of(*words.split())
+    assert WORDS[words] in line and len(line) < 500
+    assert (tmp_path / "file").read_text() == ""
+
+
+def test_characters_that_the_output_lacks_are_escaped(tmp_path, monkeypatch):
+    """A table must not end in a traceback after hours of training."""
+    with (tmp_path / "out").open("w", encoding="ascii") as file:
+        monkeypatch.setattr(sys, "stdout", file)
+        monkeypatch.setattr(sys, "argv", ["repro", "data"])
+        monkeypatch.setattr(__main__, "app", lambda **_: print("95% CI –"))
+        with pytest.raises(SystemExit) as end:
+            __main__.main()
+        monkeypatch.undo()
+    assert end.value.code == 0 and (tmp_path / "out").read_text() == "95% CI \\u2013\n"
