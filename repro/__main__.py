@@ -32,7 +32,7 @@ def _exit_code() -> int:
     import typer
 
     from repro.cli import app
-    from repro.errors import UserError
+    from repro.errors import UserError, environment_problem
 
     if sys.stdout is None:  # before any work: files opened later would get its file descriptor
         return _print_error("standard output is closed; redirect it to a file or to /dev/null")
@@ -52,6 +52,8 @@ def _exit_code() -> int:
             code = _print_error(error.format_message())  # typer's message on an unknown option or command
         elif interrupts.acknowledge():
             code = interrupts.INTERRUPTED  # an import or a callback turned KeyboardInterrupt into something else
+        elif message := environment_problem(error):
+            code = _print_error(message)
         else:
             raise
     interrupts.acknowledge()

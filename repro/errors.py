@@ -1,5 +1,7 @@
 """An error that the user can fix, and the cause of any other error on one line."""
 
+import re
+
 LONGEST_CAUSE, LONGEST_CONTEXT = 1000, 120  # characters: some libraries put tables of processes into a message
 
 
@@ -8,6 +10,19 @@ class UserError(Exception):
 
     The command line prints the message without a traceback and exits with code 2.
     """
+
+
+# What PyTorch's allocators and Python say.
+MEMORY = re.compile(r"not enough memory|out of memory|can't allocate memory|cannot allocate memory", re.IGNORECASE)
+
+
+def environment_problem(error: Exception) -> str:
+    """Return what to do about too little memory or a package that cannot be loaded; empty for any other error."""
+    if isinstance(error, MemoryError) or MEMORY.search(str(error)):
+        return f"not enough memory ({reason(error)}); close other programs, or use smaller networks or batches"
+    if isinstance(error, ImportError) and not str(error.name).startswith("repro"):
+        return f"{error.name or 'a package'} cannot be loaded ({reason(error)}); run `repro doctor`, then `make` again"
+    return ""
 
 
 def reason(error: BaseException) -> str:

@@ -154,7 +154,8 @@ def real_folder() -> Path:
 
 def make_runner(folder: Path, settings, data, kind: type[Runner] = MnistRunner, **more) -> Runner:
     """Return a runner on the CPU in fp32 for given settings and data, its runs in a folder."""
-    provenance = {"experiment": "any", "profile": "test", "overrides": [], "config": "none", "commit": "none"}
+    experiment = kind.__module__.split(".")[-2]
+    provenance = {"experiment": experiment, "profile": "test", "overrides": [], "config": "none", "commit": "none"}
     folder.mkdir(exist_ok=True)
     run_store, cpu = store.Store(folder), compute.choose("cpu", "fp32")
     return kind(

@@ -52,22 +52,24 @@ def write(path: Path, content: bytes) -> None:
 def remove_partial_files(folder: Path) -> None:
     """Remove the partial files of commands that were killed while writing."""
     for leftover in folder.rglob("*.unfinished"):
-        leftover.unlink(missing_ok=True)
+        if not leftover.is_dir():
+            leftover.unlink(missing_ok=True)
 
 
 def save_tensors(path: Path, tensors: dict[str, Tensor], about: dict[str, Any]) -> None:
-    """Write tensors and JSON metadata as one safetensors file with a digest inside."""
+    """Write tensors and JSON metadata as one safetensors file with its name and a digest inside."""
     plain = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
     text = json.dumps(about)
     # A single entry: safetensors writes several in no fixed order, and equal content must give equal bytes.
-    write(path, save_safetensors(plain, {ENTRY: json.dumps({"about": text, "digest": _digest(plain, text)})}))
+    entry = {"name": path.name, "about": text, "digest": _digest(plain, path.name + text)}
+    write(path, save_safetensors(plain, {ENTRY: json.dumps(entry)}))
 
 
 def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Read the tensors and the metadata that ``save_tensors`` wrote.
 
     Raises:
-        CorruptFile: the file is truncated or a byte of it has changed.
+        CorruptFile: the file is truncated, a byte of it has changed, or it is another file under this name.
     """
     try:
         content = path.read_bytes()
@@ -77,8 +79,11 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         about, digest = entry["about"], entry["digest"]
     except (OSError, SafetensorError, ValueError, KeyError) as error:
         raise CorruptFile(f"{path} is damaged") from error
-    if digest != _digest(tensors, about):
+    name = entry.get("name")  # none in files of earlier versions
+    if digest != _digest(tensors, (name or "") + about):
         raise CorruptFile(f"{path} is damaged: its digest does not match")
+    if name not in (None, path.name):
+        raise CorruptFile(f"{path} is damaged: it is a copy of {name}")
     return tensors, json.loads(about)
 
 

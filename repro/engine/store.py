@@ -125,9 +125,8 @@ class Store:
         """Store a finished group and delete its checkpoint."""
         save_tensors(self.folder / f"{group}.safetensors", weights, {})
         body = json.dumps(records)
-        digest = hashlib.sha256(body.encode()).hexdigest()
         path = self.folder / f"{group}.json"
-        write(path, f'{{"sha256": "{digest}", "records": {body}}}\n'.encode())
+        write(path, f'{{"sha256": "{_digest(group, body)}", "records": {body}}}\n'.encode())
         self.checkpoint(group).unlink(missing_ok=True)
         self.read(group)
 
@@ -158,9 +157,10 @@ class Store:
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
             records = content["records"]
-            if hashlib.sha256(json.dumps(records).encode()).hexdigest() != content["sha256"]:
+            # Earlier versions left the name out of the digest.
+            if content["sha256"] not in (_digest(name, json.dumps(records)) for name in (group, "")):
                 raise ValueError("digest")
-        except (OSError, ValueError, KeyError, TypeError):
+        except (OSError, ValueError, KeyError, TypeError, RecursionError):
             quarantine(path, f"{path} is damaged; its runs are made again")
             return
         for member, record in enumerate(records):
@@ -171,3 +171,8 @@ class Store:
         (self.folder / f"{group}.json").unlink(missing_ok=True)
         for run in [run for run, (group_of_run, _) in self._positions.items() if group_of_run == group]:
             del self._positions[run], self._records[run]
+
+
+def _digest(group: str, records: str) -> str:
+    """Return the digest of a group's records; its name is part of it, so that no group passes for another."""
+    return hashlib.sha256(f"{group}{records}".encode()).hexdigest()

@@ -1,6 +1,7 @@
 """Records of finished runs, one JSON line each: the only input of all reports."""
 
 import json
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,9 @@ from repro.errors import UserError
 
 Record = dict[str, Any]
 NEEDED: dict[str, type | tuple[type, ...]] = {
-    "experiment": str, "arm": str, "params": dict, "group": str, "seed": int, "settings": dict, "metrics": dict,
-    "curve": list, "wall_seconds": (int, float), "machine": dict, "commit": str, "profile": str, "overrides": list,
-    "config": str,
+    "experiment": str, "key": str, "arm": str, "params": dict, "group": str, "seed": int, "settings": dict,
+    "metrics": dict, "curve": list, "wall_seconds": (int, float), "machine": dict, "commit": str, "profile": str,
+    "overrides": list, "config": str,
 }  # fmt: skip
 REMEDY = "run its experiment again or remove the file"
 
@@ -71,19 +72,27 @@ def load(folder: Path, experiment: str, dataset: str) -> list[Record]:
     records = []
     for number, line in enumerate(lines, 1):
         try:
-            records.append(json.loads(line))
+            records.append(json.loads(line, parse_constant=_refuse))
         except (ValueError, RecursionError) as error:
             raise UserError(f"{file}: line {number} is not a record, but cut or changed; {REMEDY}") from error
-        if problem := _problem(records[-1]):
+        if problem := _problem(records[-1], experiment):
             raise UserError(f"{file}: line {number} is not a record; {problem}; {REMEDY}")
     if not records:
         raise UserError(f"{file}: holds no records; {REMEDY}")
+    counts = Counter((record["arm"], str(record["params"]), record["key"]) for record in records)
+    (arm, *_), count = counts.most_common(1)[0]
+    if count > 1:
+        raise UserError(f"{file}: holds a record of {arm} more than once; {REMEDY}")
     _whole(file, records)
     return records
 
 
-def _problem(record: Any) -> str:
-    """Return in words why a value is no record; empty if it is one."""
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is not a result")
+
+
+def _problem(record: Any, experiment: str) -> str:
+    """Return in words why a value is no record of an experiment; empty if it is one."""
     if not isinstance(record, dict):
         return "it must be a table of names and values"
     for name, kind in NEEDED.items():
@@ -91,7 +100,7 @@ def _problem(record: Any) -> str:
             return f"it lacks {name}"
         if not isinstance(record[name], kind) or isinstance(record[name], bool):
             return f"{name} is of the wrong type"
-    return ""
+    return "" if record["experiment"] == experiment else f"it is one of {record['experiment']}"
 
 
 def check(folder: Path, replaced: Path | None = None) -> int:

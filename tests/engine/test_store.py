@@ -2,9 +2,13 @@
 
 import ast
 import errno
+import hashlib
+import json
 import os
+import shutil
 
 import pytest
+import safetensors.torch
 import torch
 
 from repro.engine import files, store
@@ -96,3 +100,32 @@ def test_keys_are_stable_and_distinct():
     assert len(store.code_version(CODE_DEPENDENCIES)) == 12 and store.code_version(
         CODE_DEPENDENCIES
     ) != store.code_version(CODE_DEPENDENCIES[1:])
+
+
+def test_a_file_under_the_name_of_another_is_not_taken_for_it(tmp_path, capsys):
+    filled = store.Store(tmp_path)
+    for name, value in (("a", 1.0), ("b", 2.0)):
+        filled.add(name, [{"key": name}], {"weight": torch.full((1, 2), value)})
+    for suffix in (".json", ".safetensors"):
+        shutil.copy(tmp_path / f"a{suffix}", tmp_path / f"b{suffix}")
+    again = store.Store(tmp_path)
+    assert again.record("a") and again.record("b") is None and "b.json is damaged" in capsys.readouterr().err
+    filled.add("b", [{"key": "b"}], {"weight": torch.ones(1, 2)})
+    shutil.copy(tmp_path / "a.safetensors", tmp_path / "b.safetensors")
+    again = store.Store(tmp_path)
+    assert again.weights("b") is None and "b.safetensors is damaged: it is a copy of a" in capsys.readouterr().err
+
+
+def test_files_of_earlier_versions_without_their_name_are_read(tmp_path):
+    records, tensors, about = json.dumps([{"key": "a"}]), {"weight": torch.ones(1, 2)}, "{}"
+    digest = hashlib.sha256(records.encode()).hexdigest()
+    (tmp_path / "a.json").write_text(f'{{"sha256": "{digest}", "records": {records}}}')
+    entry = json.dumps({"about": about, "digest": files._digest(tensors, about)})
+    (tmp_path / "a.safetensors").write_bytes(safetensors.torch.save(tensors, {files.ENTRY: entry}))
+    stored = store.Store(tmp_path)
+    assert stored.record("a") and torch.equal(stored.weights("a")["weight"], tensors["weight"])
+
+
+def test_a_record_nested_too_deeply_is_damaged(tmp_path, capsys):
+    (tmp_path / "a.json").write_text("[" * 100_000)
+    assert store.Store(tmp_path).record("a") is None and "a.json is damaged" in capsys.readouterr().err

@@ -132,6 +132,24 @@ def test_a_damaged_line_of_records_is_named(reported):
         build.report(reported)
 
 
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda lines: lines + lines[:1], "more than once"),
+        (lambda lines: lines + lines, "more than once"),
+        (lambda lines: [lines[0].replace('"experiment": "mnist"', '"experiment": "speech"'), *lines[1:]], "of speech"),
+        (lambda lines: [lines[0].replace('"wall_seconds": ', '"wall_seconds": NaN, "was": '), *lines[1:]], "line 1 is"),
+        (lambda lines: ["[" * 100_000, *lines[1:]], "line 1 is not a record"),
+    ],
+)
+def test_records_that_are_repeated_or_of_another_experiment_are_refused(reported, change, message):
+    path = records.path(reported, "mnist", "mnist")
+    path.write_text("".join(change(path.read_text().splitlines(keepends=True))))
+    with pytest.raises(UserError, match=message) as caught:
+        build.report(reported)
+    assert str(path) in str(caught.value)
+
+
 def test_missing_records_are_reported_in_one_line(tmp_path):
     with pytest.raises(UserError, match="there are no records"):
         build.report(tmp_path)

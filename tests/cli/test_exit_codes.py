@@ -1,4 +1,4 @@
-"""Ctrl-C at any moment: exit code 130 and one line, also while packages are imported or where it is swallowed."""
+"""Exit codes: 130 after Ctrl-C at any moment, also during imports or where it is swallowed; 2 without memory."""
 
 import contextlib
 import signal
@@ -65,6 +65,29 @@ def test_an_interrupt_that_becomes_another_exception_is_still_one(exit_code, cap
 
     assert exit_code(work) == 130
     assert capfd.readouterr().err.splitlines() == [interrupts.MESSAGE]
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (MemoryError(), "error: not enough memory (MemoryError); close other programs"),
+        (
+            RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried 9 bytes"),
+            "error: not enough memory (Def",
+        ),
+        (
+            ImportError("libtorch_cpu.so: failed to map segment", name="torch"),
+            "error: torch cannot be loaded (libtorch",
+        ),
+    ],
+)
+def test_too_little_memory_and_a_broken_package_are_one_line(exit_code, capfd, error, message):
+    def work() -> None:
+        raise error
+
+    assert exit_code(work) == 2
+    (line,) = capfd.readouterr().err.splitlines()
+    assert line.startswith(message)
 
 
 def test_other_exceptions_keep_their_traceback(exit_code):
