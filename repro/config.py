@@ -110,7 +110,9 @@ def profile_folders(experiment: str) -> list[Path]:
 
 def profile_names(experiment: str) -> list[str]:
     """Return the names of an experiment's profiles in alphabetical order."""
-    return sorted({path.stem for folder in profile_folders(experiment) for path in folder.glob("*.toml")})
+    return sorted(
+        {path.stem for folder in profile_folders(experiment) for path in folder.glob("[!.]*.toml") if path.is_file()}
+    )
 
 
 def profile_path(experiment: str, profile: str) -> Path:
@@ -196,7 +198,9 @@ def _extended(path: Path, name: str, experiment: str | None) -> Path:
     for candidate in candidates:
         if candidate.is_file():
             return candidate
-    known = sorted({file.stem for candidate in candidates for file in candidate.parent.glob("*.toml")} - {path.stem})
+    known = sorted(
+        {file.stem for candidate in candidates for file in candidate.parent.glob("[!.]*.toml")} - {path.stem}
+    )
     near = f"it must be one of {', '.join(known)}, or a path to a .toml file" if known else "there is no such file"
     raise UserError(f"profile {path}: extends {_one_line(repr(name))}, but {near}")
 

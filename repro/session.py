@@ -127,7 +127,7 @@ def commit() -> str:
     """Return the commit of this code, with ``-dirty`` if files differ from it; ``unknown`` outside a checkout."""
     root = Path(__file__).parents[1]
     git: Callable[..., str] = lambda *words: subprocess.run(  # noqa: E731
-        ["git", "-C", str(root), *words], capture_output=True, text=True, check=True
+        ["git", "-C", str(root), *words], capture_output=True, text=True, check=True, errors="surrogateescape"
     ).stdout.strip()
     try:
         if Path(git("rev-parse", "--show-toplevel")).resolve() != root.resolve():

@@ -45,7 +45,7 @@ RECORDS = {
     "null": (lambda path: path.write_text("null\n"), "line 1 is not a record; it must be a table"),
     "lacks a field": (
         lambda path: path.write_text('{"experiment": "mnist"}\n'),
-        "line 1 is not a record; it lacks arm",
+        "line 1 is not a record; it lacks key",
     ),
     "wrong type": (
         lambda path: change_first(path, metrics=[1]),

@@ -1,11 +1,7 @@
 """Malformed options and commands: one line that names the option and what it may be, exit code 2."""
 
-import sys
-
 import pytest
 import torch
-
-from repro import __main__
 
 WORDS = {
     # commands
@@ -72,15 +68,3 @@ def test_a_malformed_command_line_is_named(error_of, tmp_path, monkeypatch, word
     line = error_of(*words.split())
     assert WORDS[words] in line and len(line) < 500
     assert (tmp_path / "file").read_text() == ""
-
-
-def test_characters_that_the_output_lacks_are_escaped(tmp_path, monkeypatch):
-    """A table must not end in a traceback after hours of training."""
-    with (tmp_path / "out").open("w", encoding="ascii") as file:
-        monkeypatch.setattr(sys, "stdout", file)
-        monkeypatch.setattr(sys, "argv", ["repro", "data"])
-        monkeypatch.setattr(__main__, "app", lambda **_: print("95% CI –"))
-        with pytest.raises(SystemExit) as end:
-            __main__.main()
-        monkeypatch.undo()
-    assert end.value.code == 0 and (tmp_path / "out").read_text() == "95% CI \\u2013\n"

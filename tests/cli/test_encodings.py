@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from repro import __main__
+from repro import __main__, cli
 
 
 def run(encoding: str, *words: str | bytes) -> subprocess.CompletedProcess:
@@ -33,7 +33,7 @@ def test_output_of_a_command_is_printed_in_any_encoding(monkeypatch):
         print("é 日 \udce9")
         print("é", file=sys.stderr)
 
-    monkeypatch.setattr(__main__, "app", command)
+    monkeypatch.setattr(cli, "app", command)
     with pytest.raises(SystemExit) as end:
         __main__.main()
     streams[1].flush()
