@@ -1,44 +1,21 @@
 """Corpora: reading, utterances that are left out and listed, and malformed input that is refused in one line."""
 
-import numpy as np
 import pytest
 import soundfile
-import torch
-import torchaudio
+from hums import write_corpus
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from repro.data.speech import librispeech
-from repro.data.speech.corpus import read_audio
 from repro.data.speech.kaldi import PARTS, kaldi
-from repro.data.speech.lexicon import pronunciations
-from repro.data.speech.synth import voices
 from repro.data.speech.transcripts import BROKEN_OFF, DIGITS, SYMBOLS, UNKNOWN_MARK, UNTRANSCRIBED
 from repro.errors import UserError
-from repro.speech import preparation as preparing
-from repro.speech.alignment import Aligner
-from repro.speech.preparation import prepare
 
 NO_AUDIO = "no audio file (paths begin at the folder of train and test)"
 
 
-def tone(seconds=0.5, rate=16000, channels=1):
-    wave = 0.1 * np.sin(np.arange(int(seconds * rate)) * 440 * 2 * np.pi / rate)
-    return np.stack([wave] * channels, axis=1)
-
-
 @pytest.fixture
 def root(tmp_path):
-    """Return a corpus of two utterances in each part: by two speakers in train, by one in test."""
-    for part, speakers in (("train", "ab"), ("test", "cc")):
-        (tmp_path / part).mkdir()
-        names = [f"{part}{n}" for n in range(2)]
-        for name in names:
-            soundfile.write(tmp_path / f"{name}.wav", tone(), 16000)
-        (tmp_path / part / "wav.scp").write_text("".join(f"{n} {n}.wav\n" for n in names))
-        (tmp_path / part / "text").write_text("".join(f"{n} CALL Bob's <noise> [laugh] shop\n" for n in names))
-        (tmp_path / part / "utt2spk").write_text("".join(f"{n} {s}\n" for n, s in zip(names, speakers, strict=True)))
-    return tmp_path
+    return write_corpus(tmp_path)
 
 
 def test_a_kaldi_directory_is_read(root):
@@ -203,155 +180,6 @@ def test_the_lexicon_decides_what_is_a_word(root):
     assert corpus.train[0].words == ("call", "at&t") and corpus.left_out == {SYMBOLS: ["train1 (r&b)"]}
 
 
-def test_other_rates_and_stereo_are_converted_and_reported(tmp_path):
-    soundfile.write(tmp_path / "a.wav", tone(rate=8000, channels=2), 8000)
-    samples, remarks = read_audio(tmp_path / "a.wav")
-    assert len(samples) == 8000 and remarks == ["2 channels, averaged", "8000 samples per second, resampled to 16000"]
-    middle = samples[1000:7000]
-    expected = 0.1 * torch.sin(torch.arange(1000, 7000) * 440 * 2 * torch.pi / 16000)
-    torch.testing.assert_close(middle, expected, atol=2e-3, rtol=0)
-
-
-def test_files_without_audio_are_refused(tmp_path):
-    (tmp_path / "a.wav").write_bytes(b"RIFF....")
-    soundfile.write(tmp_path / "b.wav", np.zeros((0, 1)), 16000)
-    for name, message in (("a.wav", "cannot be read"), ("b.wav", "holds no sound"), ("c.wav", "cannot be read")):
-        with pytest.raises(ValueError, match=message):
-            read_audio(tmp_path / name)
-
-
-class FakeAligner:
-    """An aligner that succeeds for all words but ``fails``."""
-
-    lexicon = ("foreign",)  # only membership of words is used
-
-    def unknown(self, words):
-        return [word for word in words if word in ("zyzzyva", "foreign")]
-
-    def align(self, samples, words):
-        frames = len(samples) // 160
-        return None if "fails" in words else type("A", (), {"states": np.arange(frames, dtype=np.int16) % 5})
-
-
-@pytest.fixture
-def here(monkeypatch):
-    """Make chunks in this process, with the fake aligner."""
-
-    class Pool:
-        def __init__(self, folder, count, start, lexicon):
-            self.handle = start(lexicon, [0, 0])
-
-        def __enter__(self):
-            return self
-
-        def __exit__(self, *_):
-            return None
-
-        def map(self, requests, say):
-            return map(self.handle, requests)
-
-    monkeypatch.setattr(preparing, "Aligner", lambda lexicon: FakeAligner())
-    monkeypatch.setattr(preparing, "Pool", Pool)
-
-
-def test_utterances_without_alignment_are_listed(root, tmp_path, here):
-    names = ["short", "broken", "unknown", "foreign", "fails", "good"]
-    with open(root / "train" / "wav.scp", "a") as scp, open(root / "train" / "text", "a") as text:
-        for name in names:
-            scp.write(f"{name} {name}.wav\n")
-            text.write(f"{name} {'zyzzyva' if name == 'unknown' else name}\n")
-            soundfile.write(root / f"{name}.wav", tone(0.2 if name == "short" else 0.5), 16000)
-    (root / "broken.wav").write_bytes(b"no sound")
-    with open(root / "train" / "utt2spk", "a") as speakers:
-        speakers.writelines(f"{name} a\n" for name in names)
-    data = prepare(kaldi(root), tmp_path / "kept", 0.1, 1)
-    assert data.left_out == {
-        "audio that cannot be read": ["broken"],
-        "a word outside the lexicon": ["unknown (zyzzyva)"],
-        "a pronunciation in unknown phones": ["foreign (foreign)"],
-        "no alignment found": ["fails"],
-        "fewer frames than the window of 26": ["short"],
-    }
-    assert {*data.train.ids, *data.validation.ids} == {"train0", "train1", "good"}
-    assert set(data.train.speakers).isdisjoint(data.validation.speakers)
-    assert len(data.test) == 100 and data.transcripts["good"] == ("good",)
-
-
-def test_stored_alignments_are_reused_and_damaged_ones_made_again(root, tmp_path, here, monkeypatch):
-    def all_frames():
-        return prepare(kaldi(root), tmp_path / "kept", 0.1, 1).test
-
-    first = all_frames()
-    made = []
-    monkeypatch.setattr(
-        preparing,
-        "_align_chunk",
-        lambda *words, align=preparing._align_chunk: made.append(words[-1][1]) or align(*words),
-    )
-    again = all_frames()
-    assert not made and torch.equal(again.banks, first.banks)
-    damaged = sorted((tmp_path / "kept").glob("*.frames"))[0]
-    damaged.write_bytes(damaged.read_bytes()[:-3])
-    assert torch.equal(all_frames().banks, first.banks) and made == [damaged]
-
-
-def test_a_corpus_without_usable_utterances_is_refused_in_one_line(root, tmp_path, here):
-    (root / "train" / "text").write_text("train0 fails\ntrain1 fails\n")
-    with pytest.raises(UserError, match=r"no utterance of train can be used .*2 with no alignment found"):
-        prepare(kaldi(root), tmp_path / "kept", 0.1, 1)
-    (root / "train" / "text").write_text("train0 fails\ntrain1 good\n")
-    with pytest.raises(UserError, match="two speakers"):
-        prepare(kaldi(root), tmp_path / "kept", 0.1, 1)
-
-
-def test_pocketsphinx_aligns_a_hum_to_silence_or_not_at_all_and_continues():
-    aligner = Aligner({"blorp": [("B", "L", "AO", "R", "P")], "odd": [("QQ",)]})
-    assert aligner.unknown(["hello", "blorp", "odd", "qqqq"]) == ["qqqq"]
-    hum = torch.from_numpy(tone(1.0)[:, 0]).float()
-    first, second = (aligner.align(hum, ["hello"]) for _ in range(2))
-    if first is not None:
-        assert len(first.states) == 100 and np.array_equal(first.states, second.states)
-    assert aligner.align(hum[:100], ["hello", "world", "again"]) is None
-
-
-def speech(text):
-    """Return synthetic speech, and faint noise for pauses."""
-    draw = np.random.default_rng(0)
-    voice = voices.voice(draw)
-    with voices.Espeak() as espeak:
-        spoken = espeak.say(voice, voices.manner(voice, draw), text)
-    sound = torch.from_numpy(spoken.astype(np.float32) / 32768)
-    noise = torch.from_numpy(draw.normal(0, 1e-3, 8000).astype(np.float32))
-    return torchaudio.functional.resample(sound, 22_050, 16_000), noise
-
-
-def test_words_are_aligned_to_their_time():
-    """A sound half a second later is aligned half a second later; only pauses come before it."""
-    sound, noise = speech("hello good morning")
-    aligner, starts = Aligner(), []
-    for before in (noise[:1600], torch.cat([noise, noise[:1600]])):
-        alignment = aligner.align(torch.cat([before, sound, noise[:3200]]), ["hello", "good", "morning"])
-        words = [word for word in alignment.words if not word.name.startswith("<")]
-        assert [word.name.split("(")[0] for word in words] == ["hello", "good", "morning"]
-        assert len(alignment.states) == round((len(before) + len(sound) + 3200) / 160)
-        starts.append([word.start for word in words])
-    assert all(abs(late - early - 50) <= 8 for early, late in zip(*starts, strict=True))
-    assert 0 <= starts[0][0] <= 25
-
-
-def test_an_alignment_chooses_among_the_pronunciations_of_dictionary_and_lexicon():
-    """The lexicon says that "cat" may be read as "morning": only speech that says so is aligned to it."""
-    spelling = ("M", "AO", "R", "N", "IH", "NG")
-    aligner = Aligner({"cat": [spelling], "tomato": [("T", "UW", "M", "AA", "T")]})
-    for text, phones in (("hello good morning", spelling), ("hello good cat", ("K", "AE", "T"))):
-        sound, noise = speech(text)
-        alignment = aligner.align(torch.cat([noise, sound, noise]), ["hello", "good", "cat"])
-        assert tuple(phone.name for phone in alignment.phones if phone.name != "SIL")[-len(phones) :] == phones
-    numbered = [aligner.decoder.lookup_word(name) for name in ("tomato", "tomato(2)", "tomato(3)", "tomato(4)")]
-    in_decoding = pronunciations(["tomato"], aligner.lexicon)["tomato"]
-    assert numbered == [*map(" ".join, in_decoding), None] and len(in_decoding) == 3
-
-
 def test_digits_and_an_utterance_id_in_both_parts_are_named(root):
     (root / "train" / "text").write_text("train0 go 2 there\ntrain1 good\n")
     left = kaldi(root).left_out
@@ -369,35 +197,6 @@ def test_the_digest_depends_on_the_samples(root):
     samples, rate = soundfile.read(path, dtype="int16", always_2d=True)
     soundfile.write(path, samples // 2, rate, "PCM_16")
     assert kaldi(root).digest != before
-
-
-def test_samples_that_are_not_finite_are_refused(tmp_path):
-    soundfile.write(tmp_path / "a.wav", np.array([0.1, np.nan, 0.2], np.float32), 16_000, "FLOAT")
-    with pytest.raises(ValueError, match="not finite"):
-        read_audio(tmp_path / "a.wav")
-    (tmp_path / "a.raw").write_bytes(b"1234")
-    with pytest.raises(ValueError, match="cannot be read as audio"):
-        read_audio(tmp_path / "a.raw")
-
-
-def test_librispeech_is_read_from_its_layout(tmp_path, monkeypatch):
-    for name, speaker in (("dev-clean", 84), ("test-clean", 61), ("test-other", 84)):
-        folder = tmp_path / "LibriSpeech" / name / str(speaker) / "7"
-        folder.mkdir(parents=True)
-        soundfile.write(folder / f"{speaker}-7-0000.flac", tone(), 16000)
-        (folder / f"{speaker}-7.trans.txt").write_text(f"{speaker}-7-0000 GO DO YOU HEAR\n")
-    with pytest.raises(UserError, match="holds 1 of 2703 utterances; remove it"):
-        librispeech.load(tmp_path, "dev-clean", "test-clean")
-    monkeypatch.setattr(librispeech, "SETS", dict.fromkeys(librispeech.SETS, 1))
-    corpus = librispeech.load(tmp_path, "dev-clean", "test-clean")
-    assert corpus.train[0].words == ("go", "do", "you", "hear") and corpus.train[0].speaker == "84"
-    assert read_audio(corpus.train[0].audio)[0].shape == (8000,)
-    assert "speaker of test" in next(iter(librispeech.load(tmp_path, "dev-clean", "test-other").left_out))
-    (tmp_path / "LibriSpeech" / "dev-clean" / "84" / "7" / "84-7.trans.txt").write_text("84-7-0000 GO 2\n")
-    assert librispeech.load(tmp_path, "dev-clean", "test-clean").left_out == {DIGITS: ["84-7-0000"]}
-    for sets, message in ((("dev-clean", "dev-clean"), "test_set"), (("dev-clan", "test-clean"), "must be one of")):
-        with pytest.raises(UserError, match=message):
-            librispeech.load(tmp_path, *sets)
 
 
 def test_a_segments_file_is_refused(root):

@@ -1,4 +1,4 @@
-"""Alignment in worker processes: the same frames after a worker was killed or stopped."""
+"""Frames of a corpus: utterances that cannot be used are listed, and killed or stopped workers change nothing."""
 
 import os
 import signal
@@ -6,8 +6,11 @@ import threading
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile
 import torch
+from hums import tone, write_corpus
 from processes import children_of, new_workers
 
 from repro.data.speech import synth
@@ -79,3 +82,92 @@ def test_a_stopped_aligner_is_named_and_finishes_after_it_continues(corpus, undi
     data = prepare(corpus, tmp_path, 0.3, 1, say)
     assert any(f"(process {signalled[0]}) has made no progress" in text for text in lines)
     assert torch.equal(data.train.banks, undisturbed.train.banks)
+
+
+@pytest.fixture
+def root(tmp_path):
+    return write_corpus(tmp_path)
+
+
+class FakeAligner:
+    """An aligner that succeeds for all words but ``fails``."""
+
+    lexicon = ("foreign",)  # only membership of words is used
+
+    def unknown(self, words):
+        return [word for word in words if word in ("zyzzyva", "foreign")]
+
+    def align(self, samples, words):
+        frames = len(samples) // 160
+        return None if "fails" in words else type("A", (), {"states": np.arange(frames, dtype=np.int16) % 5})
+
+
+@pytest.fixture
+def here(monkeypatch):
+    """Make chunks in this process, with the fake aligner."""
+
+    class Pool:
+        def __init__(self, folder, count, start, lexicon):
+            self.handle = start(lexicon, [0, 0])
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *_):
+            return None
+
+        def map(self, requests, say):
+            return map(self.handle, requests)
+
+    monkeypatch.setattr(preparation, "Aligner", lambda lexicon: FakeAligner())
+    monkeypatch.setattr(preparation, "Pool", Pool)
+
+
+def test_utterances_without_alignment_are_listed(root, tmp_path, here):
+    names = ["short", "broken", "unknown", "foreign", "fails", "good"]
+    with open(root / "train" / "wav.scp", "a") as scp, open(root / "train" / "text", "a") as text:
+        for name in names:
+            scp.write(f"{name} {name}.wav\n")
+            text.write(f"{name} {'zyzzyva' if name == 'unknown' else name}\n")
+            soundfile.write(root / f"{name}.wav", tone(0.2 if name == "short" else 0.5), 16000)
+    (root / "broken.wav").write_bytes(b"no sound")
+    with open(root / "train" / "utt2spk", "a") as speakers:
+        speakers.writelines(f"{name} a\n" for name in names)
+    data = prepare(kaldi(root), tmp_path / "kept", 0.1, 1)
+    assert data.left_out == {
+        "audio that cannot be read": ["broken"],
+        "a word outside the lexicon": ["unknown (zyzzyva)"],
+        "a pronunciation in unknown phones": ["foreign (foreign)"],
+        "no alignment found": ["fails"],
+        "fewer frames than the window of 26": ["short"],
+    }
+    assert {*data.train.ids, *data.validation.ids} == {"train0", "train1", "good"}
+    assert set(data.train.speakers).isdisjoint(data.validation.speakers)
+    assert len(data.test) == 100 and data.transcripts["good"] == ("good",)
+
+
+def test_stored_alignments_are_reused_and_damaged_ones_made_again(root, tmp_path, here, monkeypatch):
+    def all_frames():
+        return prepare(kaldi(root), tmp_path / "kept", 0.1, 1).test
+
+    first = all_frames()
+    made = []
+    monkeypatch.setattr(
+        preparation,
+        "_align_chunk",
+        lambda *words, align=preparation._align_chunk: made.append(words[-1][1]) or align(*words),
+    )
+    again = all_frames()
+    assert not made and torch.equal(again.banks, first.banks)
+    damaged = sorted((tmp_path / "kept").glob("*.frames"))[0]
+    damaged.write_bytes(damaged.read_bytes()[:-3])
+    assert torch.equal(all_frames().banks, first.banks) and made == [damaged]
+
+
+def test_a_corpus_without_usable_utterances_is_refused_in_one_line(root, tmp_path, here):
+    (root / "train" / "text").write_text("train0 fails\ntrain1 fails\n")
+    with pytest.raises(UserError, match=r"no utterance of train can be used .*2 with no alignment found"):
+        prepare(kaldi(root), tmp_path / "kept", 0.1, 1)
+    (root / "train" / "text").write_text("train0 fails\ntrain1 good\n")
+    with pytest.raises(UserError, match="two speakers"):
+        prepare(kaldi(root), tmp_path / "kept", 0.1, 1)
