@@ -152,6 +152,17 @@ def acquire(lock: filelock.BaseFileLock, *, wait: bool) -> None:
         raise UserError(f"{lock.lock_file}: cannot be locked ({reason(error)}); name another folder") from error
 
 
+def holder(lock: filelock.BaseFileLock) -> str:
+    """Return the process that holds a lock, in words; where the system does not tell, without its number."""
+    with contextlib.suppress(OSError, IndexError, ValueError):
+        inode = os.stat(lock.lock_file).st_ino
+        for line in Path("/proc/locks").read_text(encoding="ascii").splitlines():
+            fields = line.split()  # number: kind, mode, access, process, major:minor:inode, start, end
+            if fields[1] == "FLOCK" and int(fields[5].rpartition(":")[2]) == inode:
+                return f"process {fields[4]}"
+    return "another process"
+
+
 def quarantine(path: Path, reason: str) -> None:
     """Rename a corrupt file to ``<name>.damaged``, so that it is regenerated, and print a warning with the reason."""
     os.replace(path, path.with_name(path.name + ".damaged"))
@@ -169,7 +180,10 @@ def results_lock(folder: Path) -> Iterator[None]:
     try:
         acquire(lock, wait=False)
     except filelock.Timeout:
-        print(f"waiting for another command's report in {folder / 'results'}", file=sys.stderr)
+        print(
+            f"waiting for another command's report in {folder / 'results'}; it is made by {holder(lock)}",
+            file=sys.stderr,
+        )
         acquire(lock, wait=True)
     try:
         yield

@@ -17,6 +17,7 @@ from repro.engine.files import (
     acquire,
     check_free,
     check_writable,
+    holder,
     load_tensors,
     quarantine,
     remove_partial_files,
@@ -76,7 +77,7 @@ def opened(folder: Path) -> Iterator["Store"]:
     try:
         acquire(lock, wait=False)
     except filelock.Timeout as error:
-        raise UserError(f"--runs {folder}: another run is writing there; wait or name another") from error
+        raise UserError(f"--runs {folder}: {holder(lock)} is writing there; wait for it, or name another") from error
     try:
         remove_partial_files(folder)
         yield Store(folder)

@@ -112,7 +112,7 @@ def test_smoke_run_is_locked_interrupted_and_resumed(tmp_path, real_folder):
     wait_for_groups(tmp_path / "runs" / "mnist", 3, first)
     first.send_signal(signal.SIGSTOP)  # holds the lock of its runs folder while the second command starts
     second = repro(*words, cwd=tmp_path)
-    assert second.returncode == 2 and "another run is writing there" in second.stderr
+    assert second.returncode == 2 and f"process {first.pid} is writing there" in second.stderr
     first.send_signal(signal.SIGCONT)
     stderr = interrupt(first)
     assert first.returncode == 130 and stderr.splitlines()[-1] == INTERRUPTED

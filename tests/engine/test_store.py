@@ -74,7 +74,10 @@ def test_a_full_disk_raises_a_user_error_and_leaves_the_old_file(tmp_path, monke
 
 
 def test_a_second_command_cannot_open_a_locked_store(filled):
-    with store.opened(filled.folder) as first, pytest.raises(UserError, match="another run is writing there"):
+    with (
+        store.opened(filled.folder) as first,
+        pytest.raises(UserError, match=f"process {os.getpid()} is writing"),
+    ):
         assert first.record("a")
         with store.opened(filled.folder):
             pass
