@@ -11,7 +11,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator
-from multiprocessing import connection
+from multiprocessing import connection, resource_tracker
 from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnContext
 from pathlib import Path
@@ -32,6 +32,8 @@ LONGEST_TRACEBACK = 8_000
 def block_sigint() -> Iterator[None]:
     """Block SIGINT while processes are started: they inherit the mask, and Ctrl-C is handled by this process alone."""
     block = getattr(signal, "pthread_sigmask", None)
+    if block:
+        resource_tracker.ensure_running()  # which unblocks SIGINT when it starts
     before = block(signal.SIG_BLOCK, {signal.SIGINT}) if block else None
     try:
         yield

@@ -3,8 +3,11 @@
 import os
 import random
 import signal
+import subprocess
+import sys
 import threading
 import time
+from pathlib import Path
 
 import pool_handlers
 import pytest
@@ -92,6 +95,28 @@ def test_a_worker_that_dies_with_half_an_answer_sent_is_named(pool):
     handle.process.kill()
     with pytest.raises(UserError, match="was killed by SIGKILL"):
         handle.result()
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="masks of signals are in /proc")
+def test_even_the_first_worker_starts_with_ctrl_c_blocked(tmp_path):
+    """A new process, in which nothing has started multiprocessing's resource tracker."""
+    code = """
+import pool_handlers, sys
+from pathlib import Path
+from repro.engine.pool import Pool
+if __name__ == "__main__":
+    with Pool(Path(sys.argv[1]), 1, pool_handlers.start, "hello") as pool:
+        ((_, process),) = pool.map([("greet", 1)], print)
+        print(Path(f"/proc/{process}/status").read_text())
+"""
+    (tmp_path / "first.py").write_text(code)
+    paths = os.pathsep.join([str(Path(pool_handlers.__file__).parent), *sys.path])
+    command = [sys.executable, str(tmp_path / "first.py"), str(tmp_path)]
+    status = subprocess.run(
+        command, env=os.environ | {"PYTHONPATH": paths}, capture_output=True, text=True, check=True
+    ).stdout
+    (blocked,) = [line.split()[1] for line in status.splitlines() if line.startswith("SigBlk:")]
+    assert int(blocked, 16) >> (signal.SIGINT - 1) & 1
 
 
 @pytest.mark.parametrize("action", ["signal", "signal in a report"])
