@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 
 import numpy as np
 from scipy import stats
@@ -10,6 +10,7 @@ from statsmodels.stats.contingency_tables import mcnemar
 from statsmodels.stats.proportion import proportion_confint
 
 LEVEL = 0.95
+NORMAL_QUANTILE = float(stats.norm.ppf(0.5 + LEVEL / 2))
 Values = Sequence[float] | np.ndarray
 
 
@@ -36,6 +37,35 @@ def mean_interval(values: Values) -> Estimate:
         return Estimate(mean, None, None, len(array))
     half = float(stats.t.ppf(0.5 + LEVEL / 2, len(array) - 1) * array.std(ddof=1) / len(array) ** 0.5)
     return Estimate(mean, mean - half, mean + half, len(array))
+
+
+def prediction_interval(values: Values, variance: float = 0.0) -> tuple[float, float] | None:
+    """Return the 95% prediction interval for one more independent value; None for a single value.
+
+    Args:
+        values: independent values, such as the test errors of one network per seed.
+        variance: of the values' mean from what they have in common and the next value has not, such as the test set.
+    """
+    array = np.asarray(values, dtype=float)
+    if len(array) < 2:
+        return None
+    spread = array.var(ddof=1) * (1 + 1 / len(array)) + variance
+    half = float(stats.t.ppf(0.5 + LEVEL / 2, len(array) - 1) * spread**0.5)
+    return float(array.mean()) - half, float(array.mean()) + half
+
+
+def is_equivalent(differences: Values, margin: float) -> bool | None:
+    """Return whether a mean lies within ``margin`` of zero by two one-sided t tests at 5% (Schuirmann 1987).
+
+    Returns:
+        True if the 90% interval of the mean lies within the margin; False if it lies wholly outside; else None.
+    """
+    array = np.asarray(differences, dtype=float)
+    half = float(stats.t.ppf(0.95, len(array) - 1) * array.std(ddof=1) / len(array) ** 0.5)
+    low, high = float(array.mean()) - half, float(array.mean()) + half
+    if -margin < low and high < margin:
+        return True
+    return False if high < -margin or low > margin else None
 
 
 def paired_difference(first: Values, second: Values) -> Estimate:
@@ -115,22 +145,52 @@ def over_nets_and_units(
     units = len(whole)
     with np.errstate(divide="ignore", invalid="ignore"):
         value = float(statistic(whole.sum(), *(counts.mean(0).sum() for counts in each)))
+    low, high = _bootstrap(statistic, whole, systems, seed, draws, one_run=False) or (None, None)
+    return Estimate(value, low, high, units)
+
+
+def run_over_nets_and_units(
+    statistic: Callable[..., np.ndarray], cases: np.ndarray, systems: Sequence[Counts], seed: int = 0, draws: int = 2000
+) -> tuple[float, float] | None:
+    """Return the prediction interval of the statistic for one more run: one new model of each system, new units.
+
+    The arguments are those of ``over_nets_and_units``. None where there is no interval.
+    """
+    return _bootstrap(statistic, np.asarray(cases, dtype=float), systems, seed, draws, one_run=True)
+
+
+def _bootstrap(
+    statistic: Callable[..., np.ndarray], cases: np.ndarray, systems: Sequence[Counts], seed: int, draws: int,
+    *, one_run: bool,
+) -> tuple[float, float] | None:  # fmt: skip
+    units = len(cases)
     if units < 2:
-        return Estimate(value, None, None, units)
+        return None
     draw = np.random.default_rng(seed)
-    weights = draw.multinomial(units, np.full(units, 1 / units), size=draws)
-    drawn = {
-        system.seeds: draw.multinomial(len(system.of), np.full(len(system.of), 1 / len(system.of)), size=draws)
-        / len(system.of)
-        for system in systems
-    }
-    sums = [(drawn[system.seeds] @ counts * weights).sum(1) for system, counts in zip(systems, each, strict=True)]
+    resample = partial(draw.multinomial, units, np.full(units, 1 / units), size=draws)
+    # Another run has other units as well: their noise adds to that of ours.
+    weights = resample() + resample() - 1 if one_run else resample()
+    drawn = {system.seeds: _model_weights(draw, len(system.of), draws, one_run) for system in systems}
+    sums = [(drawn[system.seeds] @ np.asarray(system.of, dtype=float) * weights).sum(1) for system in systems]
     with np.errstate(divide="ignore", invalid="ignore"):
-        samples = statistic(weights @ whole, *sums)
+        samples = statistic(weights @ cases, *sums)
     if not np.isfinite(samples).all():
-        return Estimate(value, None, None, units)
+        return None
     low, high = np.quantile(samples, [0.5 - LEVEL / 2, 0.5 + LEVEL / 2])
-    return Estimate(value, float(low), float(high), units)
+    return float(low), float(high)
+
+
+def _model_weights(draw: np.random.Generator, models: int, draws: int, one_run: bool) -> np.ndarray:
+    """Return the weights (draw, model) of a resampled mean or, for one run, of one more model.
+
+    One more model deviates from the mean as a Student's t variable with the covariance of the models, enlarged by
+    sqrt(1 + 1 / n) for the error of the mean: few models drawn again would rarely deviate far enough.
+    """
+    if not one_run or models < 2:
+        return draw.multinomial(models, np.full(models, 1 / models), size=draws) / models
+    normal = draw.standard_normal((draws, models))
+    scale = np.sqrt((1 + 1 / models) / draw.chisquare(models - 1, (draws, 1)))
+    return 1 / models + scale * (normal - normal.mean(1, keepdims=True))
 
 
 def wilson(successes: int, cases: int) -> Estimate:

@@ -19,11 +19,12 @@ from repro.report import plotting, records, scale_estimate, scorecard, speed
 from repro.report.format import markdown
 from repro.report.mnist.section import sections as mnist_sections
 from repro.report.pages import html, reproduce
-from repro.report.query import UNDECIDED, described
+from repro.report.query import described
 from repro.report.records import Record
 from repro.report.section import Finding, Section
 from repro.report.specialists.section import sections as specialists_sections
 from repro.report.speech.section import sections as speech_sections
+from repro.report.test_informed import test_informed
 from repro.report.variants.section import sections as variants_sections
 
 CLAIM_COLUMNS = (
@@ -172,44 +173,48 @@ def _further(folder: Path, sections: list[Section]) -> dict[str, str]:
 def claim_table(sections: list[Section]) -> pd.DataFrame:
     """Return a row for each claim and data set with records, in the order of ``paper.CLAIMS``.
 
-    Besides the columns of claims.csv it has ``undecided``, ``effect``, ``effect_low`` and ``effect_high``.
+    Besides the columns of claims.csv it has ``effect``, ``effect_low`` and ``effect_high``.
     """
     rows = []
     for claim in paper.CLAIMS:
         for section in sections:
             rows += [_row(claim, finding, section) for finding in section.findings if finding.claim == claim.id]
-    columns = [*CLAIM_COLUMNS, "undecided", "effect", "effect_low", "effect_high"]
+    columns = [*CLAIM_COLUMNS, "effect", "effect_low", "effect_high"]
     return pd.DataFrame(rows, columns=columns, dtype=object)
 
 
 def _row(claim: paper.Claim, finding: Finding, section: Section) -> dict[str, object]:
     ours, first = finding.ours, section.records[0]
-    verdict = paper.judge(claim, ours.value, ours.low, ours.high, finding.direction_holds, ours.count)
+    verdict = paper.judge(claim, ours.value, finding.run, finding.direction, ours.count)
+    run_low, run_high = finding.run or (None, None)
     notes = [finding.note]
-    if verdict == "reproduced" and paper.is_better(claim, ours.low, ours.high):
-        notes.insert(0, "better than the paper's figure")
-    if not described(first):
+    if claim.restates:
+        notes.append(f"not counted: {claim.restates}")
+    if described(first):
+        notes.append(test_informed(claim.id))
+    else:
         notes.insert(0, "not the paper profile: networks and data may differ from what the quantity names")
     return {
         "claim": claim.id, "dataset": section.dataset, "section": claim.section, "quantity": claim.quantity,
         "unit": claim.unit, "criterion": claim.criterion, "paper": claim.paper, "ours": _plain(ours.value),
-        "ci_low": _plain(ours.low), "ci_high": _plain(ours.high), "run_low": "", "run_high": "", "seeds": ours.count,
-        "verdict": verdict, "counted": "yes", "config": first["config"], "command": command(first),
+        "ci_low": _plain(ours.low), "ci_high": _plain(ours.high),
+        "run_low": _plain(run_low), "run_high": _plain(run_high), "seeds": ours.count, "verdict": str(verdict),
+        "counted": "no" if claim.restates else "yes", "config": first["config"], "command": command(first),
         "note": "; ".join(filter(None, notes)),
-        "undecided": verdict == "not reproduced" and (finding.undecided or UNDECIDED in finding.note),
     } | _effect(claim, finding)  # fmt: skip
 
 
 def _effect(claim: paper.Claim, finding: Finding) -> dict[str, object]:
     """Return our effect in multiples of the paper's (0 is none); empty where the paper prints no number."""
-    reference = claim.effect
-    estimate = finding.effect or finding.ours
-    if reference is None or (claim.paper_effect is not None and finding.effect is None):
+    if claim.rule == "figure":
+        whole, zero, estimate = claim.figure - claim.no_effect, claim.no_effect, finding.ours
+    elif claim.paper_effect is not None and finding.effect is not None:
+        whole, zero, estimate = claim.paper_effect, 0.0, finding.effect
+    else:
         return {}
-    low, high = (None if end is None else end / reference for end in (estimate.low, estimate.high))
-    if low is not None and high is not None and low > high:
-        low, high = high, low
-    return {"effect": estimate.value / reference, "effect_low": low, "effect_high": high}
+    ends = [None if end is None else (end - zero) / whole for end in (estimate.low, estimate.high)]
+    low, high = ends if whole > 0 else reversed(ends)
+    return {"effect": (estimate.value - zero) / whole, "effect_low": low, "effect_high": high}
 
 
 def command(record: Record) -> str:

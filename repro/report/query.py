@@ -2,12 +2,14 @@
 
 from typing import Any
 
+from repro import paper
 from repro.config import COMMITTED
 from repro.evaluation.stats import Estimate
+from repro.paper import Direction
 from repro.report.format import interval, percent, signed
 from repro.report.records import Record
 
-__all__ = ["described", "interval", "is_significant", "of_others", "percent", "positive", "select", "signed"]
+__all__ = ["described", "direction", "interval", "of_others", "percent", "positive", "select", "signed"]
 
 
 def select(records: list[Record], arm: str, **wanted: Any) -> list[Record]:
@@ -34,15 +36,11 @@ def of_others(records: list[Record]) -> dict[str, str]:
     return {"Another profile": f"What follows describes the profiles {names}."}
 
 
-def is_significant(difference: Estimate) -> bool | None:
-    """Return whether the interval is above zero; None where there is no interval, as with one test speaker."""
-    return None if difference.low is None else positive(difference)
+def direction(effect: Estimate, paper_effect: float) -> Direction | None:
+    """Return whether an effect is there, positive as the paper's; None where there is no interval."""
+    return paper.direction_of(effect.low, effect.high, paper_effect)
 
 
 def positive(estimate: Estimate) -> bool:
     """Return whether the whole interval is above zero; false where there is no interval."""
     return estimate.low is not None and estimate.low > 0
-
-
-# The word in a note that marks an undecided verdict, for findings that do not set ``Finding.undecided`` yet.
-UNDECIDED = "undecided"

@@ -9,6 +9,7 @@ from repro.report.format import dataset_label
 # Colors of Okabe and Ito, which color-blind readers can distinguish; the markers say the same.
 STYLES = {
     "reproduced": ("#0072B2", "o"),
+    "exceeds": ("#009E73", "D"),
     "direction holds": ("#E69F00", "s"),
     "undecided": ("#7F7F7F", "^"),
     "not reproduced": ("#D55E00", "X"),
@@ -35,7 +36,7 @@ def draw(claims: pd.DataFrame) -> Figure:
 
 
 def _row(axis, place: int, row: pd.Series) -> None:
-    color, marker = STYLES["undecided" if row["undecided"] else row["verdict"]]
+    color, marker = STYLES[row["verdict"]]
     if place % 2:
         axis.axhspan(place - 0.5, place + 0.5, color="0.96", linewidth=0)
     if pd.isna(row["effect"]):
@@ -66,7 +67,7 @@ def _frame(axis, judged: pd.DataFrame) -> None:
     axis.set_ylim(max(len(judged), 1) - 0.5, -0.5)
     axis.set_xlim(LOW, HIGH)
     axis.set_xlabel(
-        "ours / paper, with 95% CI  (0: no effect, 1: the paper's figure; for errors, below 1 is better)", fontsize=9
+        "our effect / the paper's, with 95% CI of the mean  (0: no effect, 1: the paper's figure)", fontsize=9
     )
     axis.tick_params(axis="y", length=0)
     for side in ("top", "right", "left"):
@@ -76,7 +77,7 @@ def _frame(axis, judged: pd.DataFrame) -> None:
         Line2D([], [], color=color, marker=marker, markersize=6, linewidth=1.6, label=name)
         for name, (color, marker) in STYLES.items()
     ]
-    axis.legend(handles=handles, loc="lower center", bbox_to_anchor=(0.4, 1.0), ncols=4, fontsize=8, frameon=False)
+    axis.legend(handles=handles, loc="lower center", bbox_to_anchor=(0.4, 1.0), ncols=5, fontsize=8, frameon=False)
 
 
 def _short(claim: str) -> str:

@@ -10,6 +10,7 @@ import pandas as pd
 from matplotlib.figure import Figure as Drawing
 
 from repro.evaluation.stats import Estimate
+from repro.paper import Direction
 from repro.report.format import Literal
 from repro.report.records import Record, folder_name
 
@@ -18,16 +19,21 @@ from repro.report.records import Record, folder_name
 class Finding:
     """Our estimate for one claim.
 
-    ``direction_holds`` is None where the records cannot tell. ``undecided`` says that the interval holds both the
-    paper's effect and none. ``effect`` is the difference that is judged where ``ours`` is a level, such as the gain
-    of an ensemble's accuracy over that of single networks.
+    Attributes:
+        claim: its id.
+        ours: estimate with the 95% CI of its mean.
+        direction: whether the effect is there; None where the records cannot tell or nothing is judged.
+        note: remark.
+        run: 95% prediction interval for one more run, of claims whose figure is one run of the paper.
+        effect: the difference that is judged where ``ours`` is a level, such as the gain of an ensemble's accuracy over
+            that of single networks.
     """
 
     claim: str
     ours: Estimate
-    direction_holds: bool | None
+    direction: Direction | None = None
     note: str = ""
-    undecided: bool = False
+    run: tuple[float, float] | None = None
     effect: Estimate | None = None
 
 

@@ -140,3 +140,39 @@ def test_a_ratio_whose_denominator_is_zero_in_a_sample_has_no_interval():
     assert estimate.value == 0.5 and estimate.low is None and estimate.high is None
     never = stats.over_nets_and_units(ratio, np.array([1, 3]), [systems[0], systems[0]])
     assert np.isnan(never.value) and never.low is None
+
+
+def test_a_prediction_interval_covers_the_next_value():
+    draw, hits, apart = np.random.default_rng(0), 0, 0
+    for _ in range(1000):
+        values = draw.normal(70, 5, 6)
+        low, high = stats.prediction_interval(values[:5])
+        hits += low <= values[5] <= high
+        test_set = draw.normal(0, 4)  # shared by our runs, not by the paper's
+        low, high = stats.prediction_interval(values[:5] + test_set, 4.0**2)
+        apart += low <= values[5] <= high
+    assert 0.93 < hits / 1000 < 0.97 and 0.93 < apart / 1000 <= 1
+    assert stats.prediction_interval([3.0]) is None
+
+
+def test_equivalence_holds_fails_or_is_open():
+    assert stats.is_equivalent([1.0, -1, 2, -2, 0], 10) is True
+    assert stats.is_equivalent([20.0, 21, 22, 19, 23], 10) is False
+    assert stats.is_equivalent([8.0, 14, 2, 12, 9], 10) is None
+    draw = np.random.default_rng(0)
+    wrong = sum(stats.is_equivalent(draw.normal(10, 3, 5), 10) is True for _ in range(1000))
+    assert 30 < wrong < 70, "5% where the difference is just at the margin"
+
+
+def test_a_prediction_interval_over_models_and_units_covers_one_more_run():
+    draw, covered, runs = np.random.default_rng(0), 0, 150
+    cases, rate = np.full(50, 100), lambda cases, right: right / cases
+    for _ in range(runs):
+        models = draw.normal(0.5, 0.02, 7)
+        units = draw.normal(0, 0.08, (2, 50))  # our test speakers, and the paper's
+        ours = 100 * (models[:6, None] + units[0])
+        low, high = stats.run_over_nets_and_units(rate, cases, [stats.Counts(ours, (0,))], draws=500)
+        covered += low <= models[6] + units[1].mean() <= high
+    assert 0.87 < covered / runs <= 1
+    fixed = stats.Counts(100 * np.full((1, 50), 0.5), (0,))
+    assert stats.run_over_nets_and_units(rate, cases, [fixed]) == (0.5, 0.5)

@@ -43,7 +43,7 @@ def test_a_report_has_all_files_and_is_reproducible(reported, read_files):
 def test_claims_have_the_documented_columns(reported):
     claims = pd.read_csv(reported / "results" / "claims.csv")
     assert tuple(claims.columns) == build.CLAIM_COLUMNS
-    assert set(claims["verdict"]) <= set(paper.VERDICTS)
+    assert set(claims["verdict"]) <= set(paper.Verdict)
     ids = {claim.id for claim in paper.CLAIMS if claim.id.startswith(("mnist.", "theory."))}
     assert set(claims["claim"]) == ids - {"mnist.wide_flat", "mnist.narrow_best_T"}
     assert pd.to_numeric(claims["ours"]).notna().all()

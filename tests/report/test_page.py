@@ -60,7 +60,7 @@ def test_claims_are_filtered_by_text_data_and_verdict(opened):
     assert whole > 50
     page.select_option("#verdict", "not reproduced")
     assert 0 < shown.count() < whole
-    assert {text.removesuffix(" (undecided)") for text in shown.locator(".verdict").all_text_contents()} == {
+    assert {text.removesuffix(" (not counted)") for text in shown.locator(".verdict").all_text_contents()} == {
         "not reproduced"
     }
     page.select_option("#verdict", "")

@@ -1,7 +1,7 @@
 """Claims of sections 3 and 2.1, computed from the records."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,7 +11,8 @@ from repro import kd, paper
 from repro.evaluation import stats
 from repro.evaluation.stats import Estimate
 from repro.mnist.runs import Arm
-from repro.report.query import positive, select
+from repro.paper import Direction
+from repro.report.query import direction, select
 from repro.report.records import Record
 from repro.report.section import Finding
 from repro.training.random_streams import Stream, generator
@@ -36,17 +37,29 @@ def _headline(records: list[Record]) -> list[Finding]:
     teacher, baseline, distilled = (errors(select(records, arm)) for arm in (Arm.TEACHER, Arm.BASELINE, Arm.DISTILLED))
     if not (teacher and baseline and distilled):
         return []
-    means = [stats.mean_interval(values) for values in (teacher, baseline, distilled)]
-    apart = _below(means[0], means[1])
-    gain = [b - d for b, d in zip(baseline, distilled, strict=True)]
-    closed = stats.ratio_interval(gain, [b - t for b, t in zip(baseline, teacher, strict=True)])
-    improved = positive(stats.mean_interval(gain))
+    gain, gap = ([b - other for b, other in zip(baseline, others, strict=True)] for others in (distilled, teacher))
+    closed = stats.ratio_interval(gain, gap)
+    closed_by_seed = stats.prediction_interval([g / whole for g, whole in zip(gain, gap, strict=True)])
+    apart = stats.mean_interval(gap)
     return [
-        Finding("mnist.teacher_errors", means[0], apart),
-        Finding("mnist.baseline_errors", means[1], apart),
-        Finding("mnist.distilled_errors", means[2], improved),
-        Finding("mnist.gap_closed", closed, positive(closed), "ratio of means over seeds, Fieller's interval"),
-    ]
+        _level("mnist.teacher_errors", teacher, apart),
+        _level("mnist.baseline_errors", baseline, apart),
+        _level("mnist.distilled_errors", distilled, stats.mean_interval(gain)),
+        Finding("mnist.gap_closed", closed, _direction("mnist.gap_closed", closed),
+                "ratio of means over seeds, Fieller's interval; the run's interval is of ratios by seed",
+                closed_by_seed),
+    ]  # fmt: skip
+
+
+def _level(claim: str, values: Sequence[float], effect: Estimate, note: str = "") -> Finding:
+    """Return the finding on a figure, from a value of each seed and the effect that must be there."""
+    return Finding(
+        claim, stats.mean_interval(values), _direction(claim, effect), note, stats.prediction_interval(values)
+    )
+
+
+def _direction(claim: str, effect: Estimate) -> Direction | None:
+    return direction(effect, paper.BY_ID[claim].widest)
 
 
 def sweep(records: list[Record], units: int) -> tuple[list[float], np.ndarray, list[float]]:
@@ -77,22 +90,26 @@ def fractions(records: list[Record]) -> list[float]:
 
 
 def _wide_flat(records: list[Record]) -> list[Finding]:
-    """Return the spread of the means over T > 8 at widths of 300 and more, against what seed noise alone gives."""
-    spreads = []
+    """Return the largest difference of one T > 8 from the mean of the others, at widths of 300 and more."""
+    compared = []  # units, temperature, difference by seed
     for units in [units for units in widths(records) if units >= 300]:
         temperatures, table, _ = sweep(records, units)
-        flat = table[:, [t > paper.WIDE_SIMILAR_ABOVE for t in temperatures]]
+        above = [t > paper.WIDE_SIMILAR_ABOVE for t in temperatures]
+        flat = table[:, above]
         if flat.shape[0] > 1 and flat.shape[1] > 1:
-            means = flat.mean(0)
-            spreads.append((float(means.max() - means.min()), stats.noise_spread(flat), units, len(flat)))
-    if not spreads:
+            others = (flat.sum(1, keepdims=True) - flat) / (flat.shape[1] - 1)
+            tried = [t for t, is_above in zip(temperatures, above, strict=True) if is_above]
+            compared += [(units, t, column) for t, column in zip(tried, (flat - others).T, strict=True)]
+    if not compared:
         return []
-    note = "; ".join(
-        f"{units} units: spread {spread:.1f} errors; seed noise alone gives up to {noise:.1f} in 19 of 20 cases"
-        for spread, noise, units, _ in spreads
-    )
-    largest = Estimate(max(spread for spread, *_ in spreads), None, None, spreads[0][3])
-    return [Finding("mnist.wide_flat", largest, all(spread <= noise for spread, noise, *_ in spreads), note)]
+    similar = [stats.is_equivalent(column, paper.EQUIVALENT_ERRORS) for *_, column in compared]
+    answer = Direction.HOLDS if all(similar) else Direction.ABSENT if False in similar else Direction.UNDECIDED
+    units, temperature, column = max(compared, key=lambda item: abs(item[2].mean()))
+    ours = stats.mean_interval(column)
+    note = f"{len(compared)} differences; the largest is at {units} units, T={temperature:g}"
+    if unclear := [f"{u} units, T={t:g}" for (u, t, _), same in zip(compared, similar, strict=True) if not same]:
+        note += f"; not within the margin: {', '.join(unclear)}"
+    return [Finding("mnist.wide_flat", ours, answer, note)]
 
 
 def _narrow_best(records: list[Record]) -> list[Finding]:
@@ -102,26 +119,25 @@ def _narrow_best(records: list[Record]) -> list[Finding]:
     temperatures, table, _ = sweep(records, 30)
     best, low, high = stats.argmin_interval(table, temperatures)
     least, most = paper.NARROW_RANGE
-    at_best = table[:, temperatures.index(best)]
-    margins = {
-        t: stats.paired_difference(table[:, temperatures.index(t)], at_best)
-        for t in temperatures if not least <= t <= most
-    }  # fmt: skip
-    lower = [margin for t, margin in margins.items() if t == 1]
-    higher = [margin for t, margin in margins.items() if t >= 10]
-    if not lower or not higher:  # there is nothing that it could be better than
+    parts = {
+        "inside": [t for t in temperatures if least <= t <= most],
+        "lower": [t for t in temperatures if t < least],
+        "higher": [t for t in temperatures if t > most],
+    }
+    if not all(parts.values()):  # there is nothing that it could be better than
         return []
-    compared = ", ".join(map(_margin, margins.items()))
-    note = f"errors relative to the best T, which was chosen on the same test images: {compared}"
-    level = [f"T={t:g}" for t, margin in margins.items() if not positive(margin)]
-    if level:
-        note += f"; no significant difference: {', '.join(level)}"
-    holds = all(positive(margin) for margin in lower + higher)
-    return [Finding("mnist.narrow_best_T", Estimate(best, low, high, len(table)), holds, note)]
-
-
-def _margin(item: tuple[float, Estimate]) -> str:
-    return f"T={item[0]:g}: {item[1].value:+.0f}{_range(item[1], '.0f')}"
+    errors_of = {name: table[:, [temperatures.index(t) for t in chosen]].mean(1) for name, chosen in parts.items()}
+    contrasts = {name: stats.paired_difference(errors_of[name], errors_of["inside"]) for name in ("lower", "higher")}
+    answer = paper.all_of(*(direction(contrast, paper.EQUIVALENT_ERRORS) for contrast in contrasts.values()))
+    compared = "; ".join(
+        f"{name} T ({', '.join(f'{t:g}' for t in parts[name])}): {contrast.value:+.0f}{_range(contrast, '.0f')}"
+        for name, contrast in contrasts.items()
+    )
+    note = (
+        f"errors relative to the mean over T of {least:g} to {most:g}, by seed: {compared}; the best T is chosen on "
+        "the test images"
+    )
+    return [Finding("mnist.narrow_best_T", Estimate(best, low, high, len(table)), answer, note)]
 
 
 @dataclass(frozen=True)
@@ -191,25 +207,32 @@ def only_7_8(records: list[Record]) -> Shifted | None:
 def _without_3(records: list[Record]) -> list[Finding]:
     study = without_3(records)
     distilled = errors(select(records, Arm.DISTILLED))
-    if study is None or not distilled:
+    if study is None or len(distilled) != len(study.curve):
         return []
     unshifted = study.unshifted()
-    before, before_on = (stats.mean_interval(study.at(unshifted, on)) for on in (False, True))
-    after, after_on = (stats.mean_interval(study.at(study.tuned, on)) for on in (False, True))
-    shift = stats.mean_interval([study.shifts[i] for i in study.tuned])
+    before, before_on = (study.at(unshifted, on) for on in (False, True))
+    after, after_on = (study.at(study.tuned, on) for on in (False, True))
+    shift = [study.shifts[i] for i in study.tuned]
     gain, gain_on = (  # judged at the honest shift: the one that fits the test set cannot lose on it
         stats.paired_difference(study.at(unshifted, on), study.at(study.honest, on)) for on in (False, True)
     )
-    accuracy = stats.mean_interval([100 - 100 * e / study.cases_on for e in study.at(study.tuned, True)])
+    accuracy = [100 - 100 * e / study.cases_on for e in study.at(study.tuned, True)]
     return [
-        Finding("mnist.no3_errors", before, _below(stats.mean_interval(distilled), before)),
-        Finding("mnist.no3_errors_on_3", before_on, _within(before_on, -1, study.cases_on / 2)),
-        Finding("mnist.no3_shift", shift, positive(shift), _honest(study)),
-        Finding("mnist.no3_corrected_errors", after, positive(gain), _honest(study, study.curve)),
-        Finding("mnist.no3_corrected_errors_on_3", after_on, positive(gain_on), _honest(study, study.curve_on)),
-        Finding("mnist.no3_corrected_acc_on_3", accuracy, _within(accuracy, 97, 101),
-                _honest(study, 100 - 100 * study.curve_on / study.cases_on)),
+        _level("mnist.no3_errors", before, stats.paired_difference(before, distilled)),
+        _level("mnist.no3_errors_on_3", before_on, _over("mnist.no3_errors_on_3", before_on)),
+        _level("mnist.no3_shift", shift, stats.mean_interval(shift), _honest(study)),
+        _level("mnist.no3_corrected_errors", after, gain, _honest(study, study.curve)),
+        _level("mnist.no3_corrected_errors_on_3", after_on, gain_on, _honest(study, study.curve_on)),
+        _level("mnist.no3_corrected_acc_on_3", accuracy, gain_on.each(lambda errors: 100 * errors / study.cases_on),
+               _honest(study, 100 - 100 * study.curve_on / study.cases_on)),
     ]  # fmt: skip
+
+
+def _over(claim: str, values: Sequence[float]) -> Estimate:
+    """Return by how much the values differ from no effect, in the direction of the paper's figure."""
+    paper_claim = paper.BY_ID[claim]
+    sign = 1 if paper_claim.figure > paper_claim.no_effect else -1
+    return stats.mean_interval([sign * (value - paper_claim.no_effect) for value in values])
 
 
 def _only_7_8(records: list[Record]) -> list[Finding]:
@@ -218,14 +241,14 @@ def _only_7_8(records: list[Record]) -> list[Finding]:
         return []
     percent = study.curve / 100
     seeds = range(len(percent))
-    before = stats.mean_interval([percent[s, study.zero] for s in seeds])
-    after = stats.mean_interval([percent[s, study.tuned[s]] for s in seeds])
+    before = [percent[s, study.zero] for s in seeds]
+    after = [percent[s, study.tuned[s]] for s in seeds]
     gain = stats.mean_interval([percent[s, study.zero] - percent[s, study.honest[s]] for s in seeds])
-    lowered = stats.mean_interval([-study.shifts[i] for i in study.tuned])
+    lowered = [-study.shifts[i] for i in study.tuned]
     return [
-        Finding("mnist.only78_error", before, _within(before, -1, 79.98)),
-        Finding("mnist.only78_shift", lowered, positive(lowered), _honest(study, sign=-1)),
-        Finding("mnist.only78_corrected_error", after, positive(gain), _honest(study, percent)),
+        _level("mnist.only78_error", before, _over("mnist.only78_error", before)),
+        _level("mnist.only78_shift", lowered, stats.mean_interval(lowered), _honest(study, sign=-1)),
+        _level("mnist.only78_corrected_error", after, gain, _honest(study, percent)),
     ]
 
 
@@ -260,7 +283,8 @@ def _theory(records: list[Record]) -> list[Finding]:
     note = ", ".join(f"T={t:g}: {r:.3f}" for t, r in ratios.items() if t in (1, 5, 20, 100, 1000))
     last = ratios[GRADIENT_TEMPERATURES[-1]]
     note = f"one draw of normal logits of standard deviation 5; {note}{_regression(records)}"
-    return [Finding("theory.logit_matching", Estimate(last, None, None, 1), nearer, note)]
+    answer = Direction.HOLDS if nearer else Direction.ABSENT
+    return [Finding("theory.logit_matching", Estimate(last, None, None, 1), answer, note)]
 
 
 def _regression(records: list[Record]) -> str:
@@ -277,18 +301,6 @@ def _regression(records: list[Record]) -> str:
         f"; test errors of students of {units} units at T={temperatures[-1]:g} minus those by logit regression: "
         f"{excess.value:+.1f}{_range(excess, '.1f')}"
     )
-
-
-def _below(first: Estimate, second: Estimate) -> bool:
-    """Return whether the first is lower and the intervals do not overlap; false without an interval."""
-    return first.high is not None and second.low is not None and first.high < second.low
-
-
-def _within(estimate: Estimate, low: float, high: float) -> bool:
-    """Return whether the whole interval lies between two bounds; false where there is no interval."""
-    if estimate.low is None or estimate.high is None:
-        return False
-    return low <= estimate.low and estimate.high < high
 
 
 def _range(estimate: Estimate, form: str = ".4g") -> str:

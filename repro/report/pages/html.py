@@ -21,7 +21,7 @@ LOCAL_LINK = re.compile(r"\]\((?![a-z]+:|/|\.|#)")
 MOST_ROWS = 40
 # Width, height and margin of an interval plot, in pixels.
 WIDTH, HEIGHT, MARGIN = 120, 18, 6
-COLUMNS = ("claim", "data", "§", "criterion", "paper", "ours", "95% CI", "n", "verdict")
+COLUMNS = ("claim", "data", "§", "criterion", "paper", "ours", "95% CI", "one more run", "n", "verdict")
 
 
 def page(claims: pd.DataFrame, sections: list[Section], further: dict[str, str]) -> str:
@@ -86,7 +86,8 @@ def _claim(row: Any) -> dict[str, Any]:
         "data": dataset_label(row.dataset),
         "section": row.section, "criterion": row.criterion, "paper": row.paper, "ours": number(row.ours),
         "interval": bounds(row.ci_low, row.ci_high), "plot": Markup(interval_plot(row)), "seeds": row.seeds,
-        "verdict": row.verdict, "undecided": row.undecided, "note": row.note, "command": row.command,
+        "run": bounds(row.run_low, row.run_high), "verdict": row.verdict, "counted": row.counted, "note": row.note,
+        "command": row.command,
     }  # fmt: skip
 
 

@@ -46,13 +46,13 @@ EXPERIMENT_NOTES = {
 
 
 def tally(claims: pd.DataFrame) -> str:
-    """Return a sentence that counts the verdicts."""
-    counts = claims["verdict"].value_counts()
-    parts = [f"{counts.get(verdict, 0)} {verdict}" for verdict in paper.VERDICTS]
-    undecided = int(claims["undecided"].sum())
-    if undecided:
-        parts[2] += f" ({undecided} of them undecided)"
-    return f"Of {len(claims)} rows: {', '.join(parts)}."
+    """Return a sentence that counts the verdicts of separate findings."""
+    separate = claims[claims["counted"] == "yes"]
+    counts = separate["verdict"].value_counts()
+    parts = [f"{counts.get(verdict, 0)} {verdict}" for verdict in paper.Verdict]
+    repeated = len(claims) - len(separate)
+    rest = f" {repeated} more restate one of these or cannot fail, and are not counted." if repeated else ""
+    return f"Of {len(separate)} separate findings: {', '.join(parts)}.{rest}"
 
 
 def with_glance(readme: str, claims: pd.DataFrame) -> str:
@@ -91,9 +91,10 @@ def _summary(claims: pd.DataFrame) -> pd.DataFrame:
     for name, title in PAPER_SECTIONS.items():
         chosen = claims[claims["section"] == name]
         if len(chosen):
-            counts = chosen["verdict"].value_counts()
-            verdicts = {verdict: counts.get(verdict, 0) for verdict in paper.VERDICTS}
-            rows.append({"section": f"{name} {title}", "rows": len(chosen)} | verdicts)
+            separate = chosen[chosen["counted"] == "yes"]
+            counts = separate["verdict"].value_counts()
+            verdicts = {str(verdict): counts.get(verdict, 0) for verdict in paper.Verdict}
+            rows.append({"section": f"{name} {title}", "findings": len(separate)} | verdicts)
     return pd.DataFrame(rows)
 
 
@@ -118,7 +119,8 @@ def claim_rows(claims: pd.DataFrame, remarks: bool = False) -> pd.DataFrame:
             f"(`{row.claim}`, {dataset_label(str(row.dataset))})",
             "criterion": row.criterion,
             "paper": row.paper, "ours": number(row.ours), "95% CI": bounds(row.ci_low, row.ci_high),
-            "n": row.seeds, "verdict": f"**{row.verdict}**" + (" (undecided)" if row.undecided else ""),
+            "one more run": bounds(row.run_low, row.run_high), "n": row.seeds,
+            "verdict": f"**{row.verdict}**" + (" (not counted)" if row.counted == "no" else ""),
         }  # fmt: skip
         rows.append(shown | ({"remark": row.note} if remarks else {}))
     return pd.DataFrame(rows, dtype=object)

@@ -2,7 +2,8 @@
 
 from repro import paper
 from repro.evaluation import stats
-from repro.report.query import interval, percent, positive, signed
+from repro.evaluation.stats import NORMAL_QUANTILE, Estimate
+from repro.report.query import direction, interval, percent, signed
 from repro.report.records import Record
 from repro.report.section import Finding
 from repro.report.specialists import analysis
@@ -29,21 +30,38 @@ def _accuracies(records: list[Record], change: Gain) -> list[Finding]:
     difference, conditional = change.difference(), change.conditional_difference()
     relative = stats.mean_interval(change.relative())
     over_images = percent(stats.ratio_over_cases(change.right[1] - change.right[0], change.right[0]))
-    control = analysis.accuracy(records, Arm.LONGER)
-    versus_longer = ""
-    if len(control) == len(change.right[1]):
-        more = stats.paired_difference(change.accuracy(1), control)
-        versus_longer = f"; delta vs generalist trained longer {signed(more)} pp"
+    over_control, note = _over_control(records, change)
+    points, figure = paper.BY_ID["specialists.with_acc"], paper.BY_ID["specialists.relative_gain"]
+    within = paper.BY_ID["specialists.with_conditional"]
+    assert points.paper_effect is not None and within.paper_effect is not None
+    by_control = None if over_control is None else direction(over_control, points.paper_effect)
+    from_images = 0.0 if over_images.low is None or over_images.high is None else (
+        (over_images.high - over_images.low) / (2 * NORMAL_QUANTILE)
+    ) ** 2  # fmt: skip
     return [
-        Finding("specialists.baseline_acc", stats.mean_interval(change.accuracy(0)), True),
-        Finding("specialists.baseline_conditional", stats.mean_interval(change.conditional(0)), True),
-        Finding("specialists.with_acc", stats.mean_interval(change.accuracy(1)), positive(difference),
-                f"paired difference {signed(difference)} pp{versus_longer}", effect=difference),
-        Finding("specialists.with_conditional", stats.mean_interval(change.conditional(1)), positive(conditional),
-                f"paired difference {signed(conditional)} pp", effect=conditional),
-        Finding("specialists.relative_gain", relative, positive(relative),
-                f"interval over seeds; over test images {interval(over_images, '.2f')}{versus_longer}"),
+        Finding("specialists.baseline_acc", stats.mean_interval(change.accuracy(0))),
+        Finding("specialists.baseline_conditional", stats.mean_interval(change.conditional(0))),
+        Finding("specialists.with_acc", stats.mean_interval(change.accuracy(1)),
+                paper.all_of(direction(difference, points.paper_effect), by_control),
+                f"paired difference {signed(difference)} pp{note}", effect=difference),
+        Finding("specialists.with_conditional", stats.mean_interval(change.conditional(1)),
+                paper.all_of(direction(conditional, within.paper_effect), by_control),
+                f"paired difference {signed(conditional)} pp; the control is that of the overall accuracy{note}",
+                effect=conditional),
+        Finding("specialists.relative_gain", relative,
+                paper.all_of(direction(relative, figure.widest), by_control),
+                f"interval over seeds; over test images {interval(over_images, '.2f')}{note}",
+                stats.prediction_interval(change.relative(), from_images)),
     ]  # fmt: skip
+
+
+def _over_control(records: list[Record], change: Gain) -> tuple[Estimate | None, str]:
+    """Return the gain in points over the generalist trained longer, and a remark; None where there is no such run."""
+    control = analysis.accuracy(records, Arm.LONGER)
+    if len(control) != len(change.right[1]):
+        return None, "; not judged without a generalist trained longer"
+    more = stats.paired_difference(change.accuracy(1), control)
+    return more, f"; over the generalist trained longer {signed(more)} pp"
 
 
 def _covers(change: Gain) -> list[Finding]:
@@ -54,7 +72,7 @@ def _covers(change: Gain) -> list[Finding]:
         if ours is not None and cover.images.min() > 0:
             images = f"{cover.images.mean():.0f} test images for each seed"
             note = f"{images}; interval over images, which treats those of a class as independent"
-            results.append(Finding(f"specialists.cover_{name}", ours, True, note))
+            results.append(Finding(f"specialists.cover_{name}", ours, note=note))
     return results
 
 
@@ -63,14 +81,9 @@ def _trend(change: Gain) -> list[Finding]:
     correlation = analysis.trend(change)
     if correlation is None:
         return []
-    holds = correlation.value > 0.5 and positive(correlation)
     note = f"numbers of specialists with fewer than {MIN_IMAGES} test images are left out"
     theirs = paper.BY_ID["specialists.cover_trend"].figure
-    low, high = correlation.low, correlation.high
-    undecided = low is not None and high is not None and low <= 0 and high >= theirs
-    if undecided:
-        note += "; the interval, cut at -1 and 1, contains both no correlation and the paper's"
-    return [Finding("specialists.cover_trend", correlation, holds, note, undecided)]
+    return [Finding("specialists.cover_trend", correlation, direction(correlation, theirs), note)]
 
 
 def _soft_regularizer(records: list[Record]) -> list[Finding]:
@@ -83,7 +96,7 @@ def _soft_regularizer(records: list[Record]) -> list[Finding]:
     ours = stats.paired_difference(soft.accuracy(1), dustbin.accuracy(1))
     without = stats.paired_difference(hard.accuracy(1), dustbin.accuracy(1))
     note = f"full softmax, hard targets: {signed(without)} pp; {analysis.num_ablated(records)} specialists each"
-    return [Finding("specialists.soft_regulariser", ours, positive(ours), note)]
+    return [Finding("specialists.soft_regulariser", ours, note=note)]
 
 
 def _redistilled(records: list[Record]) -> list[Finding]:
@@ -101,4 +114,4 @@ def _redistilled(records: list[Record]) -> list[Finding]:
         for arm, label in controls
         if len(other := analysis.accuracy(records, arm)) == len(redistilled)
     ]
-    return [Finding("specialists.distilled_back", ours, positive(ours), "; ".join(notes))]
+    return [Finding("specialists.distilled_back", ours, note="; ".join(notes))]

@@ -41,10 +41,18 @@ def best_temperature(best: float, margins: dict[str, dict[float, Estimate]], sim
     return "; ".join(parts)
 
 
-def word_error_change(change: Estimate, reference: float | None) -> str:
-    """Return the remark on a word error rate; ``reference`` is the paper's change if ours agrees with it and with 0."""
-    text = f"minus single models: {signed(change)} points, {OVER_BOTH}, same utterances"
-    return text if reference is None else f"{text}; the interval holds both 0 and the paper's {reference:+.1f}"
+def contrast(difference: Estimate) -> str:
+    """Return the remark on the accuracy at the paper's best temperature."""
+    return f"on test minus the mean over the other temperatures: {signed(difference)} points"
+
+
+def word_error_change(change: Estimate, single: Estimate) -> str:
+    """Return the remark on a word error rate, whose change is relative to that of single models."""
+    relative = change.each(lambda points: 100 * points / single.value)
+    return (
+        f"minus single models: {signed(change)} points, {signed(relative)}% of theirs (the paper's: -1.83%), "
+        f"{OVER_BOTH}, same utterances"
+    )
 
 
 def stopped_first(count: int, seeds: int) -> str:
