@@ -123,13 +123,21 @@ if __name__ == "__main__":
 def test_a_stopped_worker_is_named_once_and_does_not_outlive_the_pool(pool, monkeypatch, action):
     monkeypatch.setattr(worker, "STALL_SECONDS", 1.0)
     lines: list[str] = []
+    finished = threading.Event()
 
     def let_go_on(text: str) -> None:
+        """Continue the worker again and again: under load it is named while it starts, and stops itself later."""
         lines.append(text)
-        stopped = int(text.split("process ")[1].split(")")[0])
-        threading.Timer(2.5, os.kill, (stopped, signal.SIGCONT)).start()
+        worker_id = int(text.split("process ")[1].split(")")[0])
+
+        def continue_worker() -> None:
+            while not finished.wait(0.5):
+                os.kill(worker_id, signal.SIGCONT)
+
+        threading.Thread(target=continue_worker).start()
 
     (process,) = pool.map([(action, STOP)], let_go_on)
+    finished.set()
     assert len(lines) == 1 and f"(process {process}) has made no progress" in lines[0]
     handle = pool.submit((action, STOP))
     while not lines[1:]:
