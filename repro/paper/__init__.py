@@ -4,12 +4,14 @@
 literature reports for the variants. Nothing of ours is here.
 """
 
-from repro.paper.claims import BY_ID, CLAIMS, COVER_GAINS, TITLE, VERDICTS, Claim, is_better, judge
+from repro.paper.claims import BY_ID, CLAIMS, TITLE, VERDICTS, Claim, is_better, judge
 from repro.paper.later_work import VARIANTS, VariantFigure
 from repro.paper.values import (
     CLUSTERS,
     COVER_CHANGES,
     COVER_EXAMPLES,
+    COVER_GAINS,
+    COVER_SLOPE,
     NARROW_RANGE,
     NO3_POINTS,
     ONLY78_POINTS,
@@ -18,7 +20,7 @@ from repro.paper.values import (
 )
 
 __all__ = [
-    "BY_ID", "CLAIMS", "CLUSTERS", "COVER_CHANGES", "COVER_EXAMPLES", "COVER_GAINS", "NARROW_RANGE", "NO3_POINTS",
-    "ONLY78_POINTS", "TEST_THREES", "TITLE", "VARIANTS", "VERDICTS", "WIDE_SIMILAR_ABOVE", "Claim", "VariantFigure",
-    "is_better", "judge",
+    "BY_ID", "CLAIMS", "CLUSTERS", "COVER_CHANGES", "COVER_EXAMPLES", "COVER_GAINS", "COVER_SLOPE", "NARROW_RANGE",
+    "NO3_POINTS", "ONLY78_POINTS", "TEST_THREES", "TITLE", "VARIANTS", "VERDICTS", "WIDE_SIMILAR_ABOVE", "Claim",
+    "VariantFigure", "is_better", "judge",
 ]  # fmt: skip

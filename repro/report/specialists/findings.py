@@ -1,12 +1,15 @@
 """Findings on the claims of sections 5, 6.1 and 8, computed from the records."""
 
+import numpy as np
+
 from repro import paper
 from repro.evaluation import stats
-from repro.report.query import interval, percent, positive, signed
+from repro.report.query import interval, is_significant, percent, positive, signed
 from repro.report.records import Record
 from repro.report.section import Finding
-from repro.report.specialists import analysis
-from repro.report.specialists.analysis import COVER, MIN_IMAGES, Gain
+from repro.report.specialists import analysis, covers
+from repro.report.specialists.analysis import Gain
+from repro.report.specialists.covers import COVER
 from repro.specialists.runs import Arm
 
 
@@ -18,7 +21,7 @@ def findings(records: list[Record]) -> list[Finding]:
     return [
         *_accuracies(records, change),
         *_covers(change),
-        *_trend(change),
+        *_slope(change),
         *_soft_regularizer(records),
         *_redistilled(records),
     ]
@@ -28,7 +31,7 @@ def _accuracies(records: list[Record], change: Gain) -> list[Finding]:
     """Return accuracy, overall and conditional, and the relative gain (Table 3)."""
     difference, conditional = change.difference(), change.conditional_difference()
     relative = stats.mean_interval(change.relative())
-    over_images = percent(stats.ratio_over_cases(change.right[1] - change.right[0], change.right[0]))
+    over_classes = percent(change.over_classes(np.divide, change.right[1] - change.right[0], change.right[0]))
     control = analysis.accuracy(records, Arm.LONGER)
     versus_longer = ""
     if len(control) == len(change.right[1]):
@@ -42,35 +45,38 @@ def _accuracies(records: list[Record], change: Gain) -> list[Finding]:
         Finding("specialists.with_conditional", stats.mean_interval(change.conditional(1)), positive(conditional),
                 f"paired difference {signed(conditional)} pp", effect=conditional),
         Finding("specialists.relative_gain", relative, positive(relative),
-                f"interval over seeds; over test images {interval(over_images, '.2f')}{versus_longer}"),
+                f"interval over seeds; over classes {interval(over_classes, '.2f')}{versus_longer}"),
     ]  # fmt: skip
 
 
 def _covers(change: Gain) -> list[Finding]:
     """Return the relative gain by number of covering specialists (Table 4)."""
-    results = []
-    for number, (name, cover) in enumerate(zip(COVER, analysis.covers(change), strict=True)):
-        ours = analysis.cover_over_images(change, number)
-        if ours is not None and cover.images.min() > 0:
-            images = f"{cover.images.mean():.0f} test images for each seed"
-            note = f"{images}; interval over images, which treats those of a class as independent"
-            results.append(Finding(f"specialists.cover_{name}", ours, True, note))
-    return results
+    return [
+        Finding(f"specialists.cover_{name}", cover.over_classes, True,
+                f"{cover.images.mean():.0f} test images for each seed, {cover.classes} classes over all seeds; "
+                "interval over classes")
+        for name, cover in zip(COVER, covers.covers(change), strict=True)
+        if cover.over_classes is not None and cover.is_large
+    ]  # fmt: skip
 
 
-def _trend(change: Gain) -> list[Finding]:
-    """Return the rank correlation of relative gain and number of covering specialists (Table 4)."""
-    correlation = analysis.trend(change)
-    if correlation is None:
+def _slope(change: Gain) -> list[Finding]:
+    """Return the slope of the relative gain on the number of covering specialists (Table 4)."""
+    ours = covers.slope(change)
+    if ours is None:
         return []
-    holds = correlation.value > 0.5 and positive(correlation)
-    note = f"numbers of specialists with fewer than {MIN_IMAGES} test images are left out"
     theirs = paper.BY_ID["specialists.cover_trend"].figure
-    low, high = correlation.low, correlation.high
-    undecided = low is not None and high is not None and low <= 0 and high >= theirs
+    undecided = ours.low is not None and ours.high is not None and ours.low <= 0 and theirs <= ours.high
+    notes = ["interval over classes, seeds together"]
+    within, ranks = covers.slope_within_classes(change), covers.rank_correlation(change)
+    if within is not None:
+        notes.append(f"with class fixed effects {signed(within)} pp per specialist")
+    if ranks is not None:
+        theirs_ranked = covers.rank_correlation_of_paper()
+        notes.append(f"rank correlation of the rows of Table 4 {ranks:.2f} (paper: {theirs_ranked:.2f})")
     if undecided:
-        note += "; the interval, cut at -1 and 1, contains both no correlation and the paper's"
-    return [Finding("specialists.cover_trend", correlation, holds, note, undecided)]
+        notes.append("the interval contains both zero and the paper's slope")
+    return [Finding("specialists.cover_trend", ours, is_significant(ours), "; ".join(notes), undecided, effect=ours)]
 
 
 def _soft_regularizer(records: list[Record]) -> list[Finding]:
