@@ -6,6 +6,8 @@ Ids are stable: other tools read them.
 from dataclasses import dataclass
 from typing import Literal
 
+from repro.paper.values import COVER_GAINS, COVER_SLOPE
+
 TITLE = "Hinton, Vinyals & Dean 2015, Distilling the Knowledge in a Neural Network (arXiv 1503.02531v1)"
 
 
@@ -163,13 +165,14 @@ CLAIMS = (
           "direction", _ABOVE_BOTH, paper_effect=2.8),
     Claim("specialists.relative_gain", "5", "relative gain of accuracy", "%", 4.4, "figure", _ABOVE_BOTH, "higher"),
     *(Claim(f"specialists.cover_{count}", "5", f"relative gain, classes covered by {name}", "%", gain, "shown")
-      for count, name, gain in (
-          ("0", "no specialist", 0.0), ("1", "1 specialist", 3.4), ("2", "2 specialists", 7.4),
-          ("3", "3 specialists", 8.8), ("4", "4 specialists", 10.5), ("5", "5 specialists", 11.1),
-          ("6", "6 specialists", 11.3), ("7", "7 specialists", 12.8), ("8", "8 specialists", 13.6),
-          ("9", "9 specialists", 16.6), ("10plus", "10 or more specialists", 14.1))),
-    Claim("specialists.cover_trend", "5", "rank correlation of relative gain with number of covering specialists",
-          "correlation", 0.99, "direction", "above 0.5, interval above zero"),
+      for (count, name), gain in zip((
+          ("0", "no specialist"), ("1", "1 specialist"), ("2", "2 specialists"), ("3", "3 specialists"),
+          ("4", "4 specialists"), ("5", "5 specialists"), ("6", "6 specialists"), ("7", "7 specialists"),
+          ("8", "8 specialists"), ("9", "9 specialists"), ("10plus", "10 or more specialists")),
+          COVER_GAINS, strict=True)),
+    Claim("specialists.cover_trend", "5", "slope of the relative gain on the number of covering specialists",
+          "% per specialist", COVER_SLOPE, "direction", "above zero, 95% interval over classes excludes zero",
+          paper_effect=COVER_SLOPE),
     Claim("specialists.soft_regulariser", "6.1",
           "accuracy with full-softmax specialists on soft targets, minus with dustbin specialists", "points",
           "none", "shown"),
@@ -179,5 +182,3 @@ CLAIMS = (
 )  # fmt: skip
 
 BY_ID = {claim.id: claim for claim in CLAIMS}
-
-COVER_GAINS = tuple(claim.figure for claim in CLAIMS if claim.id.startswith("specialists.cover_") and claim.unit == "%")

@@ -27,7 +27,7 @@ def dataset_label(dataset: str) -> str:
 
 def with_unit(quantity: str, unit: str) -> str:
     """A quantity with its unit, unless its words name it."""
-    return quantity if unit in quantity or unit == "correlation" else f"{quantity}, {unit}"
+    return quantity if unit in quantity else f"{quantity}, {unit}"
 
 
 def number(value: Any, digits: int = 4) -> str:

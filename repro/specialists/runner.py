@@ -16,11 +16,12 @@ from repro.engine.jobs import Job
 from repro.engine.progress import ProgressDisplay
 from repro.engine.runner import Runner, round_loss
 from repro.errors import UserError
+from repro.evaluation.metrics import pack_counts
 from repro.kd.losses import arithmetic_mean, distillation_loss
 from repro.models.conv import ConvNet
 from repro.models.flops import count_conv_multiply_adds
 from repro.specialists import clustering, evaluate, inference, specialist
-from repro.specialists.runs import AllClassesRun, CombinedRun, EnsembleRun, NetRun, Run, SpecialistRun
+from repro.specialists.runs import AllClassesRun, Arm, CombinedRun, EnsembleRun, NetRun, Run, SpecialistRun
 from repro.specialists.settings import SpecialistsSettings
 from repro.training.images import ImageTrainer, ImageTransferSet, Objective
 from repro.training.random_streams import BatchSampler
@@ -58,6 +59,19 @@ class SpecialistsRunner(Runner):
     def key_inputs(self, run: Run) -> list[Any]:
         """Return the record version, the number of training images, and the version of the code."""
         return [RECORD_VERSION, len(self.data.train), store.code_version(CODE_DEPENDENCIES)]
+
+    def request_metadata(self, run: Run) -> dict[str, Any]:
+        """Return the metadata of a request; of the first generalist's, also the labels of the evaluated images.
+
+        A report draws classes for its intervals, and one record holds the labels for all. They describe the data and
+        not the run, so that runs stored without them need no new training.
+        """
+        metadata = super().request_metadata(run)
+        if run.arm == Arm.GENERALIST and run.seed == 0:
+            metadata["labels"] = {
+                split: pack_counts(getattr(self.data, split).labels) for split in ("validation", "test")
+            }
+        return metadata
 
     def jobs(self, runs: list[Run]) -> list[Job]:
         """Return a job for each run."""

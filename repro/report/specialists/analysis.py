@@ -1,21 +1,18 @@
 """Gains of specialists over the generalist, and costs of systems, computed from the records."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
-from scipy.stats import spearmanr
 
 from repro.evaluation import metrics, stats
 from repro.evaluation.stats import Estimate
-from repro.report.query import percent, select
+from repro.report.query import select
 from repro.report.records import Record
 from repro.specialists.runs import Arm
 
 NUMBER = "number of specialists"
-COVER = ("0", "1", "2", "3", "4", "5", "6", "7", "8", "9", "10plus")
-# A relative gain on fewer images is noise: such numbers of covering specialists are left out of the trend.
-MIN_IMAGES = 50
 # Costs that differ by no more than this fraction are near each other.
 NEAR = 0.2
 
@@ -25,12 +22,13 @@ class Gain:
     """Predictions before (generalist alone) and after (with specialists): arrays of shape (seed, image).
 
     ``right`` holds 0 or 1. ``within`` holds the number of covering specialists in whose classes the image is right,
-    out of ``covering``.
+    out of ``covering``. ``labels`` has shape (image,).
     """
 
     right: tuple[np.ndarray, np.ndarray]
     within: tuple[np.ndarray, np.ndarray]
     covering: np.ndarray
+    labels: np.ndarray
 
     def accuracy(self, after: int) -> list[float]:
         """Return the accuracy in percent of each seed; ``after`` is 0 or 1."""
@@ -52,6 +50,17 @@ class Gain:
         """Return the gain of accuracy within the special classes in percentage points, paired over seeds."""
         return stats.paired_difference(self.conditional(1), self.conditional(0))
 
+    def over_classes(self, statistic: Callable[..., np.ndarray], *values: np.ndarray) -> Estimate:
+        """Return a statistic of sums over seeds and images, with a bootstrap interval over the classes of the images.
+
+        Args:
+            statistic: sums of the values, each of shape (...) -> values of shape (...).
+            values: a value for each seed and image.
+        """
+        totals = np.array([np.bincount(self.labels, value.sum(0)) for value in values])
+        concerned = totals[:, totals.any(0)]  # other classes add nothing to any sum
+        return replace(stats.over_clusters(statistic, concerned), count=len(self.covering))
+
 
 def percent_gain(before: np.ndarray, after: np.ndarray) -> list[float]:
     """Return the relative gain in percent of counts (seed, image), of each seed; counts of 0 are taken as 1."""
@@ -62,13 +71,23 @@ def percent_gain(before: np.ndarray, after: np.ndarray) -> list[float]:
 def gain(records: list[Record], arm: str = Arm.COMBINED, split: str = "test", **wanted: Any) -> Gain | None:
     """Return the gain of an arm with these parameters; None where there are no records."""
     selected = select(records, arm, **wanted)
-    return gain_of(selected, split) if selected else None
+    return gain_of(selected, split, _labels(records, split)) if selected else None
 
 
-def gain_of(records: list[Record], split: str = "test") -> Gain:
-    """Return the gain of records that differ only in their seeds."""
+def _labels(records: list[Record], split: str) -> np.ndarray | None:
+    """Return the labels of the images, which one record holds; None where records of an earlier version lack them."""
+    return next((metrics.unpack_counts(record["labels"][split]) for record in records if "labels" in record), None)
+
+
+def gain_of(records: list[Record], split: str = "test", labels: np.ndarray | None = None) -> Gain:
+    """Return the gain of records that differ only in their seeds.
+
+    Args:
+        labels: labels of the images. Default: all are of one class, so that there is no interval over classes.
+    """
     values = [record["metrics"] for record in records]
     cases = values[0][f"{split}_cases"]
+    labels = np.zeros(cases, int) if labels is None else labels
 
     def right(when: str) -> np.ndarray:
         return np.array([~metrics.unpack(m[f"{split}_wrong{when}"], cases) for m in values]).astype(int)
@@ -77,61 +96,7 @@ def gain_of(records: list[Record], split: str = "test") -> Gain:
         return np.array([metrics.unpack_counts(m[f"{split}_{name}"]) for m in values])
 
     within = counts("conditional_before"), counts("conditional")
-    return Gain((right("_before"), right("")), within, counts("covering"))
-
-
-@dataclass(frozen=True)
-class Cover:
-    """Images whose class is covered by the same number of specialists, a row of Table 4: counts for each seed."""
-
-    images: np.ndarray
-    before: np.ndarray
-    after: np.ndarray
-
-    def relative(self) -> Estimate | None:
-        """Return the relative gain in percent, a ratio of sums over seeds; None where nothing was right before."""
-        if not self.before.sum():
-            return None
-        return percent(stats.ratio_interval(self.after - self.before, self.before))
-
-
-def cover_over_images(change: Gain, number: int) -> Estimate | None:
-    """Return the relative gain on the images that ``number`` specialists cover, with an interval over images.
-
-    Each image is an average over seeds. The interval over three seeds is erratic where images are few.
-    """
-    before, after = change.right
-    mask = np.minimum(change.covering, 10) == number
-    if not (mask * before).any():
-        return None
-    gained, right_before = np.where(mask, after - before, 0), np.where(mask, before, 0)
-    return replace(percent(stats.ratio_over_cases(gained, right_before)), count=len(before))
-
-
-def covers(change: Gain) -> list[Cover]:
-    """Return one entry for each number of covering specialists; 10 or more are one entry."""
-    capped = np.minimum(change.covering, 10)
-    return [
-        Cover(*(np.where(capped == k, values, 0).sum(1) for values in (1, *change.right))) for k in range(len(COVER))
-    ]
-
-
-def trend(change: Gain) -> Estimate | None:
-    """Return Spearman's rank correlation of relative gain and number of covering specialists, over the seeds.
-
-    Numbers of covering specialists with fewer than ``MIN_IMAGES`` images in a seed are left out.
-    """
-    values = []
-    for seed in range(len(change.covering)):
-        rows = [(k, c.after[seed] / c.before[seed] - 1) for k, c in enumerate(covers(change))
-                if c.images[seed] >= MIN_IMAGES and c.before[seed]]  # fmt: skip
-        if len(rows) > 2 and len({value for _, value in rows}) > 1:
-            values.append(float(spearmanr(*zip(*rows, strict=True)).statistic))
-    if len(values) != len(change.covering):
-        return None
-    mean = stats.mean_interval(values)
-    low, high = (None if end is None else min(max(end, -1.0), 1.0) for end in (mean.low, mean.high))
-    return Estimate(mean.value, low, high, mean.count)
+    return Gain((right("_before"), right("")), within, counts("covering"), labels)
 
 
 def accuracy(records: list[Record], arm: str, split: str = "test", **wanted: Any) -> list[float]:

@@ -12,8 +12,9 @@ from repro.evaluation.stats import Estimate
 from repro.report.plotting import FOURTH, OURS, PAPER, SECOND, THIRD, legend, level, literal, points
 from repro.report.query import select
 from repro.report.records import Record
-from repro.report.specialists import analysis
-from repro.report.specialists.analysis import COVER, System
+from repro.report.specialists import analysis, covers
+from repro.report.specialists.analysis import System
+from repro.report.specialists.covers import COVER
 from repro.specialists.runs import Arm
 
 
@@ -65,9 +66,11 @@ def cover(records: list[Record]) -> Figure:
     """Draw relative gain by number of specialists that cover the correct class, beside the paper's Table 4."""
     figure = Figure(figsize=(6.8, 4))
     axis = figure.subplots()
-    change = analysis.gain_of(select(records, Arm.COMBINED))
-    rows = {k: gain for k in range(len(COVER)) if (gain := analysis.cover_over_images(change, k)) is not None}
-    points(axis, list(rows), list(rows.values()), OURS, "ours, 95% CI over test images (over seeds: Table 4)")
+    change = analysis.gain(records)
+    assert change is not None, "the figure is drawn where there are specialists"
+    entries = covers.covers(change)
+    rows = {k: entry.over_classes for k, entry in enumerate(entries) if entry.over_classes and entry.is_large}
+    points(axis, list(rows), list(rows.values()), OURS, "ours, 95% CI over classes (over seeds: Table 4)")
     axis.plot(range(len(COVER)), paper.COVER_GAINS, "*--", color=PAPER, markersize=9, linewidth=0.8, label="paper")
     # Where images are few the interval is far wider than the differences of the means, which limit the axis.
     values = [estimate.value for estimate in rows.values()] + list(paper.COVER_GAINS)
@@ -76,11 +79,11 @@ def cover(records: list[Record]) -> Figure:
     axis.set_ylim(min(low, -3.0), high)
     cut = " (wide intervals are clipped)" if min(ends) < low or max(ends) > high else ""
     axis.axhline(0, color="black", linewidth=0.6)
-    images = [f"{cover.images.mean():.0f}" for cover in analysis.covers(change)]
+    images = [f"{cover.images.mean():.0f}" for cover in entries]
     axis.set_xticks(
         range(len(COVER)), [f"{n.replace('plus', '+')}\n{count}" for n, count in zip(COVER, images, strict=True)]
     )
-    axis.set_xlabel("specialists that cover the correct class; below: test images of such classes, mean over seeds")
+    axis.set_xlabel("specialists that cover the correct class\nbelow: test images of such classes, mean over seeds")
     axis.set_ylabel("relative gain of accuracy, %")
     axis.set_title(f"Table 4: relative gain by number of covering specialists{cut}", fontsize=10)
     legend(axis, fontsize=8)

@@ -1,13 +1,16 @@
 """Findings on the claims of sections 5, 6.1 and 8, computed from the records."""
 
+import numpy as np
+
 from repro import paper
 from repro.evaluation import stats
 from repro.evaluation.stats import NORMAL_QUANTILE, Estimate
 from repro.report.query import direction, interval, percent, signed
 from repro.report.records import Record
 from repro.report.section import Finding
-from repro.report.specialists import analysis
-from repro.report.specialists.analysis import COVER, MIN_IMAGES, Gain
+from repro.report.specialists import analysis, covers
+from repro.report.specialists.analysis import Gain
+from repro.report.specialists.covers import COVER
 from repro.specialists.runs import Arm
 
 
@@ -19,7 +22,7 @@ def findings(records: list[Record]) -> list[Finding]:
     return [
         *_accuracies(records, change),
         *_covers(change),
-        *_trend(change),
+        *_slope(change),
         *_soft_regularizer(records),
         *_redistilled(records),
     ]
@@ -29,14 +32,14 @@ def _accuracies(records: list[Record], change: Gain) -> list[Finding]:
     """Return accuracy, overall and conditional, and the relative gain (Table 3)."""
     difference, conditional = change.difference(), change.conditional_difference()
     relative = stats.mean_interval(change.relative())
-    over_images = percent(stats.ratio_over_cases(change.right[1] - change.right[0], change.right[0]))
+    over_classes = percent(change.over_classes(np.divide, change.right[1] - change.right[0], change.right[0]))
     over_control, note = _over_control(records, change)
     points, figure = paper.BY_ID["specialists.with_acc"], paper.BY_ID["specialists.relative_gain"]
     within = paper.BY_ID["specialists.with_conditional"]
     assert points.paper_effect is not None and within.paper_effect is not None
     by_control = None if over_control is None else direction(over_control, points.paper_effect)
-    from_images = 0.0 if over_images.low is None or over_images.high is None else (
-        (over_images.high - over_images.low) / (2 * NORMAL_QUANTILE)
+    from_classes = 0.0 if over_classes.low is None or over_classes.high is None else (
+        (over_classes.high - over_classes.low) / (2 * NORMAL_QUANTILE)
     ) ** 2  # fmt: skip
     return [
         Finding("specialists.baseline_acc", stats.mean_interval(change.accuracy(0))),
@@ -50,8 +53,8 @@ def _accuracies(records: list[Record], change: Gain) -> list[Finding]:
                 effect=conditional),
         Finding("specialists.relative_gain", relative,
                 paper.all_of(direction(relative, figure.widest), by_control),
-                f"interval over seeds; over test images {interval(over_images, '.2f')}{note}",
-                stats.prediction_interval(change.relative(), from_images)),
+                f"interval over seeds; over classes {interval(over_classes, '.2f')}{note}",
+                stats.prediction_interval(change.relative(), from_classes)),
     ]  # fmt: skip
 
 
@@ -66,24 +69,29 @@ def _over_control(records: list[Record], change: Gain) -> tuple[Estimate | None,
 
 def _covers(change: Gain) -> list[Finding]:
     """Return the relative gain by number of covering specialists (Table 4)."""
-    results = []
-    for number, (name, cover) in enumerate(zip(COVER, analysis.covers(change), strict=True)):
-        ours = analysis.cover_over_images(change, number)
-        if ours is not None and cover.images.min() > 0:
-            images = f"{cover.images.mean():.0f} test images for each seed"
-            note = f"{images}; interval over images, which treats those of a class as independent"
-            results.append(Finding(f"specialists.cover_{name}", ours, note=note))
-    return results
+    return [
+        Finding(f"specialists.cover_{name}", cover.over_classes, note=
+                f"{cover.images.mean():.0f} test images for each seed, {cover.classes} classes over all seeds; "
+                "interval over classes")
+        for name, cover in zip(COVER, covers.covers(change), strict=True)
+        if cover.over_classes is not None and cover.is_large
+    ]  # fmt: skip
 
 
-def _trend(change: Gain) -> list[Finding]:
-    """Return the rank correlation of relative gain and number of covering specialists (Table 4)."""
-    correlation = analysis.trend(change)
-    if correlation is None:
+def _slope(change: Gain) -> list[Finding]:
+    """Return the slope of the relative gain on the number of covering specialists (Table 4)."""
+    ours = covers.slope(change)
+    if ours is None:
         return []
-    note = f"numbers of specialists with fewer than {MIN_IMAGES} test images are left out"
     theirs = paper.BY_ID["specialists.cover_trend"].figure
-    return [Finding("specialists.cover_trend", correlation, direction(correlation, theirs), note)]
+    notes = ["interval over classes, seeds together"]
+    within, ranks = covers.slope_within_classes(change), covers.rank_correlation(change)
+    if within is not None:
+        notes.append(f"with class fixed effects {signed(within)} pp per specialist")
+    if ranks is not None:
+        theirs_ranked = covers.rank_correlation_of_paper()
+        notes.append(f"rank correlation of the rows of Table 4 {ranks:.2f} (paper: {theirs_ranked:.2f})")
+    return [Finding("specialists.cover_trend", ours, direction(ours, theirs), "; ".join(notes), effect=ours)]
 
 
 def _soft_regularizer(records: list[Record]) -> list[Finding]:

@@ -8,15 +8,17 @@ import pandas as pd
 
 from repro import paper
 from repro.evaluation import stats
+from repro.evaluation.stats import Estimate
 from repro.report.format import Literal
 from repro.report.query import interval, percent, select, signed
 from repro.report.records import Record
-from repro.report.specialists import analysis
-from repro.report.specialists.analysis import COVER, Gain
+from repro.report.specialists import analysis, covers
+from repro.report.specialists.analysis import Gain
+from repro.report.specialists.covers import COVER
 from repro.specialists.runs import Arm
 
 DEVELOPMENT = "paper (development set)"
-SEEDS, IMAGES = "95% CI over seeds", "95% CI over images"
+SEEDS, CLASSES = "95% CI over seeds", "95% CI over classes"
 # Rows of the table of ablations, filled in with the parameters of the arm.
 ABLATIONS = {
     Arm.COMBINED: "none (Table 3)",
@@ -43,19 +45,20 @@ def table3(records: list[Record]) -> pd.DataFrame:
         if change is None:
             continue
         right, within = change.right, change.within
-        rows += _accuracies(split, "conditional", change.conditional, within, change.covering)
-        rows += _accuracies(split, "overall", change.accuracy, right, np.ones_like(change.covering))
+        rows += _accuracies(split, "conditional", change, change.conditional, within, change.covering)
+        rows += _accuracies(split, "overall", change, change.accuracy, right, np.ones_like(change.covering))
     return pd.DataFrame(rows)
 
 
 def _accuracies(
     split: str,
     name: str,
+    images: Gain,
     accuracy: Callable[[int], list[float]],
     right: tuple[np.ndarray, np.ndarray],
     total: np.ndarray,
 ) -> list[dict[str, Any]]:
-    """Return four rows of Table 3: before, after, their difference, the relative gain."""
+    """Return four rows of Table 3: before, after, their difference, the relative gain; ``images`` has the classes."""
     claim = {"conditional": "conditional", "overall": "acc"}[name]
     theirs = [paper.BY_ID[f"specialists.{system}_{claim}"].figure for system in ("baseline", "with")]
     before, after = accuracy(0), accuracy(1)
@@ -70,17 +73,15 @@ def _accuracies(
     return [
         {
             "split": split, "accuracy": name, "system": system, DEVELOPMENT: figure, "ours": f"{ours.value:.2f}",
-            SEEDS: interval(ours, ".2f"), IMAGES: _over_images(*ratio), "seeds": ours.count,
+            SEEDS: interval(ours, ".2f"), CLASSES: _over_classes(images, *ratio), "seeds": ours.count,
         }
         for system, figure, ours, ratio in lines
     ]  # fmt: skip
 
 
-def _over_images(numerator: np.ndarray, denominator: np.ndarray) -> str:
-    """Return the interval, in percent, of a ratio over images, each of them an average over seeds."""
-    if not denominator.any():
-        return "–"
-    return interval(percent(stats.ratio_over_cases(numerator, denominator)), ".2f")
+def _over_classes(images: Gain, numerator: np.ndarray, denominator: np.ndarray) -> str:
+    """Return the interval over classes, in percent, of a ratio of sums over seeds and images."""
+    return interval(percent(images.over_classes(np.divide, numerator, denominator)), ".2f")
 
 
 def table4(records: list[Record]) -> pd.DataFrame:
@@ -89,9 +90,8 @@ def table4(records: list[Record]) -> pd.DataFrame:
     if change is None:
         return pd.DataFrame()
     rows = []
-    for number, (name, cover) in enumerate(zip(COVER, analysis.covers(change), strict=True)):
-        relative, correct = cover.relative(), stats.mean_interval(cover.after - cover.before)
-        over_images = analysis.cover_over_images(change, number)
+    for number, (name, cover) in enumerate(zip(COVER, covers.covers(change), strict=True)):
+        relative, correct = cover.over_seeds, stats.mean_interval(cover.after - cover.before)
         rows.append(
             {
                 "specialists covering": name.replace("plus", " or more"),
@@ -99,13 +99,33 @@ def table4(records: list[Record]) -> pd.DataFrame:
                 "paper: change in correct": f"{paper.COVER_CHANGES[number]:+,}",
                 "paper: relative gain (%)": f"{paper.COVER_GAINS[number]:+.1f}",
                 "ours: examples": f"{cover.images.mean():,.1f}",
+                "ours: classes over seeds": cover.classes,
                 "ours: change in correct": f"{correct.value:+,.1f} {interval(correct)}",
                 "ours: relative gain (%)": "–" if relative is None else f"{relative.value:+.2f}",
                 SEEDS: "–" if relative is None else interval(relative, ".2f"),
-                IMAGES: "–" if over_images is None else interval(over_images, ".2f"),
+                CLASSES: interval(cover.over_classes, ".2f") if cover.over_classes and cover.is_large else "–",
             }
         )
     return pd.DataFrame(rows)
+
+
+def cover_slopes(records: list[Record]) -> pd.DataFrame:
+    """Return the growth of the gain with the number of covering specialists, in three statistics."""
+    change = analysis.gain(records)
+    if change is None:
+        return pd.DataFrame()
+    slope, within, ranks = covers.slope(change), covers.slope_within_classes(change), covers.rank_correlation(change)
+    lines = (
+        ("slope of the relative gain, % per specialist", f"{paper.COVER_SLOPE:+.2f}", slope),
+        ("slope of the gain with class fixed effects, pp per specialist", "–", within),
+        ("rank correlation of the rows of Table 4", f"{covers.rank_correlation_of_paper():+.2f}",
+         None if ranks is None else Estimate(ranks, None, None, len(change.covering))),
+    )  # fmt: skip
+    return pd.DataFrame([
+        {"statistic": name, "paper": theirs, "ours": f"{ours.value:+.2f}", CLASSES: interval(ours, ".2f"),
+         "seeds": ours.count}
+        for name, theirs, ours in lines if ours is not None
+    ])  # fmt: skip
 
 
 def ablations(records: list[Record]) -> pd.DataFrame:
@@ -247,6 +267,7 @@ TABLE_2 = "Table 2: classes of some specialists, the most confusable first; of o
 TABLES: dict[str, tuple[str, Callable[[list[Record]], pd.DataFrame]]] = {
     "table3": ("Table 3: accuracy within the special classes and overall, in percent", table3),
     "table4": ("Table 4: change by number of specialists that cover the correct class, test images", table4),
+    "cover_slopes": ("Growth of the gain with the number of covering specialists, test images", cover_slopes),
     "ablations": ("Ablations: one setting varied at a time, test images", ablations),
     "kinds": ("Section 6.1: soft targets as regularizers of specialists", kinds),
     "redistilled": ("Section 8: generalist and specialists distilled into one network, test images", redistilled),
