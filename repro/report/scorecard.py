@@ -77,7 +77,7 @@ def _frame(axis, judged: pd.DataFrame) -> None:
         Line2D([], [], color=color, marker=marker, markersize=6, linewidth=1.6, label=name)
         for name, (color, marker) in STYLES.items()
     ]
-    axis.legend(handles=handles, loc="lower center", bbox_to_anchor=(0.4, 1.0), ncols=5, fontsize=8, frameon=False)
+    axis.legend(handles=handles, loc="lower center", bbox_to_anchor=(0.26, 1.0), ncols=5, fontsize=8, frameon=False)
 
 
 def _short(claim: str) -> str:
