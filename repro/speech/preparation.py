@@ -27,8 +27,9 @@ Say = Callable[[str], None]
 Request = tuple[Sequence[Utterance], Path]  # a chunk, and the file for its frames
 # The modules that determine the frames and states of an utterance.
 CODE_DEPENDENCIES = (
-    "data/speech/corpus.py", "data/speech/kaldi.py", "data/speech/lexicon.py", "data/speech/librispeech.py",
-    "data/speech/transcripts.py", "speech/alignment.py", "speech/features.py", "speech/preparation.py",
+    "data/speech/characters.py", "data/speech/corpus.py", "data/speech/kaldi.py", "data/speech/lexicon.py",
+    "data/speech/librispeech.py", "data/speech/marks.py", "data/speech/transcripts.py", "speech/alignment.py",
+    "speech/features.py", "speech/preparation.py",
 )  # fmt: skip
 
 

@@ -7,7 +7,8 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from repro.data.speech.kaldi import PARTS, kaldi
-from repro.data.speech.transcripts import BROKEN_OFF, DIGITS, SYMBOLS, UNKNOWN_MARK, UNTRANSCRIBED
+from repro.data.speech.marks import UNKNOWN_MARK, UNTRANSCRIBED
+from repro.data.speech.transcripts import BROKEN_OFF, DIGITS, SYMBOLS
 from repro.errors import UserError
 
 NO_AUDIO = "no audio file (paths begin at the folder of train and test)"

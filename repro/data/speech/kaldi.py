@@ -15,13 +15,14 @@ from pathlib import Path
 
 from repro.data.speech.corpus import Corpus, Utterance, summary
 from repro.data.speech.lexicon import Pronunciations, cmudict, known_phones, parse, pronunciations
-from repro.data.speech.transcripts import BROKEN_OFF, SYMBOLS, UNKNOWN_MARK, UNTRANSCRIBED, Transcript, normalize
+from repro.data.speech.marks import UNKNOWN_MARK, UNTRANSCRIBED
+from repro.data.speech.transcripts import ABBREVIATION, BROKEN_OFF, SYMBOLS, Transcript, normalize
 from repro.errors import UserError
 
 PARTS = ("train", "test")
 LEXICONS = {"lexicon.txt": 1, "lexiconp.txt": 2}  # by the field of the first phone
 # Reasons that are listed with the text that they are about.
-WITH_TOKEN = (SYMBOLS, UNTRANSCRIBED, UNKNOWN_MARK, BROKEN_OFF)
+WITH_TOKEN = (SYMBOLS, ABBREVIATION, UNTRANSCRIBED, UNKNOWN_MARK, BROKEN_OFF)
 
 Reasons = dict[str, list[str]]
 

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pocketsphinx
 
-from repro.data.speech.transcripts import fold, is_word
+from repro.data.speech.characters import fold
+from repro.data.speech.transcripts import is_word
 from repro.errors import UserError
 
 Pronunciations = dict[str, list[tuple[str, ...]]]
