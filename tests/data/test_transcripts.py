@@ -31,7 +31,7 @@ WORDS = {
     "ｆｕｌｌ　ｗｉｄｔｈ！ ﬁne": "full width fine",
     "one\u2028two\u2029three\x0bfour\x0cfive\x1csix\x85seven\u00a0eight\u3000nine": "one two three four five six seven "
     "eight nine",
-    "\ufeffhel\u200dlo so\u00adft \u200b day so\u200bon": "hello soft day so on",
+    "\ufeffhel\u200dlo so\u00adft \u200b day so\u200bon\u2800it": "hello soft day so on it",
     "cafe\u0301 nai\u0308ve": "café naïve",
     " . - … ' \" ": "",
     # Apostrophes.

@@ -1,8 +1,7 @@
 """Characters of transcripts: letters, separators, symbols and digits; compatibility forms and invisible characters.
 
 ``fold`` resolves compatibility forms (NFKC, but not of symbols, numbers, superscripts and subscripts), removes
-invisible characters (Default_Ignorable_Code_Point of Unicode) and writes apostrophes and hyphens in one way. A
-zero-width space is white space.
+invisible characters (Default_Ignorable_Code_Point of Unicode) and writes apostrophes and hyphens in one way.
 """
 
 import unicodedata
@@ -12,7 +11,7 @@ SIGNS = str.maketrans({**dict.fromkeys("’‘‛ʼ´`′", "'"), "‐": "-"})
 JOINERS = set("'.-_")
 SPOKEN = set("&%#*/@\\§¶†‡‰‱ªº")  # beside all that Unicode calls symbols
 BRACKETS = set("()[]{}<>")
-ZERO_WIDTH_SPACE = "\u200b"
+UNSEEN_SPACES = {"\u200b", "\u2800"}  # zero-width space, blank of Braille; no white space in Unicode
 # Default_Ignorable_Code_Point of Unicode 15 beside the category Cf.
 IGNORABLE = [
     *(0x034F, 0x115F, 0x1160, 0x17B4, 0x17B5, *range(0x180B, 0x1810), *range(0x2060, 0x2070), 0x3164, 0xFFA0),
@@ -52,7 +51,7 @@ def has(text: str, kind: str) -> bool:
 @cache
 def _plain(character: str) -> str:
     category = unicodedata.category(character)
-    if character == ZERO_WIDTH_SPACE:
+    if character in UNSEEN_SPACES:
         return " "
     if category == "Cf" or character in INVISIBLE:
         return ""

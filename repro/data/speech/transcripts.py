@@ -3,20 +3,20 @@
 ``normalize`` returns the words in lower case, or the reason that a transcript cannot be used: its sound must follow
 from the text, so a text that may be read in many ways cannot. ``known`` is the words of the dictionary.
 
-- Any white space separates words, and so do punctuation, ellipses and dashes; see ``characters``.
+- White space, punctuation, ellipses and dashes separate words; ``characters`` has the classes of characters.
 - The dictionary's entry for a token as written is used first: ``o'clock``, ``'em``, ``twenty-one``, ``at&t``.
 - Clitics written apart (``it 's``, ``do n't``, ``it ' s``, ``it''s``) are joined to the word before if the dictionary
   has the whole, and otherwise are symbols.
 - A final dot is dropped (``mr.`` is mr) unless the dictionary has only the entry with it (``prof.``). ``ABBREVIATIONS``
-  are read otherwise than the entry without the dot: inside an utterance they are the entry with it, or a reason.
+  inside an utterance, and ``NEVER_LAST`` anywhere, are the entry with the dot, else a reason.
 - Letters with dots are the dictionary's entry with dots (``u.s.``), else the letters: ``i.t.`` is "i t", not "it". More
   than three whose entry without dots is known are a reason (``n.a.t.o.``). Another dot inside a word is a symbol.
 - Hyphens and underscores: a word that the dictionary lacks is split if it has all the parts.
-- Words broken off: ``th-``, ``-cause``, ``b-but``, and the same with dashes and ellipses. Runs of underscores or long
-  dashes are blanks, which are symbols.
+- Words broken off: ``th-``, ``-cause``, ``b-but``, and the same with dashes and dots (``BROKEN``). Blanks (``____``)
+  are symbols.
 - Quotes around words are dropped; a letter with an apostrophe (``d'``) is an elision and stays as it is.
-- Marks: noise and silence are dropped, and their kind is returned; speech that was not transcribed, marks of unknown
-  meaning, other text in round brackets, and a speaker's name in capitals (``JOHN: yes``) are reasons.
+- ``marks``: noise and silence are dropped, and their kind is returned; speech that was not transcribed, marks of
+  unknown meaning, other text in round brackets, and a speaker's name in capitals (``JOHN: yes``) are reasons.
 - Digits are a reason, and so are symbols in a token that the dictionary lacks as a whole: ``&``, ``%``, ``/``.
 """
 
