@@ -1,5 +1,6 @@
 """Words of transcripts: punctuation, abbreviations, marks, symbols and digits, each with its outcome."""
 
+import time
 import unicodedata
 
 import pytest
@@ -207,6 +208,22 @@ def test_words_of_any_text_are_words_and_stay_the_same(text, known):
         assert word == fold(word) and not set(word) & set("<>[]{}()")
         assert not any(c.isspace() or unicodedata.category(c)[0] == "N" for c in word)
         assert word in known or (any(c.isalpha() for c in word) and "&" not in word)
+
+
+@given(TEXTS, KNOWN)
+@example("Got ta don't twenty-one", cmudict())
+@example("go", {"go"})
+def test_texts_of_plain_words_are_read_as_any_others(text, known):
+    slowly = normalize(f"{text}\u00ad", known)  # an invisible character is no plain word
+    assert normalize(text, known) == slowly
+
+
+def test_long_transcripts_take_time_in_proportion():
+    began = time.perf_counter()
+    assert len(normalize("Go, " * 40_000, cmudict()).words) == 40_000
+    for text in ("[" * 20_000, "(" * 20_000):
+        assert normalize(text, cmudict()).reason == SYMBOLS
+    assert time.perf_counter() - began < 10
 
 
 @given(TEXTS.filter(lambda text: "ı" not in text and not any(map(str.islower, text.upper()))))

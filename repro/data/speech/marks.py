@@ -30,7 +30,9 @@ MARKS = {
 NAMES = {kind: set(names.split()) for kind, names in MARKS.items()}
 MARK_WORDS = set().union(*NAMES.values())
 
-MARK = re.compile(r"\(\(.*?\)\)|\([^()]*\)|<[^<>]*>|\[+[^\[\]]*\]+|\{[^{}]*\}|\+\+\w+\+\+|(?<!\S)[%!][^\W\d_][\w-]*")
+MARK = re.compile(
+    r"(?<!\()\(\(.*?\)\)|\([^()]*\)|<[^<>]*>|(?<!\[)\[+[^\[\]]*\]+|\{[^{}]*\}|\+\+\w+\+\+|(?<!\S)[%!][^\W\d_][\w-]*"
+)
 NAME = re.compile(r"[^\W\d_]+")
 LAUGHED_WORD = re.compile(r"\[(?:laughter|laughing)-(.+)\]")
 

@@ -49,6 +49,7 @@ UNTRANSCRIBED_WORDS = {"xxx", "yyy", "www"}  # of CHAT (MacWhinney 2000)
 CLITICS = {"'s", "'m", "'ve", "'re", "'ll", "'d", "'t", "n't"}
 SPLIT_WORDS = {"gon na", "wan na", "got ta", "gim me", "lem me"}  # of the Penn Treebank
 
+PLAIN = re.compile(r"[a-z]+(?:['-][a-z]+)*")
 SPEAKER = re.compile(r"\s*([^:]*):")
 BRACKET_IN_WORD = re.compile(r"\w\(+\w|\w\)+\w")
 ROUND_BRACKETS = re.compile(r"\([^()]*\)")
@@ -93,6 +94,8 @@ def normalize(text: str, known: Container[str]) -> Transcript:
         text: a transcript without the utterance's id.
         known: the words of the dictionary, in lower case.
     """
+    if text.isascii() and (words := _plain_words(text, known)) is not None:
+        return Transcript(words)
     bare = MARK.sub(" ", text)
     speaker = SPEAKER.match(bare)
     if speaker and speaker[1].isupper() and any(map(str.islower, bare)):
@@ -101,20 +104,28 @@ def normalize(text: str, known: Container[str]) -> Transcript:
     if unreadable := _unreadable(text, marks):
         return unreadable
     tokens = _joined(_tokens(SEPARATORS.sub(" ", DOUBLE_APOSTROPHE.sub(" ' ", text))), known)
-    words: tuple[str, ...] = ()
+    words = []
     for number, token in enumerate(tokens):
         read = _read(token, known, last=number == len(tokens) - 1)
         if isinstance(read, str):
             return Transcript(reason=read, token=token.strip())
         words += read
-    if _joined(words, known) != list(words):  # such as "d'. or": "d'or" or two words
+    if _joined(words, known) != words:  # such as "d'. or": "d'or" or two words
         return Transcript(reason=SYMBOLS, token=" ".join(words))
-    return Transcript(words, tuple(marks))
+    return Transcript(tuple(words), tuple(marks))
 
 
 def is_word(entry: str) -> bool:
     """Return whether an entry of a lexicon, folded, is a word of its own: no mark, no punctuation, without digits."""
     return normalize(entry, {entry}).words == (entry,)
+
+
+def _plain_words(text: str, known: Container[str]) -> tuple[str, ...] | None:
+    """Return the words of a text of nothing but known words, which most are, in less time; None for other texts."""
+    words = text.lower().split()
+    if not all(word in known and PLAIN.fullmatch(word) for word in words):
+        return None
+    return tuple(words) if SPLIT_WORDS.isdisjoint(map(" ".join, pairwise(words))) else None
 
 
 def _unreadable(text: str, marks: dict[str, str]) -> Transcript | None:
