@@ -82,7 +82,9 @@ def parse(path: Path, lines: Iterable[str], first_phone: int) -> Pronunciations:
                 f"{path}: line {number}: must be a word and its phones in lexicon.txt, "
                 "and a word, a probability and its phones in lexiconp.txt"
             )
-        spelling = tuple(re.sub(r"\d", "", phone).upper() for phone in phones)
+        spelling = tuple(re.sub(r"\d", "", phone) for phone in phones)
+        if "".join(spelling).islower():  # phones in both cases are not ARPAbet (X-SAMPA has s and S) and stay unknown
+            spelling = tuple(map(str.upper, spelling))
         if spelling not in lexicon[word]:
             lexicon[word].append(spelling)
     return dict(lexicon)

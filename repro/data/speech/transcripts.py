@@ -94,8 +94,8 @@ def normalize(text: str, known: Container[str]) -> Transcript:
         text: a transcript without the utterance's id.
         known: the words of the dictionary, in lower case.
     """
-    if text.isascii() and (words := _plain_words(text, known)) is not None:
-        return Transcript(words)
+    if text.isascii() and (plain := _plain_words(text, known)) is not None:
+        return Transcript(plain)
     bare = MARK.sub(" ", text)
     speaker = SPEAKER.match(bare)
     if speaker and speaker[1].isupper() and any(map(str.islower, bare)):
@@ -104,7 +104,7 @@ def normalize(text: str, known: Container[str]) -> Transcript:
     if unreadable := _unreadable(text, marks):
         return unreadable
     tokens = _joined(_tokens(SEPARATORS.sub(" ", DOUBLE_APOSTROPHE.sub(" ' ", text))), known)
-    words = []
+    words: list[str] = []
     for number, token in enumerate(tokens):
         read = _read(token, known, last=number == len(tokens) - 1)
         if isinstance(read, str):
