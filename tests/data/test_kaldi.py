@@ -73,6 +73,7 @@ def test_unusable_utterances_are_listed(root, file, content, reason, name):
         ("train/utt2spk", "train0 a b\ntrain1 c\n", "utt2spk: train0: must have one speaker"),
         ("train/utt2spk", "train0 a\rtrain1 c\r", "utt2spk: lines end at carriage returns"),
         ("lexicon.txt", "WORD\n", "line 1: WORD has no phones"),
+        ("lexicon.txt", "word[2] W ER D\nhello,HH AH L OW\n", "lexicon.txt: no line is a word and its phones"),
         ("lexicon.txt", "<eps> SIL\nWORD 1.0 W ER D\n", "lexicon.txt: line 2: must be a word and its phones"),
         ("lexiconp.txt", "WORD W ER D\n", "lexiconp.txt: line 1: must be a word and its phones"),
     ],

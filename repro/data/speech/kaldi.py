@@ -162,7 +162,10 @@ def _lexicon(root: Path) -> tuple[Pronunciations, str]:
     for name, first_phone in LEXICONS.items():
         if (root / name).exists():
             content = _read(root / name)
-            return parse(root / name, content.split("\n"), first_phone), content
+            lexicon = parse(root / name, content.split("\n"), first_phone)
+            if content.strip() and not lexicon:
+                raise UserError(f"{root / name}: no line is a word and its phones with white space between them")
+            return lexicon, content
     return {}, ""
 
 
