@@ -63,6 +63,7 @@ WORDS = {
     "hi [laughter-yes] there": "hi yes there",
     "JOHN: HELLO [noise]": "john hello",
     "I said: No": "i said no",
+    "No. I do": "no i do",
     "WELL ,COMMA !EXCLAMATION-POINT": "well comma exclamation-point",
 }
 
@@ -94,7 +95,7 @@ REASONS = {
     "f---": (SYMBOLS, "f---"), "s__t": (SYMBOLS, "s__t"), "hi ____ there": (SYMBOLS, "____"), "sh-t": (SYMBOLS, "sh-t"),
     "mr —— said": (SYMBOLS, "——"), "Mr. ⸺": (SYMBOLS, "⸺"),
     "J.O.H.N.": (ABBREVIATION, "j.o.h.n."), "N.A.T.O. is": (ABBREVIATION, "n.a.t.o."),
-    "Gen. Grant": (ABBREVIATION, "gen."), "it is wed.": (ABBREVIATION, "wed."), "No. five": (ABBREVIATION, "no."),
+    "Gen. Grant": (ABBREVIATION, "gen."), "it is wed.": (ABBREVIATION, "wed."), "Fig. five": (ABBREVIATION, "fig."),
     "the sun. Then": (ABBREVIATION, "sun."),
     "hi (he said)": (UNKNOWN_MARK, "(he said)"), "(door closes) hi": (UNKNOWN_MARK, "(door closes)"),
     "JOHN: hello": (UNKNOWN_MARK, "john:"), "[noise] MR. X: hello": (UNKNOWN_MARK, "mr. x:"),

@@ -38,7 +38,7 @@ ABBREVIATIONS, NEVER_LAST = (
     set(words.split())
     for words in (
         "al apt arc ark art cal cap chap co com con conn cor del ed ex fed fig figs gal ill inc jan la lib lit mar "
-        "mass med messrs mil miss mo no op ore oz pa par penn pol sat sec sect sens sol sun temp trans vs wash",
+        "mass med messrs mil miss mo op ore oz pa par penn pol sat sec sect sens sol sun temp trans vs wash",
         "alt av ave calif cert cit colo comm cong dak dec dep dia eng est gaz gen gens geo gov hon hr ia jas jos jour "
         "jun kan lang lat maj mech mex mi mich min mme mon mont mos mun nat neg nov oct opp org para pers poss pres "
         "prim reg res ret rev revs rom sci sen sep sept sta syn tel tenn ter tex thur tue wed wis",
