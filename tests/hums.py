@@ -18,7 +18,7 @@ def write_corpus(root: Path) -> Path:
         (root / part).mkdir()
         names = [f"{part}{n}" for n in range(2)]
         for name in names:
-            soundfile.write(root / f"{name}.wav", tone(), 16000)
+            soundfile.write(root / f"{name}.wav", tone() * (1 if part == "train" else 0.9), 16000)
         (root / part / "wav.scp").write_text("".join(f"{n} {n}.wav\n" for n in names))
         (root / part / "text").write_text("".join(f"{n} CALL Bob's <noise> [laugh] shop\n" for n in names))
         (root / part / "utt2spk").write_text("".join(f"{n} {s}\n" for n, s in zip(names, speakers, strict=True)))

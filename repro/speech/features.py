@@ -30,8 +30,10 @@ def filterbanks(samples: Float[Tensor, "sample"]) -> Float[Tensor, "frame bank"]
     """Return Kaldi's log energies of 40 Mel filterbanks in windows of 25 ms every 10 ms, without dither.
 
     Args:
-        samples: at 16 kHz, in -1 .. 1.
+        samples: at 16 kHz, in -1 .. 1; fewer than a window have no frames.
     """
+    if len(samples) < RATE * 25 // 1000:
+        return torch.empty(0, BANKS)
     return torchaudio.compliance.kaldi.fbank(
         samples[None] * 32768, num_mel_bins=BANKS, sample_frequency=RATE, dither=0.0, snip_edges=False
     )

@@ -27,8 +27,9 @@ Say = Callable[[str], None]
 Request = tuple[Sequence[Utterance], Path]  # a chunk, and the file for its frames
 # The modules that determine the frames and states of an utterance.
 CODE_DEPENDENCIES = (
-    "data/speech/corpus.py", "data/speech/kaldi.py", "data/speech/lexicon.py", "data/speech/librispeech.py",
-    "data/speech/transcripts.py", "speech/alignment.py", "speech/features.py", "speech/preparation.py",
+    "data/speech/characters.py", "data/speech/corpus.py", "data/speech/kaldi.py", "data/speech/lexicon.py",
+    "data/speech/librispeech.py", "data/speech/marks.py", "data/speech/transcripts.py", "speech/alignment.py",
+    "speech/features.py", "speech/preparation.py",
 )  # fmt: skip
 
 
@@ -170,11 +171,9 @@ def _align(
     """Return filterbanks and states of an utterance; None, with the reason recorded, if it cannot be used."""
     try:
         samples, remarks = read_audio(utterance.audio)
-    except ValueError:
-        left_out["audio that cannot be read"].append(utterance.id)
+    except ValueError as unusable:
+        left_out[str(unusable)].append(utterance.id)
         return None
-    for remark in remarks:
-        remarked[remark].append(utterance.id)
     unknown = aligner.unknown(utterance.words)
     if unknown:
         # A lexicon may use other phones than the acoustic model, which has CMUdict's without stress.
@@ -190,6 +189,8 @@ def _align(
     if aligned is None:
         left_out["no alignment found"].append(utterance.id)
         return None
+    for remark in remarks:
+        remarked[remark].append(utterance.id)
     states = torch.from_numpy(aligned.states)
     frames = min(len(banks), len(states))  # they differ by one where the last hop is not full
     return banks[:frames], states[:frames]

@@ -1,5 +1,7 @@
 """Corpora: reading, utterances that are left out and listed, and malformed input that is refused in one line."""
 
+import os
+
 import pytest
 import soundfile
 from hums import write_corpus
@@ -7,7 +9,8 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from repro.data.speech.kaldi import PARTS, kaldi
-from repro.data.speech.transcripts import BROKEN_OFF, DIGITS, SYMBOLS, UNKNOWN_MARK, UNTRANSCRIBED
+from repro.data.speech.marks import UNKNOWN_MARK, UNTRANSCRIBED
+from repro.data.speech.transcripts import BROKEN_OFF, DIGITS, SYMBOLS
 from repro.errors import UserError
 
 NO_AUDIO = "no audio file (paths begin at the folder of train and test)"
@@ -68,7 +71,9 @@ def test_unusable_utterances_are_listed(root, file, content, reason, name):
         ("train/wav.scp", "", "is empty"),
         ("train/text", "train0\ntrain1\n", "2 with no transcript, for example train0"),
         ("train/utt2spk", "train0 a b\ntrain1 c\n", "utt2spk: train0: must have one speaker"),
+        ("train/utt2spk", "train0 a\rtrain1 c\r", "utt2spk: lines end at carriage returns"),
         ("lexicon.txt", "WORD\n", "line 1: WORD has no phones"),
+        ("lexicon.txt", "word[2] W ER D\nhello,HH AH L OW\n", "lexicon.txt: no line is a word and its phones"),
         ("lexicon.txt", "<eps> SIL\nWORD 1.0 W ER D\n", "lexicon.txt: line 2: must be a word and its phones"),
         ("lexiconp.txt", "WORD W ER D\n", "lexiconp.txt: line 1: must be a word and its phones"),
     ],
@@ -121,6 +126,23 @@ def test_only_line_feeds_end_lines(root):
     ]
 
 
+def test_a_recording_of_test_is_left_out_of_train(root):
+    (root / "train1.wav").write_bytes((root / "test0.wav").read_bytes())
+    corpus = kaldi(root)
+    assert corpus.left_out == {"a recording of test, left out of train": ["train1"]}
+    assert [utterance.id for utterance in corpus.train] == ["train0"] and len(corpus.test) == 2
+
+
+def test_pipes_and_folders_are_no_tables(root):
+    (root / "train" / "text").unlink()
+    os.mkfifo(root / "train" / "text")
+    with pytest.raises(UserError, match="text: is not a regular file"):
+        kaldi(root)
+    (root / "lexicon.txt").mkdir()
+    with pytest.raises(UserError, match=r"lexicon\.txt: is not a regular file"):
+        kaldi(root)
+
+
 def test_paths_may_have_blanks(root):
     (root / "my audio").mkdir()
     (root / "train0.wav").rename(root / "my audio" / "a  b.wav")
@@ -164,6 +186,13 @@ def test_a_lexicon_in_unknown_phones_is_counted(root):
     ids = ["train0", "train1", "test0", "test1"]
     assert corpus.remarked["a pronunciation of the lexicon in unknown phones, ignored"] == ids
     assert corpus.lexicon.keys() == {"shop", "call"}
+
+
+def test_phones_in_both_cases_are_unknown(root):
+    (root / "lexicon.txt").write_text("SHOP S V p\nCALL k ao l\n")
+    corpus = kaldi(root)
+    assert corpus.lexicon == {"shop": [("S", "V", "p")], "call": [("K", "AO", "L")]}
+    assert len(corpus.remarked["a pronunciation of the lexicon in unknown phones, ignored"]) == 4
 
 
 def test_a_lexicon_with_probabilities_is_read_if_there_is_no_other(root):

@@ -124,12 +124,13 @@ def here(monkeypatch):
 
 
 def test_utterances_without_alignment_are_listed(root, tmp_path, here):
-    names = ["short", "broken", "unknown", "foreign", "fails", "good"]
+    names = ["click", "short", "broken", "unknown", "foreign", "fails", "good"]
     with open(root / "train" / "wav.scp", "a") as scp, open(root / "train" / "text", "a") as text:
         for name in names:
             scp.write(f"{name} {name}.wav\n")
             text.write(f"{name} {'zyzzyva' if name == 'unknown' else name}\n")
-            soundfile.write(root / f"{name}.wav", tone(0.2 if name == "short" else 0.5), 16000)
+            sound = tone({"short": 0.2, "click": 1e-4}.get(name, 0.5), channels=1 if name == "good" else 2)
+            soundfile.write(root / f"{name}.wav", sound, 16000)
     (root / "broken.wav").write_bytes(b"no sound")
     with open(root / "train" / "utt2spk", "a") as speakers:
         speakers.writelines(f"{name} a\n" for name in names)
@@ -139,8 +140,9 @@ def test_utterances_without_alignment_are_listed(root, tmp_path, here):
         "a word outside the lexicon": ["unknown (zyzzyva)"],
         "a pronunciation in unknown phones": ["foreign (foreign)"],
         "no alignment found": ["fails"],
-        "fewer frames than the window of 26": ["short"],
+        "fewer frames than the window of 26": ["click", "short"],
     }
+    assert "2 channels, averaged" not in data.remarked  # only of utterances that are used
     assert {*data.train.ids, *data.validation.ids} == {"train0", "train1", "good"}
     assert set(data.train.speakers).isdisjoint(data.validation.speakers)
     assert len(data.test) == 100 and data.transcripts["good"] == ("good",)

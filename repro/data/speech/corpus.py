@@ -1,6 +1,8 @@
 """Corpora of transcribed speech once they are read, and the reader of audio files."""
 
+import re
 from dataclasses import dataclass, field
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +13,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 RATE = 16_000  # samples per second
+LOWEST_RATE = 1000
+# Sizes in headers that the file does not hold, as libsndfile reports them.
+CUT_OFF = re.compile(r"(?:data|SSND|Data Size|riff) *: (\d+) \(should be (\d+)\)|\*\*\* Calculated frame count")
+UNKNOWN_SIZE = 0x7FFF0000  # programs that write to a pipe put at least this size in the header
 
 
 @dataclass(frozen=True)
@@ -54,21 +60,36 @@ def read_audio(path: Path) -> tuple[Float[Tensor, "sample"], list[str]]:
     """Read an audio file as samples at 16 kHz in -1 .. 1, with remarks on its conversion: resampled, channels averaged.
 
     Raises:
-        ValueError: the file cannot be read as audio, is empty, or has samples that are not finite.
+        ValueError: the reason that the recording cannot be used: the file is no audio, is empty, ends before the end
+            that its header gives, or has samples that are not finite or fewer than 1000 a second.
     """
     try:
-        samples, rate = soundfile.read(path, dtype="float32", always_2d=True)
+        with soundfile.SoundFile(path) as file:
+            rate, frames, header = file.samplerate, file.frames, file.extra_info
+            samples = file.read(dtype="float32", always_2d=True)
     except (OSError, TypeError, soundfile.LibsndfileError) as error:  # TypeError: headerless audio
-        raise ValueError(f"{path} cannot be read as audio") from error
+        raise ValueError("audio that cannot be read") from error
     if not len(samples):
-        raise ValueError(f"{path} holds no sound")
+        raise ValueError("audio without samples")
+    if len(samples) < 0.99 * frames or _is_cut_off(header):  # decoders of MP3 may differ by a few samples
+        raise ValueError("audio that ends before the end that its header gives")
     if not np.isfinite(samples).all():
-        raise ValueError(f"{path} holds samples that are not finite")
+        raise ValueError("audio with samples that are not finite")
+    if rate < LOWEST_RATE:
+        raise ValueError(f"audio with fewer than {LOWEST_RATE} samples per second")
     remarks = []
     if samples.shape[1] > 1:
         remarks.append(f"{samples.shape[1]} channels, averaged")
     sound = torch.from_numpy(samples).mean(1)
     if rate != RATE:
         remarks.append(f"{rate} samples per second, resampled to {RATE}")
-        sound = torchaudio.functional.resample(sound, rate, RATE)
+        # The filter's size is the product of the ratio's terms. Usual rates are exact, others to 0.05%.
+        ratio = Fraction(rate, RATE).limit_denominator(1000)
+        sound = torchaudio.functional.resample(sound, ratio.numerator, ratio.denominator)
     return sound, remarks
+
+
+def _is_cut_off(header: str) -> bool:
+    """Return whether a file holds less than its header says, which libsndfile reads as far as it goes."""
+    match = CUT_OFF.search(header)
+    return match is not None and (not match[1] or int(match[2]) < int(match[1]) < UNKNOWN_SIZE)

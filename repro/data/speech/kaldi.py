@@ -15,13 +15,14 @@ from pathlib import Path
 
 from repro.data.speech.corpus import Corpus, Utterance, summary
 from repro.data.speech.lexicon import Pronunciations, cmudict, known_phones, parse, pronunciations
-from repro.data.speech.transcripts import BROKEN_OFF, SYMBOLS, UNKNOWN_MARK, UNTRANSCRIBED, Transcript, normalize
+from repro.data.speech.marks import UNKNOWN_MARK, UNTRANSCRIBED
+from repro.data.speech.transcripts import ABBREVIATION, BROKEN_OFF, SYMBOLS, Transcript, normalize
 from repro.errors import UserError
 
 PARTS = ("train", "test")
 LEXICONS = {"lexicon.txt": 1, "lexiconp.txt": 2}  # by the field of the first phone
 # Reasons that are listed with the text that they are about.
-WITH_TOKEN = (SYMBOLS, UNTRANSCRIBED, UNKNOWN_MARK, BROKEN_OFF)
+WITH_TOKEN = (SYMBOLS, ABBREVIATION, UNTRANSCRIBED, UNKNOWN_MARK, BROKEN_OFF)
 
 Reasons = dict[str, list[str]]
 
@@ -45,16 +46,22 @@ def kaldi(root: Path, name: str | None = None, synthetic: bool = False) -> Corpu
     remarked: Reasons = defaultdict(list)
     lexicon, lexicon_text = _lexicon(root)
     known = cmudict().keys() | lexicon.keys()
-    parts = {part: _utterances(root, part, known, left_out, remarked, digest) for part in PARTS}
+    recordings = {part: _utterances(root, part, known, left_out, remarked, digest) for part in PARTS}
+    parts = {part: [utterance for utterance, _ in recordings[part]] for part in PARTS}
     digest.update(lexicon_text.encode())
     both = {utterance.id for utterance in parts["train"]} & {utterance.id for utterance in parts["test"]}
     if both:
         raise UserError(f"data.corpus: {root}: an utterance of train and one of test are both called {min(both)}")
     test_speakers = {utterance.speaker for utterance in parts["test"]}
-    for utterance in parts["train"]:
+    tested = {sound for _, sound in recordings["test"]}
+    parts["train"] = []
+    for utterance, sound in recordings["train"]:
         if utterance.speaker in test_speakers:
             left_out["speaker of test, left out of train"].append(utterance.id)
-    parts["train"] = [utterance for utterance in parts["train"] if utterance.speaker not in test_speakers]
+        elif sound in tested:
+            left_out["a recording of test, left out of train"].append(utterance.id)
+        else:
+            parts["train"].append(utterance)
     for part, utterances in parts.items():
         if not utterances:
             reasons = f" ({summary(left_out)})" if left_out else ""
@@ -71,7 +78,8 @@ def kaldi(root: Path, name: str | None = None, synthetic: bool = False) -> Corpu
 
 def _utterances(
     root: Path, part: str, known: Container[str], left_out: Reasons, remarked: Reasons, digest: "hashlib._Hash"
-) -> list[Utterance]:
+) -> list[tuple[Utterance, bytes]]:
+    """Return the usable utterances of a part, each with the digest of its audio file."""
     folder = root / part
     if not folder.is_dir():
         raise UserError(f"data.corpus: there is no folder {folder}; a Kaldi data directory holds train/ and test/")
@@ -87,7 +95,9 @@ def _utterances(
             raise UserError(f"{folder / 'wav.scp'}: {id}: is a command; only audio files are read, no command is run")
         speaker, path, transcript = speakers.get(id, ""), root / location, normalize(text.get(id, ""), known)
         if len(speaker.split()) > 1:
-            raise UserError(f"{folder / 'utt2spk'}: {id}: must have one speaker without white space, not {speaker!r}")
+            raise UserError(
+                f"{folder / 'utt2spk'}: {id}: must have one speaker without white space, not {speaker[:40]!r}"
+            )
         reason = (
             "no path in wav.scp" if not location
             else "no speaker in utt2spk" if not speaker
@@ -97,13 +107,14 @@ def _utterances(
         if not reason:
             try:
                 with path.open("rb") as file:
-                    digest.update(id.encode() + hashlib.file_digest(file, "sha256").digest())
+                    sound = hashlib.file_digest(file, "sha256").digest()
+                digest.update(id.encode() + sound)
             except OSError:
                 reason = "audio that cannot be read"
         if reason:
             left_out[reason].append(f"{id} ({_shown(transcript.token)})" if reason in WITH_TOKEN else id)
             continue
-        utterances.append(Utterance(id, speaker, transcript.words, path))
+        utterances.append((Utterance(id, speaker, transcript.words, path), sound))
         for kind in transcript.marks:
             remarked[f"marks of {kind} in the transcript, dropped"].append(id)
     for id in sorted(text.keys() - audio.keys()):
@@ -151,7 +162,10 @@ def _lexicon(root: Path) -> tuple[Pronunciations, str]:
     for name, first_phone in LEXICONS.items():
         if (root / name).exists():
             content = _read(root / name)
-            return parse(root / name, content.split("\n"), first_phone), content
+            lexicon = parse(root / name, content.split("\n"), first_phone)
+            if content.strip() and not lexicon:
+                raise UserError(f"{root / name}: no line is a word and its phones with white space between them")
+            return lexicon, content
     return {}, ""
 
 
@@ -163,6 +177,8 @@ def _partly_ignored(lexicon: Pronunciations) -> set[str]:
 
 def _read(path: Path) -> str:
     """Return the text of a file with lines that end at line feeds, without byte order marks."""
+    if path.exists() and not path.is_file():  # a pipe or device may have no end
+        raise UserError(f"{path}: is not a regular file")
     try:
         content = path.read_bytes()
     except OSError as error:
@@ -174,4 +190,6 @@ def _read(path: Path) -> str:
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
         raise UserError(f"{path}: line {line}: is not text in UTF-8; save the file as UTF-8") from error
+    if "\r" in text and "\n" not in text:
+        raise UserError(f"{path}: lines end at carriage returns; they must end at line feeds (\\n or \\r\\n)")
     return text.replace("\ufeff", "").replace("\r\n", "\n")

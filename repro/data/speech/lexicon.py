@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pocketsphinx
 
-from repro.data.speech.transcripts import fold, is_word
+from repro.data.speech.characters import fold
+from repro.data.speech.transcripts import is_word
 from repro.errors import UserError
 
 Pronunciations = dict[str, list[tuple[str, ...]]]
@@ -81,7 +82,9 @@ def parse(path: Path, lines: Iterable[str], first_phone: int) -> Pronunciations:
                 f"{path}: line {number}: must be a word and its phones in lexicon.txt, "
                 "and a word, a probability and its phones in lexiconp.txt"
             )
-        spelling = tuple(re.sub(r"\d", "", phone).upper() for phone in phones)
+        spelling = tuple(re.sub(r"\d", "", phone) for phone in phones)
+        if "".join(spelling).islower():  # phones in both cases are not ARPAbet (X-SAMPA has s and S) and stay unknown
+            spelling = tuple(map(str.upper, spelling))
         if spelling not in lexicon[word]:
             lexicon[word].append(spelling)
     return dict(lexicon)

@@ -3,71 +3,73 @@
 ``normalize`` returns the words in lower case, or the reason that a transcript cannot be used: its sound must follow
 from the text, so a text that may be read in many ways cannot. ``known`` is the words of the dictionary.
 
-- Characters: compatibility forms are resolved (NFKC, but not of symbols and numbers) and invisible ones removed. Any
-  white space separates words, and so do punctuation, ellipses and dashes.
+- White space, punctuation, ellipses and dashes separate words; ``characters`` has the classes of characters.
 - The dictionary's entry for a token as written is used first: ``o'clock``, ``'em``, ``twenty-one``, ``at&t``.
-- Dots: a final dot is dropped (``mr.`` is mr) unless the dictionary has only the entry with it (``prof.``); inside an
-  utterance ``ABBREVIATIONS`` keep theirs. Letters with dots are the dictionary's entry with dots (``u.s.``), else, if
-  longer than three, its entry without dots (``n.a.t.o.``), else the letters: ``i.t.`` is "i t", not "it". Another dot
-  inside a word is dropped if the dictionary has the rest (``ph.d`` is phd), and otherwise is a symbol (``x.com``).
-- Hyphens and underscores: a word that the dictionary lacks is split if it has all the parts. ``th-`` and ``b-but`` are
-  words broken off.
+- Clitics written apart (``it 's``, ``do n't``, ``it ' s``, ``it''s``) are joined to the word before if the dictionary
+  has the whole, and otherwise are symbols.
+- A final dot is dropped (``mr.`` is mr) unless the dictionary has only the entry with it (``prof.``). ``ABBREVIATIONS``
+  inside an utterance, and ``NEVER_LAST`` anywhere, are the entry with the dot, else a reason.
+- Letters with dots are the dictionary's entry with dots (``u.s.``), else the letters: ``i.t.`` is "i t", not "it". More
+  than three whose entry without dots is known are a reason (``n.a.t.o.``). Another dot inside a word is a symbol.
+- Hyphens and underscores: a word that the dictionary lacks is split if it has all the parts.
+- Words broken off: ``th-``, ``-cause``, ``b-but``, and the same with dashes and dots (``BROKEN``). Blanks (``____``)
+  are symbols.
 - Quotes around words are dropped; a letter with an apostrophe (``d'``) is an elision and stays as it is.
-- Marks are ``<noise> [noise] {noise} ++noise++ %noise !noise (noise) (( ))``. Noise and silence are dropped, and their
-  kind is returned; speech that was not transcribed, and marks of unknown meaning, are reasons. Other text in round
-  brackets is speech. ``[laughter-yes]`` is the word yes.
+- ``marks``: noise and silence are dropped, and their kind is returned; speech that was not transcribed, marks of
+  unknown meaning, other text in round brackets, and a speaker's name in capitals (``JOHN: yes``) are reasons.
 - Digits are a reason, and so are symbols in a token that the dictionary lacks as a whole: ``&``, ``%``, ``/``.
 """
 
 import re
-import unicodedata
-from collections.abc import Container
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
-from functools import cache
 from itertools import pairwise
+
+from repro.data.speech.characters import BRACKETS, JOINERS, class_of, fold, has
+from repro.data.speech.marks import MARK, UNKNOWN_MARK, UNTRANSCRIBED, without_marks
 
 DIGITS = "digits in the transcript, which may be read in many ways"
 SYMBOLS = "symbols in the transcript, which may be read in many ways"
-UNTRANSCRIBED = "speech that the transcript lacks or is unsure of"
-UNKNOWN_MARK = "a mark of unknown meaning in the transcript"
+ABBREVIATION = "an abbreviation in the transcript, which may be read in many ways"
 BROKEN_OFF = "a word broken off in the transcript"
 
-# Abbreviations that are read otherwise than the entry without the dot. At an utterance's end the dot ends a sentence.
-ABBREVIATIONS = {"al.", "co.", "conn.", "inc.", "jan.", "mass.", "messrs.", "vs."}
+# Abbreviations whose entry without the dot is read otherwise, by whether a sentence may end in that word.
+ABBREVIATIONS, NEVER_LAST = (
+    set(words.split())
+    for words in (
+        "al apt arc ark art cal cap chap co com con conn cor del ed ex fed fig figs gal ill inc jan la lib lit mar "
+        "mass med messrs mil miss mo op ore oz pa par penn pol sat sec sect sens sol sun temp trans vs wash",
+        "alt av ave calif cert cit colo comm cong dak dec dep dia eng est gaz gen gens geo gov hon hr ia jas jos jour "
+        "jun kan lang lat maj mech mex mi mich min mme mon mont mos mun nat neg nov oct opp org para pers poss pres "
+        "prim reg res ret rev revs rom sci sen sep sept sta syn tel tenn ter tex thur tue wed wis",
+    )
+)
 UNTRANSCRIBED_WORDS = {"xxx", "yyy", "www"}  # of CHAT (MacWhinney 2000)
 
-# Words in marks, by kind. The first kind of which a mark has a word decides; modifiers decide nothing.
-MARKS = {
-    UNTRANSCRIBED: "unk oov unknown unintelligible inaudible indistinct incomprehensible unclear garbled mumble "
-    "mumbles mumbling gibberish speech talk talking voice voices crosstalk overlap overlapping conversation foreign "
-    "skip bleep redacted censored xxx",
-    "laughter": "laugh laughs laughter laughing chuckle chuckles chuckling giggle giggles giggling",
-    "breath": "breath breaths breathe breathes breathing inhale inhales exhale exhales sigh sighs gasp gasps cough "
-    "coughs coughing sneeze sneezes sneezing sniff sniffs yawn yawns smack smacks lipsmack swallow clears clearing",
-    "hesitation": "hesitation hes uh um ah er erm eh huh mm hm hmm filler filled",
-    "punctuation": "comma period questionmark exclamationpoint",
-    "silence": "sil silence pause pauses eps nospeech",
-    "noise": "noise noises nsn spn nv noisy music static click clicks clicking beep beeps beeping slam slams ring "
-    "rings ringing applause clap claps clapping rustle rustling creak creaking squeak squeaking bang bangs thump "
-    "knock knocks knocking tap tapping dtmf int sta typing bark barks barking aside",
-    "modifier": "background spoken vocalized vocal speaker human loud soft short long door phone telephone microphone "
-    "mic chair paper keyboard channel line mouth lip tongue throat dog cross language b e v of the",
-}
-NAMES = {kind: set(names.split()) for kind, names in MARKS.items()}
-MARK_WORDS = set().union(*NAMES.values())
+CLITICS = {"'s", "'m", "'ve", "'re", "'ll", "'d", "'t", "n't"}
+SPLIT_WORDS = {"gon na", "wan na", "got ta", "gim me", "lem me"}  # of the Penn Treebank
 
-MARK = re.compile(r"\(\(.*?\)\)|\([^()]*\)|<[^<>]*>|\[+[^\[\]]*\]+|\{[^{}]*\}|\+\+\w+\+\+|(?<!\S)[%!][^\W\d_][\w-]*")
-NAME = re.compile(r"[^\W\d_]+")
-LAUGHED_WORD = re.compile(r"\[(?:laughter|laughing)-(.+)\]")
+PLAIN = re.compile(r"[a-z]+(?:['-][a-z]+)*")
+SPEAKER = re.compile(r"\s*([^:]*):")
 BRACKET_IN_WORD = re.compile(r"\w\(+\w|\w\)+\w")
+ROUND_BRACKETS = re.compile(r"\([^()]*\)")
+DOUBLE_APOSTROPHE = re.compile(r"(?<=[^\W\d_])'{2,}(?=[^\W\d_])")  # it''s
 SEPARATORS = re.compile(r"\.{2,}|-{2,}|'{2,}")
 DOTTED = re.compile(r"[^\W\d_](?:\.[^\W\d_])+\.?")
 ELISION = re.compile(r"[^\W\d_ai]'|'[^\W\d_ai]")
 
-SIGNS = str.maketrans({**dict.fromkeys("’‘‛ʼ´`′", "'"), "‐": "-"})
-JOINERS = set("'.-_")
-SPOKEN = set("&%#*/@\\§¶†‡‰‱ªº")  # beside all that Unicode calls symbols
-BRACKETS = set("[]{}<>")  # those that are no mark
+BLANK = re.compile(r"_{2,}|-{3,}|[‒–—―]{2,}|[⸺⸻]")
+DASH = r"(?:--|[‒–—―])"
+FIRST = r"(?<!\w)(?<!\w['.-])"  # at the beginning of a word
+BROKEN = re.compile(
+    "|".join([
+        rf"\w{DASH}[^\w\s]*(?!\S)|(?<!\S)[^\w\s]*{DASH}\w",  # a dash that touches a word on one side only
+        rf"{FIRST}[^\W\d_i](?:{DASH}|\.\.)",  # a single letter before dots or a dash
+        rf"\w(?:{DASH}|\.\.+)[^\W\d_ai](?!['.-]?\w)",  # a single letter after them
+        # The beginning of the next word before them.
+        rf"{FIRST}([^\W\d_]+)\s*(?:{DASH}|\.(?: ?\.)+|(?<=\s)-(?=\s))\s*\1[^\W\d_]",
+    ])
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -92,36 +94,25 @@ def normalize(text: str, known: Container[str]) -> Transcript:
         text: a transcript without the utterance's id.
         known: the words of the dictionary, in lower case.
     """
-    marks: dict[str, str] = {}  # the first mark of each kind
-
-    def dropped(match: re.Match[str]) -> str:
-        mark = match[0]
-        if (laughed := LAUGHED_WORD.fullmatch(mark)) and not MARK_WORDS.issuperset(NAME.findall(laughed[1])):
-            marks.setdefault("laughter", mark)
-            return f" {laughed[1]} "
-        kind = _kind(mark)
-        if not kind and (mark[0] in "%!" or (mark[0] == "(" and mark[:2] != "((")):
-            return mark
-        marks.setdefault(kind or (UNTRANSCRIBED if mark[0] == "(" else UNKNOWN_MARK), mark)
-        return " "
-
-    text = MARK.sub(dropped, " ".join(fold(text).split()))
-    for reason in (UNTRANSCRIBED, UNKNOWN_MARK):
-        if reason in marks:
-            return Transcript(reason=reason, token=marks[reason])
-    for token in text.split():
-        if any(_class(character) == "digit" for character in token):
-            return Transcript(reason=DIGITS, token=token)
-        if BRACKET_IN_WORD.search(token):
-            return Transcript(reason=SYMBOLS, token=token)
-    tokens = _tokens(SEPARATORS.sub(" ", text))
-    words: tuple[str, ...] = ()
+    if text.isascii() and (plain := _plain_words(text, known)) is not None:
+        return Transcript(plain)
+    bare = MARK.sub(" ", text)
+    speaker = SPEAKER.match(bare)
+    if speaker and speaker[1].isupper() and any(map(str.islower, bare)):
+        return Transcript(reason=UNKNOWN_MARK, token=fold(speaker[0]).strip())
+    text, marks = without_marks(" ".join(fold(text).split()))
+    if unreadable := _unreadable(text, marks):
+        return unreadable
+    tokens = _joined(_tokens(SEPARATORS.sub(" ", DOUBLE_APOSTROPHE.sub(" ' ", text))), known)
+    words: list[str] = []
     for number, token in enumerate(tokens):
         read = _read(token, known, last=number == len(tokens) - 1)
         if isinstance(read, str):
-            return Transcript(reason=read, token=token)
+            return Transcript(reason=read, token=token.strip())
         words += read
-    return Transcript(words, tuple(marks))
+    if _joined(words, known) != words:  # such as "d'. or": "d'or" or two words
+        return Transcript(reason=SYMBOLS, token=" ".join(words))
+    return Transcript(tuple(words), tuple(marks))
 
 
 def is_word(entry: str) -> bool:
@@ -129,59 +120,70 @@ def is_word(entry: str) -> bool:
     return normalize(entry, {entry}).words == (entry,)
 
 
-def fold(text: str) -> str:
-    """Return a text in lower case, without invisible characters, and with one form of apostrophe and hyphen."""
-    if not text.isascii():
-        text = unicodedata.normalize("NFC", "".join(map(_plain, text)))
-    return unicodedata.normalize("NFC", text.casefold()).translate(SIGNS)
-
-
-@cache
-def _plain(character: str) -> str:
-    category = unicodedata.category(character)
-    if category == "Cf":  # zero-width characters, soft hyphens, directions
-        return ""
-    return character if category[0] in "SN" or character in SPOKEN else unicodedata.normalize("NFKC", character)
-
-
-@cache
-def _class(character: str) -> str:
-    category = unicodedata.category(character)[0]
-    if character in JOINERS or (category in "LM" and character not in SPOKEN):
-        return "letter"
-    if category == "N":
-        return "digit"
-    return "separator" if character.isspace() or (category == "P" and character not in SPOKEN | BRACKETS) else "symbol"
-
-
-def _kind(mark: str) -> str | None:
-    """Return the kind of a mark; None if its meaning is unknown."""
-    names = NAME.findall(mark.replace("_", " ").replace("no speech", "nospeech").replace("no-speech", "nospeech"))
-    if names == ["s"] and mark[0] == "<":  # <s> and </s>, the ends of a sentence
-        return "silence"
-    if not names:
-        return None if any(_class(character) == "digit" for character in mark) else UNTRANSCRIBED
-    if not MARK_WORDS.issuperset(names):
+def _plain_words(text: str, known: Container[str]) -> tuple[str, ...] | None:
+    """Return the words of a text of nothing but known words, which most are, in less time; None for other texts."""
+    words = text.lower().split()
+    if not all(word in known and PLAIN.fullmatch(word) for word in words):
         return None
-    kind = next(kind for kind, decisive in NAMES.items() if not decisive.isdisjoint(names))
-    return None if kind == "modifier" else kind
+    return tuple(words) if SPLIT_WORDS.isdisjoint(map(" ".join, pairwise(words))) else None
+
+
+def _unreadable(text: str, marks: dict[str, str]) -> Transcript | None:
+    """Return the reason that a text, whose marks were dropped, has no words whatever the dictionary."""
+    for reason in (UNTRANSCRIBED, UNKNOWN_MARK):
+        if reason in marks:
+            return Transcript(reason=reason, token=marks[reason])
+    for token in text.split():
+        if has(token, "digit"):
+            return Transcript(reason=DIGITS, token=token)
+        if BRACKET_IN_WORD.search(token):
+            return Transcript(reason=SYMBOLS, token=token)
+    for reason, pattern in ((UNKNOWN_MARK, ROUND_BRACKETS), (SYMBOLS, BLANK), (BROKEN_OFF, BROKEN)):
+        if match := pattern.search(text):
+            before, after = text[: match.start()].split(" ")[-1], text[match.end() :].split(" ")[0]
+            return Transcript(reason=reason, token=f"{before}{match[0]}{after}".strip())
+    return None
 
 
 def _tokens(text: str) -> list[str]:
-    """Return what may be words: tokens with a symbol as a whole, others split at punctuation."""
+    """Return what may be words, and apostrophes that stand alone: tokens with a symbol as a whole, others split."""
     tokens = []
     for token in text.split():
-        if any(_class(character) == "symbol" for character in token):
-            separators = "".join({c for c in token if _class(c) == "separator"})
+        if token == "'":
+            tokens.append(token)
+        elif has(token, "symbol"):
+            separators = "".join({c for c in token if class_of(c) == "separator"})
             tokens.append(token.strip(separators) if separators else token)
         else:
-            tokens += "".join(" " if _class(c) == "separator" else c for c in token).split()
-    return [token for token in tokens if any(c.isalpha() or _class(c) == "symbol" for c in token)]
+            parts = "".join(" " if class_of(c) == "separator" else c for c in token).split()
+            tokens += [part for part in parts if any(map(str.isalpha, part))]
+    return tokens
+
+
+def _joined(tokens: Sequence[str], known: Container[str]) -> list[str]:
+    """Return the tokens with clitics joined to the word before; those that cannot be have a blank before them."""
+    joined: list[str] = []
+    apostrophe = ""  # one that stands alone
+    for token in tokens:
+        if token == "'":
+            apostrophe = token
+            continue
+        before, part = joined[-1] if joined else "", apostrophe + token
+        stem = part.rstrip(".")
+        apart = part[0] == "'" or before.endswith("'") or stem == "n't" or f"{before} {stem}" in SPLIT_WORDS
+        if before and apart and before + stem in known:
+            joined[-1] += part
+        elif stem in CLITICS or (apostrophe and stem in known) or (before.endswith("'") and f"'{stem}" in CLITICS):
+            joined.append(f"{before} {part}")
+        else:
+            joined.append(token)
+        apostrophe = ""
+    return joined
 
 
 def _read(token: str, known: Container[str], last: bool) -> tuple[str, ...] | str:
     """Return the words of a token, or the reason that it cannot be read."""
-    if all(_class(character) == "letter" for character in token):
+    if all(class_of(character) == "letter" for character in token):
         return _word(token, known, last)
     for entry in (token, token.strip("'"), token.strip("'.")):
         if entry in known and BRACKETS.isdisjoint(entry):
@@ -192,18 +194,24 @@ def _read(token: str, known: Container[str], last: bool) -> tuple[str, ...] | st
 def _word(token: str, known: Container[str], last: bool) -> tuple[str, ...] | str:
     if token == "'n'":  # rock 'n' roll
         token = "'n"
-    if len(token) > 2 and token[0] == token[-1] and token[0] in "'-":
+    if len(token) > 2 and token[0] == token[-1] == "'":
         token = token[1:-1]
     while True:
         if DOTTED.fullmatch(token):
             return _dotted(token, known)
+        if token in CLITICS:
+            return SYMBOLS
         rest = token[:-1]
-        if token.endswith(".") and "." not in rest and rest in known and (last or token not in ABBREVIATIONS):
+        if token.endswith(".") and "." not in rest and rest in known:
+            if rest in NEVER_LAST or (rest in ABBREVIATIONS and not last):
+                return (token,) if token in known else ABBREVIATION
             return (rest,)
         if token in known or ELISION.fullmatch(token):
             return (token,)
-        if token.endswith("-"):
+        if token[0] == "-" or token[-1] == "-":
             return BROKEN_OFF
+        if token[0] == ".":  # .com
+            return SYMBOLS
         if token[-1] in JOINERS:
             token = rest
         elif token[0] in JOINERS:
@@ -213,26 +221,32 @@ def _word(token: str, known: Container[str], last: bool) -> tuple[str, ...] | st
     if "-" in token or "_" in token:
         return _compound(token, known, last)
     if "." in token:
-        return (joined,) if (joined := token.replace(".", "")) in known else SYMBOLS
+        return (f"{token}.",) if f"{token}." in known else SYMBOLS
     return UNTRANSCRIBED if token in UNTRANSCRIBED_WORDS else (token,)
 
 
 def _dotted(token: str, known: Container[str]) -> tuple[str, ...] | str:
     letters = token.replace(".", "")
-    for entry in (token.rstrip(".") + ".", token, *([letters] if len(letters) > 3 else [])):
+    for entry in (token.rstrip(".") + ".", token):
         if entry in known:
             return (entry,)
+    if len(letters) > 3 and letters in known:
+        return ABBREVIATION
     return tuple(letters) if all(letter in known for letter in letters) else SYMBOLS
 
 
 def _compound(token: str, known: Container[str], last: bool) -> tuple[str, ...] | str:
     parts = [part for part in re.split(r"[-_]", token) if any(c.isalpha() for c in part)]
-    if any(first != second and second.startswith(first) for first, second in pairwise(parts)):
-        return BROKEN_OFF
+    for first, second in pairwise(parts):
+        if second.startswith(first) and second[len(first) :][:1] not in ("", "'"):
+            return BROKEN_OFF
     words: tuple[str, ...] = ()
     for number, part in enumerate(parts):
         read = _word(part, known, last and number == len(parts) - 1)
         if isinstance(read, str):
             return read
         words += read
-    return words if all(word in known for word in words) else (token,)
+    if not all(word in known for word in words):
+        return (token,)
+    single_letter_last = len(parts[-1]) == 1 and parts[-1] not in "ai" and max(map(len, parts)) > 1
+    return SYMBOLS if single_letter_last else words  # sh-t
