@@ -243,6 +243,29 @@ def test_incomplete_optional_data_sets_are_named(here, monkeypatch):
     assert texts[1].endswith("audio/u.flac is missing")
 
 
+def test_a_malformed_synthetic_corpus_is_named_and_the_next_one_is_checked(here):
+    lists = {
+        "11111111": b"u \xff.flac\n",
+        "22222222": b"u " + b"x" * 5000,
+        "33333333": b"",
+        "44444444": b" \nu u.flac\n",
+    }
+    for name, listed in lists.items():
+        root = here / f"synth-{name}"
+        (root / "train").mkdir(parents=True)
+        (root / "train" / "wav.scp").write_bytes(listed)
+        (root / "about.json").write_text('{"made_from": 1}')
+        (root / "u.flac").write_bytes(b"")
+    texts = [finding.text for finding in findings(lambda: storage.data_sets(here))]
+    texts = [text for text in texts if text.startswith("synthetic")]
+    assert texts[0] == f"synthetic speech: {here}/synth-11111111/\udcff.flac is missing"
+    assert texts[1].startswith(f"synthetic speech: {here}/synth-22222222: cannot be checked (")
+    assert texts[2:] == [
+        f"synthetic speech: {here}/synth-33333333 is not complete",
+        f"synthetic speech: 1 recordings in {here}/synth-44444444, whose content is not checked",
+    ]
+
+
 def test_a_locked_runs_folder_and_leftovers_are_named_and_stay(here):
     folder = here / "runs" / "mnist"
     folder.mkdir(parents=True)
@@ -250,7 +273,7 @@ def test_a_locked_runs_folder_and_leftovers_are_named_and_stay(here):
         (folder / name).write_text("")
     before = snapshot(here)
     check = lambda: storage.stored_runs(here / "runs")  # noqa: E731
-    assert "a.json.damaged" in only(check, Status.WARNING) and "1 groups of finished runs" in findings(check)[-1].text
+    assert "a.json.damaged" in only(check, Status.WARNING) and "1 files of finished runs" in findings(check)[-1].text
     assert snapshot(here) == before
     with filelock.FileLock(folder / "lock"):
         assert "another command is running there" in findings(check, Status.WARNING)[0].text
