@@ -77,12 +77,16 @@ def test_an_error_gives_exit_code_2_and_a_check_that_raises_does_not_stop_the_ot
     def refused():
         raise UserError("--data x: is not a folder")
 
+    def ends():
+        raise SystemExit("bye")
+
     lines: list[str] = []
-    checks = {"first": broken, "second": refused, "third": lambda: iter([ok("fine")])}
+    checks = {"first": broken, "second": refused, "end": ends, "third": lambda: iter([ok("fine")])}
     assert doctor.report(checks, lines.append) == 2
-    assert lines[0] == "ok      first: begins well" and lines[3] == "ok      third: fine"
+    assert lines[0] == "ok      first: begins well" and lines[4] == "ok      third: fine"
     assert lines[1].startswith("error   first: the check itself failed (ZeroDivisionError: two lines)")
-    assert lines[2:] == ["error   second: --data x: is not a folder", lines[3], "2 errors, 0 warnings"]
+    assert lines[3].startswith("error   end: the check itself failed (SystemExit: bye)")
+    assert lines[2] == "error   second: --data x: is not a folder" and lines[5:] == ["3 errors, 0 warnings"]
     assert doctor.report({"third": checks["third"]}, lines.append) == 0
 
 
@@ -104,12 +108,15 @@ def test_a_missing_an_old_and_a_broken_package_are_named(monkeypatch):
     def load(name):
         if name == "torchaudio":
             raise OSError("undefined symbol: torch_library_impl")
+        if name == "soundfile":
+            raise SystemExit("no libsndfile")
         return plain_import(name)
 
     monkeypatch.setattr(metadata, "version", version)
     monkeypatch.setattr(importlib, "import_module", load)
     texts = [finding.text for finding in findings(software.packages, Status.ERROR)]
-    assert len(texts) == 3 and any("torchaudio" in text and "undefined symbol" in text for text in texts)
+    assert len(texts) == 4 and any("soundfile" in text and "no libsndfile" in text for text in texts)
+    assert any("torchaudio" in text and "undefined symbol" in text for text in texts)
     assert {"pocketsphinx is not installed", "numpy 1.9.5 is too old, 1.26 is needed"} < set(texts)
     shown = findings(software.packages, Status.OK)
     assert "pocketsphinx" not in shown[0].text and "numpy (2." in shown[1].text, "differs from constraints.txt"
