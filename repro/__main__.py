@@ -28,12 +28,17 @@ def main() -> None:
 
 
 def _exit_code() -> int:
-    # Imported while a signal ends the process.
-    import typer
-
-    from repro.cli import app
     from repro.errors import UserError, environment_problem
 
+    # Imported while a signal ends the process.
+    try:
+        import typer
+
+        from repro.cli import app
+    except ImportError as error:
+        if message := environment_problem(error):
+            return _print_error(message)
+        raise
     if sys.stdout is None:  # before any work: files opened later would get its file descriptor
         return _print_error("standard output is closed; redirect it to a file or to /dev/null")
     try:

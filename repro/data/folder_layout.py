@@ -167,4 +167,4 @@ def _unusable(path: Path) -> str:
     """Return why a path is neither a file nor a folder; empty if it is one of them."""
     if path.is_file() or path.is_dir():
         return ""
-    return BROKEN if path.is_symlink() else SPECIAL
+    return SPECIAL if path.exists() else BROKEN

@@ -24,6 +24,7 @@ from repro.errors import UserError
 from repro.names import text_of
 
 HELD_OUT = 10  # one image in ten is in the validation split
+TWO_CLASSES = "the same image in another class, kept in both"
 
 Parts = dict[str, list[Picture]]
 Reasons = dict[str, list[str]]
@@ -33,9 +34,10 @@ def load(root: Path, resize: int | None = None, horizontal_flip: bool = True) ->
     """Read the images under ``root``: gray if none of them shows a color, else RGB; transparency becomes white.
 
     No image is in two parts: an image of train that is also in test or validation is left out of train, and one of
-    validation that is also in test out of validation, so that accuracy is measured on the test set as given. Without
-    a folder for validation, a tenth of each class of train is held out: at least one image, and never the only one of a
-    class. Files that are left out or changed are listed by reason.
+    validation that is also in test out of validation, so that accuracy is measured on the test set as given. With
+    ``horizontal_flip`` this holds for mirror images, too, since training flips images. Without a folder for validation,
+    a tenth of each class of train is held out: at least one image, and never the only one of a class. Files that are
+    left out or changed are listed by reason.
 
     Args:
         root: the folder that holds train and test.
@@ -54,13 +56,15 @@ def load(root: Path, resize: int | None = None, horizontal_flip: bool = True) ->
     left_out: Reasons = layout.left_out
     remarked: defaultdict[str, list[str]] = defaultdict(list)
     parts = {part: _decode(files, resize) for part, files in layout.files.items()}
+    _check_one_size(parts)
+    _keep_apart(parts, root, horizontal_flip, left_out)
     for picture in chain(*parts.values()):
         for remark in picture.remarks:
             remarked[remark].append(text_of(picture.path.relative_to(root)))
-    _check_one_size(parts)
-    _keep_apart(parts, root, left_out)
+    for picture in chain(*map(_in_two_classes, parts.values())):
+        remarked[TWO_CLASSES].append(text_of(picture.path.relative_to(root)))
     if "validation" not in parts:
-        parts["train"], parts["validation"] = _carve(parts["train"])
+        parts["train"], parts["validation"] = _carve(parts["train"], horizontal_flip)
         if not parts["validation"]:
             raise UserError(
                 f"data folder {root / 'train'}: no class has a second image that could be held out for validation; "
@@ -101,49 +105,73 @@ def _check_one_size(parts: Parts) -> None:
             )
 
 
-def _keep_apart(parts: Parts, root: Path, left_out: Reasons) -> None:
+def _keep_apart(parts: Parts, root: Path, horizontal_flip: bool, left_out: Reasons) -> None:
     """Leave images of test and validation out of train, and images of test out of validation.
+
+    Args:
+        parts: the images of each part, from which those left out are removed.
+        root: the folder that names of files are relative to.
+        horizontal_flip: whether the mirror images of test and validation are left out, too.
+        left_out: files that are left out, by reason; those left out here are added.
 
     Raises:
         UserError: no image is left in a class of train, or in validation.
     """
-    taken: dict[str, str] = {}
+    taken: dict[str, str] = {}  # why an image is left out of the parts that follow, by bitmap
+    images = "all of them, or their mirror images," if horizontal_flip else "all of them"
     for part in [part for part in ("test", "validation", "train") if part in parts]:
         pictures = parts[part]
         repeated = [picture for picture in pictures if picture.bitmap in taken]
         for picture in repeated:
-            reason = f"in {taken[picture.bitmap]} too, left out of {part}"
+            reason = f"{taken[picture.bitmap]}, left out of {part}"
             left_out.setdefault(reason, []).append(text_of(picture.path.relative_to(root)))
         parts[part] = [picture for picture in pictures if picture.bitmap not in taken]
         remaining = {picture.label for picture in parts[part]}
         emptied = next((p.path.parent for p in repeated if p.label not in remaining), None)
         if emptied and (part == "train" or not remaining):
-            raise UserError(f"data folder {emptied}: no image is left, all of them are in test or validation too")
+            raise UserError(f"data folder {emptied}: no image is left, {images} are in test or validation too")
         for picture in pictures:
-            taken.setdefault(picture.bitmap, part)
+            taken.setdefault(picture.bitmap, f"in {part} too")
+        if horizontal_flip:
+            for picture in pictures:
+                taken.setdefault(picture.mirror_bitmap, f"the mirror image is in {part}")
 
 
-def _carve(pictures: list[Picture]) -> tuple[list[Picture], list[Picture]]:
+def _in_two_classes(pictures: list[Picture]) -> list[Picture]:
+    """Return the images of a part whose bitmap occurs in more than one class of it."""
+    labels: defaultdict[str, set[int]] = defaultdict(set)
+    for picture in pictures:
+        labels[picture.bitmap].add(picture.label)
+    return [picture for picture in pictures if len(labels[picture.bitmap]) > 1]
+
+
+def _carve(pictures: list[Picture], horizontal_flip: bool) -> tuple[list[Picture], list[Picture]]:
     """Split train into train and validation by the sha256 of the files.
 
-    A bitmap is counted once and moved with all its copies; a bitmap that occurs in two classes stays in train.
+    An image is counted once and moved with all its copies, with ``horizontal_flip`` also with its mirror images. An
+    image that occurs in two classes stays in train.
     """
+
+    def image_of(picture: Picture) -> str:
+        return min(picture.bitmap, picture.mirror_bitmap) if horizontal_flip else picture.bitmap
+
     labels: defaultdict[str, set[int]] = defaultdict(set)
     rank: dict[str, str] = {}
     for picture in pictures:
-        labels[picture.bitmap].add(picture.label)
-        rank[picture.bitmap] = min(picture.file, rank.get(picture.bitmap, picture.file))
+        image = image_of(picture)
+        labels[image].add(picture.label)
+        rank[image] = min(picture.file, rank.get(image, picture.file))
     of_class: defaultdict[int, list[str]] = defaultdict(list)
-    for bitmap in sorted(rank, key=rank.__getitem__):
-        for label in labels[bitmap]:
-            of_class[label].append(bitmap)
+    for image in sorted(rank, key=rank.__getitem__):
+        for label in labels[image]:
+            of_class[label].append(image)
     held_out: set[str] = set()
-    for bitmaps in of_class.values():
-        count = min(max(1, round(len(bitmaps) / HELD_OUT)), len(bitmaps) - 1)
-        held_out.update([bitmap for bitmap in bitmaps if len(labels[bitmap]) == 1][:count])
+    for images in of_class.values():
+        count = min(max(1, round(len(images) / HELD_OUT)), len(images) - 1)
+        held_out.update([image for image in images if len(labels[image]) == 1][:count])
     return (
-        [picture for picture in pictures if picture.bitmap not in held_out],
-        [picture for picture in pictures if picture.bitmap in held_out],
+        [picture for picture in pictures if image_of(picture) not in held_out],
+        [picture for picture in pictures if image_of(picture) in held_out],
     )
 
 

@@ -27,6 +27,7 @@ UPRIGHT = {
 FIRST_FRAME = "animated or of several pages, the first is used"
 BAD_EXIF = "EXIF data that cannot be read, ignored"
 DARK = "16 bits with values below 4096, dark as in a viewer"
+LIGHT = "16 bits with values below 4096 where 0 is white, light as in a viewer"
 PROFILE = "a color profile other than sRGB, not applied"
 
 
@@ -39,6 +40,7 @@ class Picture:
     pixels: UInt8[np.ndarray, "channel row column"]
     file: str  # sha256 of the file
     bitmap: str  # sha256 of the pixels
+    mirror_bitmap: str  # sha256 of the pixels of the mirror image, left to right
     remarks: tuple[str, ...]
 
     @property
@@ -88,15 +90,22 @@ def read(path: Path, label: int, resize: int | None) -> Picture:
     if (pixels == pixels[:1]).all():
         pixels = pixels[:1]
     pixels = np.ascontiguousarray(pixels)
-    file, bitmap = hashlib.sha256(content).hexdigest(), hashlib.sha256(pixels.data).hexdigest()
-    return Picture(path, label, pixels, file, bitmap, tuple(remarks))
+    return Picture(
+        path,
+        label,
+        pixels,
+        file=hashlib.sha256(content).hexdigest(),
+        bitmap=hashlib.sha256(pixels.data).hexdigest(),
+        mirror_bitmap=hashlib.sha256(np.ascontiguousarray(pixels[:, :, ::-1]).data).hexdigest(),
+        remarks=tuple(remarks),
+    )
 
 
 def _upright_rgb(image: Image.Image) -> tuple[Image.Image, list[str]]:
     """Return the first frame as a viewer shows it, with remarks on the conversion.
 
-    It is rotated as its EXIF data say, on white where it is transparent, and of 16 bits it has the high 8. Color
-    profiles are not applied.
+    It is rotated as its EXIF data say, on white where it is transparent, inverted where 0 is white, and of 16 bits has
+    the high 8. Color profiles are not applied.
     """
     image.load()
     remarks = []
@@ -109,9 +118,13 @@ def _upright_rgb(image: Image.Image) -> tuple[Image.Image, list[str]]:
         remarks.append(BAD_EXIF)
     # Pillow gives gray PGM files of 16 bits as 32-bit integers of 0 to 65535.
     if image.mode.startswith("I;16") or (image.mode, image.format) == ("I", "PPM"):
+        # Pillow inverts TIFFs in which 0 is white up to 8 bits, but not those of 16.
+        zero_is_white = getattr(image, "tag_v2", {}).get(ExifTags.Base.PhotometricInterpretation) == 0
         image, is_dark = _eight_bits(image)
+        if zero_is_white:
+            image = ImageOps.invert(image)
         if is_dark:
-            remarks.append(DARK)
+            remarks.append(LIGHT if zero_is_white else DARK)
     elif image.mode in ("I", "F"):
         raise ValueError(f"pixels of mode {image.mode} have no known range; store them in 8 or 16 bits")
     elif isinstance(color := image.info.get("transparency"), tuple) and max(color) > 255:
@@ -134,7 +147,7 @@ def _eight_bits(image: Image.Image) -> tuple[Image.Image, bool]:
     values = np.asarray(image)
     largest = int(values.max())
     if 0 < largest < 256:
-        raise ValueError("16 bits with values below 256, black in a viewer; store it in 8 bits")
+        raise ValueError("16 bits with values below 256, of which a viewer shows nothing; store it in 8 bits")
     gray = (values >> 8).astype(np.uint8)
     if "transparency" in image.info:
         opaque = np.where(values == image.info["transparency"], 0, 255).astype(np.uint8)

@@ -45,6 +45,6 @@ def isolated(check: Callable[[], Iterator[Finding]]) -> Iterator[Finding]:
         yield from check()
     except UserError as problem:  # says itself what to do
         yield error(str(problem), "")
-    except Exception as problem:  # whatever a broken environment raises
+    except (Exception, SystemExit) as problem:  # whatever a broken environment raises
         kind = type(problem).__name__
         yield error(f"the check itself failed ({kind}: {reason(problem)})", "attach this line to a report")

@@ -53,7 +53,7 @@ def packages() -> Iterator[Finding]:
             importlib.import_module(MODULES.get(name, name.replace("-", "_")))
         except metadata.PackageNotFoundError:
             yield error(f"{name} is not installed", remedy)
-        except Exception as problem:  # a broken package raises anything as it is loaded
+        except (Exception, SystemExit) as problem:  # a broken package raises anything as it is loaded
             yield error(f"{name} {version} cannot be loaded ({type(problem).__name__}: {reason(problem)})", remedy)
         else:
             usable[name] = version

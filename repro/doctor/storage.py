@@ -9,7 +9,7 @@ from pathlib import Path
 import filelock
 
 from repro.doctor.finding import Finding, Status, error, ok, warning
-from repro.errors import UserError
+from repro.errors import UserError, reason
 
 EXPECTED_FREE = 1 << 30  # bytes: what the runs of an experiment take
 SHOWN = 3  # names in a line, at most
@@ -99,7 +99,7 @@ def _cifar100(folder: Path) -> Iterator[Finding]:
 
 
 def _speech(folder: Path) -> Iterator[Finding]:
-    from repro.data.speech import librispeech, synth
+    from repro.data.speech import librispeech
 
     for name, count in librispeech.SETS.items():
         unpacked = folder / "LibriSpeech" / name
@@ -109,16 +109,27 @@ def _speech(folder: Path) -> Iterator[Finding]:
             yield ok(text) if present >= count else error(text, "remove it, and it is fetched again")
     corpora = sorted(path for path in folder.glob("synth-*") if path.is_dir() and re.fullmatch(r"synth-\w+", path.name))
     for root in corpora:
-        listed = [line.split()[-1] for file in root.glob("*/wav.scp") for line in file.read_text().splitlines() if line]
-        missing = [root / name for name in listed if not (root / name).is_file()]
-        if not synth.about(root):
-            yield error(f"synthetic speech: {root} is not complete", "remove it, and it is made again")
-        elif missing:
-            yield error(f"synthetic speech: {missing[0]} is missing", f"remove {root}, and it is made again")
-        else:
-            yield ok(f"synthetic speech: {len(listed)} recordings in {root}")
+        yield _synthetic(root)
     if not corpora:
         yield ok(f"synthetic speech: not in {folder}; made at first use")
+
+
+def _synthetic(root: Path) -> Finding:
+    """Return whether the folder of a synthetic corpus is complete; recordings are not opened."""
+    from repro.data.speech import synth
+
+    try:
+        tables = [file.read_text(encoding="utf-8", errors="surrogateescape") for file in root.glob("*/wav.scp")]
+        recordings = [root / line.split()[-1] for table in tables for line in table.splitlines() if line.strip()]
+        missing = [path for path in recordings if not path.is_file()]
+    except OSError as problem:
+        text = f"synthetic speech: {root}: cannot be checked ({reason(problem)})"
+        return error(text, "remove it, and it is made again")
+    if not synth.about(root) or not recordings:
+        return error(f"synthetic speech: {root} is not complete", "remove it, and it is made again")
+    if missing:
+        return error(f"synthetic speech: {missing[0]} is missing", f"remove {root}, and it is made again")
+    return ok(f"synthetic speech: {len(recordings)} recordings in {root}, whose content is not checked")
 
 
 def stored_runs(runs: Path) -> Iterator[Finding]:
@@ -135,10 +146,8 @@ def stored_runs(runs: Path) -> Iterator[Finding]:
         partial = sorted(folder.rglob("*.unfinished"))
         if partial:
             yield ok(f"{folder}: partial files: {_names(partial)}", "the next command there removes them")
-        groups = sum(1 for _ in folder.glob("*.json"))
-        yield ok(
-            f"{folder}: {groups} groups of finished runs, {sum(1 for _ in folder.glob('*.checkpoint'))} checkpoints"
-        )
+        finished, checkpoints = (sum(1 for _ in folder.glob(name)) for name in ("*.json", "*.checkpoint"))
+        yield ok(f"{folder}: {finished} files of finished runs, not opened; {checkpoints} checkpoints")
 
 
 def _names(paths: list[Path]) -> str:

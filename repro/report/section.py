@@ -10,6 +10,7 @@ import pandas as pd
 from matplotlib.figure import Figure as Drawing
 
 from repro.evaluation.stats import Estimate
+from repro.names import text_of
 from repro.paper import Direction
 from repro.report.format import Literal
 from repro.report.records import Record, folder_name
@@ -61,14 +62,18 @@ def note(experiment: str, name: str, **values: Any) -> str:
 def left_out(data: str, noun: str, shown: Mapping[str, Any]) -> tuple[str, pd.DataFrame]:
     """Return title and table of what could not be used and of what was changed, by reason.
 
+    No cell begins with a name: spreadsheets run one that begins with ``=``, ``+``, ``-`` or ``@`` as a formula.
+
     Args:
         data: plural of what is in the data, for the title.
         noun: plural of what is counted.
         shown: stored examples with ``left_out`` and ``remarked``: names by reason.
     """
     rows = [
-        {noun: len(names), "reason": reason, "examples": Literal(", ".join(names[:3]))}
-        for kind in ("left_out", "remarked") for reason, names in shown.get(kind, {}).items()
+        {"what": outcome, noun: len(names), "reason": reason,
+         "examples": Literal(f"for example: {', '.join(map(text_of, names[:3]))}")}
+        for kind, outcome in (("left_out", "left out"), ("remarked", "changed"))
+        for reason, names in shown.get(kind, {}).items()
     ]  # fmt: skip
     return f"{data} left out or changed, by reason", pd.DataFrame(rows, dtype=object)
 

@@ -25,6 +25,14 @@ def test_a_signal_during_imports_ends_the_command_with_one_line(tmp_path, send):
         assert stderr.strip().splitlines()[-1] == interrupts.MESSAGE and "Traceback" not in stderr
 
 
+def test_a_missing_package_of_the_command_line_itself_is_one_line(monkeypatch, capfd):
+    monkeypatch.setitem(sys.modules, "typer", None)
+    with pytest.raises(SystemExit) as end:
+        __main__.main()
+    (line,) = capfd.readouterr().err.splitlines()
+    assert end.value.code == 2 and line.startswith("error: typer cannot be loaded (") and line.endswith("make` again")
+
+
 @pytest.fixture
 def exit_code(monkeypatch):
     """Function that runs ``work`` as the command ``repro report`` and returns the exit code."""

@@ -108,9 +108,12 @@ def test_broken_links_are_named(root, name, target):
     assert read(root) == PLAIN and folder_layout.find(root).left_out == {folder_layout.BROKEN: [name]}
 
 
-def test_a_pipe_is_not_read(root):
+def test_pipes_and_devices_are_not_read(root):
     os.mkfifo(root / "train/cat/pipe.png")
-    assert folder_layout.find(root).left_out == {folder_layout.SPECIAL: ["train/cat/pipe.png"]}
+    for name, target in (("linked.png", "pipe.png"), ("zero.png", "/dev/zero")):
+        link(root / "train/cat" / name, target)
+    names = [f"train/cat/{name}" for name in ("linked.png", "pipe.png", "zero.png")]
+    assert folder_layout.find(root).left_out == {folder_layout.SPECIAL: names}
 
 
 def test_classes_match_in_all_unicode_forms(root):

@@ -23,6 +23,10 @@ def noise(seed: int, size: tuple[int, int] = (12, 12), gray: bool = False) -> Im
     return Image.fromarray(np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8))
 
 
+def mirror(image: Image.Image) -> Image.Image:
+    return image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+
+
 @pytest.fixture
 def tree(tmp_path):
     """Return a folder of two classes with 20 + 3 color images each."""
@@ -106,6 +110,52 @@ def test_an_image_of_test_is_left_out_of_train(tree):
     assert len(data.test) == 7 and len(data.train) + len(data.validation) == 39
     assert not set(bitmaps(data.test.images)) & set(bitmaps(data.train.images) + bitmaps(data.validation.images))
     assert data.left_out == {"in test too, left out of train": ["train/cat/7.png"]}
+
+
+def test_mirror_images_of_test_and_validation_are_left_out_where_training_flips(tree):
+    noise(99).save(tree / "test" / "dog" / "99.png")
+    for case in range(2):
+        add(tree / "valid" / "cat" / f"{case}.png", mirror(noise(98 + case)))  # 99 in test
+    for case in (7, 98, 99):
+        add(tree / "train" / "cat" / f"{case}.png", noise(case))
+    data = image_folder.load(tree)
+    assert data.left_out == {
+        "the mirror image is in test, left out of validation": ["valid/cat/1.png"],
+        "in test too, left out of train": ["train/cat/99.png"],
+        "the mirror image is in validation, left out of train": ["train/cat/98.png"],
+    }
+    assert len(data.train) == 40 and len(data.validation) == 1
+    assert image_folder.load(tree, horizontal_flip=False).left_out == {
+        "in test too, left out of train": ["train/cat/99.png"]
+    }
+
+
+def test_mirror_images_stay_in_one_part_where_training_flips(tree):
+    for case in range(20):
+        add(tree / "train" / "cat" / f"mirrored{case}.png", mirror(noise(case)))
+    data = image_folder.load(tree)
+    assert not set(bitmaps(data.train.images.flip(-1))) & set(bitmaps(data.validation.images))
+    assert torch.bincount(data.validation.labels).tolist() == [4, 2]  # of 20 cats 2, each with its mirror image
+    data = image_folder.load(tree, horizontal_flip=False)
+    assert set(bitmaps(data.train.images.flip(-1))) & set(bitmaps(data.validation.images))
+
+
+def test_the_same_image_in_two_classes_of_a_part_is_remarked_on(tree):
+    noise(3).save(tree / "train" / "dog" / "three.png")
+    for name in ("cat", "dog"):
+        noise(4).save(tree / "test" / name / "four.png")
+    noise(5).save(tree / "train" / "cat" / "again.png")  # in one class
+    mirror(noise(6)).save(tree / "train" / "dog" / "mirrored.png")
+    data = image_folder.load(tree)
+    names = ["train/cat/3.png", "train/dog/three.png", "test/cat/four.png", "test/dog/four.png"]
+    assert sorted(data.remarked[image_folder.TWO_CLASSES]) == sorted(names)
+    assert data.left_out == {"in test too, left out of train": ["train/cat/4.png"]}
+
+
+def test_images_that_are_left_out_get_no_remark(tree):
+    for part in ("train", "test"):
+        noise(77).save(tree / part / "dog" / "moving.png", save_all=True, append_images=[noise(78)])
+    assert image_folder.load(tree).remarked == {pictures.FIRST_FRAME: ["test/dog/moving.png"]}
 
 
 def test_the_only_image_of_a_class_stays_in_train(tree):
@@ -201,6 +251,11 @@ BAD = {
     "empty file": (lambda root: (root / "train/cat/5.png").write_bytes(b""), "5.png: cannot be read (the file is"),
     "too small": (lambda root: add(root / "train/cat/0.png", noise(1, (7, 12))), "0.png: is 7x12, sides must be 8 to"),
     "too large": (lambda root: add(root / "train/cat/0.png", noise(1, (12, 257))), "0.png: is 12x257, sides must be 8"),
+    "all of a class in test or mirrored there": (
+        lambda root: [add(root / f"test/dog/m{case}.png", mirror(noise(case)) if case else noise(case))
+                      for case in range(20)],
+        "train/cat: no image is left, all of them, or their mirror images, are in test",
+    ),
     "all of a class in test": (
         lambda root: [path.rename(root / "test" / path.relative_to(root / "train").with_stem(f"t{path.stem}"))
                       for path in (root / "train/cat").glob("*")]

@@ -6,7 +6,7 @@ from io import BytesIO
 
 import numpy as np
 import pytest
-from PIL import Image, ImageCms
+from PIL import ExifTags, Image, ImageCms, TiffImagePlugin
 
 from repro.data import pictures
 from repro.errors import UserError
@@ -135,6 +135,20 @@ def test_dark_images_of_sixteen_bits_are_remarked_on(read):
     pixels, remarks = read(file_of(Image.fromarray(DEEP >> 4), "PNG"))
     assert pixels.max() == 15 and remarks == [pictures.DARK]
     assert read(file_of(Image.fromarray(DEEP * 0), "PNG"))[1] == []
+
+
+def test_tiffs_of_sixteen_bits_in_which_zero_is_white_are_inverted(read):
+    def content(values):
+        tags = TiffImagePlugin.ImageFileDirectory_v2()
+        tags[ExifTags.Base.PhotometricInterpretation] = 0
+        return file_of(Image.fromarray(values), "TIFF", tiffinfo=tags)
+
+    pixels, remarks = read(content(DEEP))
+    assert (pixels[:, :, 0] == (65535 - DEEP) >> 8).all() and remarks == []
+    pixels, remarks = read(content(DEEP >> 4))
+    assert pixels.min() == 240 and remarks == [pictures.LIGHT]
+    with pytest.raises(UserError, match="16 bits with values below 256"):
+        read(content(DEEP >> 8))
 
 
 # What a viewer makes of the stored rows and columns, by EXIF orientation.

@@ -77,12 +77,16 @@ def test_an_error_gives_exit_code_2_and_a_check_that_raises_does_not_stop_the_ot
     def refused():
         raise UserError("--data x: is not a folder")
 
+    def ends():
+        raise SystemExit("bye")
+
     lines: list[str] = []
-    checks = {"first": broken, "second": refused, "third": lambda: iter([ok("fine")])}
+    checks = {"first": broken, "second": refused, "end": ends, "third": lambda: iter([ok("fine")])}
     assert doctor.report(checks, lines.append) == 2
-    assert lines[0] == "ok      first: begins well" and lines[3] == "ok      third: fine"
+    assert lines[0] == "ok      first: begins well" and lines[4] == "ok      third: fine"
     assert lines[1].startswith("error   first: the check itself failed (ZeroDivisionError: two lines)")
-    assert lines[2:] == ["error   second: --data x: is not a folder", lines[3], "2 errors, 0 warnings"]
+    assert lines[3].startswith("error   end: the check itself failed (SystemExit: bye)")
+    assert lines[2] == "error   second: --data x: is not a folder" and lines[5:] == ["3 errors, 0 warnings"]
     assert doctor.report({"third": checks["third"]}, lines.append) == 0
 
 
@@ -104,12 +108,15 @@ def test_a_missing_an_old_and_a_broken_package_are_named(monkeypatch):
     def load(name):
         if name == "torchaudio":
             raise OSError("undefined symbol: torch_library_impl")
+        if name == "soundfile":
+            raise SystemExit("no libsndfile")
         return plain_import(name)
 
     monkeypatch.setattr(metadata, "version", version)
     monkeypatch.setattr(importlib, "import_module", load)
     texts = [finding.text for finding in findings(software.packages, Status.ERROR)]
-    assert len(texts) == 3 and any("torchaudio" in text and "undefined symbol" in text for text in texts)
+    assert len(texts) == 4 and any("soundfile" in text and "no libsndfile" in text for text in texts)
+    assert any("torchaudio" in text and "undefined symbol" in text for text in texts)
     assert {"pocketsphinx is not installed", "numpy 1.9.5 is too old, 1.26 is needed"} < set(texts)
     shown = findings(software.packages, Status.OK)
     assert "pocketsphinx" not in shown[0].text and "numpy (2." in shown[1].text, "differs from constraints.txt"
@@ -243,6 +250,29 @@ def test_incomplete_optional_data_sets_are_named(here, monkeypatch):
     assert texts[1].endswith("audio/u.flac is missing")
 
 
+def test_a_malformed_synthetic_corpus_is_named_and_the_next_one_is_checked(here):
+    lists = {
+        "11111111": b"u \xff.flac\n",
+        "22222222": b"u " + b"x" * 5000,
+        "33333333": b"",
+        "44444444": b" \nu u.flac\n",
+    }
+    for name, listed in lists.items():
+        root = here / f"synth-{name}"
+        (root / "train").mkdir(parents=True)
+        (root / "train" / "wav.scp").write_bytes(listed)
+        (root / "about.json").write_text('{"made_from": 1}')
+        (root / "u.flac").write_bytes(b"")
+    texts = [finding.text for finding in findings(lambda: storage.data_sets(here))]
+    texts = [text for text in texts if text.startswith("synthetic")]
+    assert texts[0] == f"synthetic speech: {here}/synth-11111111/\udcff.flac is missing"
+    assert texts[1].startswith(f"synthetic speech: {here}/synth-22222222: cannot be checked (")
+    assert texts[2:] == [
+        f"synthetic speech: {here}/synth-33333333 is not complete",
+        f"synthetic speech: 1 recordings in {here}/synth-44444444, whose content is not checked",
+    ]
+
+
 def test_a_locked_runs_folder_and_leftovers_are_named_and_stay(here):
     folder = here / "runs" / "mnist"
     folder.mkdir(parents=True)
@@ -250,7 +280,7 @@ def test_a_locked_runs_folder_and_leftovers_are_named_and_stay(here):
         (folder / name).write_text("")
     before = snapshot(here)
     check = lambda: storage.stored_runs(here / "runs")  # noqa: E731
-    assert "a.json.damaged" in only(check, Status.WARNING) and "1 groups of finished runs" in findings(check)[-1].text
+    assert "a.json.damaged" in only(check, Status.WARNING) and "1 files of finished runs" in findings(check)[-1].text
     assert snapshot(here) == before
     with filelock.FileLock(folder / "lock"):
         assert "another command is running there" in findings(check, Status.WARNING)[0].text

@@ -77,22 +77,18 @@ def random_gain(slope: float, noise: float, seeds: int = 2) -> Gain:
 
 
 @pytest.mark.parametrize(
-    ("change", "holds", "undecided"),
+    ("change", "direction", "verdict"),
     [
-        (random_gain(5.0, 1.0), True, False),
-        (random_gain(0.0, 1.0), False, False),
-        (random_gain(1.0, 9.0), False, True),
-        (random_gain(-5.0, 1.0), False, False),
+        (random_gain(5.0, 1.0), "holds", "reproduced"),
+        (random_gain(0.0, 1.0), "absent", "not reproduced"),
+        (random_gain(1.0, 9.0), "undecided", "undecided"),
+        (random_gain(-5.0, 1.0), "absent", "not reproduced"),
     ],
 )
-def test_a_slope_is_undecided_if_both_zero_and_the_papers_are_in_the_interval(change, holds, undecided):
+def test_a_slope_is_undecided_if_both_zero_and_the_papers_are_in_the_interval(change, direction, verdict):
     (finding,) = findings._slope(change)
-    assert (finding.direction_holds, finding.undecided) == (holds, undecided)
-    assert ("both zero and the paper's" in finding.note) == undecided
-    verdict = paper.judge(
-        paper.BY_ID[finding.claim], finding.ours.value, finding.ours.low, finding.ours.high, finding.direction_holds
-    )
-    assert verdict == ("reproduced" if holds else "not reproduced")
+    assert finding.direction == direction
+    assert paper.judge(paper.BY_ID[finding.claim], finding.ours.value, finding.run, finding.direction) == verdict
 
 
 def test_records_without_labels_give_a_slope_without_interval():
@@ -100,7 +96,7 @@ def test_records_without_labels_give_a_slope_without_interval():
     unlabeled = Gain(change.right, change.within, change.covering, np.zeros_like(change.labels))
     (finding,) = findings._slope(unlabeled)
     assert finding.ours.value == pytest.approx(covers.slope(change).value)
-    assert finding.ours.low is None and finding.direction_holds is None and not finding.undecided
+    assert finding.ours.low is None and finding.direction is None
     assert findings._covers(unlabeled) == [] and tables._over_classes(unlabeled, *change.right) == "–"
 
 

@@ -108,12 +108,13 @@ def check_report(out: Path, names: list[str]) -> None:
     for experiment in KEPT:
         folder = out / "results" / experiment / "icons"
         table = pd.read_csv(folder / "left_out.csv", keep_default_na=False)
-        listed = ", ".join(data.left_out["a reason"][:3])
+        listed = f"for example: {', '.join(data.left_out['a reason'][:3])}"
         assert table["examples"].tolist() == [listed, listed] and table["files"].tolist() == [len(names)] * 2
+        assert table["what"].tolist() == ["left out", "changed"]
         page = Text(MarkdownIt("commonmark").enable("table").render((folder / "README.md").read_text(encoding="utf-8")))
         assert plain(listed) in page.text and not page.tags & {"em", "strong", "script"}
         rows = [line for line in (folder / "README.md").read_text(encoding="utf-8").splitlines() if first[:6] in line]
-        assert len(rows) == 2 and all(row.count("|") == 4 for row in rows)
+        assert len(rows) == 2 and all(row.count("|") == 5 for row in rows)
     page = Text((out / "results/index.html").read_text(encoding="utf-8"))
     assert plain("; ".join(data.classes)) in page.text and plain(first) in page.text
     check_terminal(data)
@@ -141,6 +142,16 @@ def test_every_name_is_shown_in_every_report(out, names):
         check_report(out, names)
 
 
+def test_no_cell_of_left_out_is_a_formula_or_holds_control_characters():
+    names = ["=cmd|'/c'!A1", "@sum(1)", "+1-2", "-2+3", "\x1b[31mred", "\u202eleft", "\t=1"]
+    shown = {"left_out": {f"reason {number}": [name] for number, name in enumerate(names)}}
+    _, table = left_out("Utterances", "utterances", shown)
+    content = table.to_csv(index=False)
+    assert not CONTROL.search(content.replace("\n", "")) and "\u202e" not in content
+    cells = [str(cell) for row in table.itertuples(index=False) for cell in row]
+    assert cells and not [cell for cell in cells if cell[0] in "=+-@\t\r"]
+
+
 def test_files_left_out_are_listed_without_other_examples(out, monkeypatch):
     monkeypatch.setattr(plotting, "save", lambda *_: None)
     for shown, listed in (({"remarked": {"animated": ["test/a.gif"]}}, True), (None, False)):
@@ -150,7 +161,7 @@ def test_files_left_out_are_listed_without_other_examples(out, monkeypatch):
         for experiment in KEPT:
             page = (out / "results" / experiment / "icons" / "README.md").read_text(encoding="utf-8")
             assert ("## Images left out or changed, by reason" in page) == listed and "Table 2" not in page
-            assert ("| 1 | animated | test/a.gif |" in page) == listed
+            assert ("| changed | 1 | animated | for example: test/a.gif |" in page) == listed
             assert (out / "results" / experiment / "icons" / "left_out.csv").exists() == listed
 
 

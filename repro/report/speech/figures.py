@@ -10,7 +10,8 @@ from matplotlib.patches import Rectangle
 
 from repro import paper
 from repro.evaluation import stats
-from repro.report.plotting import OURS, PAPER, SECOND, legend, level, points, ticks
+from repro.names import text_of
+from repro.report.plotting import OURS, PAPER, SECOND, legend, level, literal, points, ticks
 from repro.report.query import percent
 from repro.report.records import Record
 from repro.report.speech import analysis, queries
@@ -149,7 +150,7 @@ def utterance(shown: dict[str, Any]) -> Figure:
     axes = figure.subplots(2, 1, sharex=True, height_ratios=(2, 1.3))
     axes[0].imshow(banks.T, origin="lower", aspect="auto", cmap="magma", extent=(0, example["frames"] / 100, 0, 40))
     axes[0].set_ylabel("Mel filterbank (log energy)")
-    axes[0].set_title(f"{example['id']}: {example['text']}", fontsize=9)
+    axes[0].set_title(literal(text_of(f"{example['id']}: {example['text']}")), fontsize=9)
     for row, name in enumerate(("phones", "words")):
         # pocketsphinx writes the second pronunciation of a word as "word(2)".
         for label, start, frames in example[name]:
