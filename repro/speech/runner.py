@@ -238,7 +238,8 @@ def make_runner(folder_setting: Path | None) -> Callable[..., SpeechRunner]:
         progress.say(f"{corpus.name}: {len(corpus.train)} training and {len(corpus.test)} test utterances; "
                      f"alignments are cached in {store.folder / 'aligned'}")  # fmt: skip
         fraction = settings.data.validation_speaker_fraction
-        data = prepare(corpus, store.folder / "aligned", fraction, cores(), progress.say)
+        processes = min(cores(), torch.get_num_threads())
+        data = prepare(corpus, store.folder / "aligned", fraction, processes, progress.say)
         used = sum(len(frames.ids) for frames in (data.train, data.validation, data.test))
         progress.list_by_reason("utterances", used, data.left_out, data.remarked)
         return SpeechRunner(settings=settings, corpus=corpus, data=data, store=store, progress=progress, **shared)

@@ -123,13 +123,14 @@ def here(monkeypatch):
     monkeypatch.setattr(preparation, "Pool", Pool)
 
 
-def test_utterances_without_alignment_are_listed(root, tmp_path, here):
-    names = ["click", "short", "broken", "unknown", "foreign", "fails", "good"]
+def test_utterances_without_alignment_are_listed(root, tmp_path, here, monkeypatch):
+    monkeypatch.setattr(preparation, "LONGEST", 2)
+    names = ["click", "short", "long", "broken", "unknown", "foreign", "fails", "good"]
     with open(root / "train" / "wav.scp", "a") as scp, open(root / "train" / "text", "a") as text:
         for name in names:
             scp.write(f"{name} {name}.wav\n")
             text.write(f"{name} {'zyzzyva' if name == 'unknown' else name}\n")
-            sound = tone({"short": 0.2, "click": 1e-4}.get(name, 0.5), channels=1 if name == "good" else 2)
+            sound = tone({"short": 0.2, "click": 1e-4, "long": 2.1}.get(name, 0.5), channels=1 if name == "good" else 2)
             soundfile.write(root / f"{name}.wav", sound, 16000)
     (root / "broken.wav").write_bytes(b"no sound")
     with open(root / "train" / "utt2spk", "a") as speakers:
@@ -141,6 +142,7 @@ def test_utterances_without_alignment_are_listed(root, tmp_path, here):
         "a pronunciation in unknown phones": ["foreign (foreign)"],
         "no alignment found": ["fails"],
         "fewer frames than the window of 26": ["click", "short"],
+        "longer than 2 seconds": ["long"],
     }
     assert "2 channels, averaged" not in data.remarked  # only of utterances that are used
     assert {*data.train.ids, *data.validation.ids} == {"train0", "train1", "good"}
