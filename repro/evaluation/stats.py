@@ -38,6 +38,16 @@ def mean_interval(values: Values) -> Estimate:
     return Estimate(mean, mean - half, mean + half, len(array))
 
 
+def prediction_interval(values: Values, level: float = LEVEL) -> Estimate:
+    """Return the mean of independent values with the interval of one more value; no interval for a single value."""
+    array = np.asarray(values, dtype=float)
+    mean, count = float(array.mean()), len(array)
+    if count < 2:
+        return Estimate(mean, None, None, count)
+    half = float(stats.t.ppf(0.5 + level / 2, count - 1) * array.std(ddof=1) * (1 + 1 / count) ** 0.5)
+    return Estimate(mean, mean - half, mean + half, count)
+
+
 def paired_difference(first: Values, second: Values) -> Estimate:
     """Return the mean of ``first - second``, paired by seed, with Student's t interval."""
     return mean_interval(np.asarray(first, dtype=float) - np.asarray(second, dtype=float))

@@ -1,0 +1,111 @@
+"""Comparison of a committed record with that of the same run made again: every metric, then the run as a whole."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from repro.evaluation.stats import LEVEL, prediction_interval
+from repro.report.records import Record
+
+MEASURED = re.compile(r"time|seconds|memory|bytes")  # of the machine rather than of the network
+LONGEST = 8  # a longer list holds examples, speakers or points of a curve
+CLOSE = 0.02  # relative difference
+MACHINE = ("processor", "device", "precision", "threads", "torch")
+
+
+class Verdict(StrEnum):
+    """Verdicts on a metric, from the best to the worst; the last alone is a failure.
+
+    A run of a single seed has no known spread: a metric of it is close below a relative difference of ``CLOSE``; above,
+    it is not reproduced on the same machine, and undecided on another.
+    """
+
+    EQUAL = "equal"
+    LISTS_DIFFER = "equal but for lists"
+    CLOSE = "close"
+    WITHIN = "within the spread"
+    UNKNOWN = "spread unknown"
+    NOT = "not reproduced"
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A metric in both records, with the interval that it was judged by, if any, and its distance in half-widths."""
+
+    name: str
+    committed: Any
+    now: Any
+    low: float | None
+    high: float | None
+    verdict: Verdict
+    distance: float
+
+    @property
+    def rank(self) -> tuple[int, float]:
+        """Sort key: the metric that differs most has the highest."""
+        return list(Verdict).index(self.verdict), self.distance
+
+
+def flat(metrics: Any, name: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield the numbers in metrics with their names, and long lists and text as they are; no times and no sizes."""
+    if MEASURED.search(name):
+        return
+    if isinstance(metrics, dict):
+        for key, value in metrics.items():
+            yield from flat(value, f"{name}.{key}".lstrip("."))
+    elif isinstance(metrics, list) and len(metrics) <= LONGEST:
+        for index, value in enumerate(metrics):
+            yield from flat(value, f"{name}[{index}]")
+    else:
+        yield name, metrics
+
+
+def is_number(value: Any) -> bool:
+    """Return whether a value is a single number."""
+    return isinstance(value, int | float)
+
+
+def num_numbers(committed: Record, now: Record) -> int:
+    """Return the number of metrics in both records that are numbers."""
+    return sum(name in dict(flat(now["metrics"])) for name, value in flat(committed["metrics"]) if is_number(value))
+
+
+def compare(committed: Record, now: Record, seeds: list[Record], comparisons: int) -> list[Metric]:
+    """Return the metrics that both records have, compared; an evaluation may add some where other runs are beside it.
+
+    Args:
+        committed: the committed record.
+        now: the record of the same run, made again.
+        seeds: the committed records that differ from it in their seeds alone, itself included.
+        comparisons: number of intervals that shall hold together in 95% of all cases (Bonferroni).
+    """
+    again, others = dict(flat(now["metrics"])), [dict(flat(record["metrics"])) for record in seeds]
+    same_machine = all(committed["machine"].get(name) == now["machine"].get(name) for name in MACHINE)
+    shared = [(name, value) for name, value in flat(committed["metrics"]) if name in again]
+    numbers = any(is_number(value) for _, value in shared)
+    metrics = []
+    for name, value in shared:
+        if is_number(value) and is_number(again[name]):
+            values = [float(other[name]) for other in others if is_number(other.get(name))]
+            metrics.append(_number(name, value, again[name], values, 1 - (1 - LEVEL) / comparisons, same_machine))
+        else:
+            different = Verdict.LISTS_DIFFER if numbers and not is_number(value) else Verdict.NOT
+            verdict = Verdict.EQUAL if value == again[name] else different
+            metrics.append(Metric(name, "(list)", "(list)", None, None, verdict, 0.0))
+    return metrics
+
+
+def _number(name: str, value: Any, now: Any, values: list[float], level: float, same_machine: bool) -> Metric:
+    if value == now:
+        return Metric(name, value, now, None, None, Verdict.EQUAL, 0.0)
+    if len(set(values)) < 2:
+        difference = abs(now - value) / max(abs(value), 1e-12)
+        far = Verdict.NOT if same_machine else Verdict.UNKNOWN
+        return Metric(name, value, now, None, None, Verdict.CLOSE if difference < CLOSE else far, difference / CLOSE)
+    spread = prediction_interval(values, level)
+    assert spread.low is not None and spread.high is not None, "there are two values or more"
+    distance = abs(now - spread.value) / (spread.high - spread.value)
+    verdict = Verdict.WITHIN if distance <= 1 else Verdict.NOT
+    return Metric(name, value, now, spread.low, spread.high, verdict, distance)
