@@ -6,7 +6,6 @@ results/.
 """
 
 import contextlib
-import itertools
 import time
 from collections import Counter
 from dataclasses import dataclass, replace
@@ -15,7 +14,7 @@ from typing import Any
 
 import pandas as pd
 
-from repro.data.download import report
+from repro.data.download import data_folder, report
 from repro.engine.files import write
 from repro.errors import UserError
 from repro.names import text_of
@@ -23,9 +22,16 @@ from repro.registry import EXPERIMENTS, load_components
 from repro.report import records, terminal
 from repro.report.records import Record
 from repro.session import Options, training_session
-from repro.verify.compare import MACHINE, Metric, Verdict, compare, num_numbers
+from repro.verify.comparison import MACHINE, Metric, Verdict, compare, num_numbers
 from repro.verify.plan import Plan, choose, requested_keys, seeds_of
-from repro.verify.rebuild import rebuild, unchanged
+from repro.verify.runs import rebuild, unchanged
+
+# Data sets that are not fetched to verify something: folders of the data directory, one of which must be there.
+USER_DATA = {"cifar100": ("CIFAR100/cifar-100-python", "cifar100/train"), "speechocean762": ("speechocean762",)}
+
+
+class NothingToCompare(UserError):
+    """No record of a data set can be made again; others may."""
 
 
 @dataclass(frozen=True)
@@ -47,15 +53,26 @@ class Place:
         """Seconds of the cheapest run."""
         return min(record["wall_seconds"] for record in self.records)
 
+    def missing(self, data: Path | None) -> str:
+        """Return in words which data the user has to provide; empty if none are missing."""
+        folders = [data_folder(data) / name for name in USER_DATA.get(self.dataset, ())]
+        absent = folders and not any(folder.is_dir() for folder in folders)
+        return f"{self.name}: needs the data in {' or '.join(map(str, folders))}" if absent else ""
+
 
 @dataclass(frozen=True)
 class Again:
-    """A committed record and that of the same run made again, with the committed ones of all its seeds."""
+    """A committed record and that of the same run made again."""
 
     place: Place
     committed: Record
     now: Record
-    seeds: list[Record]
+
+    @property
+    def other_seeds(self) -> list[Record]:
+        """The committed records that differ in their seeds alone."""
+        kind = seeds_of(self.committed)
+        return [record for record in self.place.records if seeds_of(record) == kind and record is not self.committed]
 
 
 def verify(folder: Path, command: str, minutes: float, options: Options) -> bool:
@@ -71,17 +88,19 @@ def verify(folder: Path, command: str, minutes: float, options: Options) -> bool
         UserError: there is no such experiment, it has no records, or none could be made again.
     """
     places = find(folder, command)
-    deadline, pairs, problems = time.monotonic() + 60 * minutes, [], []
+    problems = [missing for place in places if (missing := place.missing(options.data))]
+    places = [place for place in places if not place.missing(options.data)]
+    pairs: list[Again] = []
+    deadline = time.monotonic() + 60 * minutes
     for number, place in enumerate(places):
-        seconds = (deadline - time.monotonic()) / (len(places) - number)
         try:
-            pairs += make_again(place, seconds, options)
+            pairs += make_again(place, deadline - time.monotonic(), len(places) - number, options)
         except NothingToCompare as problem:
             problems.append(str(problem))
-            if len(places) > 1:
-                report(f"left out: {problem}")
     if not pairs:
         raise UserError(f"nothing was compared: {'; '.join(problems)}")
+    for line in problems:
+        report(f"left out: {line}")
     return show(pairs, options.out)
 
 
@@ -104,18 +123,22 @@ def find(folder: Path, command: str) -> list[Place]:
     return sorted(places, key=lambda place: place.cheapest)
 
 
-class NothingToCompare(UserError):
-    """No record of a data set can be made again; others may."""
-
-
-def make_again(place: Place, seconds: float, options: Options) -> list[Again]:
+def make_again(place: Place, seconds: float, places: int, options: Options) -> list[Again]:
     """Make the cheapest records of a data set again.
+
+    Args:
+        place: the data set and its records.
+        seconds: time left for it and for those that follow.
+        places: their number.
+        options: as for training.
 
     Raises:
         NothingToCompare: the data or the profile cannot be read, all settings have changed, or the time is too short.
     """
     components, first = load_components(place.command), place.records[0]
     options = replace(options, profile=first["profile"], overrides=first["overrides"])
+    if options.precision == "auto" and first["machine"].get("precision") == "fp32":  # which every machine has
+        options = replace(options, precision="fp32")
     experiment = EXPERIMENTS[place.command].name
     with contextlib.ExitStack() as stack:
         make_runner = components.make_runner(options.data)
@@ -126,7 +149,7 @@ def make_again(place: Place, seconds: float, options: Options) -> list[Again]:
             raise NothingToCompare(f"{place.name}: {error}") from error
         rebuilt = rebuild(experiment, place.records)
         usable = unchanged(rebuilt, runner, requested_keys(components, settings, runner))
-        plan = choose(usable, place.records, runner, seconds)
+        plan = choose(usable, place.records, runner, seconds, places)
         for words, rest in (
             ("lack the record of a run that they are made from", len(place.records) - len(rebuilt)),
             ("settings or data changed since", len(rebuilt) - len(usable)),
@@ -137,13 +160,10 @@ def make_again(place: Place, seconds: float, options: Options) -> list[Again]:
             raise NothingToCompare(too_expensive(place, plan, seconds))
         runner.progress.say(announcement(place, plan))
         runner.expect(run for _, run in plan.pairs)
-        for _, level in itertools.groupby(plan.pairs, key=lambda pair: len(runner.dependencies(pair[1]))):
-            runner.execute([run for _, run in level])
+        for stage in plan.stages:
+            runner.execute([run for _, run in stage])
         made = [(record, runner.store.record(runner.key(run))) for record, run in plan.pairs]
-    groups: dict[Any, list[Record]] = {}
-    for record in place.records:
-        groups.setdefault(seeds_of(record), []).append(record)
-    return [Again(place, record, now, groups[seeds_of(record)]) for record, now in made if now is not None]
+    return [Again(place, record, now) for record, now in made if now is not None]
 
 
 def announcement(place: Place, plan: Plan) -> str:
@@ -170,7 +190,7 @@ def too_expensive(place: Place, plan: Plan, seconds: float) -> str:
 def show(pairs: list[Again], out: Path | None) -> bool:
     """Print a row for each run and a summary, write all metrics to a CSV file if wanted; return whether all is well."""
     comparisons = max(1, sum(num_numbers(pair.committed, pair.now) for pair in pairs))
-    compared = [(pair, compare(pair.committed, pair.now, pair.seeds, comparisons)) for pair in pairs]
+    compared = [(pair, compare(pair.committed, pair.now, pair.other_seeds, comparisons)) for pair in pairs]
     compared = [(pair, metrics) for pair, metrics in compared if metrics]
     worst = [(pair, max(metrics, key=lambda metric: metric.rank)) for pair, metrics in compared]
     table = pd.DataFrame([_row(*each) for each in worst])

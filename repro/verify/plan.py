@@ -12,25 +12,30 @@ from repro.engine.runner import Runner
 from repro.engine.store import Store
 from repro.registry import Components
 from repro.report.records import Record
-from repro.verify.compare import flat
-from repro.verify.rebuild import Pair
+from repro.verify.comparison import flat
+from repro.verify.runs import Pair
 
 SEEDS = tuple[str, str]  # arm and group, which records share that differ in their seeds alone
 
 
 @dataclass(frozen=True)
 class Plan:
-    """Runs that fit into the time, with their records, dependencies first; without runs: the cheapest that does not.
+    """Runs that fit into the time, with their records; without runs: the cheapest that does not fit.
 
     Attributes:
-        pairs: records and their runs.
+        stages: records and their runs; those of a stage depend on earlier stages only.
         seconds: what they take at most on the machine of the records.
         cheapest: record of the run that takes the least time of all; None if none can be made again.
     """
 
-    pairs: list[Pair]
+    stages: list[list[Pair]]
     seconds: float
     cheapest: Record | None = None
+
+    @property
+    def pairs(self) -> list[Pair]:
+        """Records and runs of all stages."""
+        return [pair for stage in self.stages for pair in stage]
 
 
 def requested_keys(components: Components, settings: Settings, runner: Runner) -> dict[str, set[str]]:
@@ -54,10 +59,17 @@ def requested_keys(components: Components, settings: Settings, runner: Runner) -
     return keys
 
 
-def choose(pairs: list[Pair], records: list[Record], runner: Runner, seconds: float) -> Plan:
+def choose(pairs: list[Pair], records: list[Record], runner: Runner, seconds: float, places: int = 1) -> Plan:
     """Return a plan: again and again the cheapest record of an arm that is not in it, with all that it is made from.
 
     Records with several seeds come before others, whose spread is unknown. Runs that the store has cost nothing.
+
+    Args:
+        pairs: records that may be made again, and their runs.
+        records: all records, which tell how many seeds there are.
+        runner: the runner that will train.
+        seconds: time that is left.
+        places: number of data sets that share it; if nothing fits into a fraction of it, one record may take it all.
     """
     by_key = {runner.key(run): (record, run) for record, run in pairs}
     needs = {key: {key, *map(runner.key, runner.dependencies(run))} for key, (_, run) in by_key.items()}
@@ -66,29 +78,49 @@ def choose(pairs: list[Pair], records: list[Record], runner: Runner, seconds: fl
         counts[seeds_of(record)] = counts.get(seeds_of(record), 0) + 1
 
     def cost(keys: set[str]) -> float:
-        # Runs that were trained together have the same times. One alone takes as long as all of them at most.
-        together = {(by_key[key][0]["wall_seconds"], by_key[key][0].get("trained_together", 1))
-                    for key in keys if not runner.is_finished(by_key[key][1])}  # fmt: skip
-        return sum(each * count for each, count in together)
+        # A run of a batch takes as long as the whole batch at most.
+        return sum(dict(_batch(by_key[key][0]) for key in keys if not runner.is_finished(by_key[key][1])).values())
 
     chosen: set[str] = set()
     arms: set[str] = set()
-    cheapest = None
+    cheapest, limit = None, seconds / places
     while True:
         offers = [(cost(chosen | needs[runner.key(run)]), counts[seeds_of(record)] == 1, number)
                   for number, (record, run) in enumerate(pairs)
                   if record["arm"] not in arms and any(flat(record["metrics"]))]  # fmt: skip
-        cheapest = cheapest or (pairs[min(offers)[2]][0] if offers else None)
-        affordable = [offer for offer in offers if offer[0] <= seconds]
+        if cheapest is None and offers:
+            least, _, number = min(offers)
+            cheapest = pairs[number][0]
+            limit = max(limit, least if least <= seconds else 0)
+        affordable = [offer for offer in offers if offer[0] <= limit]
         if not affordable:
             break
         record, run = pairs[min(affordable, key=lambda offer: (offer[1], offer[0]))[2]]
         chosen |= needs[runner.key(run)]
         arms.add(record["arm"])
     if not chosen and cheapest is not None:
-        return Plan([], cost(needs[next(runner.key(run) for record, run in pairs if record is cheapest)]), cheapest)
-    in_order = sorted((by_key[key] for key in chosen), key=lambda pair: len(runner.dependencies(pair[1])))
-    return Plan(in_order, cost(chosen), cheapest)
+        return Plan([], least, cheapest)
+    # Networks are equal to the last digit only in a batch of the same networks.
+    batches = {_batch(by_key[key][0]) for key in chosen}
+    chosen |= {key for key, (record, _) in by_key.items() if _batch(record) in batches and needs[key] - {key} <= chosen}
+    depths: dict[Any, int] = {}
+    for key in chosen:
+        batch = _batch(by_key[key][0])
+        depths[batch] = max(depths.get(batch, 0), len(needs[key]))
+    stages: dict[int, list[Pair]] = {}
+    for key in sorted(chosen, key=list(by_key).index):
+        stages.setdefault(depths[_batch(by_key[key][0])], []).append(by_key[key])
+    return Plan([stages[depth] for depth in sorted(stages)], cost(chosen), cheapest)
+
+
+def _batch(record: Record) -> tuple[Any, float]:
+    """Return what identifies the runs that were trained together with a run, as all have the same time, and their time.
+
+    The time of a run is that of its batch divided by the number of runs.
+    """
+    count = record.get("trained_together", 1)
+    seconds = record["wall_seconds"] * count
+    return (seconds, count) if count > 1 else record["key"], seconds
 
 
 def seeds_of(record: Record) -> SEEDS:

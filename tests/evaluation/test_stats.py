@@ -14,6 +14,16 @@ def test_interval_of_a_mean_is_that_of_students_t():
     assert stats.mean_interval([3]).low is None
 
 
+def test_a_prediction_interval_covers_one_more_value():
+    draw, hits = np.random.default_rng(0), 0
+    for _ in range(400):
+        *seen, one_more = draw.normal(80, 6, 6)
+        interval = stats.prediction_interval(seen)
+        hits += interval.low <= one_more <= interval.high
+    assert 0.92 < hits / 400 < 0.98
+    assert stats.prediction_interval([3]).low is None
+
+
 def test_a_paired_difference_and_its_p_value_are_those_of_scipy():
     first, second = [97.0, 104.0, 99.0, 110.0, 101.0], [95.0, 98.0, 97.0, 99.0, 102.0]
     ours, scipys = stats.paired_difference(first, second), ttest_rel(first, second)

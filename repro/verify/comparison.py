@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from repro.evaluation.stats import LEVEL, prediction_interval
+from repro.evaluation.stats import LEVEL, Estimate, prediction_interval
 from repro.report.records import Record
 
 MEASURED = re.compile(r"time|seconds|memory|bytes")  # of the machine rather than of the network
@@ -78,7 +78,7 @@ def compare(committed: Record, now: Record, seeds: list[Record], comparisons: in
     Args:
         committed: the committed record.
         now: the record of the same run, made again.
-        seeds: the committed records that differ from it in their seeds alone, itself included.
+        seeds: the committed records of its other seeds.
         comparisons: number of intervals that shall hold together in 95% of all cases (Bonferroni).
     """
     again, others = dict(flat(now["metrics"])), [dict(flat(record["metrics"])) for record in seeds]
@@ -97,15 +97,22 @@ def compare(committed: Record, now: Record, seeds: list[Record], comparisons: in
     return metrics
 
 
-def _number(name: str, value: Any, now: Any, values: list[float], level: float, same_machine: bool) -> Metric:
+def _number(name: str, value: Any, now: Any, others: list[float], level: float, same_machine: bool) -> Metric:
+    """Judge a number by the interval of the committed seeds, and the committed one by that of the others and the new.
+
+    The first finds what training does differently today. The second finds a wrong record, which widens the first.
+    """
     if value == now:
         return Metric(name, value, now, None, None, Verdict.EQUAL, 0.0)
-    if len(set(values)) < 2:
-        difference = abs(now - value) / max(abs(value), 1e-12)
+    spread, without = prediction_interval([*others, value], level), prediction_interval([*others, now], level)
+    if len({*others, value}) < 2 or len({*others, now}) < 2:
+        distance = abs(now - value) / max(abs(value), 1e-12) / CLOSE
         far = Verdict.NOT if same_machine else Verdict.UNKNOWN
-        return Metric(name, value, now, None, None, Verdict.CLOSE if difference < CLOSE else far, difference / CLOSE)
-    spread = prediction_interval(values, level)
-    assert spread.low is not None and spread.high is not None, "there are two values or more"
-    distance = abs(now - spread.value) / (spread.high - spread.value)
-    verdict = Verdict.WITHIN if distance <= 1 else Verdict.NOT
-    return Metric(name, value, now, spread.low, spread.high, verdict, distance)
+        return Metric(name, value, now, None, None, Verdict.CLOSE if distance < 1 else far, distance)
+    distance = max(_distance(now, spread), _distance(value, without))
+    return Metric(name, value, now, spread.low, spread.high, Verdict.WITHIN if distance <= 1 else Verdict.NOT, distance)
+
+
+def _distance(value: float, interval: Estimate) -> float:
+    assert interval.high is not None, "there are two values or more"
+    return abs(value - interval.value) / (interval.high - interval.value)
