@@ -8,6 +8,7 @@ results/.
 import contextlib
 import time
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ from repro.report.records import Record
 from repro.session import Options, training_session
 from repro.verify.comparison import MACHINE, Metric, Verdict, compare, num_numbers
 from repro.verify.plan import Plan, choose, requested_keys, seeds_of
-from repro.verify.runs import rebuild, unchanged
+from repro.verify.runs import Pair, rebuild, unchanged
 
 # Data sets that are not fetched to verify something: folders of the data directory, one of which must be there.
 USER_DATA = {"cifar100": ("CIFAR100/cifar-100-python", "cifar100/train"), "speechocean762": ("speechocean762",)}
@@ -150,12 +151,8 @@ def make_again(place: Place, seconds: float, places: int, options: Options) -> l
         rebuilt = rebuild(experiment, place.records)
         usable = unchanged(rebuilt, runner, requested_keys(components, settings, runner))
         plan = choose(usable, place.records, runner, seconds, places)
-        for words, rest in (
-            ("lack the record of a run that they are made from", len(place.records) - len(rebuilt)),
-            ("settings or data changed since", len(rebuilt) - len(usable)),
-        ):
-            if rest:
-                runner.progress.say(f"left out: {rest} of {len(place.records)} records of {place.name}: {words}")
+        for line in left_out(place, rebuilt, usable):
+            runner.progress.say(line)
         if not plan.pairs:
             raise NothingToCompare(too_expensive(place, plan, seconds))
         runner.progress.say(announcement(place, plan))
@@ -164,6 +161,19 @@ def make_again(place: Place, seconds: float, places: int, options: Options) -> l
             runner.execute([run for _, run in stage])
         made = [(record, runner.store.record(runner.key(run))) for record, run in plan.pairs]
     return [Again(place, record, now) for record, now in made if now is not None]
+
+
+def left_out(place: Place, rebuilt: list[Pair], usable: list[Pair]) -> Iterator[str]:
+    """Yield in words which records cannot be made again, and why."""
+    for words, before, after in (
+        ("made from a run without a record", place.records, [record for record, _ in rebuilt]),
+        ("settings or data changed since", [record for record, _ in rebuilt], [record for record, _ in usable]),
+    ):
+        remaining = {id(record) for record in after}
+        if rest := [record for record in before if id(record) not in remaining]:
+            example = ", ".join([rest[0]["arm"], *map(str, rest[0]["params"].values())])
+            count = f"{len(rest)} of {len(place.records)} records of {place.name}"
+            yield f"left out: {count}: {words} (for example {example})"
 
 
 def announcement(place: Place, plan: Plan) -> str:
@@ -191,7 +201,6 @@ def show(pairs: list[Again], out: Path | None) -> bool:
     """Print a row for each run and a summary, write all metrics to a CSV file if wanted; return whether all is well."""
     comparisons = max(1, sum(num_numbers(pair.committed, pair.now) for pair in pairs))
     compared = [(pair, compare(pair.committed, pair.now, pair.other_seeds, comparisons)) for pair in pairs]
-    compared = [(pair, metrics) for pair, metrics in compared if metrics]
     worst = [(pair, max(metrics, key=lambda metric: metric.rank)) for pair, metrics in compared]
     table = pd.DataFrame([_row(*each) for each in worst])
     if table["records"].nunique() == 1:

@@ -84,6 +84,8 @@ def compare(committed: Record, now: Record, seeds: list[Record], comparisons: in
     again, others = dict(flat(now["metrics"])), [dict(flat(record["metrics"])) for record in seeds]
     same_machine = all(committed["machine"].get(name) == now["machine"].get(name) for name in MACHINE)
     shared = [(name, value) for name, value in flat(committed["metrics"]) if name in again]
+    if not shared:  # one of the trainings has diverged
+        return [Metric("(none in common)", "", "", None, None, Verdict.NOT, 0.0)]
     numbers = any(is_number(value) for _, value in shared)
     metrics = []
     for name, value in shared:

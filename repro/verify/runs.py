@@ -12,6 +12,7 @@ from typing import Any, get_args
 from pydantic import TypeAdapter, ValidationError
 
 from repro.engine.runner import Runner
+from repro.errors import UserError
 from repro.report.records import Record
 
 Pair = tuple[Record, Any]  # a record and its run
@@ -65,6 +66,7 @@ def unchanged(pairs: list[Pair], runner: Runner, requested: dict[str, set[str]])
         requested: keys of the runs that the experiment would execute today, by arm; arms that it names only after
             training are absent, and their runs are compared with what their records hold.
     """
+    pairs = [pair for pair in pairs if _has_key(pair[1], runner)]
     today = {record["key"]: runner.key(run) for record, run in pairs}
     same = {
         runner.key(run)
@@ -75,6 +77,14 @@ def unchanged(pairs: list[Pair], runner: Runner, requested: dict[str, set[str]])
     }
     needed = {runner.key(run): [runner.key(other) for other in runner.dependencies(run)] for _, run in pairs}
     return [pair for pair in pairs if {key := runner.key(pair[1]), *needed[key]} <= same]
+
+
+def _has_key(run: Any, runner: Runner) -> bool:
+    """Return whether today's code knows all settings of a run, such as the options of its method."""
+    try:
+        return bool(runner.key(run))
+    except (ValidationError, UserError):
+        return False
 
 
 def _agrees(before: Any, now: Any, today: dict[str, str]) -> bool:
