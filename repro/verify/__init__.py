@@ -16,7 +16,7 @@ from typing import Any
 import pandas as pd
 
 from repro.data.download import data_folder, report
-from repro.engine.files import write
+from repro.engine.files import check_writable, write
 from repro.errors import UserError
 from repro.names import text_of
 from repro.registry import EXPERIMENTS, load_components
@@ -48,11 +48,6 @@ class Place:
         """Name in messages and tables."""
         experiment = EXPERIMENTS[self.command].name
         return f"{experiment}/{records.folder_name(experiment, self.dataset)}"
-
-    @property
-    def cheapest(self) -> float:
-        """Seconds of the cheapest run."""
-        return min(record["wall_seconds"] for record in self.records)
 
     def missing(self, data: Path | None) -> str:
         """Return in words which data the user has to provide; empty if none are missing."""
@@ -86,9 +81,12 @@ def verify(folder: Path, command: str, minutes: float, options: Options) -> bool
         options: as for training; ``out`` is a CSV file of all metrics, or None.
 
     Raises:
-        UserError: there is no such experiment, it has no records, or none could be made again.
+        UserError: there is no such experiment, it has no records, none could be made again,
+            or the CSV file cannot be written.
     """
     places = find(folder, command)
+    if options.out is not None:
+        check_writable(options.out.parent)
     problems = [missing for place in places if (missing := place.missing(options.data))]
     places = [place for place in places if not place.missing(options.data)]
     pairs: list[Again] = []
@@ -106,7 +104,7 @@ def verify(folder: Path, command: str, minutes: float, options: Options) -> bool
 
 
 def find(folder: Path, command: str) -> list[Place]:
-    """Return the committed records by command and data set, those with the cheapest runs first.
+    """Return the committed records by command and data set; speech, which takes minutes to prepare, comes last.
 
     Raises:
         UserError: there is no such experiment, or no records.
@@ -121,7 +119,7 @@ def find(folder: Path, command: str) -> list[Place]:
         places += [Place(name, dataset, records.load(folder, experiment, dataset)) for dataset in datasets]
     if not places:
         raise UserError(f"{folder / 'results'}: holds no records{f' of {command}' if command else ''}")
-    return sorted(places, key=lambda place: place.cheapest)
+    return sorted(places, key=lambda place: place.command == "speech")
 
 
 def make_again(place: Place, seconds: float, places: int, options: Options) -> list[Again]:
