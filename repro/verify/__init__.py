@@ -151,6 +151,10 @@ def make_again(place: Place, seconds: float, places: int, options: Options) -> l
         plan = choose(usable, place.records, runner, seconds, places)
         for line in left_out(place, rebuilt, usable):
             runner.progress.say(line)
+        if any(record.get("data_digest") != runner.data_digest for record in place.records):
+            runner.progress.say(
+                f"{place.name}: the data, or the code that prepares them, have changed since: the digits will differ"
+            )
         if not plan.pairs:
             raise NothingToCompare(too_expensive(place, plan, seconds))
         runner.progress.say(announcement(place, plan))
@@ -165,7 +169,7 @@ def left_out(place: Place, rebuilt: list[Pair], usable: list[Pair]) -> Iterator[
     """Yield in words which records cannot be made again, and why."""
     for words, before, after in (
         ("made from a run without a record", place.records, [record for record, _ in rebuilt]),
-        ("settings or data changed since", [record for record, _ in rebuilt], [record for record, _ in usable]),
+        ("settings changed since", [record for record, _ in rebuilt], [record for record, _ in usable]),
     ):
         remaining = {id(record) for record in after}
         if rest := [record for record in before if id(record) not in remaining]:
@@ -187,7 +191,7 @@ def announcement(place: Place, plan: Plan) -> str:
 def too_expensive(place: Place, plan: Plan, seconds: float) -> str:
     """Return in words why a plan has no runs."""
     if plan.cheapest is None:
-        return f"{place.name}: settings or data of all records have changed since"
+        return f"{place.name}: the settings of all records have changed since"
     return (
         f"{place.name}: the cheapest record, {plan.cheapest['arm']} with seed {plan.cheapest['seed']}, takes "
         f"{plan.seconds / 60:.1f} minutes with what it is made from, more than the {max(seconds, 0) / 60:.1f} left; "

@@ -19,7 +19,7 @@ class Verdict(StrEnum):
     """Verdicts on a metric, from the best to the worst; the last alone is a failure.
 
     A run of a single seed has no known spread: a metric of it is close below a relative difference of ``CLOSE``; above,
-    it is not reproduced on the same machine, and undecided on another.
+    it is not reproduced on the same machine and data, and undecided on others.
     """
 
     EQUAL = "equal"
@@ -82,7 +82,8 @@ def compare(committed: Record, now: Record, seeds: list[Record], comparisons: in
         comparisons: number of intervals that shall hold together in 95% of all cases (Bonferroni).
     """
     again, others = dict(flat(now["metrics"])), [dict(flat(record["metrics"])) for record in seeds]
-    same_machine = all(committed["machine"].get(name) == now["machine"].get(name) for name in MACHINE)
+    same_data = committed.get("data_digest") == now.get("data_digest")
+    alike = same_data and all(committed["machine"].get(name) == now["machine"].get(name) for name in MACHINE)
     shared = [(name, value) for name, value in flat(committed["metrics"]) if name in again]
     if not shared:  # one of the trainings has diverged
         return [Metric("(none in common)", "", "", None, None, Verdict.NOT, 0.0)]
@@ -91,7 +92,7 @@ def compare(committed: Record, now: Record, seeds: list[Record], comparisons: in
     for name, value in shared:
         if is_number(value) and is_number(again[name]):
             values = [float(other[name]) for other in others if is_number(other.get(name))]
-            metrics.append(_number(name, value, again[name], values, 1 - (1 - LEVEL) / comparisons, same_machine))
+            metrics.append(_number(name, value, again[name], values, 1 - (1 - LEVEL) / comparisons, alike))
         else:
             different = Verdict.LISTS_DIFFER if numbers and not is_number(value) else Verdict.NOT
             verdict = Verdict.EQUAL if value == again[name] else different
@@ -99,7 +100,7 @@ def compare(committed: Record, now: Record, seeds: list[Record], comparisons: in
     return metrics
 
 
-def _number(name: str, value: Any, now: Any, others: list[float], level: float, same_machine: bool) -> Metric:
+def _number(name: str, value: Any, now: Any, others: list[float], level: float, alike: bool) -> Metric:
     """Judge a number by the interval of the committed seeds, and the committed one by that of the others and the new.
 
     The first finds what training does differently today. The second finds a wrong record, which widens the first.
@@ -109,7 +110,7 @@ def _number(name: str, value: Any, now: Any, others: list[float], level: float, 
     spread, without = prediction_interval([*others, value], level), prediction_interval([*others, now], level)
     if len({*others, value}) < 2 or len({*others, now}) < 2:
         distance = abs(now - value) / max(abs(value), 1e-12) / CLOSE
-        far = Verdict.NOT if same_machine else Verdict.UNKNOWN
+        far = Verdict.NOT if alike else Verdict.UNKNOWN
         return Metric(name, value, now, None, None, Verdict.CLOSE if distance < 1 else far, distance)
     distance = max(_distance(now, spread), _distance(value, without))
     return Metric(name, value, now, spread.low, spread.high, Verdict.WITHIN if distance <= 1 else Verdict.NOT, distance)

@@ -71,8 +71,7 @@ def unchanged(pairs: list[Pair], runner: Runner, requested: dict[str, set[str]])
     same = {
         runner.key(run)
         for record, run in pairs
-        if record.get("data_digest") == runner.data_digest
-        and runner.key(run) in requested.get(record["arm"], {runner.key(run)})
+        if runner.key(run) in requested.get(record["arm"], {runner.key(run)})
         and _agrees(record["settings"], runner.settings_of(run), today)
     }
     needed = {runner.key(run): [runner.key(other) for other in runner.dependencies(run)] for _, run in pairs}
