@@ -118,6 +118,27 @@ def test_students_of_a_changed_teacher_are_left_out(verify):
     assert code == 0 and "9 of 12" in text and text.rstrip().endswith("the records: baseline")
 
 
+def as_search(record: dict) -> None:
+    """Put students on an arm that the experiment does not name before training."""
+    if record["arm"].startswith("distilled"):
+        record["params"], record["arm"] = {"name": record["arm"]}, "search"
+
+
+def test_a_batch_is_trained_as_a_whole(verify):
+    code, text = verify(change=as_search)
+    assert code == 0 and "search (2)" in text and "spread" not in text
+
+
+def test_runs_made_from_changed_ones_are_left_out_on_any_arm(verify):
+    def change(record: dict) -> None:
+        as_search(record)
+        if record["arm"] == "teacher":
+            record["settings"]["hidden"] = [7]
+
+    code, text = verify(change=change)
+    assert code == 0 and "9 of 12" in text and text.rstrip().endswith("the records: baseline")
+
+
 def test_too_few_minutes_name_the_cheapest_record(verify, tmp_path):
     def slow(record: dict) -> None:
         record["wall_seconds"] = 600.0 if record["arm"] == "baseline" else 6000.0

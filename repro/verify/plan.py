@@ -103,14 +103,18 @@ def choose(pairs: list[Pair], records: list[Record], runner: Runner, seconds: fl
     # Networks are equal to the last digit only in a batch of the same networks.
     batches = {_batch(by_key[key][0]) for key in chosen}
     chosen |= {key for key, (record, _) in by_key.items() if _batch(record) in batches and needs[key] - {key} <= chosen}
-    depths: dict[Any, int] = {}
-    for key in chosen:
-        batch = _batch(by_key[key][0])
-        depths[batch] = max(depths.get(batch, 0), len(needs[key]))
-    stages: dict[int, list[Pair]] = {}
-    for key in sorted(chosen, key=list(by_key).index):
-        stages.setdefault(depths[_batch(by_key[key][0])], []).append(by_key[key])
-    return Plan([stages[depth] for depth in sorted(stages)], cost(chosen), cheapest)
+    in_order = {key: by_key[key] for key in by_key if key in chosen}
+    return Plan(_stages(in_order, {key: len(needs[key]) for key in in_order}), cost(chosen), cheapest)
+
+
+def _stages(pairs: dict[str, Pair], depths: dict[str, int]) -> list[list[Pair]]:
+    """Return pairs in stages, with each batch as a whole in the stage of its deepest run."""
+    deepest: dict[Any, int] = {}
+    for key, (record, _) in pairs.items():
+        deepest[_batch(record)] = max(deepest.get(_batch(record), 0), depths[key])
+    return [
+        [pair for pair in pairs.values() if deepest[_batch(pair[0])] == depth] for depth in sorted({*deepest.values()})
+    ]
 
 
 def _batch(record: Record) -> tuple[Any, float]:
