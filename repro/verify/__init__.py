@@ -23,7 +23,7 @@ from repro.registry import EXPERIMENTS, load_components
 from repro.report import records, terminal
 from repro.report.records import Record
 from repro.session import Options, training_session
-from repro.verify.comparison import MACHINE, Metric, Verdict, compare, num_numbers
+from repro.verify.comparison import MACHINE, Metric, Verdict, compare
 from repro.verify.plan import Plan, choose, requested_keys, seeds_of
 from repro.verify.runs import Pair, rebuild, unchanged
 
@@ -153,7 +153,7 @@ def make_again(place: Place, seconds: float, places: int, options: Options) -> l
             runner.progress.say(line)
         if any(record.get("data_digest") != runner.data_digest for record in place.records):
             runner.progress.say(
-                f"{place.name}: the data, or the code that prepares them, have changed since: the digits will differ"
+                f"{place.name}: the data, or the code that prepares them, have changed since: digits may differ"
             )
         if not plan.pairs:
             raise NothingToCompare(too_expensive(place, plan, seconds))
@@ -201,8 +201,7 @@ def too_expensive(place: Place, plan: Plan, seconds: float) -> str:
 
 def show(pairs: list[Again], out: Path | None) -> bool:
     """Print a row for each run and a summary, write all metrics to a CSV file if wanted; return whether all is well."""
-    comparisons = max(1, sum(num_numbers(pair.committed, pair.now) for pair in pairs))
-    compared = [(pair, compare(pair.committed, pair.now, pair.other_seeds, comparisons)) for pair in pairs]
+    compared = [(pair, compare(pair.committed, pair.now, pair.other_seeds, len(pairs))) for pair in pairs]
     worst = [(pair, max(metrics, key=lambda metric: metric.rank)) for pair, metrics in compared]
     table = pd.DataFrame([_row(*each) for each in worst])
     if table["records"].nunique() == 1:

@@ -67,19 +67,15 @@ def is_number(value: Any) -> bool:
     return isinstance(value, int | float)
 
 
-def num_numbers(committed: Record, now: Record) -> int:
-    """Return the number of metrics in both records that are numbers."""
-    return sum(name in dict(flat(now["metrics"])) for name, value in flat(committed["metrics"]) if is_number(value))
-
-
-def compare(committed: Record, now: Record, seeds: list[Record], comparisons: int) -> list[Metric]:
+def compare(committed: Record, now: Record, seeds: list[Record], runs: int) -> list[Metric]:
     """Return the metrics that both records have, compared; an evaluation may add some where other runs are beside it.
 
     Args:
         committed: the committed record.
         now: the record of the same run, made again.
         seeds: the committed records of its other seeds.
-        comparisons: number of intervals that shall hold together in 95% of all cases (Bonferroni).
+        runs: number of runs that are compared. Their intervals share the 5% of errors (Bonferroni); the metrics of one
+            run, which depend on one another, do not.
     """
     again, others = dict(flat(now["metrics"])), [dict(flat(record["metrics"])) for record in seeds]
     same_data = committed.get("data_digest") == now.get("data_digest")
@@ -92,7 +88,7 @@ def compare(committed: Record, now: Record, seeds: list[Record], comparisons: in
     for name, value in shared:
         if is_number(value) and is_number(again[name]):
             values = [float(other[name]) for other in others if is_number(other.get(name))]
-            metrics.append(_number(name, value, again[name], values, 1 - (1 - LEVEL) / comparisons, alike))
+            metrics.append(_number(name, value, again[name], values, 1 - (1 - LEVEL) / runs, alike))
         else:
             different = Verdict.LISTS_DIFFER if numbers and not is_number(value) else Verdict.NOT
             verdict = Verdict.EQUAL if value == again[name] else different
