@@ -12,7 +12,7 @@ INSTALLED = $(VENV)/installed$(if $(LOCKED),-locked)
 PYTEST = OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder \
 	--durations 20
 
-.PHONY: help mnist mnist-choice speech specialists variants report bench config doctor test test-all lint clean
+.PHONY: help mnist mnist-choice speech specialists variants report verify bench config doctor test test-all lint clean
 
 help:
 	@echo 'make mnist         section 3 on MNIST, profile paper (2 h 15 min on 2 cores without AMX)'
@@ -23,6 +23,7 @@ help:
 	@echo 'make mnist-choice  the recipes tried for the MNIST profile paper, evaluated on the validation split'
 	@echo 'make config ARGS=mnist    every setting with its meaning; ARGS="mnist --profile list": the profiles'
 	@echo 'make report        regenerate all tables, figures and verdicts from the records; trains nothing'
+	@echo 'make verify        make a few committed records again, in 10 minutes, and compare them; ARGS="mnist --minutes 3"'
 	@echo 'make bench         measure the speed ratios of results/bench.json'
 	@echo 'make doctor        check this machine, its packages and folders; estimate how long the experiments take'
 	@echo 'make test          the tests (a few minutes); make test-all: the slow ones too'
@@ -31,7 +32,7 @@ help:
 	@echo
 	@echo 'LOCKED=1           with any of these: the exact package versions of the committed results'
 
-mnist mnist-choice speech specialists variants report bench config doctor: $(INSTALLED)
+mnist mnist-choice speech specialists variants report verify bench config doctor: $(INSTALLED)
 	$(REPRO) $@ $(ARGS)
 
 test: $(INSTALLED)-test

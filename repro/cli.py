@@ -129,6 +129,28 @@ def report(
 
 
 @app.command()
+def verify(
+    experiment: Annotated[
+        str, typer.Argument(help=f"One of {', '.join(EXPERIMENTS)}. Default: all of them.", show_default=False)
+    ] = "",
+    minutes: Annotated[float, typer.Option(min=0, help="Time to train, by the times in the records.")] = 10.0,
+    records: Annotated[Path, typer.Option(help="Parent directory of the results/ that are verified.")] = Path(),
+    data: DataOption = None,
+    runs: RunsOption = Path("runs/verify"),
+    out: Annotated[Path | None, typer.Option(help="CSV file of all metrics. Default: none.")] = None,
+    device: DeviceOption = "auto",
+    precision: PrecisionOption = "auto",
+) -> None:
+    """Make a few committed records again and compare every metric; exit code 1 if one is not reproduced."""
+    from repro.session import Options
+    from repro.verify import verify
+
+    interrupts.raise_exceptions()
+    options = Options("", [], data, runs, out, device, precision, report_only=False)
+    raise typer.Exit(0 if verify(records, experiment, minutes, options) else 1)
+
+
+@app.command()
 def bench(
     data: DataOption = None,
     out: Annotated[Path, typer.Option(help="Parent directory of results/.")] = Path(),

@@ -55,7 +55,7 @@ class Options:
 def training_session(
     experiment: str,
     options: Options,
-    out: Path,
+    out: Path | None,
     settings_class: type[config.Settings],
     make_runner: Callable[..., Runner],
 ) -> Iterator[tuple[Any, Any]]:
@@ -65,7 +65,7 @@ def training_session(
 
     Args:
         experiment: name of the experiment, and of its folder below ``options.runs``.
-        out: parent directory of results/ and figures/.
+        out: parent directory of results/ and figures/; None for a command that writes none.
         settings_class: class of the experiment's settings.
         make_runner: called as ``make_runner(settings, **shared)``; reads the data and returns the runner.
 
@@ -77,8 +77,9 @@ def training_session(
     settings = config.load(settings_class, path, options.overrides, experiment)
     device = compute.choose(options.device, options.precision)
     data_folder(options.data)
-    files.check_writable(out)
-    files.check_free(out)
+    if out is not None:
+        files.check_writable(out)
+        files.check_free(out)
     make_executor = executor(options.executor)
     with store.opened(options.runs / experiment) as runs, ProgressDisplay(experiment) as progress:
         provenance = {
@@ -91,7 +92,7 @@ def training_session(
         runner.report_only, runner.executor = options.report_only, make_executor(runner)
         progress.say(
             f"{experiment}, profile {path.stem}: {device.device.type}, {device.precision}; "
-            f"runs are stored in {runs.folder}, results in {out / 'results'}"
+            f"runs are stored in {runs.folder}" + (f", results in {out / 'results'}" if out is not None else "")
         )
         try:
             yield settings, runner

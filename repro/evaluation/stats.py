@@ -39,18 +39,19 @@ def mean_interval(values: Values) -> Estimate:
     return Estimate(mean, mean - half, mean + half, len(array))
 
 
-def prediction_interval(values: Values, variance: float = 0.0) -> tuple[float, float] | None:
-    """Return the 95% prediction interval for one more independent value; None for a single value.
+def prediction_interval(values: Values, variance: float = 0.0, level: float = LEVEL) -> tuple[float, float] | None:
+    """Return the prediction interval for one more independent value; None for a single value.
 
     Args:
         values: independent values, such as the test errors of one network per seed.
         variance: of the values' mean from what they have in common and the next value has not, such as the test set.
+        level: of the interval. Default: 95%.
     """
     array = np.asarray(values, dtype=float)
     if len(array) < 2:
         return None
     spread = array.var(ddof=1) * (1 + 1 / len(array)) + variance
-    half = float(stats.t.ppf(0.5 + LEVEL / 2, len(array) - 1) * spread**0.5)
+    half = float(stats.t.ppf(0.5 + level / 2, len(array) - 1) * spread**0.5)
     return float(array.mean()) - half, float(array.mean()) + half
 
 

@@ -1,0 +1,119 @@
+"""Comparison of a committed record with that of the same run made again: every metric, then the run as a whole."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from repro.evaluation.stats import LEVEL, prediction_interval
+from repro.report.records import Record
+
+MEASURED = re.compile(r"time|seconds|memory|bytes")  # of the machine rather than of the network
+LONGEST = 8  # a longer list holds examples, speakers or points of a curve
+CLOSE = 0.02  # relative difference
+MACHINE = ("processor", "device", "precision", "threads", "torch")
+
+
+class Verdict(StrEnum):
+    """Verdicts on a metric, from the best to the worst; the last alone is a failure.
+
+    A run of a single seed has no known spread: a metric of it is close below a relative difference of ``CLOSE``; above,
+    it is not reproduced on the same machine and data, and undecided on others.
+    """
+
+    EQUAL = "equal"
+    LISTS_DIFFER = "equal but for lists"
+    CLOSE = "close"
+    WITHIN = "within the spread"
+    UNKNOWN = "spread unknown"
+    NOT = "not reproduced"
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A metric in both records, with the interval that it was judged by, if any, and its distance in half-widths."""
+
+    name: str
+    committed: Any
+    now: Any
+    low: float | None
+    high: float | None
+    verdict: Verdict
+    distance: float
+
+    @property
+    def rank(self) -> tuple[int, float]:
+        """Sort key: the metric that differs most has the highest."""
+        return list(Verdict).index(self.verdict), self.distance
+
+
+def flat(metrics: Any, name: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield the numbers in metrics with their names, and long lists and text as they are; no times and no sizes."""
+    if MEASURED.search(name):
+        return
+    if isinstance(metrics, dict):
+        for key, value in metrics.items():
+            yield from flat(value, f"{name}.{key}".lstrip("."))
+    elif isinstance(metrics, list) and len(metrics) <= LONGEST:
+        for index, value in enumerate(metrics):
+            yield from flat(value, f"{name}[{index}]")
+    else:
+        yield name, metrics
+
+
+def is_number(value: Any) -> bool:
+    """Return whether a value is a single number."""
+    return isinstance(value, int | float)
+
+
+def compare(committed: Record, now: Record, seeds: list[Record], runs: int) -> list[Metric]:
+    """Return the metrics that both records have, compared; an evaluation may add some where other runs are beside it.
+
+    Args:
+        committed: the committed record.
+        now: the record of the same run, made again.
+        seeds: the committed records of its other seeds.
+        runs: number of runs that are compared. Their intervals share the 5% of errors (Bonferroni); the metrics of one
+            run, which depend on one another, do not.
+    """
+    again, others = dict(flat(now["metrics"])), [dict(flat(record["metrics"])) for record in seeds]
+    same_data = committed.get("data_digest") == now.get("data_digest")
+    alike = same_data and all(committed["machine"].get(name) == now["machine"].get(name) for name in MACHINE)
+    shared = [(name, value) for name, value in flat(committed["metrics"]) if name in again]
+    if not shared:  # one of the trainings has diverged
+        return [Metric("(none in common)", "", "", None, None, Verdict.NOT, 0.0)]
+    numbers = any(is_number(value) for _, value in shared)
+    metrics = []
+    for name, value in shared:
+        if is_number(value) and is_number(again[name]):
+            values = [float(other[name]) for other in others if is_number(other.get(name))]
+            metrics.append(_number(name, value, again[name], values, 1 - (1 - LEVEL) / runs, alike))
+        else:
+            different = Verdict.LISTS_DIFFER if numbers and not is_number(value) else Verdict.NOT
+            verdict = Verdict.EQUAL if value == again[name] else different
+            metrics.append(Metric(name, "(list)", "(list)", None, None, verdict, 0.0))
+    return metrics
+
+
+def _number(name: str, value: Any, now: Any, others: list[float], level: float, alike: bool) -> Metric:
+    """Judge a number by the interval of the committed seeds, and the committed one by that of the others and the new.
+
+    The first finds what training does differently today. The second finds a wrong record, which widens the first.
+    """
+    if value == now:
+        return Metric(name, value, now, None, None, Verdict.EQUAL, 0.0)
+    spread = prediction_interval([*others, value], level=level)
+    without = prediction_interval([*others, now], level=level)
+    if len({*others, value}) < 2 or len({*others, now}) < 2:
+        distance = abs(now - value) / max(abs(value), 1e-12) / CLOSE
+        far = Verdict.NOT if alike else Verdict.UNKNOWN
+        return Metric(name, value, now, None, None, Verdict.CLOSE if distance < 1 else far, distance)
+    assert spread and without, "there are two values or more"
+    distance = max(_distance(now, *spread), _distance(value, *without))
+    return Metric(name, value, now, *spread, Verdict.WITHIN if distance <= 1 else Verdict.NOT, distance)
+
+
+def _distance(value: float, low: float, high: float) -> float:
+    """Return how far a value lies from the middle of an interval, in halves of its width."""
+    return abs(value - (low + high) / 2) / ((high - low) / 2)
