@@ -191,11 +191,30 @@ def test_without_a_known_spread_another_machine_is_no_failure():
     assert verdict(record(0, 100), record(0, 103) | {"data_digest": "other"}, []) == Verdict.UNKNOWN
 
 
-def test_lists_decide_only_where_there_are_no_numbers():
-    before, now = record(0, 1, wrong="AAB", rows=[0] * 20), record(0, 1, wrong="AAC", rows=[1] * 20)
-    assert verdict(before, now, []) == Verdict.LISTS_DIFFER
-    assert verdict(record(0, [1] * 20), record(0, [2] * 20), []) == Verdict.NOT
+def test_lists_are_judged_by_their_sum():
+    def listed(value: int) -> dict:
+        return record(0, 1, rows=[value] * 20)
+
+    seeds = [listed(value) | {"seed": value} for value in (9, 11, 10)]
+    assert verdict(listed(10), listed(11), seeds) == Verdict.WITHIN
+    assert verdict(listed(10), listed(50), seeds) == verdict(listed(50), listed(10), seeds) == Verdict.NOT
+    assert verdict(listed(10), listed(10), seeds) == Verdict.EQUAL
     assert verdict(record(0, [1, {"wer": 2}]), record(0, [1, {"wer": 2}], step_seconds=3.0), []) == Verdict.EQUAL
+
+
+def test_packed_bits_may_differ_where_the_training_does():
+    def packed(text: str, errors: int = 1, machine: str = "here") -> dict:
+        return record(0, errors, machine, wrong=text)
+
+    assert verdict(packed("AAB"), packed("AAC"), []) == Verdict.NOT, "the same training on the same machine"
+    assert verdict(packed("AAB"), packed("AAC", machine="elsewhere"), []) == Verdict.LISTS_DIFFER
+    assert verdict(packed("AAB", 1000), packed("AAC", 1001), []) == Verdict.CLOSE
+
+
+@pytest.mark.parametrize("value", [None, "100", [100], 10**400, {"a": 100}])
+def test_metrics_that_are_missing_or_of_another_kind_are_not_reproduced(value):
+    assert verdict(record(0, value), record(0, 100), []) == Verdict.NOT
+    assert verdict(record(0, 100, more=1), record(0, 100), []) == Verdict.NOT
 
 
 @pytest.mark.parametrize("experiment", config.COMMITTED)

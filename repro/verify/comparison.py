@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
@@ -12,12 +12,14 @@ from repro.report.records import Record
 MEASURED = re.compile(r"time|seconds|memory|bytes")  # of the machine rather than of the network
 LONGEST = 8  # a longer list holds examples, speakers or points of a curve
 CLOSE = 0.02  # relative difference
+LARGEST = 1e300
 MACHINE = ("processor", "device", "precision", "threads", "torch")
 
 
 class Verdict(StrEnum):
     """Verdicts on a metric, from the best to the worst; the last alone is a failure.
 
+    Lists are judged by their sum. Those of equal sum, and packed bits, may differ where the training does.
     A run of a single seed has no known spread: a metric of it is close below a relative difference of ``CLOSE``; above,
     it is not reproduced on the same machine and data, and undecided on others.
     """
@@ -63,12 +65,12 @@ def flat(metrics: Any, name: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def is_number(value: Any) -> bool:
-    """Return whether a value is a single number."""
-    return isinstance(value, int | float)
+    """Return whether a value is a single number, which a float can hold."""
+    return isinstance(value, int | float) and abs(value) < LARGEST
 
 
 def compare(committed: Record, now: Record, seeds: list[Record], runs: int) -> list[Metric]:
-    """Return the metrics that both records have, compared; an evaluation may add some where other runs are beside it.
+    """Return the committed metrics, compared; an evaluation may add some where other runs are beside it.
 
     Args:
         committed: the committed record.
@@ -80,20 +82,43 @@ def compare(committed: Record, now: Record, seeds: list[Record], runs: int) -> l
     again, others = dict(flat(now["metrics"])), [dict(flat(record["metrics"])) for record in seeds]
     same_data = committed.get("data_digest") == now.get("data_digest")
     alike = same_data and all(committed["machine"].get(name) == now["machine"].get(name) for name in MACHINE)
-    shared = [(name, value) for name, value in flat(committed["metrics"]) if name in again]
-    if not shared:  # one of the trainings has diverged
-        return [Metric("(none in common)", "", "", None, None, Verdict.NOT, 0.0)]
-    numbers = any(is_number(value) for _, value in shared)
-    metrics = []
-    for name, value in shared:
-        if is_number(value) and is_number(again[name]):
-            values = [float(other[name]) for other in others if is_number(other.get(name))]
-            metrics.append(_number(name, value, again[name], values, 1 - (1 - LEVEL) / runs, alike))
-        else:
-            different = Verdict.LISTS_DIFFER if numbers and not is_number(value) else Verdict.NOT
-            verdict = Verdict.EQUAL if value == again[name] else different
-            metrics.append(Metric(name, "(list)", "(list)", None, None, verdict, 0.0))
+    level = 1 - (1 - LEVEL) / runs
+    metrics = [
+        _compare(name, value, again.get(name), [other.get(name) for other in others], level, alike)
+        for name, value in flat(committed["metrics"])
+    ]
+    numbers = [metric for metric in metrics if is_number(metric.committed)]
+    if alike and numbers and all(metric.verdict is Verdict.EQUAL for metric in numbers):
+        # The same training on the same machine: lists that differ were altered.
+        metrics = [replace(m, verdict=Verdict.NOT) if m.verdict is Verdict.LISTS_DIFFER else m for m in metrics]
     return metrics
+
+
+def _compare(name: str, value: Any, now: Any, others: list[Any], level: float, alike: bool) -> Metric:
+    """Compare a number, a list of numbers by its sum, or packed values, which are equal or differ."""
+    if is_number(value) and is_number(now):
+        return _number(name, value, now, [float(other) for other in others if is_number(other)], level, alike)
+    verdict = Verdict.EQUAL if value == now else Verdict.NOT
+    if verdict is Verdict.NOT and isinstance(value, str) and isinstance(now, str) and len(value) == len(now):
+        verdict = Verdict.LISTS_DIFFER
+    totals = [_total(item) for item in (value, now, *others)]
+    if verdict is Verdict.NOT and isinstance(value, list) and isinstance(now, list) and len(value) == len(now):
+        total, total_now, *rest = totals
+        if total is not None and total_now is not None:
+            spread = [other for other in rest if other is not None]
+            metric = _number(f"{name} (sum)", total, total_now, spread, level, alike)
+            return replace(metric, verdict=Verdict.LISTS_DIFFER) if metric.verdict is Verdict.EQUAL else metric
+    return Metric(name, "(list)", "(missing)" if now is None else "(list)", None, None, verdict, 0.0)
+
+
+def _total(values: Any) -> float | None:
+    """Return the sum of a list of numbers or of lists of them; None for anything else."""
+    if is_number(values):
+        return float(values)
+    if not isinstance(values, list):
+        return None
+    parts = [_total(value) for value in values]
+    return sum(part for part in parts if part is not None) if None not in parts else None
 
 
 def _number(name: str, value: Any, now: Any, others: list[float], level: float, alike: bool) -> Metric:
