@@ -215,6 +215,12 @@ def test_packed_bits_may_differ_where_the_training_does():
 def test_metrics_that_are_missing_or_of_another_kind_are_not_reproduced(value):
     assert verdict(record(0, value), record(0, 100), []) == Verdict.NOT
     assert verdict(record(0, 100, more=1), record(0, 100), []) == Verdict.NOT
+    assert verdict(record(0, 100, agreement=0.9), record(0, 100), []) == Verdict.EQUAL, "no teacher is trained for it"
+
+
+def test_training_curves_are_compared():
+    committed, now = (record(0, 100) | {"curve": [[1, loss], [2, 0.1]]} for loss in (0.9, 0.2))
+    assert verdict(committed, committed, []) == Verdict.EQUAL and verdict(committed, now, []) == Verdict.NOT
 
 
 @pytest.mark.parametrize("experiment", config.COMMITTED)

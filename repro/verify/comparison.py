@@ -13,6 +13,7 @@ MEASURED = re.compile(r"time|seconds|memory|bytes")  # of the machine rather tha
 LONGEST = 8  # a longer list holds examples, speakers or points of a curve
 CLOSE = 0.02  # relative difference
 LARGEST = 1e300
+OPTIONAL = {"agreement"}  # with a teacher, where one is stored beside the run
 MACHINE = ("processor", "device", "precision", "threads", "torch")
 
 
@@ -79,13 +80,14 @@ def compare(committed: Record, now: Record, seeds: list[Record], runs: int) -> l
         runs: number of runs that are compared. Their intervals share the 5% of errors (Bonferroni); the metrics of one
             run, which depend on one another, do not.
     """
-    again, others = dict(flat(now["metrics"])), [dict(flat(record["metrics"])) for record in seeds]
+    again, others = _values(now), [_values(record) for record in seeds]
     same_data = committed.get("data_digest") == now.get("data_digest")
     alike = same_data and all(committed["machine"].get(name) == now["machine"].get(name) for name in MACHINE)
     level = 1 - (1 - LEVEL) / runs
     metrics = [
         _compare(name, value, again.get(name), [other.get(name) for other in others], level, alike)
-        for name, value in flat(committed["metrics"])
+        for name, value in _values(committed).items()
+        if name in again or name not in OPTIONAL
     ]
     numbers = [metric for metric in metrics if is_number(metric.committed)]
     if alike and numbers and all(metric.verdict is Verdict.EQUAL for metric in numbers):
@@ -94,16 +96,23 @@ def compare(committed: Record, now: Record, seeds: list[Record], runs: int) -> l
     return metrics
 
 
+def _values(record: Record) -> dict[str, Any]:
+    """Return the metrics and the training curve of a record, by name."""
+    return dict(flat(record["metrics"])) | {"curve": record.get("curve", [])}
+
+
 def _compare(name: str, value: Any, now: Any, others: list[Any], level: float, alike: bool) -> Metric:
     """Compare a number, a list of numbers by its sum, or packed values, which are equal or differ."""
     if is_number(value) and is_number(now):
         return _number(name, value, now, [float(other) for other in others if is_number(other)], level, alike)
     verdict = Verdict.EQUAL if value == now else Verdict.NOT
-    if verdict is Verdict.NOT and isinstance(value, str) and isinstance(now, str) and len(value) == len(now):
+    if verdict is Verdict.NOT and isinstance(value, str) and isinstance(now, str):
         verdict = Verdict.LISTS_DIFFER
     totals = [_total(item) for item in (value, now, *others)]
     if verdict is Verdict.NOT and isinstance(value, list) and isinstance(now, list) and len(value) == len(now):
         total, total_now, *rest = totals
+        if total is None and total_now is None:
+            verdict = Verdict.LISTS_DIFFER  # a curve with gaps
         if total is not None and total_now is not None:
             spread = [other for other in rest if other is not None]
             metric = _number(f"{name} (sum)", total, total_now, spread, level, alike)
