@@ -183,7 +183,7 @@ def _word_error_rates(records: list[Record]) -> list[Finding]:
             change = percent(wer.difference(errors, single, names))
             claim = paper.BY_ID[f"speech.{name}_wer"]
             # The paper's change is relative to its error rate, a sixth or less of ours.
-            scale = paper.BY_ID["speech.baseline_wer"].figure / rate.value
+            scale = paper.BY_ID["speech.baseline_wer"].figure / (rate.value or 100.0)
             relative, lowered = _scaled(change, scale), _scaled(change, -scale)
             results.append(
                 Finding(claim.id, _counted(percent(wer.rate(errors, names)), models), _direction(claim.id, lowered),
