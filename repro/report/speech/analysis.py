@@ -179,7 +179,7 @@ def _word_error_rates(records: list[Record]) -> list[Finding]:
         "distilled": (student, queries.distilled(records)),
     }
     for name, (errors, models) in systems.items():
-        if errors and rate.value:
+        if errors:
             change = percent(wer.difference(errors, single, names))
             claim = paper.BY_ID[f"speech.{name}_wer"]
             # The paper's change is relative to its error rate, a sixth or less of ours.

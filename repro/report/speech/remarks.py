@@ -48,7 +48,7 @@ def contrast(difference: Estimate) -> str:
 
 def word_error_change(change: Estimate, single: Estimate) -> str:
     """Return the remark on a word error rate, whose change is relative to that of single models."""
-    relative = change.each(lambda points: 100 * points / single.value)
+    relative = change.each(lambda points: 100 * points / (single.value or 100.0))
     return (
         f"minus single models: {signed(change)} points, {signed(relative)}% of theirs (the paper's: -1.83%), "
         f"{OVER_BOTH}, same utterances"
