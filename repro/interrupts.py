@@ -30,8 +30,9 @@ def raise_exceptions() -> None:
 
 
 def ignore() -> None:
-    """Ignore Ctrl-C while the interpreter shuts down."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    """Ignore signals while the interpreter shuts down."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
 
 
 def acknowledge() -> bool:

@@ -157,6 +157,8 @@ def test_unknown_experiments_and_missing_records(verify, command, words):
 
 def test_a_csv_file_that_cannot_be_written_is_refused_before_training(verify, tmp_path):
     (tmp_path / "file").touch()
+    code, text = verify("--out", str(tmp_path))
+    assert code == 2 and "is a folder; name a CSV file" in text
     code, text = verify("--out", str(tmp_path / "file" / "all.csv"))
     assert code == 2 and "cannot be written to" in text and len(text.splitlines()) == 1
 

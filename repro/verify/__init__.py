@@ -87,6 +87,8 @@ def verify(folder: Path, command: str, minutes: float, options: Options) -> bool
     places = find(folder, command)
     if options.out is not None:
         check_writable(options.out.parent)
+        if options.out.is_dir():
+            raise UserError(f"--out {options.out}: is a folder; name a CSV file")
     problems = [missing for place in places if (missing := place.missing(options.data))]
     places = [place for place in places if not place.missing(options.data)]
     pairs: list[Again] = []
