@@ -53,7 +53,8 @@ def _accuracies(records: list[Record], change: Gain) -> list[Finding]:
                 effect=conditional),
         Finding("specialists.relative_gain", relative,
                 paper.all_of(direction(relative, figure.widest), by_control),
-                f"interval over seeds; over classes {interval(over_classes, '.2f')}{note}",
+                f"interval over seeds; over classes {interval(over_classes, '.2f')}{note}; the run's interval "
+                "has the variance of both",
                 stats.prediction_interval(change.relative(), from_classes)),
     ]  # fmt: skip
 
