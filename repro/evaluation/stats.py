@@ -29,13 +29,13 @@ class Estimate:
         return Estimate(change(self.value), low, high, self.count)
 
 
-def mean_interval(values: Values) -> Estimate:
+def mean_interval(values: Values, level: float = LEVEL) -> Estimate:
     """Return the mean of independent values (seeds) with Student's t interval; no interval for a single value."""
     array = np.asarray(values, dtype=float)
     mean = float(array.mean())
     if len(array) < 2:
         return Estimate(mean, None, None, len(array))
-    half = float(stats.t.ppf(0.5 + LEVEL / 2, len(array) - 1) * array.std(ddof=1) / len(array) ** 0.5)
+    half = float(stats.t.ppf(0.5 + level / 2, len(array) - 1) * array.std(ddof=1) / len(array) ** 0.5)
     return Estimate(mean, mean - half, mean + half, len(array))
 
 
@@ -61,12 +61,12 @@ def is_equivalent(differences: Values, margin: float) -> bool | None:
     Returns:
         True if the 90% interval of the mean lies within the margin; False if it lies wholly outside; else None.
     """
-    array = np.asarray(differences, dtype=float)
-    half = float(stats.t.ppf(0.95, len(array) - 1) * array.std(ddof=1) / len(array) ** 0.5)
-    low, high = float(array.mean()) - half, float(array.mean()) + half
-    if -margin < low and high < margin:
+    mean = mean_interval(differences, level=0.9)
+    if mean.low is None or mean.high is None:
+        return None
+    if -margin < mean.low and mean.high < margin:
         return True
-    return False if high < -margin or low > margin else None
+    return False if mean.high < -margin or mean.low > margin else None
 
 
 def paired_difference(first: Values, second: Values) -> Estimate:
@@ -124,7 +124,8 @@ def over_clusters(statistic: Callable[..., np.ndarray], totals: np.ndarray) -> E
         if clusters < 2:
             return Estimate(value, None, None, clusters)
         samples = statistic(*(totals @ _cluster_weights(clusters).T))
-    return _percentile_interval(value, samples, clusters)
+    low, high = _percentile_interval(samples) or (None, None)
+    return Estimate(value, low, high, clusters)
 
 
 @lru_cache(maxsize=32)
@@ -134,12 +135,12 @@ def _cluster_weights(clusters: int, draws: int = 5000) -> np.ndarray:
     return weights.astype(np.uint16)  # a quarter of the memory
 
 
-def _percentile_interval(value: float, samples: np.ndarray, count: int) -> Estimate:
-    """Return an estimate with the percentile interval of its bootstrap samples; none where a sample is not finite."""
+def _percentile_interval(samples: np.ndarray) -> tuple[float, float] | None:
+    """Return the percentile interval of bootstrap samples; None where a sample is not finite."""
     if not np.isfinite(samples).all():
-        return Estimate(value, None, None, count)
+        return None
     low, high = np.quantile(samples, [0.5 - LEVEL / 2, 0.5 + LEVEL / 2])
-    return Estimate(value, float(low), float(high), count)
+    return float(low), float(high)
 
 
 @dataclass(frozen=True)
@@ -201,10 +202,7 @@ def _bootstrap(
     sums = [(drawn[system.seeds] @ np.asarray(system.of, dtype=float) * weights).sum(1) for system in systems]
     with np.errstate(divide="ignore", invalid="ignore"):
         samples = statistic(weights @ cases, *sums)
-    if not np.isfinite(samples).all():
-        return None
-    low, high = np.quantile(samples, [0.5 - LEVEL / 2, 0.5 + LEVEL / 2])
-    return float(low), float(high)
+    return _percentile_interval(samples)
 
 
 def _model_weights(draw: np.random.Generator, models: int, draws: int, one_run: bool) -> np.ndarray:
