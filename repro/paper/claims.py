@@ -66,6 +66,11 @@ class Claim:
         return abs(self.figure - self.no_effect)
 
     @property
+    def effect(self) -> float:
+        """The paper's effect without its sign, of a claim with a figure or a difference."""
+        return self.widest if self.paper_effect is None else abs(self.paper_effect)
+
+    @property
     def figure(self) -> float:
         """The paper's figure as a number, of a claim that has one."""
         return float(self.paper)

@@ -36,9 +36,15 @@ def of_others(records: list[Record]) -> dict[str, str]:
     return {"Another profile": f"What follows describes the profiles {names}."}
 
 
-def direction(effect: Estimate, paper_effect: float) -> Direction | None:
-    """Return whether an effect is there, positive as the paper's; None where there is no interval."""
-    return paper.direction_of(effect.low, effect.high, paper_effect)
+def direction(effect: Estimate, paper_effect: float | str) -> Direction | None:
+    """Return whether an effect is there, positive as the paper's; None where there is no interval.
+
+    Args:
+        effect: ours.
+        paper_effect: the paper's, or the id of the claim that has it.
+    """
+    size = paper.BY_ID[paper_effect].effect if isinstance(paper_effect, str) else paper_effect
+    return paper.direction_of(effect.low, effect.high, size)
 
 
 def positive(estimate: Estimate) -> bool:

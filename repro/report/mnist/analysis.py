@@ -45,7 +45,7 @@ def _headline(records: list[Record]) -> list[Finding]:
         _level("mnist.teacher_errors", teacher, apart),
         _level("mnist.baseline_errors", baseline, apart),
         _level("mnist.distilled_errors", distilled, stats.mean_interval(gain)),
-        Finding("mnist.gap_closed", closed, _direction("mnist.gap_closed", closed),
+        Finding("mnist.gap_closed", closed, direction(closed, "mnist.gap_closed"),
                 "ratio of means over seeds, Fieller's interval; the run's interval is of ratios by seed",
                 closed_by_seed),
     ]  # fmt: skip
@@ -54,12 +54,8 @@ def _headline(records: list[Record]) -> list[Finding]:
 def _level(claim: str, values: Sequence[float], effect: Estimate, note: str = "") -> Finding:
     """Return the finding on a figure, from a value of each seed and the effect that must be there."""
     return Finding(
-        claim, stats.mean_interval(values), _direction(claim, effect), note, stats.prediction_interval(values)
+        claim, stats.mean_interval(values), direction(effect, claim), note, stats.prediction_interval(values)
     )
-
-
-def _direction(claim: str, effect: Estimate) -> Direction | None:
-    return direction(effect, paper.BY_ID[claim].widest)
 
 
 def sweep(records: list[Record], units: int) -> tuple[list[float], np.ndarray, list[float]]:

@@ -34,10 +34,7 @@ def _accuracies(records: list[Record], change: Gain) -> list[Finding]:
     relative = stats.mean_interval(change.relative())
     over_classes = percent(change.over_classes(np.divide, change.right[1] - change.right[0], change.right[0]))
     over_control, note = _over_control(records, change)
-    points, figure = paper.BY_ID["specialists.with_acc"], paper.BY_ID["specialists.relative_gain"]
-    within = paper.BY_ID["specialists.with_conditional"]
-    assert points.paper_effect is not None and within.paper_effect is not None
-    by_control = None if over_control is None else direction(over_control, points.paper_effect)
+    by_control = None if over_control is None else direction(over_control, "specialists.with_acc")
     from_classes = 0.0 if over_classes.low is None or over_classes.high is None else (
         (over_classes.high - over_classes.low) / (2 * NORMAL_QUANTILE)
     ) ** 2  # fmt: skip
@@ -45,14 +42,14 @@ def _accuracies(records: list[Record], change: Gain) -> list[Finding]:
         Finding("specialists.baseline_acc", stats.mean_interval(change.accuracy(0))),
         Finding("specialists.baseline_conditional", stats.mean_interval(change.conditional(0))),
         Finding("specialists.with_acc", stats.mean_interval(change.accuracy(1)),
-                paper.all_of(direction(difference, points.paper_effect), by_control),
+                paper.all_of(direction(difference, "specialists.with_acc"), by_control),
                 f"paired difference {signed(difference)} pp{note}", effect=difference),
         Finding("specialists.with_conditional", stats.mean_interval(change.conditional(1)),
-                paper.all_of(direction(conditional, within.paper_effect), by_control),
+                paper.all_of(direction(conditional, "specialists.with_conditional"), by_control),
                 f"paired difference {signed(conditional)} pp; the control is that of the overall accuracy{note}",
                 effect=conditional),
         Finding("specialists.relative_gain", relative,
-                paper.all_of(direction(relative, figure.widest), by_control),
+                paper.all_of(direction(relative, "specialists.relative_gain"), by_control),
                 f"interval over seeds; over classes {interval(over_classes, '.2f')}{note}; the run's interval "
                 "has the variance of both",
                 stats.prediction_interval(change.relative(), from_classes)),
@@ -84,7 +81,6 @@ def _slope(change: Gain) -> list[Finding]:
     ours = covers.slope(change)
     if ours is None:
         return []
-    theirs = paper.BY_ID["specialists.cover_trend"].figure
     notes = ["interval over classes, seeds together"]
     within, ranks = covers.slope_within_classes(change), covers.rank_correlation(change)
     if within is not None:
@@ -92,7 +88,11 @@ def _slope(change: Gain) -> list[Finding]:
     if ranks is not None:
         theirs_ranked = covers.rank_correlation_of_paper()
         notes.append(f"rank correlation of the rows of Table 4 {ranks:.2f} (paper: {theirs_ranked:.2f})")
-    return [Finding("specialists.cover_trend", ours, direction(ours, theirs), "; ".join(notes), effect=ours)]
+    return [
+        Finding(
+            "specialists.cover_trend", ours, direction(ours, "specialists.cover_trend"), "; ".join(notes), effect=ours
+        )
+    ]
 
 
 def _soft_regularizer(records: list[Record]) -> list[Finding]:

@@ -113,7 +113,7 @@ def _frame_accuracies(records: list[Record]) -> list[Finding]:
     results = [
         Finding("speech.baseline_frame_acc", stats.mean_interval(accuracy(baselines)), note=remarks.OVER_MODELS),
         Finding("speech.ensemble_frame_acc", _counted(frame_accuracy(mean), means),
-                _direction("speech.ensemble_frame_acc", gain), remarks.ensemble_gain(gain), effect=gain),
+                direction(gain, "speech.ensemble_frame_acc"), remarks.ensemble_gain(gain), effect=gain),
     ]  # fmt: skip
     best = queries.best_temperature(records)
     if not students or best is None:
@@ -127,18 +127,12 @@ def _frame_accuracies(records: list[Record]) -> list[Finding]:
     return [
         *results,
         Finding("speech.distilled_frame_acc", stats.mean_interval(accuracy(students)),
-                _direction("speech.distilled_frame_acc", gain_over_single),
+                direction(gain_over_single, "speech.distilled_frame_acc"),
                 remarks.distilled(best, gain_over_single), effect=gain_over_single),
         Finding("speech.gain_transferred", _counted(fraction_kept, students),
-                _direction("speech.gain_transferred", fraction_kept), remarks.gain_kept(best, longer),
+                direction(fraction_kept, "speech.gain_transferred"), remarks.gain_kept(best, longer),
                 one_more_run(_fraction_kept, single, mean, student)),
     ]  # fmt: skip
-
-
-def _direction(claim: str, effect: Estimate) -> Direction | None:
-    """Return whether an effect is there, whose sign is that of the paper's."""
-    paper_claim = paper.BY_ID[claim]
-    return direction(effect, paper_claim.widest if paper_claim.paper_effect is None else abs(paper_claim.paper_effect))
 
 
 def _best_temperature(records: list[Record]) -> list[Finding]:
@@ -186,7 +180,7 @@ def _word_error_rates(records: list[Record]) -> list[Finding]:
             scale = paper.BY_ID["speech.baseline_wer"].figure / (rate.value or 100.0)
             relative, lowered = _scaled(change, scale), _scaled(change, -scale)
             results.append(
-                Finding(claim.id, _counted(percent(wer.rate(errors, names)), models), _direction(claim.id, lowered),
+                Finding(claim.id, _counted(percent(wer.rate(errors, names)), models), direction(lowered, claim.id),
                         remarks.word_error_change(change, rate), effect=relative)
             )  # fmt: skip
     return results
@@ -210,7 +204,7 @@ def _data_fraction(records: list[Record]) -> list[Finding]:
     return [
         *accuracies,
         Finding("speech.soft3_recovered", _counted(fraction, soft),
-                _direction("speech.soft3_recovered", fraction) if positive(lacking) else Direction.UNDECIDED,
+                direction(fraction, "speech.soft3_recovered") if positive(lacking) else Direction.UNDECIDED,
                 remarks.recovered(soft[0], hard[0], stopping.epochs, early),
                 one_more_run(_fraction_recovered, *_of_fraction(full, hard, soft))),
         Finding("speech.soft3_no_overfit", overfit,
