@@ -159,7 +159,7 @@ def bench(
     precision: PrecisionOption = "auto",
 ) -> None:
     """Measure the speed ratios of results/bench.json; the two sides of a ratio alternate in this process."""
-    from repro.bench import measure
+    from repro.bench.measure import measure
     from repro.data.download import data_folder
     from repro.session import commit
     from repro.training import compute

@@ -10,7 +10,6 @@ from itertools import combinations
 
 import torch
 from jaxtyping import Float, Int
-from sklearn.cluster import SpectralClustering, kmeans_plusplus
 from torch import Tensor
 
 from repro.errors import UserError
@@ -116,6 +115,8 @@ def online_k_means(
     The n-th column assigned to a centroid moves it by 1 / n of the distance, so that the centroid is the mean of all
     columns assigned to it; k-means++ gives the first. Every epoch takes the columns in a new random order.
     """
+    from sklearn.cluster import kmeans_plusplus  # here, for it takes a second
+
     draw = generator(Stream.K_MEANS, seed)
     points = columns.numpy()
     start = int(torch.randint(2**31, (1,), generator=draw))
@@ -153,6 +154,8 @@ def spectral_subsets(
     The affinity of two classes is their correlation where it is positive. A cluster with too many members keeps those
     with the largest mean affinity to it; one with too few is filled with the other classes of largest mean affinity.
     """
+    from sklearn.cluster import SpectralClustering  # here, for it takes a second
+
     affinity = correlation(covariance).clamp_min(0) + MIN_AFFINITY
     start = int(torch.randint(2**31, (1,), generator=generator(Stream.SPECTRAL_CLUSTERING, seed)))
     model = SpectralClustering(clusters, affinity="precomputed", random_state=start)

@@ -32,7 +32,7 @@ RECORD_VERSION = 1
 # The modules that determine a run's weights.
 CODE_DEPENDENCIES = (
     "kd/losses.py", "models/conv.py", "specialists/inference.py", "specialists/specialist.py", "training/images.py",
-    "training/random_streams.py", "training/recipe.py", "training/trainer.py",
+    "training/optimizers.py", "training/random_streams.py", "training/recipe.py", "training/trainer.py",
 )  # fmt: skip
 # Network, batch samplers, labels, objective, teacher logits.
 Start = tuple[ConvNet, list[BatchSampler], Tensor, Objective, Tensor | None]

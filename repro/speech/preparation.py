@@ -1,7 +1,7 @@
 """Alignment and feature extraction of a corpus, cached on disk in chunks of utterances."""
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from importlib.metadata import version
@@ -75,10 +75,13 @@ def prepare(
         for reasons in (corpus.left_out, corpus.remarked)
     )
     digest = store.key([corpus.digest, validation_fraction, *_versions()])
+    chunks = {part: _chunks(corpus, part, folder) for part in ("train", "test")}
+    _align_missing(corpus, [chunk for of_part in chunks.values() for chunk in of_part], folder, processes, say)
     parts = {}
-    for part in ("train", "test"):
+    for part in chunks:
         utterances: Usable = []
-        for usable, reasons, remarks in _chunks(corpus, part, folder, processes, say):
+        for chunk in chunks[part]:
+            usable, reasons, remarks = _load(chunk)
             utterances += usable
             for collected, new in ((left_out, reasons), (remarked, remarks)):
                 for reason, ids in new.items():
@@ -99,26 +102,34 @@ def prepare(
     )  # fmt: skip
 
 
-def _chunks(
-    corpus: Corpus, part: str, folder: Path, processes: int, say: Say
-) -> Iterator[tuple[Usable, Reasons, Reasons]]:
-    """Yield each chunk's usable utterances, reasons and remarks; missing or damaged chunks are aligned first."""
+def _chunks(corpus: Corpus, part: str, folder: Path) -> list[Request]:
+    """Return the utterances of a part in chunks, each with the file of its frames."""
     utterances: Sequence[Utterance] = getattr(corpus, part)
     chunks = [utterances[start : start + CHUNK] for start in range(0, len(utterances), CHUNK)]
     inputs = [corpus.digest, part, *_versions()]
-    paths = [folder / f"{store.key([*inputs, [utterance.id for utterance in chunk]])}.frames" for chunk in chunks]
-    missing = [n for n, path in enumerate(paths) if not _is_whole(path)]
+    return [
+        (chunk, folder / f"{store.key([*inputs, [utterance.id for utterance in chunk]])}.frames") for chunk in chunks
+    ]
+
+
+def _align_missing(corpus: Corpus, chunks: Sequence[Request], folder: Path, processes: int, say: Say) -> None:
+    """Align the chunks whose files are missing or damaged."""
+    missing = [(chunk, path) for chunk, path in chunks if not _is_whole(path)]
     if missing:
         with Pool(folder, processes, start_aligner, corpus.lexicon) as pool:
-            for done, _ in enumerate(pool.map([(chunks[n], paths[n]) for n in missing], say), 1):
-                say(f"aligned {part}: {done} of {len(missing)} chunks")
-    for path, chunk in zip(paths, chunks, strict=True):
-        tensors, metadata = files.load_tensors(path)
-        lengths = tensors["lengths"].tolist()
-        banks, states = tensors["banks"].float().split(lengths), tensors["states"].split(lengths)
-        speaker = {utterance.id: utterance.speaker for utterance in chunk}
-        usable = [(id, speaker[id], b, s) for id, b, s in zip(metadata["ids"], banks, states, strict=True)]
-        yield usable, metadata["left_out"], metadata["remarked"]
+            for done, _ in enumerate(pool.map(missing, say), 1):
+                say(f"aligned {done} of {len(missing)} chunks")
+
+
+def _load(chunk: Request) -> tuple[Usable, Reasons, Reasons]:
+    """Return the usable utterances of an aligned chunk, the reasons why others are left out, and remarks."""
+    utterances, path = chunk
+    tensors, metadata = files.load_tensors(path)
+    lengths = tensors["lengths"].tolist()
+    banks, states = tensors["banks"].float().split(lengths), tensors["states"].split(lengths)
+    speaker = {utterance.id: utterance.speaker for utterance in utterances}
+    usable = [(id, speaker[id], b, s) for id, b, s in zip(metadata["ids"], banks, states, strict=True)]
+    return usable, metadata["left_out"], metadata["remarked"]
 
 
 def _versions() -> list[str]:

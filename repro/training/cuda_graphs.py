@@ -14,6 +14,7 @@ import torch
 from jaxtyping import Int, UInt8
 from torch import Tensor
 
+from repro.training.optimizers import Optimizer
 from repro.training.random_streams import BatchSampler, Dropout, Stream, generator
 from repro.training.recipe import Recipe
 
@@ -117,7 +118,7 @@ class BufferedDropout(Dropout):
 class GraphedStep:
     """A training step that is captured as a CUDA graph after a few steps, then replayed."""
 
-    def __init__(self, step: Callable[[], None], optimizer: torch.optim.Optimizer, device: torch.device):
+    def __init__(self, step: Callable[[], None], optimizer: Optimizer, device: torch.device):
         """``step`` runs forward, backward and update, reading nothing from the CPU."""
         self._run, self._optimizer, self._device = step, optimizer, device
         self._warmup_steps, self._momentum = 0, math.nan
@@ -131,7 +132,7 @@ class GraphedStep:
             return
         if self._graph is None or momentum != self._momentum:
             self._momentum, self._graph = momentum, torch.cuda.CUDAGraph()
-            self._optimizer.zero_grad(set_to_none=True)
+            self._optimizer.zero_grad()
             with torch.cuda.graph(self._graph):
                 self._run()
         self._graph.replay()

@@ -87,10 +87,7 @@ class MLPTrainer(Trainer[BatchedMLP]):
         if device.type == "cuda":
             self.buffers = StepBuffers(self.samplers, seeds, recipe, self.steps, device)
             self._graphed_step = GraphedStep(self._buffered_step, self.optimizer, device)
-            for group in self.optimizer.param_groups:
-                group["lr"] = self.buffers.rate
-                if "capturable" in group:
-                    group["capturable"] = True
+            self.optimizer.rate = self.buffers.rate
 
     def _sampler(self, seed: int, examples: Tensor, batch_size: int) -> int:
         """Return the index of the sampler of a seed and of examples; create it if there is none yet."""

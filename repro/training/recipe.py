@@ -4,11 +4,11 @@ import math
 from collections.abc import Iterable
 from typing import Any, ClassVar, Literal
 
-import torch
 from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 from torch import nn
 
 from repro.config import Settings
+from repro.training.optimizers import SGD, AdamW, Optimizer
 
 
 class Recipe(Settings):
@@ -103,23 +103,7 @@ class Recipe(Settings):
         """Return the number of training steps in ``epochs`` epochs over ``num_examples`` examples."""
         return max(1, round(self.epochs * num_examples / self.batch_size))
 
-    def make_optimizer(self, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
-        """Return the optimizer with its state allocated, so that a checkpoint can be read straight into it."""
-        parameters = list(parameters)
-        rate, decay = self.learning_rate, self.weight_decay
-        optimizer: torch.optim.Optimizer
-        if self.optimizer == "sgd":
-            optimizer = torch.optim.SGD(
-                parameters, rate, self.momentum, weight_decay=decay, nesterov=self.momentum > 0, fused=True
-            )
-            for parameter in parameters:
-                optimizer.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
-            return optimizer
-        optimizer = torch.optim.AdamW(parameters, rate, weight_decay=decay, fused=True)
-        for parameter in parameters:
-            optimizer.state[parameter] = {
-                "step": torch.zeros((), device=parameter.device),
-                "exp_avg": torch.zeros_like(parameter),
-                "exp_avg_sq": torch.zeros_like(parameter),
-            }
-        return optimizer
+    def make_optimizer(self, parameters: Iterable[nn.Parameter]) -> Optimizer:
+        """Return the optimizer with its state allocated."""
+        kinds: dict[str, type[Optimizer]] = {"adamw": AdamW, "sgd": SGD}
+        return kinds[self.optimizer](parameters, self.weight_decay)

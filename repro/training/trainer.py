@@ -136,18 +136,15 @@ class Trainer(Generic[ModelType]):
     def _train_step(self) -> None:
         """Take one step: forward, backward, update, bound on the weight norms."""
         loss = self.losses(self.step)
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.recipe.rate(self.step, self.steps)
+        self.optimizer.rate = self.recipe.rate(self.step, self.steps)
         self._update(loss)
         self._end_step()
 
     def _update(self, loss: Float[Tensor, "model"]) -> None:
         """Update the weights by the gradient of the loss."""
-        self.optimizer.zero_grad(set_to_none=True)
+        self.optimizer.zero_grad()
         loss.sum().backward()
-        for group in self.optimizer.param_groups:
-            if "momentum" in group:
-                group["momentum"] = self.recipe.momentum_at(self.step, self.steps)
+        self.optimizer.momentum = self.recipe.momentum_at(self.step, self.steps)
         self.optimizer.step()
         if self.recipe.max_norm is not None:
             self.net.clip_weight_norms(self.recipe.max_norm)
@@ -228,8 +225,7 @@ class Trainer(Generic[ModelType]):
     def _tensors(self) -> dict[str, Tensor]:
         """Return all that changes during training, by name: the tensors themselves, not copies."""
         tensors = {f"weights.{name}": value for name, value in self.net.state_dict().items()}
-        for number, parameter in enumerate(self.parameters):
-            state = self.optimizer.state[parameter]
+        for number, state in enumerate(self.optimizer.state):
             tensors |= {f"optimizer.{number}.{name}": value for name, value in state.items()}
         tensors |= {f"average.{number}": average for number, average in enumerate(self.average)}
         tensors |= {"losses": self._losses}

@@ -52,7 +52,7 @@ def _bytes_at(training: DistillationTrainer, step: int) -> int:
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
         loss = training.losses(step)
     del loss
-    state = [value for values in training.optimizer.state.values() for value in values.values()]
+    state = [value for values in training.optimizer.state for value in values.values()]
     teacher: list[Tensor] = []
     if training.teacher is not None:
         teacher = [training.teacher]

@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
-from repro import bench, config
+from repro import config
+from repro.bench import measure as bench
 from repro.bench import specialists as specialists_bench
 from repro.bench import speech as speech_bench
 from repro.bench.timing import Steps

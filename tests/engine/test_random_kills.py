@@ -19,7 +19,7 @@ from repro.data.speech import sources
 from repro.data.speech.synth import SynthSettings
 from repro.speech.settings import Data
 
-KILLS = 8
+KILLS = 4
 # What a record says of the clock, and what the variants' costs are.
 TIMED = ("wall_seconds", "time_over_kd", "time_low", "time_high", "kd_step_seconds")
 
@@ -42,7 +42,7 @@ def here(tmp_path_factory) -> Path:
 @pytest.fixture(scope="module")
 def prepared(interrupted_cli, here) -> dict[str, CommandResult]:
     """Synthetic speech made and aligned, after a full disk, another one, and Ctrl-C on the way: what each came to."""
-    command = words("speech", "first", here)
+    command = words("speech", "whole", here)
     no_corpus = interrupted_cli.run(*command, cwd=here, limit=5_000)
     sizes = {"train_hours": 0.006, "test_hours": 0.003, "train_speakers": 3, "test_speakers": 2}
     sources.load(Data(synth=SynthSettings(**sizes)), here / "data")  # writes larger files than frames are
@@ -66,17 +66,13 @@ def whole(interrupted_cli, here, request) -> dict[str, CommandResult]:
     class Whole(dict):
         def __missing__(self, experiment: str) -> CommandResult:
             if experiment == "speech":
-                request.getfixturevalue("prepared")
-                copy_alignments(here, "first", "whole")
-            self[experiment] = interrupted_cli.run(*words(experiment, "whole", here), cwd=here)
+                self[experiment] = request.getfixturevalue("prepared")["whole"]
+            else:
+                self[experiment] = interrupted_cli.run(*words(experiment, "whole", here), cwd=here)
             assert self[experiment].code == 0, self[experiment].stderr
             return self[experiment]
 
     return Whole()
-
-
-def copy_alignments(here: Path, item: str, other: str) -> None:
-    shutil.copytree(here / item / "speech" / "aligned", here / other / "speech" / "aligned")
 
 
 def comparable(value: Any) -> Any:
@@ -99,7 +95,7 @@ def stored_runs(folder: Path) -> dict[str, Any]:
 def test_a_command_killed_at_random_moments_resumes_to_the_same_result(interrupted_cli, here, whole, experiment):
     seconds, draw = whole[experiment].seconds, random.Random(experiment)
     if experiment == "speech":
-        copy_alignments(here, "first", "killed")
+        shutil.copytree(here / "whole" / "speech" / "aligned", here / "killed" / "speech" / "aligned")
     folder, made, kills = here / "killed" / experiment, dict[Path, int](), 0
     for turn in range(2 * KILLS):
         after = draw.uniform(0, seconds / 4) if kills < KILLS and turn < 2 * KILLS - 1 else None
@@ -150,4 +146,4 @@ def test_a_full_disk_or_an_interrupt_during_preparation_of_speech_is_reported_an
         assert "Traceback" not in item.stderr
     assert prepared["stopped"].code == 130 and "Traceback" not in prepared["stopped"].stderr
     assert prepared["whole"].code == 0, prepared["whole"].stderr
-    assert not [path for path in here.rglob("*.unfinished") if "first" in path.parts or "data" in path.parts]
+    assert not [path for path in here.rglob("*.unfinished") if "whole" in path.parts or "data" in path.parts]

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -164,21 +165,32 @@ def test_a_readme_without_a_results_block_stays_as_it_is(reported, figures_are_s
     assert "stale" not in reproduce.with_glance(block, build.claim_table([]))
 
 
-@pytest.mark.parametrize("backend", ["module://matplotlib_inline.backend_inline", "TkAgg", "no-such-backend"])
-def test_figures_do_not_depend_on_the_backend_or_the_settings_of_the_user(made, tmp_path, backend):
-    (tmp_path / "matplotlibrc").write_text("font.size: 30\naxes.facecolor: red\n")
+@pytest.fixture(scope="module")
+def draw_card(tmp_path_factory) -> Callable[..., bytes]:
+    """Function that draws a figure in a process of its own, with variables of the environment, and returns the PNG."""
     code = (
         "import sys; from pathlib import Path; from repro.report import build, plotting, scorecard;"
         "plotting.save(lambda: scorecard.draw(build.claim_table([])), Path(sys.argv[1]) / 'card', '')"
     )
-    pictures = []
-    for name, settings in (("plain", {}), ("own", {"MPLBACKEND": backend, "MATPLOTLIBRC": str(tmp_path)})):
-        folder = tmp_path / name
-        environment = os.environ | settings
+
+    def draw(**variables: str) -> bytes:
+        folder, environment = tmp_path_factory.mktemp("card"), os.environ | variables
         result = subprocess.run([sys.executable, "-c", code, folder], env=environment, capture_output=True, text=True)
         assert result.returncode == 0, result.stderr
-        pictures.append((folder / "card.png").read_bytes())
-    assert pictures[0] == pictures[1]
+        return (folder / "card.png").read_bytes()
+
+    return draw
+
+
+@pytest.fixture(scope="module")
+def plain_card(made, draw_card) -> bytes:
+    return draw_card()
+
+
+@pytest.mark.parametrize("backend", ["module://matplotlib_inline.backend_inline", "TkAgg", "no-such-backend"])
+def test_figures_do_not_depend_on_the_backend_or_the_settings_of_the_user(plain_card, draw_card, tmp_path, backend):
+    (tmp_path / "matplotlibrc").write_text("font.size: 30\naxes.facecolor: red\n")
+    assert draw_card(MPLBACKEND=backend, MATPLOTLIBRC=str(tmp_path)) == plain_card
 
 
 def test_no_figure_is_left_open(reported):

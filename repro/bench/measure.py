@@ -1,0 +1,75 @@
+"""Measure all speed ratios in turn and write them to ``bench.json``."""
+
+import json
+import statistics
+from pathlib import Path
+
+from repro import config
+from repro.bench import mnist as mnist_bench
+from repro.bench import specialists as specialists_bench
+from repro.bench import speech as speech_bench
+from repro.bench.timing import Learning, Side
+from repro.data import icons
+from repro.data import mnist as mnist_data
+from repro.data.speech import sources
+from repro.data.speech.synth import SynthSettings
+from repro.engine.files import check_writable, write
+from repro.errors import UserError
+from repro.specialists.settings import SpecialistsSettings
+from repro.speech.preparation import prepare
+from repro.speech.settings import Data, SpeechSettings
+from repro.training.compute import Compute, cores, machine
+
+SPOKEN = SynthSettings(train_hours=0.25, test_hours=0.05, train_speakers=20, test_speakers=5)
+# Ratios of a plain loop to ours, in which both must learn alike: the largest difference, in nats, between the mean
+# training losses over the timed batches of 256. Their noise is about 0.01 for ten classes and 0.05 for a thousand.
+PLAIN = {"mnist.vs_dataloader": 0.05, "specialists.conv_vs_plain": 0.15, "speech.vs_dataloader": 0.15}
+
+
+def measure(data: Path, out: Path, compute: Compute, repeats: int, commit: str) -> str:
+    """Time both sides of each ratio ``repeats`` times in turn and write the medians to ``out``.
+
+    ``low`` and ``high`` are the smallest and the largest of the repeats.
+
+    Returns:
+        The table for the terminal.
+
+    Raises:
+        UserError: a plain loop and ours do not reach the same loss.
+    """
+    check_writable(out.parent)
+    ratios, losses, lines = {}, {}, []
+    for name, (numerator, denominator) in _sides(data, compute).items():
+        numerator(), denominator()  # the first call of each allocates memory and starts thread pools
+        values = [numerator() / denominator() for _ in range(repeats)]
+        ratios[name] = {"value": statistics.median(values), "low": min(values), "high": max(values), "runs": repeats}
+        lines.append(f"{name:36} {ratios[name]['value']:6.2f}  [{min(values):.2f}, {max(values):.2f}]")
+        if name in PLAIN:
+            assert isinstance(numerator, Learning) and isinstance(denominator, Learning), "both sides train"
+            losses[name] = {"plain": numerator.losses[-1], "ours": denominator.losses[-1]}
+            lines.append(_alike(name, **losses[name]))
+    ratios = {name: {k: round(v, 4) for k, v in ratio.items()} for name, ratio in ratios.items()}
+    content = {"ratios": ratios, "machine": machine(compute), "commit": commit, "losses": losses}
+    write(out, (json.dumps(content, indent=1) + "\n").encode())
+    return "\n".join([*lines, f"written to {out}"])
+
+
+def _sides(data: Path, compute: Compute) -> dict[str, tuple[Side, Side]]:
+    specialists = config.load(SpecialistsSettings, config.profile_path("specialists", "paper"))
+    speech = config.load(SpeechSettings, config.profile_path("speech", "paper"))
+    corpus = sources.load(Data(synth=SPOKEN), data)
+    aligned = data / "aligned"
+    return {
+        **mnist_bench.ratios(mnist_data.load(data), data, compute),
+        **specialists_bench.ratios(specialists, icons.load(), compute),
+        **speech_bench.ratios(speech, corpus, prepare(corpus, aligned, 0.1, cores()), aligned, compute),
+    }
+
+
+def _alike(name: str, plain: float, ours: float) -> str:
+    line = f"  loss after as many steps: plain loop {plain:.3f}, ours {ours:.3f} nats"
+    if abs(plain - ours) > PLAIN[name]:
+        raise UserError(
+            f"bench {name}: the plain loop and ours do not learn alike, so their ratio is meaningless: {line}"
+        )
+    return line
