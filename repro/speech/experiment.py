@@ -143,25 +143,30 @@ def decodings(settings: SpeechSettings, num_models: int, temperature: float) -> 
 def data_fraction_nets(settings: SpeechSettings, temperature: float) -> list[NetRun]:
     """Return the models of section 6, Table 5: on fractions of the utterances, hard targets beside soft ones."""
     return [net for entry in settings.data_fractions for seed in range(entry.seeds)
-            for net in fraction_pair(settings, entry, temperature, seed)]  # fmt: skip
+            for net in fraction_nets(settings, entry, temperature, seed)]  # fmt: skip
 
 
-def fraction_pair(settings: SpeechSettings, entry: DataFraction, temperature: float, seed: int) -> list[NetRun]:
-    """Return a model on hard and one on soft targets: same utterances, length and initial weights, no teacher's.
+def fraction_nets(settings: SpeechSettings, entry: DataFraction, temperature: float, seed: int) -> list[NetRun]:
+    """Return models on hard targets, one for each length of training, and one on soft targets.
 
-    Both are evaluated on validation as they train, so that either can be reported as early stopping leaves it.
+    They have the same utterances and the same initial weights, which no teacher has. All are evaluated on validation
+    as they train, so that each can be reported as early stopping leaves it. Early stopping leaves a model in the
+    middle of its schedule, where the learning rate is still high; hence the shorter schedules of hard targets.
     """
     shared: dict[str, Any] = {
         "fraction": entry.fraction, "data_seed": 1 + seed, "early_stopping": True, "num_evals": settings.num_evals,
         "seeds": entry.seeds,
     }  # fmt: skip
     arm, initial = Arm.DATA_FRACTION, settings.ensemble_size + seed
-    hard = NetRun(arm, settings.hidden_units, entry.recipe, initial, params=(("targets", "hard"),), **shared)
+    params = (("targets", "hard"),)
+    hard = [NetRun(arm, settings.hidden_units, entry.recipe.model_copy(update={"epochs": epochs}), initial,
+                   params=params, **shared)
+            for epochs in sorted({*entry.hard_epochs, entry.recipe.epochs})]  # fmt: skip
     soft = student(
         settings, arm, temperature, initial, recipe=entry.recipe, hard_label_weight=entry.hard_label_weight,
         params=(("targets", "soft"),), **shared,
     )  # fmt: skip
-    return [hard, soft]
+    return [*hard, soft]
 
 
 def smaller_ensembles(settings: SpeechSettings, temperature: float) -> list[NetRun]:

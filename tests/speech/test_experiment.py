@@ -10,7 +10,7 @@ import torch
 from repro import config
 from repro.data.speech.corpus import Corpus
 from repro.report import build, records
-from repro.report.speech import analysis
+from repro.report.speech import analysis, queries, tables
 from repro.speech import experiment
 from repro.speech.alignment import STATES
 from repro.speech.decoding import pipeline
@@ -97,7 +97,7 @@ def test_experiment_trains_reports_and_reuses_finished_runs(smoke, runner_for, t
     }
     assert claims.loc["speech.baseline_frame_acc", "seeds"] == smoke.ensemble_size
     tables = {path.stem for path in (out / "results" / "speech" / "toy").glob("*.csv")}
-    assert tables == {"data", "table1", "table5", "recovered", "target_precision", "ablations"}
+    assert tables == {"data", "table1", "table5", "hard_schedules", "recovered", "target_precision", "ablations"}
     ablations = pd.read_csv(out / "results" / "speech" / "toy" / "ablations.csv").set_index("model")
     varied = {name: len(rows) for name, rows in ablations.groupby("varied")}
     assert varied == {"ensemble size": 5, "width": 2, "epochs": 2, "transcripts": 4}
@@ -167,11 +167,15 @@ def test_fractions_are_whole_utterances_drawn_for_each_seed(prepared):
 
 
 def test_hard_and_soft_targets_on_a_fraction_differ_in_targets_only(smoke):
-    hard, soft = experiment.fraction_pair(smoke, smoke.data_fractions[0], 2.0, 1)
+    *shorter, hard, soft = experiment.fraction_nets(smoke, smoke.data_fractions[0], 2.0, 1)
     alike = ("hidden_units", "recipe", "seed", "fraction", "data_seed", "num_evals", "early_stopping")
     assert all(getattr(hard, name) == getattr(soft, name) for name in alike)
     assert (
         hard.teacher is None and hard.hard_label_weight == 1 and soft.hard_label_weight == 0 and soft.temperature == 2
+    )
+    assert [net.recipe.epochs for net in shorter] == [*smoke.data_fractions[0].hard_epochs] == [2.0]
+    assert all(dataclasses.replace(net, recipe=hard.recipe) == hard for net in shorter), (
+        "they differ in their length only"
     )
 
 
@@ -249,11 +253,12 @@ def test_findings_on_few_data_and_word_errors_match_a_computation_by_hand():
         return record(Arm.DECODE, seed, metrics, params={"system": system})
 
     hard = frames([25, 25]) | frames([20, 20], "stopped_") | {"stopped_epoch": 3.004}
+    hard |= {"stopped_validation_right": 1, "stopped_validation_cases": 2}
     curve = [[1, 0, 0, 30.0], [2, 0, 0, 33.0], [3, 0, 0, 28.0]]
     runs = [record(Arm.SINGLE_MODEL, seed, frames([60, 60]) | {"test_speaker_cases": [100, 100]}) for seed in (0, 1)]
     runs += [record(Arm.ENSEMBLE, 0, frames([70, 70]) | {"nets": 2}, mean="arithmetic")]
     runs += [record(Arm.DATA_FRACTION, seed, hard, curve, {"targets": "hard"}) for seed in (2, 3)]
-    soft = frames([50, 50])
+    soft = frames([50, 50]) | {"stopped_validation_right": 1, "stopped_validation_cases": 2}
     runs += [record(Arm.DATA_FRACTION, seed, soft, curve[:2], {"targets": "soft"}) for seed in (2, 3)]
     runs += [decoded("single", seed, 6, 6, 6) for seed in (0, 1)] + [decoded("ensemble", 0, 3, 2, 4)]
     by_claim = {finding.claim: finding for finding in analysis.findings(runs)}
@@ -268,6 +273,25 @@ def test_findings_on_few_data_and_word_errors_match_a_computation_by_hand():
     assert words.effect.value == pytest.approx(10.9 * (10 - 19) / 19), "relative to single models, at the paper's rate"
     equal = {finding.claim: finding for finding in analysis.findings([*runs[:-1], decoded("ensemble", 0, 5, 8, 5)])}
     assert equal["speech.ensemble_wer"].direction == "undecided", "few utterances cannot tell the paper's 2% from none"
+
+
+def test_hard_targets_are_reported_with_the_schedule_that_is_best_on_validation():
+    def trained(epochs, validation, test, seed=0, targets="hard"):
+        metrics = {"stopped_validation_right": validation, "stopped_validation_cases": 100, "seed": seed}
+        metrics |= {"stopped_test_right": test, "stopped_test_cases": 100, "stopped_epoch": epochs / 2}
+        settings = {"fraction": 0.03, "recipe": {"epochs": epochs}}
+        return {"arm": Arm.DATA_FRACTION, "params": {"targets": targets}, "seed": seed, "metrics": metrics,
+                "settings": settings}  # fmt: skip
+
+    runs = [trained(*of) for of in ((30.0, 20, 90), (4.0, 30, 10), (2.0, 25, 20))]
+    assert queries.on_fraction(runs, "hard", 0.03) == runs[1:2]
+    assert queries.longest_schedule(runs, "hard", 0.03) == runs[:1]
+    table = tables.hard_schedules(runs)
+    assert list(table["epochs of the schedule"]) == ["2", "4 (chosen on validation)", "30"]
+    assert list(table["test"]) == ["20.00 –", "10.00 –", "90.00 –"]
+    more = [*runs, trained(30.0, 10, 10, seed=1), trained(2.0, 26, 20, seed=1)]
+    assert list(queries.schedules(more, "hard", 0.03)) == [2.0, 30.0], "the length of 4 has no second seed yet"
+    assert queries.on_fraction(runs, "soft", 0.03) == [] and tables.hard_schedules(runs[:1]).empty
 
 
 def test_gain_transferred_matches_a_computation_by_hand():

@@ -193,8 +193,10 @@ def _data_fraction(records: list[Record]) -> list[Finding]:
         return []
     fraction = recovered(full, hard, soft)
     lacking = difference(correct_frames(full), correct_frames(hard, "stopped_test"))
-    lost_hard, lost_soft = (np.array([queries.lost_at_end(record) for record in nets]) for nets in (hard, soft))
+    as_long = queries.longest_schedule(records, "hard", queries.PAPER_FRACTION)
+    lost_hard, lost_soft = (np.array([queries.lost_at_end(record) for record in nets]) for nets in (as_long, soft))
     overfit, stopping = stats.paired_difference(lost_hard, lost_soft), EarlyStopping.of(hard)
+    lengths = list(queries.schedules(records, "hard", queries.PAPER_FRACTION))
     shown = [("full_train_acc", full, "train"), ("full_test_acc", full, "test"),
              ("hard3_train_acc", hard, "stopped_train"), ("hard3_test_acc", hard, "stopped_test"),
              ("soft3_train_acc", soft, "train"), ("soft3_test_acc", soft, "test")]  # fmt: skip
@@ -205,12 +207,12 @@ def _data_fraction(records: list[Record]) -> list[Finding]:
         *accuracies,
         Finding("speech.soft3_recovered", _counted(fraction, soft),
                 direction(fraction, "speech.soft3_recovered") if positive(lacking) else Direction.UNDECIDED,
-                remarks.recovered(soft[0], hard[0], stopping.epochs, early),
+                remarks.recovered(soft[0], hard[0], stopping.epochs, lengths, early),
                 one_more_run(_fraction_recovered, *_of_fraction(full, hard, soft))),
         Finding("speech.soft3_no_overfit", overfit,
                 direction(overfit, SMALLEST_EFFECT)
                 if float(lost_soft.mean()) < SMALLEST_EFFECT else Direction.ABSENT,
-                remarks.overfitting(float(lost_hard.mean()), float(lost_soft.mean()), early)),
+                remarks.overfitting(float(lost_hard.mean()), float(lost_soft.mean()))),
     ]  # fmt: skip
 
 

@@ -11,7 +11,7 @@ from matplotlib.patches import Rectangle
 from repro import paper
 from repro.evaluation import stats
 from repro.names import text_of
-from repro.report.plotting import OURS, PAPER, SECOND, legend, level, literal, points, ticks
+from repro.report.plotting import OURS, PAPER, SECOND, THIRD, legend, level, literal, points, ticks
 from repro.report.query import percent
 from repro.report.records import Record
 from repro.report.speech import analysis, queries
@@ -92,13 +92,20 @@ def few_data_curves(records: Records) -> Figure:
     fraction = min(queries.data_fractions(records), key=lambda tried: abs(tried - queries.PAPER_FRACTION))
     figure = Figure(figsize=(8.4, 3.6))
     axes = figure.subplots(1, 2, sharex=True)
-    for targets, color in (("hard", SECOND), ("soft", OURS)):
-        for number, record in enumerate(queries.on_fraction(records, targets, fraction)):
+    by_length = queries.schedules(records, "hard", fraction)
+    chosen = queries.on_fraction(records, "hard", fraction)
+    groups = [("hard targets", SECOND, nets) for nets in list(by_length.values())[-1:]]
+    if len(by_length) > 1 and chosen != groups[0][2]:
+        epochs = chosen[0]["settings"]["recipe"]["epochs"]
+        groups.append((f"hard targets, {epochs:g} epochs (best on validation)", THIRD, chosen))
+    groups.append(("soft targets", OURS, queries.on_fraction(records, "soft", fraction)))
+    for label, color, nets in groups:
+        for number, record in enumerate(nets):
             curve = np.array(record["curve"])
             for axis, column in zip(axes, (1, 3), strict=True):
                 axis.plot(curve[:, 0], curve[:, column], color=color, linewidth=1,
-                          label=f"{targets} targets" if number == 0 else None)  # fmt: skip
-                if targets == "hard":
+                          label=label if number == 0 else None)  # fmt: skip
+                if color != OURS:
                     best = curve[curve[:, 0] == record["metrics"]["stopped_epoch"]]
                     axis.plot(best[:, 0], best[:, column], "o", color=color, markersize=4,
                               label="early-stopped" if number == 0 else None)  # fmt: skip

@@ -99,8 +99,29 @@ def data_fractions(records: list[Record]) -> list[float]:
 
 
 def on_fraction(records: list[Record], targets: str, fraction: float) -> list[Record]:
-    """Return the models trained on a fraction of the data; ``targets`` is "hard" or "soft"."""
-    return select(records, Arm.DATA_FRACTION, targets=targets, fraction=fraction)
+    """Return the models trained on a fraction of the data; ``targets`` is "hard" or "soft".
+
+    Of schedules of several lengths it is the one whose early-stopped models have the most correct validation frames.
+    """
+    by_length = schedules(records, targets, fraction)
+    return max(by_length.values(), key=lambda nets: np.mean(accuracy(nets, "stopped_validation")), default=[])
+
+
+def schedules(records: list[Record], targets: str, fraction: float) -> dict[float, list[Record]]:
+    """Return the models trained on a fraction of the data by the length of their schedule in epochs, ascending.
+
+    Lengths that have not been trained with all seeds yet are left out.
+    """
+    by_length: dict[float, list[Record]] = {}
+    for record in select(records, Arm.DATA_FRACTION, targets=targets, fraction=fraction):
+        by_length.setdefault(float(record["settings"]["recipe"]["epochs"]), []).append(record)
+    most = max((len(nets) for nets in by_length.values()), default=0)
+    return {epochs: by_length[epochs] for epochs in sorted(by_length) if len(by_length[epochs]) == most}
+
+
+def longest_schedule(records: list[Record], targets: str, fraction: float) -> list[Record]:
+    """Return the models trained on a fraction of the data for most epochs."""
+    return list(schedules(records, targets, fraction).values())[-1]
 
 
 def word_errors(records: list[Record], system: str, **settings: float) -> list[WordErrors]:

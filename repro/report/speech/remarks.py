@@ -62,20 +62,23 @@ def stopped_first(count: int, seeds: int) -> str:
     return f"hard targets stopped at the first evaluation {count} of {seeds} times; a finer grid might favor them"
 
 
-def recovered(soft: Record, hard: Record, stopped: list[float], early: str) -> str:
-    """Return the remark on the fraction that soft targets recover."""
+def recovered(soft: Record, hard: Record, stopped: list[float], lengths: list[float], early: str) -> str:
+    """Return the remark on the fraction that soft targets recover; ``lengths`` are those of the schedules tried."""
     settings = soft["settings"]
-    epochs = ", ".join(f"{epoch:.0f}" for epoch in stopped)
+    epochs = ", ".join(f"{epoch:.2g}" for epoch in stopped)
+    chosen = (
+        f" (of schedules of {', '.join(f'{epochs:g}' for epochs in lengths)}, the best on validation)"
+        if len(lengths) > 1
+        else ""
+    )
     return "; ".join(filter(None, [
         f"soft targets of {settings['num_teachers']} models at T = {float(settings['temperature']):g}",
         OVER_BOTH,
-        f"hard targets stopped after {epochs} of {hard['settings']['recipe']['epochs']:g} epochs",
+        f"hard targets stopped after {epochs} of {hard['settings']['recipe']['epochs']:g} epochs{chosen}",
         early,
     ]))  # fmt: skip
 
 
-def overfitting(hard: float, soft: float, early: str) -> str:
+def overfitting(hard: float, soft: float) -> str:
     """Return the remark on the points lost from the best to the final evaluation."""
-    return "; ".join(filter(None, [
-        OVER_MODELS, f"hard targets lose {hard:.2f} points, soft targets {soft:.2f}", early,
-    ]))  # fmt: skip
+    return f"{OVER_MODELS}; hard targets trained as long lose {hard:.2f} points, soft targets {soft:.2f}"
