@@ -7,10 +7,14 @@ gradient block by block, while a block is in the processor's cache; the backward
 """
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
+
+if TYPE_CHECKING:
+    from repro.training.fused_update import WeightCopy
 
 BLOCK = 128  # examples: 5,000 classes in fp32 are then 2.6 MB
 Distribution = tuple[Float[Tensor, "block class"], Float[Tensor, "block"]]
@@ -32,6 +36,7 @@ def loss(
     bias: Float[Tensor, "model 1 class"],
     labels: Int[Tensor, "batch"],
     soft: SoftTargets | None = None,
+    copy: "WeightCopy | None" = None,
 ) -> Float[Tensor, "model"]:
     """Return ``distillation_loss`` of the logits ``hidden @ weight + bias``, in nats, or the loss on labels alone.
 
@@ -43,17 +48,21 @@ def loss(
         bias: biases of the output layer.
         labels: classes, the same batch for all models.
         soft: soft targets. Default: none, the loss on hard targets.
+        copy: the weight's copy, which gets the gradient in place of the weight. Default: none, the weight is cast.
 
     Returns:
         The loss of each model, averaged over the batch.
     """
-    return _OutputLoss.apply(hidden, weight, bias, labels, soft)
+    return _OutputLoss.apply(hidden, weight, bias, labels, soft, copy)
 
 
 class _OutputLoss(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, hidden: Tensor, weight: Tensor, bias: Tensor, labels: Tensor, soft: SoftTargets | None):
-        cast = weight.to(hidden.dtype)
+    def forward(
+        ctx, hidden: Tensor, weight: Tensor, bias: Tensor, labels: Tensor, soft: SoftTargets | None,
+        copy: "WeightCopy | None",
+    ):  # fmt: skip
+        cast = weight.to(hidden.dtype) if copy is None else copy.value
         logits = torch.baddbmm(bias.to(hidden.dtype), hidden, cast)
         wide = torch.promote_types(hidden.dtype, torch.float32)
         models, batch, _ = logits.shape
@@ -79,6 +88,7 @@ class _OutputLoss(torch.autograd.Function):
                 to_bias[m, 0] += gradient.sum(0)
                 rows_of_model.copy_(gradient)
         ctx.save_for_backward(hidden, cast, logits, to_bias)
+        ctx.copy = copy
         return losses
 
     @staticmethod
@@ -86,8 +96,12 @@ class _OutputLoss(torch.autograd.Function):
         hidden, cast, gradient, to_bias = ctx.saved_tensors
         scale = upstream[:, None, None]
         to_hidden = torch.bmm(gradient, cast.transpose(1, 2)).mul_(scale)
-        to_weight = torch.bmm(hidden.transpose(1, 2), gradient).to(to_bias.dtype).mul_(scale)
-        return to_hidden, to_weight, to_bias * scale, None, None
+        if ctx.copy is None:
+            to_weight = torch.bmm(hidden.transpose(1, 2), gradient).to(to_bias.dtype).mul_(scale)
+        else:
+            torch.bmm(hidden.transpose(1, 2) * scale.to(hidden.dtype), gradient, out=ctx.copy.gradient)
+            to_weight = None
+        return to_hidden, to_weight, to_bias * scale, None, None, None
 
 
 def _distribution(logits: Float[Tensor, "block class"], temperature: float) -> Distribution:

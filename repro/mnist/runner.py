@@ -28,8 +28,9 @@ from repro.training.trainer import TrainerContext
 
 # The modules that determine a run's weights.
 CODE_DEPENDENCIES = (
-    "kd/losses.py", "models/mlp.py", "training/cuda_graphs.py", "training/mlp.py", "training/optimizers.py",
-    "training/random_streams.py", "training/recipe.py", "training/trainer.py",
+    "kd/losses.py", "models/mlp.py", "training/cuda_graphs.py", "training/fused_update.py", "training/kernels.py",
+    "training/mlp.py", "training/optimizers.py", "training/random_streams.py", "training/recipe.py",
+    "training/trainer.py",
 )  # fmt: skip
 
 # Increased by hand when the evaluation of the same weights changes; stored records of older versions are not reused.

@@ -1,6 +1,7 @@
 """Many fully connected networks of one shape, trained side by side as batched matrix products."""
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import torch
 from jaxtyping import Float
@@ -8,6 +9,9 @@ from torch import Tensor, nn
 
 from repro.models.base import Model
 from repro.training.random_streams import Dropout, Stream, generator
+
+if TYPE_CHECKING:
+    from repro.training.fused_update import WeightCopy
 
 
 class BatchedMLP(Model):
@@ -57,18 +61,25 @@ class BatchedMLP(Model):
         return len(self.seeds)
 
     def forward(
-        self, inputs: Float[Tensor, "*model batch unit"], dropout: Dropout | None = None
+        self,
+        inputs: Float[Tensor, "*model batch unit"],
+        dropout: Dropout | None = None,
+        copies: "Sequence[WeightCopy]" = (),
     ) -> Float[Tensor, "model batch class"]:
         """Return the logits of all members, in fp32.
 
         Args:
             inputs: one batch for all members, or one for each.
             dropout: dropout of the training step. Default: none, as at test time.
+            copies: copies of the hidden layers' weights, up to date. Default: none, weights are cast.
         """
-        return self.last_layer(self.hidden(inputs, dropout)).float()
+        return self.last_layer(self.hidden(inputs, dropout, copies)).float()
 
     def hidden(
-        self, inputs: Float[Tensor, "*model batch unit"], dropout: Dropout | None = None
+        self,
+        inputs: Float[Tensor, "*model batch unit"],
+        dropout: Dropout | None = None,
+        copies: "Sequence[WeightCopy]" = (),
     ) -> Float[Tensor, "model batch hidden"]:
         """Return the activations of the last hidden layer of all members, in ``dtype``."""
         hidden = inputs.to(self.dtype)
@@ -77,7 +88,7 @@ class BatchedMLP(Model):
         hidden = hidden.expand(len(self), -1, -1)
         for layer, (weight, bias) in enumerate(zip(self.weights[:-1], self.biases[:-1], strict=True)):
             mask, scale = dropout.hidden_mask(layer, hidden, weight.shape[-1]) if dropout else (None, 1.0)
-            hidden = HiddenLayer.apply(hidden, weight, bias, mask, scale)
+            hidden = HiddenLayer.apply(hidden, weight, bias, mask, scale, copies[layer] if copies else None)
         return hidden
 
     def last_layer(self, hidden: Float[Tensor, "model batch unit"]) -> Float[Tensor, "model batch class"]:
@@ -114,7 +125,9 @@ class HiddenLayer(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx, inputs: Tensor, weight: Tensor, bias: Tensor, mask: Tensor | None, scale: float):
+    def forward(
+        ctx, inputs: Tensor, weight: Tensor, bias: Tensor, mask: Tensor | None, scale: float, copy: "WeightCopy | None"
+    ):
         """Return the output, (model, batch, out).
 
         Args:
@@ -123,23 +136,34 @@ class HiddenLayer(torch.autograd.Function):
             bias: (model, 1, out).
             mask: values 0 and ``scale``, (model, batch, out); None without dropout.
             scale: factor of the units that stay.
+            copy: the weight's copy, which gets the gradient in place of the weight; None to cast the weight.
         """
-        cast = weight.to(inputs.dtype)
+        cast = weight.to(inputs.dtype) if copy is None else copy.value
         output = torch.baddbmm(bias.to(inputs.dtype), inputs, cast).relu_()
         if mask is not None:
             output.mul_(mask)
         ctx.save_for_backward(inputs, cast, output)
-        ctx.scale = scale
+        ctx.scale, ctx.copy = scale, copy
         return output
 
     @staticmethod
     def backward(ctx, gradient: Tensor):
-        """Return the gradients of inputs, weight and bias; those of the parameters in fp32."""
+        """Return the gradients of inputs, weight and bias; those of the parameters in fp32.
+
+        That of a weight with a copy is written to the copy, and None is returned in its place.
+        """
         inputs, cast, output = ctx.saved_tensors
-        gradient = torch.ops.aten.threshold_backward(gradient, output, 0)
-        if ctx.scale != 1:
-            gradient.mul_(ctx.scale)
+        if ctx.copy is None:
+            gradient = torch.ops.aten.threshold_backward(gradient, output, 0)
+            if ctx.scale != 1:
+                gradient.mul_(ctx.scale)
+            to_bias = gradient.sum(1, keepdim=True, dtype=torch.float32)
+        else:
+            gradient, to_bias = ctx.copy.relu_backward(gradient, output, ctx.scale)
         to_inputs = torch.bmm(gradient, cast.transpose(1, 2)) if ctx.needs_input_grad[0] else None
-        to_weight = torch.bmm(inputs.transpose(1, 2), gradient).float()
-        to_bias = gradient.sum(1, keepdim=True, dtype=torch.float32)
-        return to_inputs, to_weight, to_bias, None, None
+        to_weight = None
+        if ctx.copy is None:
+            to_weight = torch.bmm(inputs.transpose(1, 2), gradient).float()
+        else:
+            torch.bmm(inputs.transpose(1, 2), gradient, out=ctx.copy.gradient)
+        return to_inputs, to_weight, to_bias, None, None, None

@@ -13,7 +13,7 @@ from repro.models.mlp import BatchedMLP
 from repro.speech.ensemble_targets import Teacher
 from repro.speech.features import INPUTS, Frames, Inputs
 from repro.training.compute import Compute
-from repro.training.mlp import MemberSpec
+from repro.training.mlp import MemberSpec, fused_update
 from repro.training.random_streams import BatchSampler, Stream, generator
 from repro.training.trainer import LabelledData, Trainer, TrainerContext
 
@@ -81,6 +81,7 @@ class FrameTrainer(Trainer[BatchedMLP]):
             self.watched = Inputs(context.validation.frames, compute)
         net = make_net(hidden, states, [member.seed for member in members], compute)
         super().__init__(net, len(cases), context)
+        self.fused = fused_update(net, self.optimizer, recipe.max_norm, compute)
 
     def losses(self, step: int) -> Float[Tensor, "models"]:
         """Return each model's loss: section 2's objective with a teacher, cross-entropy without."""
@@ -90,7 +91,9 @@ class FrameTrainer(Trainer[BatchedMLP]):
             logits = self.teacher.logits(batch, batch_indices)
             soft = SoftTargets(logits, self.teacher.of_students, self.temperature, self.hard_label_weight)
         weight, bias = self.net.weights[-1], self.net.biases[-1]
-        return fused_loss.loss(self.net.hidden(batch), weight, bias, self.states[batch_indices], soft)
+        copies = self.fused.copies if self.fused else ()
+        hidden = self.net.hidden(batch, copies=copies)
+        return fused_loss.loss(hidden, weight, bias, self.states[batch_indices], soft, copies[-1] if copies else None)
 
     def validation_errors(self, examples: LabelledData) -> Int[Tensor, "models"]:
         """Return the number of validation frames that each model misclassifies, computed a block at a time."""

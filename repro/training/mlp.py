@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 from jaxtyping import Float, Int
@@ -10,9 +11,14 @@ from torch import Tensor
 
 from repro.kd.losses import distillation_loss, hard_target_loss
 from repro.models.mlp import BatchedMLP
+from repro.training.compute import Compute
 from repro.training.cuda_graphs import GraphedStep, StepBuffers
+from repro.training.optimizers import Optimizer
 from repro.training.random_streams import BatchSampler, Dropout, random_translations
 from repro.training.trainer import Trainer, TrainerContext
+
+if TYPE_CHECKING:
+    from repro.training.fused_update import FusedUpdate
 
 
 @dataclass(frozen=True)
@@ -83,6 +89,7 @@ class MLPTrainer(Trainer[BatchedMLP]):
         seeds = [member.seed for member in members]
         net = BatchedMLP(sizes, seeds, compute.dtype, initial_weight_sd=recipe.initial_weight_sd).to(device)
         super().__init__(net, len(examples[0]), context)
+        self.fused = fused_update(net, self.optimizer, recipe.max_norm, compute)
         self.buffers: StepBuffers | None = None
         if device.type == "cuda":
             self.buffers = StepBuffers(self.samplers, seeds, recipe, self.steps, device)
@@ -107,7 +114,7 @@ class MLPTrainer(Trainer[BatchedMLP]):
             dropout = Dropout(
                 self.net.seeds, step, self.recipe.input_dropout, self.recipe.hidden_dropout, images.device
             )
-        logits = self.net(images, dropout)
+        logits = self.net(images, dropout, self.fused.copies if self.fused else ())
         if teacher is None:
             return hard_target_loss(logits, labels)
         return distillation_loss(logits, teacher, labels, self.temperature, self.hard_label_weight)
@@ -123,7 +130,8 @@ class MLPTrainer(Trainer[BatchedMLP]):
             rows, columns = (part[self._sampler_of] for part in offsets)
             images = self.images[indices, rows, columns].flatten(-2)
         else:
-            images = self.images[indices]
+            # Rows are copied whole; an index tensor would do the same number by number.
+            images = self.images.index_select(0, indices.flatten()).unflatten(0, indices.shape)
         if self.teacher is None:
             return images, self.labels[indices], None
         teacher = self.teacher[indices] if self.teacher.dim() == 2 else self.teacher[self._teacher_of, indices]
@@ -152,6 +160,17 @@ class MLPTrainer(Trainer[BatchedMLP]):
         self.buffers.set_rate()
         self._update(self.losses(self.step))
         self.buffers.advance()
+
+
+def fused_update(
+    net: BatchedMLP, optimizer: Optimizer, max_norm: float | None, compute: Compute
+) -> "FusedUpdate | None":
+    """Return updates in one pass over the weights for a network on a CPU in bf16; None elsewhere."""
+    if compute.device.type != "cpu" or compute.dtype != torch.bfloat16:
+        return None
+    from repro.training.fused_update import FusedUpdate  # here, for numba is not needed elsewhere
+
+    return FusedUpdate(net, optimizer, max_norm)
 
 
 def translations(images: Float[Tensor, "example pixel"], pixels: int) -> Tensor:

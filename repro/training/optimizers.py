@@ -4,8 +4,9 @@
 ``torch._dynamo``, which takes a second in every worker process.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.optim.adamw import adamw
@@ -13,6 +14,9 @@ from torch.optim.sgd import sgd
 
 BETAS = (0.9, 0.999)
 EPSILON = 1e-8
+
+
+Constants = tuple[np.float32, ...]
 
 
 class Optimizer:
@@ -45,6 +49,15 @@ class Optimizer:
         if pairs:
             self._update([parameter for parameter, _ in pairs], gradients, [state for _, state in pairs])
 
+    def advance(self, state: dict[str, Tensor]) -> Constants:
+        """Count a step of a parameter that a kernel updates, and return the constants of that step."""
+        raise NotImplementedError
+
+    @property
+    def kernel(self) -> Callable[..., None]:
+        """Kernel that makes the same update in one pass over a weight and its bf16 copy (``training.kernels``)."""
+        raise NotImplementedError
+
     def _initial_state(self, parameter: nn.Parameter) -> dict[str, Tensor]:
         raise NotImplementedError
 
@@ -62,6 +75,20 @@ class AdamW(Optimizer):
             "exp_avg_sq": torch.zeros_like(parameter),
         }
 
+    @property
+    def kernel(self) -> Callable[..., None]:
+        """``kernels.adamw``."""
+        from repro.training import kernels
+
+        return kernels.adamw
+
+    def advance(self, state: dict[str, Tensor]) -> Constants:
+        """Increment the count of steps and return the constants of ``kernels.adamw``."""
+        steps, rate = int(state["step"].add_(1)), float(self.rate)
+        (beta1, beta2), decay = BETAS, rate * self.weight_decay
+        correction = (1 - beta2**steps) ** 0.5
+        return _fp32(rate / (1 - beta1**steps), 1 - beta1, beta2, 1 - beta2, correction, EPSILON, 1 - decay)
+
     def _update(self, parameters: list[Tensor], gradients: list[Tensor], state: list[dict[str, Tensor]]) -> None:
         means, squares, steps = ([of[name] for of in state] for name in ("exp_avg", "exp_avg_sq", "step"))
         adamw(
@@ -76,8 +103,23 @@ class SGD(Optimizer):
     def _initial_state(self, parameter: nn.Parameter) -> dict[str, Tensor]:
         return {"momentum_buffer": torch.zeros_like(parameter)}
 
+    @property
+    def kernel(self) -> Callable[..., None]:
+        """``kernels.sgd``."""
+        from repro.training import kernels
+
+        return kernels.sgd
+
+    def advance(self, state: dict[str, Tensor]) -> Constants:
+        """Return the constants of ``kernels.sgd``."""
+        return _fp32(float(self.rate), self.momentum, self.weight_decay)
+
     def _update(self, parameters: list[Tensor], gradients: list[Tensor], state: list[dict[str, Tensor]]) -> None:
         sgd(
             parameters, gradients, [of["momentum_buffer"] for of in state], fused=True, weight_decay=self.weight_decay,
             momentum=self.momentum, lr=self.rate, dampening=0.0, nesterov=self.momentum > 0, maximize=False,
         )  # fmt: skip
+
+
+def _fp32(*values: float) -> Constants:
+    return tuple(np.float32(value) for value in values)

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Generic, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Generic, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float, Int
@@ -21,6 +21,9 @@ from repro.engine import files
 from repro.models.base import ModelType
 from repro.training.compute import Compute
 from repro.training.recipe import Recipe
+
+if TYPE_CHECKING:
+    from repro.training.fused_update import FusedUpdate
 
 CHECKPOINT_SECONDS = 5.0
 AVERAGING_STEPS = 16  # steps between two averaged weights
@@ -69,8 +72,11 @@ class TrainerContext:
 class Trainer(Generic[ModelType]):
     """Train one model, or several side by side, by one recipe; resume from the checkpoint if there is one.
 
-    A subclass defines the objective: ``losses`` returns the loss of each model at a step.
+    A subclass defines the objective: ``losses`` returns the loss of each model at a step. It may set ``fused`` after
+    the start, which then updates the weights that it has copies of.
     """
+
+    fused: "FusedUpdate | None" = None
 
     def __init__(self, net: ModelType, num_examples: int, context: TrainerContext):
         """Create the optimizer and resume from the checkpoint if there is one.
@@ -146,7 +152,9 @@ class Trainer(Generic[ModelType]):
         loss.sum().backward()
         self.optimizer.momentum = self.recipe.momentum_at(self.step, self.steps)
         self.optimizer.step()
-        if self.recipe.max_norm is not None:
+        if self.fused is not None:
+            self.fused.step()
+        elif self.recipe.max_norm is not None:
             self.net.clip_weight_norms(self.recipe.max_norm)
         self._losses += loss.detach()
 

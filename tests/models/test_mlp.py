@@ -58,7 +58,7 @@ def test_hidden_layer_has_the_gradient_of_plain_autograd():
     mask = (torch.rand(2, 9, 5) > 0.5).float() * 2
     gradients = []
     for layer in (
-        lambda x, w, b: HiddenLayer.apply(x, w, b, mask, 2.0),
+        lambda x, w, b: HiddenLayer.apply(x, w, b, mask, 2.0, None),
         lambda x, w, b: torch.relu(x @ w + b) * mask,
     ):
         leaves = [t.clone().requires_grad_() for t in (inputs, weight, bias)]
