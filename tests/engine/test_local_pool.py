@@ -106,7 +106,6 @@ def test_a_killed_worker_raises_a_one_line_error_and_a_rerun_gives_the_same_reco
     same(runner, local)
 
 
-@pytest.mark.timeout(120)
 def test_workers_killed_at_random_moments_never_block_the_driver(make, icons):
     kill_repeatedly(make, icons, kills=3, seconds=60.0)
 
@@ -160,7 +159,6 @@ def kill_a_worker(before: set[int], delay: float, stop: threading.Event, victims
         time.sleep(0.01)
 
 
-@pytest.mark.timeout(120)
 def test_a_stopped_worker_is_reported_and_finishes_after_it_continues(make, icons, monkeypatch):
     monkeypatch.setattr(worker, "STALL_SECONDS", 2.0)
     runner = make(icons, "runs")

@@ -17,8 +17,6 @@ from repro.engine import worker
 from repro.engine.pool import Pool
 from repro.errors import UserError
 
-pytestmark = pytest.mark.timeout(120)
-
 
 @pytest.fixture
 def pool(tmp_path):

@@ -21,8 +21,6 @@ from repro.errors import UserError
 from repro.speech import preparation
 from repro.speech.preparation import prepare
 
-pytestmark = pytest.mark.timeout(120)
-
 
 @pytest.fixture(scope="module")
 def corpus(tmp_path_factory) -> Corpus:
