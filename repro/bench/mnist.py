@@ -7,10 +7,10 @@ from torch import Tensor, nn
 from torchvision import transforms
 from torchvision.datasets import MNIST
 
-from repro.bench.timing import PlainSteps, Side, Steps, clock, linear, matmuls
+from repro.bench.timing import PlainSteps, Side, Steps, TensorSteps, clock, linear, matmuls
 from repro.data.mnist import Mnist
 from repro.training.compute import Compute
-from repro.training.mlp import MemberSpec, MLPTrainer, TransferSet
+from repro.training.mlp import MemberSpec, MLPTrainer, TransferSet, translations
 from repro.training.random_streams import BatchSampler
 from repro.training.recipe import Recipe
 from repro.training.trainer import TrainerContext
@@ -33,10 +33,12 @@ def ratios(data: Mnist, folder: Path, compute: Compute) -> dict[str, tuple[Side,
     """Return numerator and denominator of each ratio: functions that do the work once and return seconds."""
     transfer = TransferSet(data.train.images, data.train.labels)
     step = Steps(trainer(transfer, CONSTRAINED, compute), 20)
-    loader = Steps(trainer(transfer, RECIPE, compute), LOADER_STEPS)
+    loader, *others = (Steps(trainer(transfer, RECIPE, compute), LOADER_STEPS) for _ in range(3))
     return {
         "mnist.teacher_step_matmul_share": (lambda: matmuls(TEACHER, RECIPE.batch_size, 1, compute, 20), step),
         "mnist.vs_dataloader": (plain(folder, loader.training), loader),
+        "mnist.vs_tensor_loop_fp32": (tensor_loop(data, others[0].training, autocast=False), others[0]),
+        "mnist.vs_tensor_loop_bf16": (tensor_loop(data, others[1].training, autocast=True), others[1]),
         "mnist.population_gain": (lambda: students(transfer, compute, 1), lambda: students(transfer, compute, 10)),
     }
 
@@ -51,13 +53,35 @@ def plain(folder: Path, ours: MLPTrainer) -> PlainSteps:
     """Return the steps of a plain loop: PIL images, torchvision's transforms, nn.Dropout."""
     max_translation = transforms.RandomCrop(28, padding=RECIPE.max_translation)
     dataset = MNIST(str(folder), transform=transforms.Compose([max_translation, transforms.ToTensor()]))
+    net = network(ours)
+    optimizer = torch.optim.AdamW(net.parameters(), lr=RECIPE.learning_rate, weight_decay=0.0)
+    return PlainSteps(dataset, _order(ours), LOADER_STEPS, net, optimizer)
+
+
+def tensor_loop(data: Mnist, ours: MLPTrainer, autocast: bool) -> TensorSteps:
+    """Return the steps of a careful user's loop: images in memory, translated by indexing; a fused optimizer."""
+    net, pixels = network(ours), RECIPE.max_translation
+    device = ours.labels.device
+    images, labels = translations(data.train.images.to(device), pixels), data.train.labels.to(device)
+
+    def batch(indices: Tensor) -> tuple[Tensor, Tensor]:
+        rows, columns = torch.randint(0, 2 * pixels + 1, (2, len(indices)), device=device)
+        return images[indices.to(device), rows, columns], labels[indices.to(device)]
+
+    optimizer = torch.optim.AdamW(net.parameters(), lr=RECIPE.learning_rate, weight_decay=0.0, fused=True)
+    return TensorSteps(batch, _order(ours), LOADER_STEPS, net, optimizer, autocast=autocast)
+
+
+def network(ours: MLPTrainer) -> nn.Sequential:
+    """Return our network, with dropout, as modules of PyTorch."""
     layers: list[nn.Module] = [nn.Flatten(), nn.Dropout(RECIPE.input_dropout)]
     for weight, bias in zip(ours.net.weights, ours.net.biases, strict=True):
         layers += [linear(weight, bias), nn.ReLU(), nn.Dropout(RECIPE.hidden_dropout)]
-    net = nn.Sequential(*layers[:-2]).to(ours.labels.device)
-    optimizer = torch.optim.AdamW(net.parameters(), lr=RECIPE.learning_rate, weight_decay=0.0)
-    order = BatchSampler(ours.samplers[0].seed, ours.samplers[0].examples, RECIPE.batch_size)
-    return PlainSteps(dataset, order, LOADER_STEPS, net, optimizer)
+    return nn.Sequential(*layers[:-2]).to(ours.labels.device)
+
+
+def _order(ours: MLPTrainer) -> BatchSampler:
+    return BatchSampler(ours.samplers[0].seed, ours.samplers[0].examples, RECIPE.batch_size)
 
 
 def students(transfer: TransferSet, compute: Compute, together: int, count: int = 10, steps: int = 150) -> float:

@@ -8,14 +8,14 @@ from PIL import Image
 from torch.utils.data import Dataset
 from torchvision import transforms
 
-from repro.bench.timing import PlainSteps, Side, Steps, clock
+from repro.bench.timing import PlainSteps, Side, Steps, TensorSteps, clock
 from repro.data.types import ImageData, ImageSet
 from repro.errors import UserError
 from repro.models.conv import ConvNet
 from repro.specialists import clustering, inference, specialist
 from repro.specialists.settings import SpecialistsSettings
 from repro.training.compute import Compute
-from repro.training.images import ImageTrainer, ImageTransferSet
+from repro.training.images import ImageTrainer, ImageTransferSet, shifted_views
 from repro.training.random_streams import BatchSampler, Stream, generator
 from repro.training.recipe import Recipe
 from repro.training.trainer import TrainerContext
@@ -32,12 +32,14 @@ def ratios(settings: SpecialistsSettings, data: ImageData, compute: Compute) -> 
     """Return numerator and denominator of each ratio: functions that do the work once and return seconds."""
     train, recipe = data.train, settings.generalist.recipe
     steady = recipe.model_copy(update={"schedule": "constant", "warmup_fraction": 0.0, "learning_rate": 0.05})
-    ours = Steps(_generalist(settings, data, compute, steady), STEPS)
+    ours, *others = (Steps(_generalist(settings, data, compute, steady), STEPS) for _ in range(3))
     whole = Steps(_generalist(settings, data, compute, recipe), STEPS, recipe.steps(len(train)) / STEPS)
     return {
         "specialists.em_vs_gd": Equation5(data, settings, compute).sides(),
         "specialists.parallel_cost": (_specialists(settings, data, compute), whole),
         "specialists.conv_vs_plain": (plain(train, ours.training), ours),
+        "specialists.conv_vs_tensor_loop_fp32": (tensor_loop(train, others[0].training, autocast=False), others[0]),
+        "specialists.conv_vs_tensor_loop_bf16": (tensor_loop(train, others[1].training, autocast=True), others[1]),
     }
 
 
@@ -150,16 +152,44 @@ class Equation5:
 
 def plain(train: ImageSet, ours: ImageTrainer[ConvNet]) -> PlainSteps:
     """Return the steps of a plain loop: PIL images and torchvision's transforms."""
-    order, recipe = ours.samplers[0], ours.recipe
-    shift = transforms.RandomCrop(train.images.shape[-1], padding=recipe.max_translation, padding_mode="edge")
+    shift = transforms.RandomCrop(train.images.shape[-1], padding=ours.recipe.max_translation, padding_mode="edge")
     dataset = PilImages(train, transforms.Compose([shift, transforms.PILToTensor()]))
+    net = _network(ours)
+    return PlainSteps(dataset, _order(ours), STEPS, net, _optimizer(net, ours.recipe), lambda images: net(images)[0])
+
+
+def tensor_loop(train: ImageSet, ours: ImageTrainer[ConvNet], autocast: bool) -> TensorSteps:
+    """Return the steps of a careful user's loop: images in memory and channels last, shifted by indexing."""
+    net, device = _network(ours).to(memory_format=torch.channels_last), ours.labels.device
+    pixels = ours.recipe.max_translation
+    shifted, labels = shifted_views(train.images, pixels, device), train.labels.to(device)
+
+    def batch(indices: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        rows, columns = torch.randint(0, 2 * pixels + 1, (2, len(indices)), device=device)
+        images = shifted[indices.to(device), :, rows, columns]
+        return images.contiguous(memory_format=torch.channels_last), labels[indices.to(device)]
+
+    optimizer = _optimizer(net, ours.recipe, fused=True)
+    logits = lambda images: net(images)[0]  # noqa: E731
+    return TensorSteps(batch, _order(ours), STEPS, net, optimizer, logits, autocast=autocast)
+
+
+def _network(ours: ImageTrainer[ConvNet]) -> ConvNet:
     net = ConvNet(ours.net.channels, ours.net.width, ours.net.classes, ours.net.seed).to(ours.labels.device)
     net.load_state_dict(ours.net.state_dict())
-    optimizer = torch.optim.SGD(
-        net.parameters(), recipe.learning_rate, recipe.momentum, weight_decay=recipe.weight_decay, nesterov=True
-    )
-    same = BatchSampler(order.seed, order.examples, recipe.batch_size)
-    return PlainSteps(dataset, same, STEPS, net, optimizer, lambda images: net(images)[0])
+    return net
+
+
+def _optimizer(net: ConvNet, recipe: Recipe, fused: bool | None = None) -> torch.optim.SGD:
+    return torch.optim.SGD(
+        net.parameters(), recipe.learning_rate, recipe.momentum, weight_decay=recipe.weight_decay, nesterov=True,
+        fused=fused,
+    )  # fmt: skip
+
+
+def _order(ours: ImageTrainer[ConvNet]) -> BatchSampler:
+    order = ours.samplers[0]
+    return BatchSampler(order.seed, order.examples, ours.recipe.batch_size)
 
 
 class PilImages(Dataset):

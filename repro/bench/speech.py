@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
-from repro.bench.timing import PlainSteps, Side, Steps, clock, linear, matmuls
+from repro.bench.timing import PlainSteps, Side, Steps, TensorSteps, clock, linear, matmuls
 from repro.data.speech.corpus import RATE, Corpus, read_audio
 from repro.errors import UserError
 from repro.speech.alignment import STATES
@@ -38,11 +38,13 @@ def ratios(
     steady = settings.recipe.model_copy(update={"schedule": "constant", "warmup_fraction": 0.0, "learning_rate": 5e-4})
     count, batch, sizes = settings.ensemble_size, steady.batch_size, (INPUTS, *settings.hidden_units, STATES)
     together, alone = (Steps(training(settings, data, compute, steady, n), STEPS) for n in (count, 1))
-    ours = Steps(training(settings, data, compute, steady, 1), STEPS)
+    ours, *others = (Steps(training(settings, data, compute, steady, 1), STEPS) for _ in range(3))
     spoken = Realtime(settings, corpus, data, folder, compute)
     return {
         "speech.step_matmul_share": (lambda: matmuls(sizes, batch, count, compute, STEPS, False), together),
         "speech.vs_dataloader": (plain(data.train, ours.training), ours),
+        "speech.vs_tensor_loop_fp32": (tensor_loop(data.train, others[0].training, autocast=False), others[0]),
+        "speech.vs_tensor_loop_bf16": (tensor_loop(data.train, others[1].training, autocast=True), others[1]),
         "speech.ensemble_gain": (lambda: sum(alone() for _ in range(count)), together),
         "speech.realtime": (lambda: spoken.audio, spoken),
     }
@@ -65,13 +67,34 @@ def training(settings: SpeechSettings, data: Prepared, compute: Compute, recipe:
 
 def plain(frames: Frames, ours: FrameTrainer) -> PlainSteps:
     """Return the steps of a plain loop: a Dataset that cuts out one window at a time."""
+    net = network(ours)
+    optimizer = torch.optim.AdamW(net.parameters(), lr=ours.recipe.learning_rate, weight_decay=0.0)
+    return PlainSteps(Windows(frames), _order(ours), STEPS, net, optimizer)
+
+
+def tensor_loop(frames: Frames, ours: FrameTrainer, autocast: bool) -> TensorSteps:
+    """Return the steps of a careful user's loop: frames in memory, windows by indexing, a fused optimizer."""
+    net, device = network(ours), ours.states.device
+    windows = frames.banks.to(device).unfold(0, BEFORE + AFTER + 1, 1)
+    first, states = frames.place.to(device) - BEFORE, frames.states.long().to(device)
+
+    def batch(indices: Tensor) -> tuple[Tensor, Tensor]:
+        return windows[first[indices.to(device)]].flatten(1), states[indices.to(device)]
+
+    optimizer = torch.optim.AdamW(net.parameters(), lr=ours.recipe.learning_rate, weight_decay=0.0, fused=True)
+    return TensorSteps(batch, _order(ours), STEPS, net, optimizer, autocast=autocast)
+
+
+def network(ours: FrameTrainer) -> nn.Sequential:
+    """Return our network as modules of PyTorch."""
     layers: list[nn.Module] = []
     for weight, bias in zip(ours.net.weights, ours.net.biases, strict=True):
         layers += [linear(weight, bias), nn.ReLU()]
-    net = nn.Sequential(*layers[:-1]).to(ours.states.device)
-    optimizer = torch.optim.AdamW(net.parameters(), lr=ours.recipe.learning_rate, weight_decay=0.0)
-    order = BatchSampler(ours.order.seed, ours.order.examples, ours.recipe.batch_size)
-    return PlainSteps(Windows(frames), order, STEPS, net, optimizer)
+    return nn.Sequential(*layers[:-1]).to(ours.states.device)
+
+
+def _order(ours: FrameTrainer) -> BatchSampler:
+    return BatchSampler(ours.order.seed, ours.order.examples, ours.recipe.batch_size)
 
 
 class Windows(Dataset):

@@ -1,7 +1,7 @@
 """Timing of the two sides of a speed ratio."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
 
 import torch
@@ -84,7 +84,7 @@ class PlainSteps:
 
     def __init__(
         self,
-        dataset: Dataset,
+        dataset: Dataset | None,
         order: BatchSampler,
         count: int,
         net: nn.Module,
@@ -99,11 +99,11 @@ class PlainSteps:
 
     def __call__(self) -> float:
         """Return the seconds for ``count`` further steps."""
-        batches = [self.order.indices(step).tolist() for step in range(self.step, self.step + self.count)]
+        batches = [self.order.indices(step) for step in range(self.step, self.step + self.count)]
         device, total = next(self.net.parameters()).device, 0.0
         start = clock(device)
-        for inputs, labels in DataLoader(self.dataset, batch_sampler=batches):
-            loss = nn.functional.cross_entropy(self.logits(inputs.to(device)), labels.to(device))
+        for inputs, labels in self._load(batches):
+            loss = self._loss(inputs.to(device), labels.to(device))
             self.optimizer.zero_grad()
             loss.backward()
             self.optimizer.step()
@@ -112,6 +112,41 @@ class PlainSteps:
         self.step += self.count
         self.losses.append(total / self.count)
         return took
+
+    def _load(self, batches: list[Tensor]) -> Iterable[tuple[Tensor, Tensor]]:
+        """Return inputs and labels of batches of example indices."""
+        assert self.dataset is not None
+        return DataLoader(self.dataset, batch_sampler=[indices.tolist() for indices in batches])
+
+    def _loss(self, inputs: Tensor, labels: Tensor) -> Tensor:
+        return nn.functional.cross_entropy(self.logits(inputs), labels)
+
+
+class TensorSteps(PlainSteps):
+    """Timed training steps of a careful user's loop: data in memory, batches by indexing, bf16 by autocast."""
+
+    def __init__(
+        self,
+        batch: Callable[[Tensor], tuple[Tensor, Tensor]],
+        order: BatchSampler,
+        count: int,
+        net: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        logits: Callable[[Tensor], Tensor] | None = None,
+        *,
+        autocast: bool,
+    ):
+        """Store the parts of the loop; ``batch`` maps example indices to inputs and labels."""
+        super().__init__(None, order, count, net, optimizer, logits)
+        self.batch, self.autocast = batch, autocast
+
+    def _load(self, batches: list[Tensor]) -> Iterable[tuple[Tensor, Tensor]]:
+        return map(self.batch, batches)
+
+    def _loss(self, inputs: Tensor, labels: Tensor) -> Tensor:
+        with torch.autocast(inputs.device.type, torch.bfloat16, enabled=self.autocast):
+            logits = self.logits(inputs)
+        return nn.functional.cross_entropy(logits.float(), labels)
 
 
 def linear(weight: Float[Tensor, "1 unit units"], bias: Float[Tensor, "1 1 units"]) -> nn.Linear:

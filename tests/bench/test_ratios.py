@@ -8,6 +8,7 @@ from torch.utils.data import DataLoader
 
 from repro import config
 from repro.bench import measure as bench
+from repro.bench import mnist as mnist_bench
 from repro.bench import specialists as specialists_bench
 from repro.bench import speech as speech_bench
 from repro.bench.timing import Steps
@@ -17,6 +18,7 @@ from repro.speech.features import BANKS, pack
 from repro.speech.preparation import Prepared
 from repro.speech.settings import SpeechSettings
 from repro.training import compute
+from repro.training.mlp import TransferSet
 
 CPU = compute.choose("cpu", "fp32")
 
@@ -32,12 +34,23 @@ def settings() -> SpecialistsSettings:
     return config.load(SpecialistsSettings, config.profile_path("specialists", "smoke"), changes)
 
 
-def test_a_plain_loop_has_the_same_start_and_the_same_losses(stripy, settings, monkeypatch):
+@pytest.mark.parametrize(("peer", "rel"), [("plain", 1e-3), ("tensor_loop_fp32", 1e-3), ("tensor_loop_bf16", 0.02)])
+def test_a_plain_loop_has_the_same_start_and_the_same_losses(stripy, settings, monkeypatch, peer, rel):
     monkeypatch.setattr(specialists_bench, "STEPS", 8)
-    plain, ours = specialists_bench.ratios(settings, stripy, CPU)["specialists.conv_vs_plain"]
+    plain, ours = specialists_bench.ratios(settings, stripy, CPU)[f"specialists.conv_vs_{peer}"]
     assert all(torch.equal(a, b) for a, b in zip(plain.net.parameters(), ours.training.net.parameters(), strict=True))
     assert plain() > 0 and ours() > 0
-    assert plain.losses[0] == pytest.approx(ours.losses[0], rel=1e-3)
+    assert plain.losses[0] == pytest.approx(ours.losses[0], rel=rel)
+
+
+@pytest.mark.parametrize("autocast", [False, True])
+def test_a_loop_on_tensors_learns_mnist_as_ours_does(toy, autocast, monkeypatch):
+    monkeypatch.setattr(mnist_bench, "LOADER_STEPS", 10)
+    monkeypatch.setattr(mnist_bench, "TEACHER", (784, 60, 60, 10))
+    ours = Steps(mnist_bench.trainer(TransferSet(toy.train.images, toy.train.labels), mnist_bench.RECIPE, CPU), 10)
+    loop = mnist_bench.tensor_loop(toy, ours.training, autocast)
+    assert loop() > 0 and ours() > 0
+    assert loop.losses[0] == pytest.approx(ours.losses[0], rel=0.1), "translations and dropout are drawn separately"
 
 
 def test_equation_5_is_timed_at_equal_objective(stripy, settings):
@@ -63,6 +76,12 @@ def test_a_plain_loop_over_windows_has_the_same_start_and_the_same_losses(monkey
     torch.testing.assert_close(plain.net(inputs), ours.training.net(inputs)[0])
     assert plain() > 0 and ours() > 0
     assert plain.losses[0] == pytest.approx(ours.losses[0], rel=0.03)
+    for autocast in (False, True):
+        ours = Steps(speech_bench.training(settings, data, CPU, settings.recipe, 1), speech_bench.STEPS)
+        loop = speech_bench.tensor_loop(frames, ours.training, autocast)
+        torch.testing.assert_close(loop.batch(torch.arange(400))[0], inputs)
+        assert loop() > 0 and ours() > 0
+        assert loop.losses[0] == pytest.approx(ours.losses[0], rel=0.03)
 
 
 def test_loops_with_different_losses_give_no_ratio(tmp_path, monkeypatch):
