@@ -26,6 +26,11 @@ def run(settings: SpeechSettings, runner: SpeechRunner, headline: Callable[[Reco
     ``headline`` is called with the records so far when Table 1's frame accuracies are complete, and again with its
     word error rates. The temperature of everything after Table 1 is chosen on validation.
     """
+    # Here alone: hard targets on the paper's fraction, which need nothing of what follows.
+    hard = [net for net in data_fraction_nets(settings, 1.0) if net.fraction == PAPER_FRACTION and net.teacher is None]
+    runner.expect(hard)
+    runner.execute(hard)
+    return
     # Table 1: the ensemble, and the models distilled from it.
     runner.expect([*ensemble_nets(settings), *distilled_nets(settings)])
     runner.execute(ensemble_nets(settings))
@@ -143,25 +148,30 @@ def decodings(settings: SpeechSettings, num_models: int, temperature: float) -> 
 def data_fraction_nets(settings: SpeechSettings, temperature: float) -> list[NetRun]:
     """Return the models of section 6, Table 5: on fractions of the utterances, hard targets beside soft ones."""
     return [net for entry in settings.data_fractions for seed in range(entry.seeds)
-            for net in fraction_pair(settings, entry, temperature, seed)]  # fmt: skip
+            for net in fraction_nets(settings, entry, temperature, seed)]  # fmt: skip
 
 
-def fraction_pair(settings: SpeechSettings, entry: DataFraction, temperature: float, seed: int) -> list[NetRun]:
-    """Return a model on hard and one on soft targets: same utterances, length and initial weights, no teacher's.
+def fraction_nets(settings: SpeechSettings, entry: DataFraction, temperature: float, seed: int) -> list[NetRun]:
+    """Return models on hard targets, one for each length of training, and one on soft targets.
 
-    Both are evaluated on validation as they train, so that either can be reported as early stopping leaves it.
+    They have the same utterances and the same initial weights, which no teacher has. All are evaluated on validation
+    as they train, so that each can be reported as early stopping leaves it. Early stopping leaves a model in the
+    middle of its schedule, where the learning rate is still high; hence the shorter schedules of hard targets.
     """
     shared: dict[str, Any] = {
         "fraction": entry.fraction, "data_seed": 1 + seed, "early_stopping": True, "num_evals": settings.num_evals,
         "seeds": entry.seeds,
     }  # fmt: skip
     arm, initial = Arm.DATA_FRACTION, settings.ensemble_size + seed
-    hard = NetRun(arm, settings.hidden_units, entry.recipe, initial, params=(("targets", "hard"),), **shared)
+    params = (("targets", "hard"),)
+    hard = [NetRun(arm, settings.hidden_units, entry.recipe.model_copy(update={"epochs": epochs}), initial,
+                   params=params, **shared)
+            for epochs in sorted({*entry.hard_epochs, entry.recipe.epochs})]  # fmt: skip
     soft = student(
         settings, arm, temperature, initial, recipe=entry.recipe, hard_label_weight=entry.hard_label_weight,
         params=(("targets", "soft"),), **shared,
     )  # fmt: skip
-    return [hard, soft]
+    return [*hard, soft]
 
 
 def smaller_ensembles(settings: SpeechSettings, temperature: float) -> list[NetRun]:

@@ -81,6 +81,11 @@ class DataFraction(Settings):
         0.0, ge=0, le=1, description="Weight of the hard labels in the students' loss. Default: 0, soft targets only."
     )
     recipe: FrameRecipe = Field(description="How models are trained on the fraction, with hard and with soft targets.")
+    hard_epochs: tuple[Annotated[float, Field(gt=0, le=1000)], ...] = Field(
+        (),
+        description="Lengths in epochs of further schedules with hard targets; the best on validation is reported. "
+        "Default: none.",
+    )
 
 
 class Longer(Settings):
