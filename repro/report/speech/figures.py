@@ -90,14 +90,15 @@ def _word_error_rates(axis: Axes, records: Records, decoded: list[float]) -> Non
 def few_data_curves(records: Records) -> Figure:
     """Draw train and test accuracy during training on the fraction nearest to the paper's 3%."""
     fraction = min(queries.data_fractions(records), key=lambda tried: abs(tried - queries.PAPER_FRACTION))
-    figure = Figure(figsize=(8.4, 3.6))
+    figure = Figure(figsize=(8.4, 4.0))
     axes = figure.subplots(1, 2, sharex=True)
     by_length = queries.schedules(records, "hard", fraction)
     chosen = queries.on_fraction(records, "hard", fraction)
     groups = [("hard targets", SECOND, nets) for nets in list(by_length.values())[-1:]]
     if len(by_length) > 1 and chosen != groups[0][2]:
         epochs = chosen[0]["settings"]["recipe"]["epochs"]
-        groups.append((f"hard targets, {epochs:g} epochs (best on validation)", THIRD, chosen))
+        length = f"{epochs:g} epoch" if epochs == 1 else f"{epochs:g} epochs"
+        groups.append((f"hard targets, schedule of {length} (best on validation)", THIRD, chosen))
     groups.append(("soft targets", OURS, queries.on_fraction(records, "soft", fraction)))
     for label, color, nets in groups:
         for number, record in enumerate(nets):
@@ -108,16 +109,21 @@ def few_data_curves(records: Records) -> Figure:
                 if color != OURS:
                     best = curve[curve[:, 0] == record["metrics"]["stopped_epoch"]]
                     axis.plot(best[:, 0], best[:, column], "o", color=color, markersize=4,
-                              label="early-stopped" if number == 0 else None)  # fmt: skip
+                              label="early-stopped" if number == 0 and nets == chosen else None)  # fmt: skip
     level(axes[1], stats.mean_interval(accuracy(queries.single_models(records))), "0.3", "all data, hard targets")
+    first, last = (edge(record["curve"][place][0] for *_, nets in groups for record in nets)
+                   for edge, place in ((min, 0), (max, -1)))  # fmt: skip
     for axis, name in zip(axes, ("training frames of the fraction", "test frames"), strict=True):
+        axis.set_xscale("log")
+        ticks(axis.xaxis, [tick for tick in (0.1, 0.3, 1.0, 3.0, 10.0, 30.0) if 0.9 * first <= tick <= 1.1 * last])
         axis.set_xlabel("epochs on the fraction")
-        axis.set_ylabel(f"accuracy on {name}, %")
-        axis.legend(fontsize=7)
+        axis.set_ylabel("accuracy, %")
+        axis.set_title(name, fontsize=9)
+    figure.legend(*axes[1].get_legend_handles_labels(), loc="lower center", ncols=3, fontsize=7)
     hard, soft, whole = (paper.BY_ID[f"speech.{name}_test_acc"].paper for name in ("hard3", "soft3", "full"))
     figure.suptitle(f"{fraction:.0%} of the data, every seed (paper, 3%, test: hard {hard} and falling, soft {soft}, "
                     f"all data {whole})", fontsize=9)  # fmt: skip
-    figure.tight_layout()
+    figure.tight_layout(rect=(0, 0.1, 1, 1))
     return figure
 
 

@@ -1,5 +1,6 @@
 """Remarks of the findings of sections 4 and 6: results in words. Nothing is computed or judged here."""
 
+from repro import paper
 from repro.evaluation.stats import Estimate
 from repro.report.query import signed
 from repro.report.records import Record
@@ -49,8 +50,10 @@ def contrast(difference: Estimate) -> str:
 def word_error_change(change: Estimate, single: Estimate) -> str:
     """Return the remark on a word error rate, whose change is relative to that of single models."""
     relative = change.each(lambda points: 100 * points / (single.value or 100.0))
+    ensemble, baseline = (paper.BY_ID[f"speech.{system}_wer"].figure for system in ("ensemble", "baseline"))
     return (
-        f"minus single models: {signed(change)} points, {signed(relative)}% of theirs (the paper's: -1.83%), "
+        f"minus single models: {signed(change)} points, {signed(relative)}% of theirs "
+        f"(the paper's: {100 * (ensemble / baseline - 1):+.2f}%), "
         f"{OVER_BOTH}, same utterances"
     )
 
