@@ -28,6 +28,8 @@ def run(settings: SpeechSettings, runner: SpeechRunner, headline: Callable[[Reco
     """
     # Here alone: hard targets on the paper's fraction, which need nothing of what follows.
     hard = [net for net in data_fraction_nets(settings, 1.0) if net.fraction == PAPER_FRACTION and net.teacher is None]
+    # Those of 30 epochs are among the committed records.
+    hard = [net for net in hard if net.recipe.epochs < 30]
     runner.expect(hard)
     runner.execute(hard)
     return
