@@ -11,7 +11,6 @@ from repro.bench.timing import PlainSteps, Side, Steps, TensorSteps, clock, line
 from repro.data.mnist import Mnist
 from repro.training.compute import Compute
 from repro.training.mlp import MemberSpec, MLPTrainer, TransferSet, translations
-from repro.training.random_streams import BatchSampler
 from repro.training.recipe import Recipe
 from repro.training.trainer import TrainerContext
 
@@ -55,7 +54,7 @@ def plain(folder: Path, ours: MLPTrainer) -> PlainSteps:
     dataset = MNIST(str(folder), transform=transforms.Compose([max_translation, transforms.ToTensor()]))
     net = network(ours)
     optimizer = torch.optim.AdamW(net.parameters(), lr=RECIPE.learning_rate, weight_decay=0.0)
-    return PlainSteps(dataset, _order(ours), LOADER_STEPS, net, optimizer)
+    return PlainSteps(dataset, ours.samplers[0], LOADER_STEPS, net, optimizer)
 
 
 def tensor_loop(data: Mnist, ours: MLPTrainer, autocast: bool) -> TensorSteps:
@@ -69,7 +68,7 @@ def tensor_loop(data: Mnist, ours: MLPTrainer, autocast: bool) -> TensorSteps:
         return images[indices.to(device), rows, columns], labels[indices.to(device)]
 
     optimizer = torch.optim.AdamW(net.parameters(), lr=RECIPE.learning_rate, weight_decay=0.0, fused=True)
-    return TensorSteps(batch, _order(ours), LOADER_STEPS, net, optimizer, autocast=autocast)
+    return TensorSteps(batch, ours.samplers[0], LOADER_STEPS, net, optimizer, autocast=autocast)
 
 
 def network(ours: MLPTrainer) -> nn.Sequential:
@@ -78,10 +77,6 @@ def network(ours: MLPTrainer) -> nn.Sequential:
     for weight, bias in zip(ours.net.weights, ours.net.biases, strict=True):
         layers += [linear(weight, bias), nn.ReLU(), nn.Dropout(RECIPE.hidden_dropout)]
     return nn.Sequential(*layers[:-2]).to(ours.labels.device)
-
-
-def _order(ours: MLPTrainer) -> BatchSampler:
-    return BatchSampler(ours.samplers[0].seed, ours.samplers[0].examples, RECIPE.batch_size)
 
 
 def students(transfer: TransferSet, compute: Compute, together: int, count: int = 10, steps: int = 150) -> float:

@@ -155,7 +155,9 @@ def plain(train: ImageSet, ours: ImageTrainer[ConvNet]) -> PlainSteps:
     shift = transforms.RandomCrop(train.images.shape[-1], padding=ours.recipe.max_translation, padding_mode="edge")
     dataset = PilImages(train, transforms.Compose([shift, transforms.PILToTensor()]))
     net = _network(ours)
-    return PlainSteps(dataset, _order(ours), STEPS, net, _optimizer(net, ours.recipe), lambda images: net(images)[0])
+    return PlainSteps(
+        dataset, ours.samplers[0], STEPS, net, _optimizer(net, ours.recipe), lambda images: net(images)[0]
+    )
 
 
 def tensor_loop(train: ImageSet, ours: ImageTrainer[ConvNet], autocast: bool) -> TensorSteps:
@@ -171,7 +173,7 @@ def tensor_loop(train: ImageSet, ours: ImageTrainer[ConvNet], autocast: bool) ->
 
     optimizer = _optimizer(net, ours.recipe, fused=True)
     logits = lambda images: net(images)[0]  # noqa: E731
-    return TensorSteps(batch, _order(ours), STEPS, net, optimizer, logits, autocast=autocast)
+    return TensorSteps(batch, ours.samplers[0], STEPS, net, optimizer, logits, autocast=autocast)
 
 
 def _network(ours: ImageTrainer[ConvNet]) -> ConvNet:
@@ -185,11 +187,6 @@ def _optimizer(net: ConvNet, recipe: Recipe, fused: bool | None = None) -> torch
         net.parameters(), recipe.learning_rate, recipe.momentum, weight_decay=recipe.weight_decay, nesterov=True,
         fused=fused,
     )  # fmt: skip
-
-
-def _order(ours: ImageTrainer[ConvNet]) -> BatchSampler:
-    order = ours.samplers[0]
-    return BatchSampler(order.seed, order.examples, ours.recipe.batch_size)
 
 
 class PilImages(Dataset):

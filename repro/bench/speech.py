@@ -18,7 +18,6 @@ from repro.speech.settings import SpeechSettings
 from repro.speech.training import FrameTrainer
 from repro.training.compute import Compute, cores
 from repro.training.mlp import MemberSpec
-from repro.training.random_streams import BatchSampler
 from repro.training.recipe import Recipe
 from repro.training.trainer import TrainerContext
 
@@ -69,7 +68,7 @@ def plain(frames: Frames, ours: FrameTrainer) -> PlainSteps:
     """Return the steps of a plain loop: a Dataset that cuts out one window at a time."""
     net = network(ours)
     optimizer = torch.optim.AdamW(net.parameters(), lr=ours.recipe.learning_rate, weight_decay=0.0)
-    return PlainSteps(Windows(frames), _order(ours), STEPS, net, optimizer)
+    return PlainSteps(Windows(frames), ours.order, STEPS, net, optimizer)
 
 
 def tensor_loop(frames: Frames, ours: FrameTrainer, autocast: bool) -> TensorSteps:
@@ -82,7 +81,7 @@ def tensor_loop(frames: Frames, ours: FrameTrainer, autocast: bool) -> TensorSte
         return windows[first[indices.to(device)]].flatten(1), states[indices.to(device)]
 
     optimizer = torch.optim.AdamW(net.parameters(), lr=ours.recipe.learning_rate, weight_decay=0.0, fused=True)
-    return TensorSteps(batch, _order(ours), STEPS, net, optimizer, autocast=autocast)
+    return TensorSteps(batch, ours.order, STEPS, net, optimizer, autocast=autocast)
 
 
 def network(ours: FrameTrainer) -> nn.Sequential:
@@ -91,10 +90,6 @@ def network(ours: FrameTrainer) -> nn.Sequential:
     for weight, bias in zip(ours.net.weights, ours.net.biases, strict=True):
         layers += [linear(weight, bias), nn.ReLU()]
     return nn.Sequential(*layers[:-1]).to(ours.states.device)
-
-
-def _order(ours: FrameTrainer) -> BatchSampler:
-    return BatchSampler(ours.order.seed, ours.order.examples, ours.recipe.batch_size)
 
 
 class Windows(Dataset):

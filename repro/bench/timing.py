@@ -91,8 +91,12 @@ class PlainSteps:
         optimizer: torch.optim.Optimizer,
         logits: Callable[[Tensor], Tensor] | None = None,
     ):
-        """Store the parts of the loop; ``logits`` maps a batch to logits. Default: ``net``."""
-        self.dataset, self.order, self.count = dataset, order, count
+        """Store the parts of the loop, with a sampler like ``order``.
+
+        ``logits`` maps a batch to logits. Default: ``net``.
+        """
+        self.dataset, self.count = dataset, count
+        self.order = BatchSampler(order.seed, order.examples, order.batch_size)  # a sampler keeps its epoch's order
         self.net, self.optimizer, self.logits = net, optimizer, logits or net
         self.step = 0
         self.losses: list[float] = []

@@ -20,7 +20,6 @@ CHUNKS = 8  # parts of a model's rows, each updated by one thread
 # All but the assumptions that no number is NaN or infinite, by which training is seen to diverge.
 FAST = {"contract", "reassoc", "nsz", "arcp", "afn"}
 
-
 # Kernels use PyTorch's threads: those of a pool of their own would wait for PyTorch's on the same cores.
 for library in Path(torch.__file__).parent.glob("lib/libgomp*"):
     ctypes.CDLL(str(library), mode=ctypes.RTLD_GLOBAL)
