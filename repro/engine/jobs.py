@@ -40,7 +40,13 @@ class Job:
 
 
 class Executor(Protocol):
-    """Executor of jobs."""
+    """Executor of jobs.
+
+    Attributes:
+        max_in_flight: maximum number of jobs that are executed side by side.
+    """
+
+    max_in_flight: int
 
     def __call__(self, jobs: Iterable[Job]) -> None: ...
 
@@ -50,6 +56,8 @@ class Executor(Protocol):
 
 class InOrder:
     """Executor of one job after another in the command's own process, on all cores."""
+
+    max_in_flight = 1
 
     def __call__(self, jobs: Iterable[Job]) -> None:
         """Execute the jobs in the given order."""

@@ -19,8 +19,8 @@ from repro.mnist.settings import ChoiceSettings, MissingClasses, MnistSettings
 def run(settings: MnistSettings, runner: MnistRunner, headline: Callable[[list[dict[str, Any]]], None]) -> None:
     """Train all of section 3.
 
-    ``headline`` is called with the records so far after the first seed and after the last. The longest runs, the
-    widest networks of the temperature sweep, come last.
+    ``headline`` is called with the records so far after the first seeds, as many as are trained side by side, and after
+    the last. The longest runs, the widest networks of the temperature sweep, come last.
     """
     seeds = range(settings.seeds)
     heads = [headline_runs(settings, seed) for seed in seeds]
@@ -30,10 +30,10 @@ def run(settings: MnistSettings, runner: MnistRunner, headline: Callable[[list[d
         sorted((run for seed in seeds for run in temperature_runs(settings, seed)), key=lambda run: run.hidden),
     ]
     runner.expect(itertools.chain(*heads, *stages))
-    for batch in [list(seeds)] if settings.batch_seeds else [[seed] for seed in seeds]:
-        runner.execute([heads[seed][0] for seed in batch])
-        runner.execute([run for seed in batch for run in heads[seed][1:]])
-        if {0, settings.seeds - 1} & set(batch):
+    first = settings.seeds if settings.batch_seeds else runner.executor.max_in_flight
+    for batch in (heads[:first], heads[first:]):
+        if batch:
+            runner.execute([run for head in batch for run in head])
             headline(list(runner.finished.values()))
     for stage in stages:
         runner.execute(stage)
@@ -42,18 +42,14 @@ def run(settings: MnistSettings, runner: MnistRunner, headline: Callable[[list[d
 def choose(settings: ChoiceSettings, runner: MnistRunner) -> None:
     """Train the candidate recipes on the training split and judge them on the validation split.
 
-    With ``batch_seeds``, teachers are trained first, and candidates that diverge are skipped.
+    Teachers are trained first. Recipes that diverge are skipped.
     """
     runs = search_runs(settings)
     runner.expect(runs)
-    if not settings.batch_seeds:
-        for candidate in runs:
-            runner.execute([candidate])
-        return
-    batches: dict[tuple, list[Run]] = defaultdict(list)
+    alike: dict[tuple, list[Run]] = defaultdict(list)
     for candidate in sorted(runs, key=lambda run: run.teacher is not None):
-        batches[candidate.teacher is not None, candidate.batch_key(batch_seeds=True)].append(candidate)
-    for batch in batches.values():
+        alike[candidate.teacher is not None, candidate.batch_key(batch_seeds=True)].append(candidate)
+    for batch in alike.values():
         try:
             runner.execute(batch)
         except Diverged as error:

@@ -16,6 +16,7 @@ from repro.data.mnist import Mnist, load
 from repro.data.types import ImageSet
 from repro.engine import files, store
 from repro.engine.jobs import Job
+from repro.engine.local_pool import PROCESS_BYTES
 from repro.engine.runner import Runner, round_loss
 from repro.evaluation import metrics
 from repro.mnist.runs import ALL_CLASSES, Run
@@ -58,7 +59,12 @@ class MnistRunner(Runner):
         return super().settings_of(run) | {"temperature": "inf" if math.isinf(run.temperature) else run.temperature}
 
     def jobs(self, runs: list[Run]) -> list[Job]:
-        """One job for all runs that can be trained together, up to ``max_batched_params``."""
+        """One job for all runs that can be trained together, up to ``max_batched_params``.
+
+        Jobs of several seeds take one core each: two networks side by side are up to 1.4 times as fast as one after
+        the other on two threads. A single seed takes all cores.
+        """
+        cores: dict[str, int] = {"cpus": 1, "memory_bytes": PROCESS_BYTES} if self.settings.seeds > 1 else {}
         alike: dict[tuple, list[Run]] = defaultdict(list)
         for run in runs:
             alike[run.batch_key(self.settings.batch_seeds)].append(run)
@@ -69,7 +75,7 @@ class MnistRunner(Runner):
                 part = group[start : start + size]
                 steps = part[0].recipe.steps(len(self.examples(part[0])))
                 flops = steps * step_flops(part[0].sizes, part[0].recipe.batch_size) * len(part)
-                jobs.append(Job(part[0].arm, self.train_group, (part,), flops))
+                jobs.append(Job(part[0].arm, self.train_group, (part,), flops, **cores))
         return jobs
 
     def examples(self, run: Run) -> Int[Tensor, "example"]:

@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from repro.models.base import Model
-from repro.training.random_streams import Dropout, Stream, generator
+from repro.training.random_streams import Dropout, Mask, Stream, generator
 
 if TYPE_CHECKING:
     from repro.training.fused_update import WeightCopy
@@ -83,12 +83,14 @@ class BatchedMLP(Model):
     ) -> Float[Tensor, "model batch hidden"]:
         """Return the activations of the last hidden layer of all members, in ``dtype``."""
         hidden = inputs.to(self.dtype)
-        if dropout is not None:
+        if dropout is not None and copies:
+            hidden = copies[0].drop(hidden, dropout.input_mask(*hidden.shape[-2:]))
+        elif dropout is not None:
             hidden = dropout.drop_inputs(hidden)
         hidden = hidden.expand(len(self), -1, -1)
         for layer, (weight, bias) in enumerate(zip(self.weights[:-1], self.biases[:-1], strict=True)):
-            mask, scale = dropout.hidden_mask(layer, hidden, weight.shape[-1]) if dropout else (None, 1.0)
-            hidden = HiddenLayer.apply(hidden, weight, bias, mask, scale, copies[layer] if copies else None)
+            mask = dropout.hidden_mask(layer, hidden.shape[-2], weight.shape[-1]) if dropout else None
+            hidden = HiddenLayer.apply(hidden, weight, bias, mask, copies[layer] if copies else None)
         return hidden
 
     def last_layer(self, hidden: Float[Tensor, "model batch unit"]) -> Float[Tensor, "model batch class"]:
@@ -125,25 +127,26 @@ class HiddenLayer(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(
-        ctx, inputs: Tensor, weight: Tensor, bias: Tensor, mask: Tensor | None, scale: float, copy: "WeightCopy | None"
-    ):
+    def forward(ctx, inputs: Tensor, weight: Tensor, bias: Tensor, mask: Mask | None, copy: "WeightCopy | None"):
         """Return the output, (model, batch, out).
 
         Args:
             inputs: (model, batch, in).
             weight: (model, in, out).
             bias: (model, 1, out).
-            mask: values 0 and ``scale``, (model, batch, out); None without dropout.
-            scale: factor of the units that stay.
+            mask: units to drop; None without dropout.
             copy: the weight's copy, which gets the gradient in place of the weight; None to cast the weight.
         """
         cast = weight.to(inputs.dtype) if copy is None else copy.value
-        output = torch.baddbmm(bias.to(inputs.dtype), inputs, cast).relu_()
-        if mask is not None:
-            output.mul_(mask)
+        output = torch.baddbmm(bias.to(inputs.dtype), inputs, cast)
+        if mask is None:
+            output.relu_()
+        elif copy is None:
+            output.relu_().mul_(mask.factors(output.dtype))
+        else:
+            copy.relu_and_drop(output, mask)
         ctx.save_for_backward(inputs, cast, output)
-        ctx.scale, ctx.copy = scale, copy
+        ctx.scale, ctx.copy = mask.scale if mask else 1.0, copy
         return output
 
     @staticmethod
@@ -166,4 +169,4 @@ class HiddenLayer(torch.autograd.Function):
             to_weight = torch.bmm(inputs.transpose(1, 2), gradient).float()
         else:
             torch.bmm(inputs.transpose(1, 2), gradient, out=ctx.copy.gradient)
-        return to_inputs, to_weight, to_bias, None, None, None
+        return to_inputs, to_weight, to_bias, None, None

@@ -13,6 +13,7 @@ from repro.data.sources import fewer, load
 from repro.data.types import ImageData, ImageSet
 from repro.engine import store
 from repro.engine.jobs import Job
+from repro.engine.local_pool import PROCESS_BYTES
 from repro.engine.progress import ProgressDisplay
 from repro.engine.runner import Runner, round_loss
 from repro.errors import UserError
@@ -74,8 +75,14 @@ class SpecialistsRunner(Runner):
         return metadata
 
     def jobs(self, runs: list[Run]) -> list[Job]:
-        """Return a job for each run."""
-        return [Job(run.arm, self.make, (run,), self.flops(run), memory_bytes=2 << 30) for run in runs]
+        """Return a job for each run. Specialists of one generalist are trained side by side, on one core each."""
+        return [
+            Job(
+                run.arm, self.make, (run,), self.flops(run), cpus=1 if isinstance(run, SpecialistRun) else 2,
+                memory_bytes=PROCESS_BYTES,
+            )
+            for run in runs
+        ]  # fmt: skip
 
     def subsets(self, generalist: NetRun, algorithm: str, count: int, size: int) -> list[tuple[int, ...]]:
         """Return class subsets from the generalist's predictions on training images, without labels (section 5.3)."""

@@ -11,6 +11,7 @@ from torch import Tensor
 from repro.models.mlp import BatchedMLP
 from repro.training import kernels
 from repro.training.optimizers import Optimizer
+from repro.training.random_streams import Mask
 
 
 class WeightCopy:
@@ -25,6 +26,18 @@ class WeightCopy:
         self.value, self.gradient = (torch.empty_like(weight, dtype=torch.bfloat16) for _ in range(2))
         models, _, units = weight.shape
         self.sums = np.zeros((models, kernels.CHUNKS, units), np.float32)
+
+    def drop(self, inputs: Tensor, mask: Mask | None) -> Tensor:
+        """Return inputs in bf16, (model or 1, batch, in), with units dropped for each model; alike without a mask."""
+        if mask is None:
+            return inputs
+        dropped = inputs.new_empty(mask.drawn.shape)
+        _drop(inputs.expand_as(dropped), mask, dropped, relu=False)
+        return dropped
+
+    def relu_and_drop(self, output: Tensor, mask: Mask) -> None:
+        """Set negative and dropped units of a layer's output, (model, batch, out) in bf16, to zero, and scale others."""
+        _drop(output, mask, output, relu=True)
 
     def relu_backward(self, gradient: Tensor, output: Tensor, scale: float) -> tuple[Tensor, Tensor]:
         """Return the gradient before ReLU and dropout in bf16, and its sums over the batch, the biases', in fp32.
@@ -84,6 +97,12 @@ class FusedUpdate:
         """Update the weights by the gradients in their copies, bound their norms and renew the copies."""
         for arrays, state, max_norm in zip(self._arrays, self._states, self._max_norms, strict=True):
             self._optimizer.kernel(*arrays, self._optimizer.advance(state), max_norm)
+
+
+def _drop(values: Tensor, mask: Mask, result: Tensor, relu: bool) -> None:
+    kernels.dropout(
+        _bits(values), mask.drawn.numpy(), np.uint8(mask.threshold), np.float32(mask.scale), relu, _bits(result)
+    )
 
 
 def _bits(tensor: Tensor) -> np.ndarray:

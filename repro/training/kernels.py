@@ -49,6 +49,29 @@ def _rounded(value):
 
 
 @_compiled
+def dropout(values, drawn, threshold, scale, relu, result):
+    """Drop units and scale the others, after a ReLU if asked for.
+
+    Args:
+        values: bits of bf16 values, (model, batch, unit).
+        drawn: random bytes, same shape; a unit whose byte is below ``threshold`` is dropped.
+        threshold: a byte.
+        scale: factor of the units that stay, in fp32.
+        relu: whether negative values are set to zero.
+        result: memory for the bits of the result, same shape; may be ``values``.
+    """
+    models, batch, units = values.shape
+    for row in prange(models * batch):
+        model, case = row // batch, row % batch
+        for unit in range(units):
+            bits = values[model, case, unit]
+            # A sign bit, and not NaN, by which training is seen to diverge.
+            negative = (bits >= np.uint16(0x8000)) & (bits <= np.uint16(0xFF80))
+            stays = (drawn[model, case, unit] >= threshold) & ~(relu & negative)
+            result[model, case, unit] = _rounded(scale * _widened(bits)) if stays else np.uint16(0)
+
+
+@_compiled
 def relu_backward(gradient, output, scale, result, sums):
     """Take a gradient back through ReLU and dropout, and add it up over the batch for the biases.
 

@@ -6,6 +6,7 @@ run would have got.
 
 import hashlib
 from collections.abc import Sequence
+from dataclasses import dataclass
 from enum import StrEnum
 
 import torch
@@ -80,12 +81,34 @@ def random_translations(seed: int, step: int, batch: int, pixels: int) -> tuple[
     return draw[0], draw[1]
 
 
+@dataclass(frozen=True)
+class Mask:
+    """Which units dropout drops: those whose random byte is below the threshold.
+
+    Attributes:
+        drawn: random bytes, (model, batch, unit).
+        threshold: 256 times the probability of dropping, rounded.
+    """
+
+    drawn: UInt8[Tensor, "model batch unit"]
+    threshold: int
+
+    @property
+    def scale(self) -> float:
+        """Factor of the units that stay: one over the probability of staying."""
+        return 256 / (256 - self.threshold)
+
+    def factors(self, dtype: torch.dtype) -> Float[Tensor, "model batch unit"]:
+        """Return the factor of every unit, 0 or ``scale``."""
+        return self.drawn.to(dtype).ge_(self.threshold).mul_(self.scale)  # bytes are exact in bf16, too
+
+
 class Dropout:
     """Dropout of one training step of a ``BatchedMLP``.
 
-    A unit is dropped when its random byte is below 256 p, so probabilities are rounded to a 256th; a unit that
-    stays is divided by the probability of staying ("inverted" dropout: nothing to halve at test time). Bytes are
-    drawn eight at a time, which is thirty times cheaper than Bernoulli draws.
+    A unit is dropped when its random byte is below 256 p, so probabilities are rounded to a 256th; a unit that stays
+    is divided by the probability of staying ("inverted" dropout: nothing to halve at test time). Bytes are drawn eight
+    at a time, which is thirty times cheaper than Bernoulli draws.
     """
 
     def __init__(
@@ -102,23 +125,19 @@ class Dropout:
 
     def drop_inputs(self, inputs: Float[Tensor, "*model batch unit"]) -> Float[Tensor, "model batch unit"]:
         """Return inputs with units dropped, drawn for each member."""
-        if not self.input_threshold:
-            return inputs
-        mask, _ = self._mask(Stream.INPUT_DROPOUT, 0, inputs, inputs.shape[-1], self.input_threshold)
-        return inputs * mask
+        mask = self.input_mask(*inputs.shape[-2:])
+        return inputs if mask is None else inputs * mask.factors(inputs.dtype)
 
-    def hidden_mask(self, layer: int, like: Tensor, units: int) -> tuple[Tensor | None, float]:
-        """Return the mask of a hidden layer, of values 0 and ``scale``, and ``scale``; no mask without dropout."""
-        if not self.hidden_threshold:
-            return None, 1.0
-        return self._mask(Stream.HIDDEN_DROPOUT, layer, like, units, self.hidden_threshold)
+    def input_mask(self, batch: int, units: int) -> "Mask | None":
+        """Return which inputs are dropped; None without dropout."""
+        return self._mask(Stream.INPUT_DROPOUT, 0, batch, units, self.input_threshold)
 
-    def _mask(
-        self, purpose: Stream, layer: int, like: Tensor, units: int, threshold: int
-    ) -> tuple[Float[Tensor, "model batch unit"], float]:
-        drawn = self._bytes(purpose, layer, like.shape[-2], units)
-        scale = 256 / (256 - threshold)
-        return drawn.to(like.dtype).ge_(threshold).mul_(scale), scale  # bytes are exact in bf16, too
+    def hidden_mask(self, layer: int, batch: int, units: int) -> "Mask | None":
+        """Return which units of a hidden layer are dropped; None without dropout."""
+        return self._mask(Stream.HIDDEN_DROPOUT, layer, batch, units, self.hidden_threshold)
+
+    def _mask(self, purpose: Stream, layer: int, batch: int, units: int, threshold: int) -> "Mask | None":
+        return Mask(self._bytes(purpose, layer, batch, units), threshold) if threshold else None
 
     def _bytes(self, purpose: Stream, layer: int, batch: int, units: int) -> UInt8[Tensor, "model batch unit"]:
         words = torch.empty(len(self.seeds), (batch * units + 7) // 8, dtype=torch.int64, device=self.device)

@@ -98,8 +98,8 @@ class FullyConnected(Model):
         for number, layer in enumerate(self.layers):
             hidden = layer(hidden)
             if noise is not None:
-                mask, _ = noise.hidden_mask(number, hidden[None], hidden.shape[-1])
-                hidden = hidden if mask is None else hidden * mask[0]
+                mask = noise.hidden_mask(number, *hidden.shape)
+                hidden = hidden if mask is None else hidden * mask.factors(hidden.dtype)[0]
         return self.head(hidden.float())[None]
 
     @torch.no_grad()

@@ -208,7 +208,7 @@ def test_an_error_in_a_job_is_one_line(cluster, runner_for, toy, mnist):
     assert "\n" not in str(caught.value)
     large = on_ray(runner_for(mnist, toy, "large"))
     jobs = [replace(job, cpus=3) for job in large.jobs([experiment.headline_runs(mnist, 0)[1]])]
-    with pytest.raises(UserError, match="no node has the 3 CPUs, 0 GPUs and 4 GB of memory that baseline needs"):
+    with pytest.raises(UserError, match="no node has the 3 CPUs, 0 GPUs and 2 GB of memory that baseline needs"):
         large.executor(jobs)
 
 

@@ -55,11 +55,11 @@ def test_a_member_starts_as_the_net_of_its_seed():
 def test_hidden_layer_has_the_gradient_of_plain_autograd():
     torch.manual_seed(0)
     inputs, weight, bias = torch.randn(2, 9, 6), torch.randn(2, 6, 5), torch.randn(2, 1, 5)
-    mask = (torch.rand(2, 9, 5) > 0.5).float() * 2
+    mask = Dropout([0, 1], 0, 0.0, 0.5).hidden_mask(0, 9, 5)
     gradients = []
     for layer in (
-        lambda x, w, b: HiddenLayer.apply(x, w, b, mask, 2.0, None),
-        lambda x, w, b: torch.relu(x @ w + b) * mask,
+        lambda x, w, b: HiddenLayer.apply(x, w, b, mask, None),
+        lambda x, w, b: torch.relu(x @ w + b) * mask.factors(x.dtype),
     ):
         leaves = [t.clone().requires_grad_() for t in (inputs, weight, bias)]
         layer(*leaves).square().sum().backward()
@@ -84,7 +84,8 @@ def test_constraint_bounds_incoming_norms_and_is_idempotent():
 @pytest.mark.parametrize(("drop", "threshold"), [(0.2, 51), (0.5, 128)])
 def test_dropout_drops_what_it_says_and_keeps_the_mean(drop, threshold):
     """0.2 means that a fifth is dropped, not kept."""
-    mask, scale = Dropout([0, 1], 5, 0.0, drop).hidden_mask(0, torch.empty(2, 400, 1), 500)
+    drawn = Dropout([0, 1], 5, 0.0, drop).hidden_mask(0, 400, 500)
+    mask, scale = drawn.factors(torch.float32), drawn.scale
     assert scale == pytest.approx(256 / (256 - threshold))
     assert mask.unique().tolist() == pytest.approx([0.0, scale])
     assert float((mask == 0).float().mean()) == pytest.approx(threshold / 256, abs=0.005)
@@ -93,11 +94,11 @@ def test_dropout_drops_what_it_says_and_keeps_the_mean(drop, threshold):
 
 
 def test_dropout_depends_on_seed_and_step_only():
-    draws = [Dropout(seeds, step, 0, 0.5).hidden_mask(0, torch.empty(1, 8, 1), 16)[0] for seeds, step in
+    draws = [Dropout(seeds, step, 0, 0.5).hidden_mask(0, 8, 16).factors(torch.float32) for seeds, step in
              (([7], 3), ([7], 3), ([7], 4), ([8], 3))]  # fmt: skip
     assert torch.equal(draws[0], draws[1])
     assert not torch.equal(draws[0], draws[2]) and not torch.equal(draws[0], draws[3])
-    together = Dropout([8, 7], 3, 0, 0.5).hidden_mask(0, torch.empty(2, 8, 1), 16)[0]
+    together = Dropout([8, 7], 3, 0, 0.5).hidden_mask(0, 8, 16).factors(torch.float32)
     assert torch.equal(together[1:], draws[0])
 
 

@@ -16,6 +16,7 @@ from repro.training import compute, kernels, mlp
 from repro.training.fused_update import FusedUpdate, WeightCopy
 from repro.training.mlp import MemberSpec, MLPTrainer
 from repro.training.optimizers import SGD, AdamW, Optimizer
+from repro.training.random_streams import Dropout, Mask
 from repro.training.trainer import TrainerContext
 
 BF16 = compute.choose("cpu", "bf16")
@@ -100,6 +101,28 @@ def test_copies_are_rounded_as_pytorch_does(numbers):
     finite = weight.isfinite()  # an infinite weight times no decay is NaN
     assert torch.equal(result.value[finite], weight.bfloat16()[finite])
     assert result.value[~finite].isnan().all()
+
+
+def dropped(values: torch.Tensor, mask: Mask) -> torch.Tensor:
+    return torch.where(mask.drawn >= mask.threshold, values.float() * mask.scale, 0).bfloat16()
+
+
+@pytest.mark.parametrize("models", [1, 2])
+def test_dropout_is_that_of_pytorch(models):
+    """Units are dropped alike for inputs, one batch or one for each model, and after a ReLU, which passes NaN on."""
+    torch.manual_seed(0)
+    values, noise = torch.randn(models, 37, ROWS).bfloat16(), Dropout([3, 4], 6, 0.2, 0.5)
+    values[:, 0, :4] = torch.tensor([0.0, -0.0, torch.inf, -torch.inf])
+    weight = WeightCopy(torch.zeros(2, ROWS, UNITS))
+    mask = noise.input_mask(37, ROWS)
+    assert torch.equal(weight.drop(values, mask), dropped(values, mask))
+    assert weight.drop(values, None) is values
+    output, mask = values.expand(2, -1, -1).clone(), noise.hidden_mask(1, 37, ROWS)
+    weight.relu_and_drop(output, mask)
+    assert torch.equal(output, dropped(values.relu(), mask))
+    both_signs = torch.tensor([torch.nan, -torch.nan]).bfloat16().expand(2, 37, 2).contiguous()
+    weight.relu_and_drop(both_signs, Mask(torch.full((2, 37, 2), 9, dtype=torch.uint8), 1))
+    assert both_signs.isnan().all()
 
 
 @pytest.mark.parametrize("scale", [1.0, 2.0])

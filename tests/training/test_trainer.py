@@ -40,7 +40,7 @@ def test_every_step_is_that_of_a_plain_loop(toy, optimizer):
         at, noise = BatchSampler(3, torch.arange(1200), 50).indices(step), Dropout([3], step, 0.2, 0.5)
         x = noise.drop_inputs(data.images[at])[0]
         for n, (weight, bias) in enumerate(zip(weights[:-1], biases[:-1], strict=True)):
-            x = torch.relu(x @ weight + bias) * noise.hidden_mask(n, x[None], weight.shape[1])[0][0]
+            x = torch.relu(x @ weight + bias) * noise.hidden_mask(n, 50, weight.shape[1]).factors(x.dtype)[0]
         logits, teacher = x @ weights[-1] + biases[-1], data.teacher[at]
         soft = F.kl_div((logits / 4).log_softmax(1), (teacher / 4).softmax(1), reduction="batchmean")
         plain.zero_grad()
