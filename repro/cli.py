@@ -159,6 +159,8 @@ def bench(
     precision: PrecisionOption = "auto",
 ) -> None:
     """Measure the speed ratios of results/bench.json; the two sides of a ratio alternate in this process."""
+    from functools import partial
+
     from repro.bench.measure import measure
     from repro.data.download import data_folder
     from repro.session import commit
@@ -166,7 +168,7 @@ def bench(
 
     interrupts.raise_exceptions()
     path = out / "results" / "bench.json"
-    print(measure(data_folder(data), path, compute.choose(device, precision), repeats, commit()))
+    measure(data_folder(data), path, compute.choose(device, precision), repeats, commit(), partial(print, flush=True))
 
 
 @app.command()

@@ -1,10 +1,12 @@
-"""Measure all speed ratios in turn and write them to ``bench.json``."""
+"""Measure all speed ratios in turn, and what a step's time grows with, and write them to ``bench.json``."""
 
 import json
 import statistics
+from collections.abc import Callable
 from pathlib import Path
 
 from repro import config
+from repro.bench import growth
 from repro.bench import mnist as mnist_bench
 from repro.bench import specialists as specialists_bench
 from repro.bench import speech as speech_bench
@@ -27,41 +29,47 @@ SPOKEN = SynthSettings(train_hours=0.25, test_hours=0.05, train_speakers=20, tes
 TOLERANCES = {"mnist.vs_": 0.05, "specialists.conv_vs_": 0.15, "speech.vs_": 0.15}
 
 
-def measure(data: Path, out: Path, compute: Compute, repeats: int, commit: str) -> str:
+def measure(data: Path, out: Path, compute: Compute, repeats: int, commit: str, say: Callable[[str], None]) -> None:
     """Time both sides of each ratio ``repeats`` times in turn and write the medians to ``out``.
 
-    ``low`` and ``high`` are the smallest and the largest of the repeats.
+    ``low`` and ``high`` are the smallest and the largest of the repeats. Each line is shown as soon as it is measured.
 
-    Returns:
-        The table for the terminal.
+    Args:
+        data: folder of the data.
+        out: the file.
+        compute: device and precision.
+        repeats: timings of each side.
+        commit: commit of the code.
+        say: function that shows a line of text.
 
     Raises:
         UserError: a plain loop and ours do not reach the same loss.
     """
     check_writable(out.parent)
-    ratios, losses, lines = {}, {}, []
-    for name, (numerator, denominator) in _sides(data, compute).items():
+    ratios, losses, mnist = {}, {}, mnist_data.load(data)
+    for name, (numerator, denominator) in _sides(mnist, data, compute).items():
         numerator(), denominator()  # the first call of each allocates memory and starts thread pools
         values = [numerator() / denominator() for _ in range(repeats)]
         ratios[name] = {"value": statistics.median(values), "low": min(values), "high": max(values), "runs": repeats}
-        lines.append(f"{name:36} {ratios[name]['value']:6.2f}  [{min(values):.2f}, {max(values):.2f}]")
+        say(f"{name:36} {ratios[name]['value']:6.2f}  [{min(values):.2f}, {max(values):.2f}]")
         if tolerance := next((value for start, value in TOLERANCES.items() if name.startswith(start)), None):
             assert isinstance(numerator, Learning) and isinstance(denominator, Learning), "both sides train"
             losses[name] = {"plain": numerator.losses[-1], "ours": denominator.losses[-1]}
-            lines.append(_alike(name, tolerance, **losses[name]))
+            say(_alike(name, tolerance, **losses[name]))
     ratios = {name: {k: round(v, 4) for k, v in ratio.items()} for name, ratio in ratios.items()}
     content = {"ratios": ratios, "machine": machine(compute), "commit": commit, "losses": losses}
+    content["growth"] = growth.curves(mnist, compute, repeats, say)
     write(out, (json.dumps(content, indent=1) + "\n").encode())
-    return "\n".join([*lines, f"written to {out}"])
+    say(f"written to {out}")
 
 
-def _sides(data: Path, compute: Compute) -> dict[str, tuple[Side, Side]]:
+def _sides(mnist: mnist_data.Mnist, data: Path, compute: Compute) -> dict[str, tuple[Side, Side]]:
     specialists = config.load(SpecialistsSettings, config.profile_path("specialists", "paper"))
     speech = config.load(SpeechSettings, config.profile_path("speech", "paper"))
     corpus = sources.load(Data(synth=SPOKEN), data)
     aligned = data / "aligned"
     return {
-        **mnist_bench.ratios(mnist_data.load(data), data, compute),
+        **mnist_bench.ratios(mnist, data, compute),
         **specialists_bench.ratios(specialists, icons.load(), compute),
         **speech_bench.ratios(speech, corpus, prepare(corpus, aligned, 0.1, cores()), aligned, compute),
     }

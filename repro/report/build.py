@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 from functools import partial
 from itertools import groupby
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 from matplotlib.figure import Figure
@@ -124,7 +125,10 @@ def _write(folder: Path, sections: list[Section]) -> None:
     write(folder / "results" / "claims.csv", columns.to_csv(index=False, lineterminator="\n").encode())
     plotting.save(partial(scorecard.draw, claims), folder / "figures" / "scorecard", "")
     with _usable(folder / "results" / "bench.json"):
-        further = _further(folder, sections)
+        bench = speed.read(folder)
+        further = _further(bench, sections)
+        if bench is not None and "growth" in bench:
+            plotting.save(partial(speed.draw, bench), folder / "figures" / "step_time", "")
     write(folder / "REPRODUCE.md", reproduce.page(claims, sections, further).encode())
     write(folder / "results" / "index.html", html.page(claims, sections, further).encode())
     readme = folder / "README.md"
@@ -160,14 +164,13 @@ def _clear_figures(folder: Path, names: Iterable[str]) -> None:
             twin.unlink()
 
 
-def _further(folder: Path, sections: list[Section]) -> dict[str, str]:
+def _further(bench: dict[str, Any] | None, sections: list[Section]) -> dict[str, str]:
     """Return Markdown, by heading, that belongs to no experiment."""
     records = {f"{section.experiment}/{section.dataset}": section.records for section in sections}
     speech = records.get("speech/synth") or records.get("speech/speechocean762", [])
     days = markdown(scale_estimate.table(speech, records.get("specialists/icons", [])))
     further = {"Estimated cost at the paper's scale": f"{days}\n\n{scale_estimate.ASSUMPTIONS}"}
-    ratios = speed.text(folder)
-    return ({} if ratios is None else {"Speed": ratios}) | further
+    return ({} if bench is None else {"Speed": speed.text(bench)}) | further
 
 
 def claim_table(sections: list[Section]) -> pd.DataFrame:

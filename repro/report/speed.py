@@ -1,10 +1,13 @@
-"""Speed ratios of results/bench.json as Markdown: two times taken in turn, one divided by the other."""
+"""Speed ratios and step times of results/bench.json; a ratio is two times taken in turn, one divided by the other."""
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
+from matplotlib.figure import Figure
 
+from repro.report import plotting
 from repro.report.format import machine, markdown
 
 # Meaning and target of each ratio, on two cores with AMX.
@@ -28,12 +31,46 @@ MEANING = {
 }
 
 
-def text(folder: Path) -> str | None:
-    """Return the ratios as Markdown; None where there is no ``results/bench.json``."""
+CAPTION = (
+    "Time of a training step of a student (784-800-800-10 on soft targets, batch size 64), and of its matrix products "
+    "alone, with one thing varied at a time."
+)
+# What is varied in the figure, and its label.
+VARIED = {
+    "width": "units of each hidden layer",
+    "batch_size": "batch size",
+    "networks": "networks trained as one batch",
+    "threads": "threads",
+}
+
+
+def read(folder: Path) -> dict[str, Any] | None:
+    """Return what ``results/bench.json`` holds; None where there is no such file."""
     file = folder / "results" / "bench.json"
-    if not file.exists():
-        return None
-    bench = json.loads(file.read_text(encoding="utf-8"))
+    return json.loads(file.read_text(encoding="utf-8")) if file.exists() else None
+
+
+def draw(bench: dict[str, Any]) -> Figure:
+    """Return step time, and the time of its matrix products, against width, batch size, networks and threads."""
+    figure, axes = plotting.subplots(1, len(VARIED), figsize=(11, 3), sharey=True)
+    for axis, (name, label) in zip(axes, VARIED.items(), strict=True):
+        points = bench["growth"][name]
+        at = [point["at"] for point in points]
+        for key, color, shown in (("step_ms", plotting.OURS, "whole step"), ("products_ms", "0.5", "matrix products")):
+            axis.plot(at, [point[key] for point in points], color=color, marker="o", markersize=3, label=shown)
+        axis.set_xscale("log", base=2)
+        axis.set_yscale("log")
+        plotting.ticks(axis.xaxis, at)
+        axis.set_xlabel(label)
+        axis.grid(alpha=0.3)
+    axes[0].set_ylabel("ms per training step")
+    axes[0].legend(fontsize=8)
+    figure.tight_layout()
+    return figure
+
+
+def text(bench: dict[str, Any]) -> str:
+    """Return the ratios, and the figure where step times were measured, as Markdown."""
     rows = pd.DataFrame([
         {"ratio": f"`{name}`", "meaning": MEANING[name][0], "target": MEANING[name][1],
          "median": f"{ratio['value']:.2f}", "min, max": f"{ratio['low']:.2f}, {ratio['high']:.2f}",
@@ -42,4 +79,7 @@ def text(folder: Path) -> str | None:
     ])  # fmt: skip
     host = machine(bench["machine"])
     made = f"`repro bench` at commit {bench['commit'][:10]} on {host}; targets are for two cores with AMX."
-    return f"{markdown(rows)}\n\n{made}"
+    parts = [markdown(rows), made]
+    if "growth" in bench:
+        parts += [CAPTION, "![Step time](figures/step_time.png)"]
+    return "\n\n".join(parts)

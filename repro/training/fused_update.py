@@ -36,7 +36,7 @@ class WeightCopy:
         return dropped
 
     def relu_and_drop(self, output: Tensor, mask: Mask) -> None:
-        """Set negative and dropped units of a layer's output, (model, batch, out) in bf16, to zero, and scale others."""
+        """Zero negative and dropped units of a bf16 output, (model, batch, out), in place, and scale the others."""
         _drop(output, mask, output, relu=True)
 
     def relu_backward(self, gradient: Tensor, output: Tensor, scale: float) -> tuple[Tensor, Tensor]:

@@ -7,6 +7,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from repro import config
+from repro.bench import growth
 from repro.bench import measure as bench
 from repro.bench import mnist as mnist_bench
 from repro.bench import specialists as specialists_bench
@@ -84,7 +85,22 @@ def test_a_plain_loop_over_windows_has_the_same_start_and_the_same_losses(monkey
         assert loop.losses[0] == pytest.approx(ours.losses[0], rel=0.03)
 
 
-def test_loops_with_different_losses_give_no_ratio(tmp_path, monkeypatch):
+def test_step_times_grow_with_what_is_varied(toy, monkeypatch):
+    monkeypatch.setattr(growth, "VARIED", {"width": (8, 600), "batch_size": (8, 400), "networks": (1, 6)})
+    lines, threads = [], torch.get_num_threads()
+    curves = growth.curves(toy, CPU, 3, lines.append)
+    assert set(curves) == {"width", "batch_size", "networks", "threads"} and len(lines) == 4
+    for name in ("width", "batch_size", "networks"):
+        small, large = curves[name]
+        assert 0 < small["step_ms"] < large["step_ms"] and 0 < small["products_ms"] < large["products_ms"], name
+    assert curves["threads"][-1]["at"] == threads == torch.get_num_threads()
+
+
+def test_loops_with_different_losses_give_no_ratio(tmp_path, toy, monkeypatch):
+    monkeypatch.setattr(bench.mnist_data, "load", lambda folder: toy)
+    monkeypatch.setattr(bench.growth, "curves", lambda *_: {"threads": []})
+    lines = []
+
     class Side:
         def __init__(self, loss):
             self.losses = [loss]
@@ -92,10 +108,11 @@ def test_loops_with_different_losses_give_no_ratio(tmp_path, monkeypatch):
         def __call__(self):
             return 2.0 + self.losses[0]
 
-    monkeypatch.setattr(bench, "_sides", lambda data, chosen: {"mnist.vs_dataloader": (Side(2.0), Side(0.0))})
+    monkeypatch.setattr(bench, "_sides", lambda mnist, data, chosen: {"mnist.vs_dataloader": (Side(2.0), Side(0.0))})
     with pytest.raises(UserError, match="do not learn alike"):
-        bench.measure(tmp_path, tmp_path / "bench.json", CPU, 1, "none")
-    monkeypatch.setattr(bench, "_sides", lambda data, chosen: {"mnist.vs_dataloader": (Side(0.02), Side(0.0))})
-    bench.measure(tmp_path, tmp_path / "bench.json", CPU, 3, "none")
+        bench.measure(tmp_path, tmp_path / "bench.json", CPU, 1, "none", lines.append)
+    monkeypatch.setattr(bench, "_sides", lambda mnist, data, chosen: {"mnist.vs_dataloader": (Side(0.02), Side(0.0))})
+    bench.measure(tmp_path, tmp_path / "bench.json", CPU, 3, "none", lines.append)
     ratio = json.loads((tmp_path / "bench.json").read_text())["ratios"]["mnist.vs_dataloader"]
+    assert lines[0].startswith("mnist.vs_dataloader") and lines[-1].startswith("written to")
     assert ratio == {"value": 1.01, "low": 1.01, "high": 1.01, "runs": 3}

@@ -1,6 +1,5 @@
 """The estimated cost at the paper's scale, and the page of the speed ratios."""
 
-import json
 from pathlib import Path
 
 import pytest
@@ -32,7 +31,14 @@ def test_the_estimate_equals_a_calculation_by_hand():
 
 
 def test_every_measured_ratio_is_explained(tmp_path):
-    assert speed.text(tmp_path) is None
-    names = json.loads((ROOT / "results" / "bench.json").read_text())["ratios"]
-    assert set(names) == set(speed.MEANING)
-    assert all(f"`{name}`" in speed.text(ROOT) for name in names)
+    assert speed.read(tmp_path) is None
+    bench = speed.read(ROOT)
+    assert set(bench["ratios"]) == set(speed.MEANING)
+    assert all(f"`{name}`" in speed.text(bench) for name in bench["ratios"])
+
+
+def test_step_times_are_drawn_where_they_were_measured(tmp_path):
+    point = {"at": 1, "step_ms": 2.0, "products_ms": 1.0}
+    bench = speed.read(ROOT) | {"growth": {name: [point, point | {"at": 2}] for name in speed.VARIED}}
+    assert [axis.get_xlabel() for axis in speed.draw(bench).axes] == list(speed.VARIED.values())
+    assert "step_time.png" in speed.text(bench)
