@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from repro.bench.timing import Steps, matmuls
+from repro.bench.timing import Side, Steps, matmuls
 from repro.data.mnist import Mnist
 from repro.training.compute import Compute, threads
 from repro.training.mlp import MemberSpec, MLPTrainer, TransferSet
@@ -69,7 +69,7 @@ def _times(setting: Setting, transfer: TransferSet, compute: Compute, repeats: i
     with threads(setting.threads):
         context = TrainerContext(recipe=recipe, compute=compute)
         step = Steps(MLPTrainer(sizes=sizes, members=members, transfer=transfer, context=context), STEPS)
-        sides = {
+        sides: dict[str, Side] = {
             "step_ms": step,
             "products_ms": lambda: matmuls(sizes, setting.batch_size, setting.networks, compute, STEPS),
         }

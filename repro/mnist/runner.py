@@ -64,7 +64,7 @@ class MnistRunner(Runner):
         Jobs of several seeds take one core each: two networks side by side are up to 1.4 times as fast as one after
         the other on two threads. A single seed takes all cores.
         """
-        cores: dict[str, int] = {"cpus": 1, "memory_bytes": PROCESS_BYTES} if self.settings.seeds > 1 else {}
+        cores = 1 if self.settings.seeds > 1 else 2
         alike: dict[tuple, list[Run]] = defaultdict(list)
         for run in runs:
             alike[run.batch_key(self.settings.batch_seeds)].append(run)
@@ -75,7 +75,7 @@ class MnistRunner(Runner):
                 part = group[start : start + size]
                 steps = part[0].recipe.steps(len(self.examples(part[0])))
                 flops = steps * step_flops(part[0].sizes, part[0].recipe.batch_size) * len(part)
-                jobs.append(Job(part[0].arm, self.train_group, (part,), flops, **cores))
+                jobs.append(Job(part[0].arm, self.train_group, (part,), flops, cores, memory_bytes=PROCESS_BYTES))
         return jobs
 
     def examples(self, run: Run) -> Int[Tensor, "example"]:
