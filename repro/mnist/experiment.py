@@ -8,11 +8,12 @@ records by ``repro.report``.
 import itertools
 from collections import defaultdict
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from repro.engine.runner import Diverged
 from repro.mnist.runner import MnistRunner
-from repro.mnist.runs import Arm, Run
+from repro.mnist.runs import PIXELS_TRANSLATED, Arm, Run
 from repro.mnist.settings import ChoiceSettings, MissingClasses, MnistSettings
 
 
@@ -22,9 +23,10 @@ def run(settings: MnistSettings, runner: MnistRunner, headline: Callable[[list[d
     ``headline`` is called with the records so far after the first seeds, as many as are trained side by side, and after
     the last. The longest runs, the widest networks of the temperature sweep, come last.
     """
-    seeds = range(settings.seeds)
-    heads = [headline_runs(settings, seed) for seed in seeds]
+    heads = [headline_runs(settings, seed) for seed in range(settings.seeds)]
+    seeds = range(settings.num_study_seeds)
     stages = [
+        [run for seed in seeds for run in transfer_runs(settings, seed)],
         [run for seed in seeds for run in missing_class_runs(settings, seed)],
         [run for seed in seeds for run in data_fraction_runs(settings, seed)],
         sorted((run for seed in seeds for run in temperature_runs(settings, seed)), key=lambda run: run.hidden),
@@ -59,18 +61,52 @@ def choose(settings: ChoiceSettings, runner: MnistRunner) -> None:
 def teacher_run(settings: MnistSettings, seed: int) -> Run:
     """2x1200 with dropout, weight constraint and translations."""
     model = settings.teacher
-    return Run(arm=Arm.TEACHER, hidden=model.hidden, recipe=model.recipe, seed=seed, num_evals=settings.num_evals)
+    return Run(
+        arm=Arm.TEACHER, hidden=model.hidden, recipe=model.recipe, seed=seed, num_evals=settings.num_evals,
+        translated_test=True, seeds=settings.seeds,
+    )  # fmt: skip
 
 
 def headline_runs(settings: MnistSettings, seed: int) -> list[Run]:
     """Teacher, the small network on hard targets, distilled, and distilled on soft targets alone."""
     teacher, small, plain = teacher_run(settings, seed), settings.distilled, settings.baseline
-    shared: dict[str, Any] = {"seed": seed, "num_evals": settings.num_evals}
+    shared: dict[str, Any] = {
+        "seed": seed, "num_evals": settings.num_evals, "translated_test": True, "seeds": settings.seeds
+    }  # fmt: skip
     soft = shared | {"hidden": small.hidden, "recipe": small.recipe, "temperature": small.temperature}
     baseline = Run(arm=Arm.BASELINE, hidden=plain.hidden, recipe=plain.recipe, **shared)
     student = Run(arm=Arm.DISTILLED, hard_label_weight=small.hard_label_weight, teacher=teacher, **soft)
     soft_only = Run(arm=Arm.DISTILLED_SOFT_ONLY, hard_label_weight=0.0, teacher=teacher, **soft)
     return [teacher, baseline, student] + ([soft_only] if small.hard_label_weight else [])
+
+
+def transfer_runs(settings: MnistSettings, seed: int) -> list[Run]:
+    """What carries the teacher's knowledge over: the distilled network with one thing changed.
+
+    Other teachers, trained for fewer or more epochs; the teacher's width; soft targets averaged over the translations
+    of an image; and a transfer set with translations, each with its own soft targets.
+    """
+    study, model = settings.transfer_study, settings.distilled
+    if study is None:
+        return []
+    teacher, seeds = teacher_run(settings, seed), settings.num_study_seeds
+    student = Run(
+        arm=Arm.TEACHER_WIDTH, hidden=teacher.hidden, recipe=model.recipe, seed=seed, temperature=model.temperature,
+        hard_label_weight=model.hard_label_weight, teacher=teacher, translated_test=True, seeds=seeds,
+    )  # fmt: skip
+    small = replace(student, hidden=model.hidden)
+    runs = []
+    for epochs in study.teacher_epochs:
+        params = (("teacher_epochs", epochs),)
+        recipe = teacher.recipe.model_copy(update={"epochs": epochs})
+        other = replace(teacher, arm=Arm.OTHER_TEACHER, recipe=recipe, num_evals=1, seeds=seeds, params=params)
+        runs += [other, replace(small, arm=Arm.OF_OTHER_TEACHER, teacher=other, params=params)]
+    translated = model.recipe.model_copy(update={"max_translation": PIXELS_TRANSLATED})
+    return [
+        *runs, student,
+        replace(small, arm=Arm.MEAN_OF_TRANSLATIONS, targets="mean of translations"),
+        replace(small, arm=Arm.TRANSLATED_TRANSFER_SET, recipe=translated, targets="translations"),
+    ]  # fmt: skip
 
 
 def temperature_runs(settings: MnistSettings, seed: int) -> list[Run]:
@@ -79,6 +115,7 @@ def temperature_runs(settings: MnistSettings, seed: int) -> list[Run]:
     widest = max(width.hidden_units for width in sweep.widths)
     for width in sweep.widths:
         shared: dict[str, Any] = {"hidden": (width.hidden_units,) * 2, "recipe": width.recipe, "seed": seed}
+        shared["seeds"] = settings.num_study_seeds
         temperatures = sweep.temperatures
         if width.hidden_units == widest:
             temperatures += sweep.widest_only_temperatures
@@ -103,7 +140,7 @@ def missing_class_runs(settings: MnistSettings, seed: int) -> list[Run]:
         shared: dict[str, Any] = {
             "hidden": study.hidden, "recipe": study.recipe, "seed": seed, "temperature": study.temperature,
             "hard_label_weight": study.hard_label_weight, "teacher": teacher_run(settings, seed),
-            "transfer_classes": study.transfer_classes,
+            "transfer_classes": study.transfer_classes, "seeds": settings.num_study_seeds,
             "shifts": (study.shift_classes, study.bias_shift.min, study.bias_shift.max, study.bias_shift.step),
         }  # fmt: skip
         runs += [Run(arm=on_test, **shared), Run(arm=on_validation, split="train", **shared)]
@@ -117,7 +154,7 @@ def data_fraction_runs(settings: MnistSettings, seed: int) -> list[Run]:
         shared: dict[str, Any] = {
             "arm": Arm.DATA_FRACTION, "hidden": study.hidden, "seed": seed, "split": "train",
             "recipe": study.recipe.model_copy(update={"epochs": item.epochs}), "fraction": item.fraction,
-            "early_stopping": True, "num_evals": settings.num_evals,
+            "early_stopping": True, "num_evals": settings.num_evals, "seeds": settings.num_study_seeds,
         }  # fmt: skip
         soft: dict[str, Any] = {"temperature": study.temperature, "hard_label_weight": study.hard_label_weight}
         runs.append(Run(params=(("targets", "hard"),), **shared))
@@ -137,7 +174,7 @@ def search_runs(settings: ChoiceSettings) -> list[Run]:
                        "teacher": teachers[candidate.teacher, seed]}  # fmt: skip
         runs.append(
             Run(arm=Arm.SEARCH, hidden=model.hidden, recipe=model.recipe, seed=seed, split="train",
-                num_evals=settings.num_evals, params=(("name", candidate.name),), **options)
+                num_evals=settings.num_evals, params=(("name", candidate.name),), seeds=settings.seeds, **options)
         )  # fmt: skip
         if candidate.kind == "teacher":
             teachers.setdefault(("", seed), runs[-1])

@@ -1,8 +1,9 @@
 """Training and evaluation of the runs of section 3."""
 
+import itertools
 import math
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,11 +20,11 @@ from repro.engine.jobs import Job
 from repro.engine.local_pool import PROCESS_BYTES
 from repro.engine.runner import Runner, round_loss
 from repro.evaluation import metrics
-from repro.mnist.runs import ALL_CLASSES, Run
+from repro.mnist.runs import ALL_CLASSES, PIXELS_TRANSLATED, Run
 from repro.mnist.settings import Common
 from repro.models.flops import count_parameters, step_flops
 from repro.models.mlp import BatchedMLP
-from repro.training.mlp import MemberSpec, MLPTrainer, TransferSet
+from repro.training.mlp import MemberSpec, MLPTrainer, TransferSet, translations
 from repro.training.random_streams import Stream, generator
 from repro.training.trainer import TrainerContext
 
@@ -34,6 +35,8 @@ CODE_DEPENDENCIES = (
     "training/trainer.py",
 )  # fmt: skip
 
+# Offsets of translated test images: by two pixels in each of eight directions.
+TEST_TRANSLATIONS = [pair for pair in itertools.product(range(0, 5, 2), repeat=2) if pair != (2, 2)]
 # Increased by hand when the evaluation of the same weights changes; stored records of older versions are not reused.
 RECORD_VERSION = 1
 
@@ -101,14 +104,40 @@ class MnistRunner(Runner):
 
     def teacher_logits(self, run: Run) -> dict[str, Tensor]:
         """A teacher's logits on the training and the test images, computed once and stored."""
-        path = self.soft_targets_path(self.key(run))
+
+        def compute(model: BatchedMLP) -> dict[str, Tensor]:
+            logits = {"train": model.logits(self.data.train.images)[0], "test": model.logits(self.data.test.images)[0]}
+            if run.translated_test:
+                logits["translated"] = translated_logits(model, self.data.test.images, TEST_TRANSLATIONS)[0]
+            return logits
+
+        return self._stored_logits(run, self.soft_targets_path(self.key(run)), compute)
+
+    def soft_targets(self, run: Run, targets: str) -> Tensor:
+        """A teacher's logits on the training images, as ``Run.targets`` says."""
+        if targets == "images":
+            return self.teacher_logits(run)["train"]
+        side = 2 * PIXELS_TRANSLATED + 1
+        offsets = list(itertools.product(range(side), repeat=2))
+
+        def compute(model: BatchedMLP) -> dict[str, Tensor]:
+            self.progress.now(f"soft targets on translated images, seed {run.seed}")
+            logits = translated_logits(model, self.data.train.images, offsets)[0]
+            return {"train": logits.movedim(0, 1).unflatten(1, (side, side)).contiguous()}
+
+        path = self.soft_targets_path(f"{self.key(run)}.translated")
+        logits = self._stored_logits(run, path, compute)["train"]
+        return logits if targets == "translations" else logits.mean((1, 2))
+
+    def _stored_logits(
+        self, run: Run, path: Path, compute: Callable[[BatchedMLP], dict[str, Tensor]]
+    ) -> dict[str, Tensor]:
         try:
             return files.load_tensors(path)[0]
         except files.CorruptFile as error:
             if path.exists():
                 files.quarantine(path, f"{error}; it is computed again")
-        model = self.weights_of(run).to(self.compute.device)
-        logits = {"train": model.logits(self.data.train.images)[0], "test": model.logits(self.data.test.images)[0]}
+        logits = compute(self.weights_of(run).to(self.compute.device))
         files.save_tensors(path, logits, {})
         return logits
 
@@ -122,10 +151,10 @@ class MnistRunner(Runner):
         examples = [examples_of_seed[run.seed] for run in runs]
         teachers = {self.key(run.teacher): run.teacher for run in runs if run.teacher}
         soft = {key: self.teacher_logits(teacher) for key, teacher in teachers.items()}
+        on_train = [self.soft_targets(teacher, first.targets) for teacher in teachers.values()]
         # A network on hard targets is compared with the teacher of the students beside it, if there is only one.
         only = next(iter(soft)) if len(soft) == 1 else None
         teacher_keys = [self.key(run.teacher) if run.teacher else only for run in runs]
-        on_train = [logits["train"] for logits in soft.values()]
         group = store.key(keys)
         training = MLPTrainer(
             sizes=first.sizes,
@@ -153,8 +182,7 @@ class MnistRunner(Runner):
         for snapshot in self.train_loop(training, first.num_evals, flops, name=name, advice=advice):
             errors = training.errors_seen if observed is None else training.validation_errors(observed)
             training.history.append([snapshot.epoch, errors.tolist(), snapshot.loss.tolist()])
-        on_test = [soft[key]["test"] if key else None for key in teacher_keys]
-        measured = self._measure(runs, training, examples, on_test)
+        measured = self._measure(runs, training, examples, [soft[key] if key else None for key in teacher_keys])
         records = [
             self.record(
                 run,
@@ -166,7 +194,8 @@ class MnistRunner(Runner):
             for m, (run, metrics_of_run) in enumerate(zip(runs, measured, strict=True))
         ]
         for key in keys:  # logits of an earlier training of the same run
-            self.soft_targets_path(key).unlink(missing_ok=True)
+            for name in (key, f"{key}.translated"):
+                self.soft_targets_path(name).unlink(missing_ok=True)
         self.store.add(group, records, dict(training.net.state_dict()))
 
     def _observed(self, run: Run) -> ImageSet | None:
@@ -176,15 +205,17 @@ class MnistRunner(Runner):
         return self.data.split("validation") if run.split == "train" else self.data.test
 
     def _measure(
-        self, runs: list[Run], training: MLPTrainer, examples: list[Tensor], teachers: list[Tensor | None]
+        self, runs: list[Run], training: MLPTrainer, examples: list[Tensor], teachers: list[dict[str, Tensor] | None]
     ) -> list[dict[str, Any]]:
-        """The metrics of each run, which has ``examples`` and a teacher's logits on the test images."""
+        """The metrics of each run, which has ``examples`` and a teacher's logits."""
         model, data, validation = training.net, self.data, self.data.split("validation")
         shared = all(torch.equal(indices, examples[0]) for indices in examples)
         train_images = data.train.images[examples[0]] if shared else data.train.images
         logits = {"test": model.logits(data.test.images), "train": model.logits(train_images)}
         if runs[0].split == "train":
             logits["validation"] = model.logits(validation.images)
+        if runs[0].translated_test:
+            logits["translated"] = translated_logits(model, data.test.images, TEST_TRANSLATIONS)
         if runs[0].early_stopping:
             logits["best"] = training.best_net().logits(data.test.images)
         measured = []
@@ -201,7 +232,14 @@ class MnistRunner(Runner):
             )
             result["train_cases"] = len(examples[m])
             if (teacher := teachers[m]) is not None:
-                result["agreement"] = metrics.agreement(member_logits["test"], teacher)
+                result["agreement"] = metrics.agreement(member_logits["test"], teacher["test"])
+                if run.translated_test:
+                    result["translated_agreement"] = metrics.agreement(
+                        member_logits["translated"].flatten(0, 1), teacher["translated"].flatten(0, 1)
+                    )
+            if "translated" in member_logits:
+                wrong = member_logits["translated"].argmax(-1) != data.test.labels
+                result["translated_errors"] = float(wrong.sum(-1).float().mean())  # of as many images as the test set
             if "validation" in member_logits:
                 result["validation_errors"] = errors(member_logits["validation"], validation.labels)
             if "best" in member_logits:
@@ -214,6 +252,14 @@ class MnistRunner(Runner):
                 result |= shift_metrics(member_logits[part], images.labels, *run.shifts)
             measured.append(result)
         return measured
+
+
+def translated_logits(
+    model: BatchedMLP, images: Float[Tensor, "example pixel"], offsets: Iterable[Sequence[int]]
+) -> Float[Tensor, "model translation example class"]:
+    """Logits on images at each row and column offset, 0 .. 2 * ``PIXELS_TRANSLATED``; at the middle nothing moves."""
+    views = translations(images, PIXELS_TRANSLATED)
+    return torch.stack([model.logits(views[:, row, column].flatten(-2)) for row, column in offsets], dim=1)
 
 
 def errors(logits: Float[Tensor, "example classes"], labels: Int[Tensor, "example"]) -> int:

@@ -174,9 +174,26 @@ class ChoiceSettings(Common):
         return candidates
 
 
+class TransferStudy(Settings):
+    """What carries the teacher's knowledge over: students whose teacher, width or soft targets differ."""
+
+    teacher_epochs: tuple[float, ...] = Field((), description="Epochs of further teachers. Default: none.")
+
+    @field_validator("teacher_epochs")
+    @classmethod
+    def _distinct(cls, epochs: tuple[float, ...]) -> tuple[float, ...]:
+        _different(epochs, "teacher_epochs")
+        if not all(0 < count <= 10_000 for count in epochs):
+            raise ValueError("teacher_epochs must be above 0 and at most 10000")
+        return epochs
+
+
 class MnistSettings(Common):
     """All of section 3."""
 
+    study_seeds: int | None = Field(
+        None, ge=1, le=100, description="Seeds of all but the headline networks, at most seeds. Default: all seeds."
+    )
     teacher: ModelConfig = Field(description="The large regularized network.")
     baseline: ModelConfig = Field(description="The small network on hard targets.")
     distilled: StudentConfig = Field(description="The small network on soft targets.")
@@ -184,3 +201,17 @@ class MnistSettings(Common):
     without_3: MissingClasses = Field(description="Students that never see a 3.")
     only_7_8: MissingClasses = Field(description="Students that see only 7s and 8s.")
     data_fractions: DataFractions = Field(description="Soft and hard targets on less data.")
+    transfer_study: TransferStudy | None = Field(
+        None, description="What carries the teacher's knowledge over. Default: not studied."
+    )
+
+    @model_validator(mode="after")
+    def _no_more_than_teachers(self) -> "MnistSettings":
+        if self.study_seeds is not None and self.study_seeds > self.seeds:
+            raise ValueError("study_seeds must be at most seeds")
+        return self
+
+    @property
+    def num_study_seeds(self) -> int:
+        """Number of seeds of all but the headline networks."""
+        return self.study_seeds or self.seeds

@@ -23,11 +23,19 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class TransferSet:
-    """The transfer set: images with pixels in 0 .. 1, labels, and the logits of the teacher or of several teachers."""
+    """The transfer set.
+
+    Attributes:
+        images: pixels in 0 .. 1.
+        labels: classes.
+        teacher: the teacher's logits, (example, class); of several teachers, (teacher, example, class); of one teacher
+            on every translation of each image, (example, row offset, column offset, class), from which those of the
+            translation that a step draws are taken. Default: none, hard targets alone.
+    """
 
     images: Float[Tensor, "example pixel"]
     labels: Int[Tensor, "example"]
-    teacher: Float[Tensor, "*teacher example class"] | None = None
+    teacher: Float[Tensor, "... class"] | None = None
 
 
 @dataclass(frozen=True)
@@ -65,7 +73,8 @@ class MLPTrainer(Trainer[BatchedMLP]):
 
         Raises:
             ValueError: members differ in their number of examples, though they take each step together; or a
-                member needs soft targets and there is no teacher.
+                member needs soft targets and there is no teacher; or the logits are on translations and the recipe
+                translates nothing.
         """
         recipe, compute = context.recipe, context.compute
         device = compute.device
@@ -86,6 +95,8 @@ class MLPTrainer(Trainer[BatchedMLP]):
         self.hard_label_weight = torch.tensor([member.hard_label_weight for member in members], device=device)
         if self.teacher is None and bool((self.hard_label_weight != 1).any()):
             raise ValueError("soft targets need a teacher's logits")
+        if self.teacher is not None and self.teacher.dim() == 4 and not recipe.max_translation:
+            raise ValueError("a teacher's logits on translated images need a recipe that translates images")
         seeds = [member.seed for member in members]
         net = BatchedMLP(sizes, seeds, compute.dtype, initial_weight_sd=recipe.initial_weight_sd).to(device)
         super().__init__(net, len(examples[0]), context)
@@ -125,17 +136,18 @@ class MLPTrainer(Trainer[BatchedMLP]):
         Their leading axes are (member, batch), or (1, batch) if all members share a sampler.
         """
         indices, offsets = self._draw(step) if self.buffers is None else self.buffers.batch()
-        indices = indices[self._sampler_of]
+        indices, offsets = indices[self._sampler_of], [part[self._sampler_of] for part in offsets]
         if self.recipe.max_translation:
-            rows, columns = (part[self._sampler_of] for part in offsets)
-            images = self.images[indices, rows, columns].flatten(-2)
+            images = self.images[indices, *offsets].flatten(-2)
         else:
             # Rows are copied whole; an index tensor would do the same number by number.
             images = self.images.index_select(0, indices.flatten()).unflatten(0, indices.shape)
         if self.teacher is None:
             return images, self.labels[indices], None
-        teacher = self.teacher[indices] if self.teacher.dim() == 2 else self.teacher[self._teacher_of, indices]
-        return images, self.labels[indices], teacher
+        if self.teacher.dim() == 3:
+            return images, self.labels[indices], self.teacher[self._teacher_of, indices]
+        views = offsets if self.teacher.dim() == 4 else ()
+        return images, self.labels[indices], self.teacher[indices, *views]
 
     def _draw(self, step: int) -> tuple[Tensor, Sequence[Tensor]]:
         """Return the example indices of each sampler, and row and column offsets if images are translated."""

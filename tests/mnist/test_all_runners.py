@@ -24,6 +24,46 @@ from repro.variants.runs import teacher_run
 from repro.variants.settings import VariantsSettings
 
 
+def test_soft_targets_on_translated_images_are_those_of_the_images_that_a_step_draws(toy, tmp_path):
+    settings = config.load(MnistSettings, config.profile_path("mnist", "smoke")).model_copy(
+        update={"max_train_examples": 1200}
+    )
+    runner = make_runner(tmp_path / "runs", settings, toy)
+    teacher, *_, averaged, translated = [
+        experiment.teacher_run(settings, 0), *experiment.transfer_runs(settings, 0)
+    ]  # fmt: skip
+    runner.execute([teacher])
+    net, images = runner.weights_of(teacher), toy.train.images
+    on_translations = runner.soft_targets(teacher, "translations")
+    down = torch.nn.functional.pad(images.view(-1, 28, 28), (0, 0, 2, 0))[:, :28].flatten(1)  # two rows of zeros above
+    torch.testing.assert_close(on_translations[:, 0, 2], net.logits(down)[0])
+    torch.testing.assert_close(on_translations[:, 2, 2], net.logits(images)[0])
+    torch.testing.assert_close(
+        runner.soft_targets(teacher, "mean of translations"), on_translations.flatten(1, 2).mean(1)
+    )
+    context = TrainerContext(recipe=translated.recipe, compute=runner.compute)
+    transfer = TransferSet(images, toy.train.labels, on_translations)
+    training = MLPTrainer(
+        sizes=translated.sizes, members=[MemberSpec(0, 20.0, 0.5)], transfer=transfer, context=context
+    )
+    seen, _, soft = training.batch(3)
+    torch.testing.assert_close(soft[0], net.logits(seen[0])[0])
+    assert translated.targets == "translations" and averaged.targets == "mean of translations"
+    assert translated.recipe.max_translation == 2 and averaged.recipe == settings.distilled.recipe
+    (record,) = runner.execute([averaged])
+    moved = toy.test.images.view(-1, 28, 28)
+    wrong = []
+    for rows, columns in [(r, c) for r in (-2, 0, 2) for c in (-2, 0, 2) if (r, c) != (0, 0)]:
+        padded = torch.nn.functional.pad(moved, (2, 2, 2, 2))[:, 2 + rows : 30 + rows, 2 + columns : 30 + columns]
+        predicted = runner.weights_of(averaged).logits(padded.flatten(1))[0].argmax(-1)
+        wrong.append(int((predicted != toy.test.labels).sum()))
+    assert record["metrics"]["translated_errors"] == pytest.approx(sum(wrong) / 8)
+    assert 0 < record["metrics"]["translated_agreement"] <= 1
+    with pytest.raises(ValueError, match="need a recipe that translates"):
+        context = TrainerContext(recipe=averaged.recipe, compute=runner.compute)
+        MLPTrainer(sizes=averaged.sizes, members=[MemberSpec(0, 2.0, 0.5)], transfer=transfer, context=context)
+
+
 def test_students_on_mnist_learn_what_their_runs_say_and_are_measured_as_they_end(toy, tmp_path):
     settings = config.load(MnistSettings, config.profile_path("mnist", "smoke")).model_copy(
         update={"max_train_examples": 1200}
