@@ -202,8 +202,10 @@ def only_7_8(records: list[Record]) -> Shifted | None:
 
 def _without_3(records: list[Record]) -> list[Finding]:
     study = without_3(records)
-    distilled = errors(select(records, Arm.DISTILLED))
-    if study is None or len(distilled) != len(study.curve):
+    if study is None:
+        return []
+    distilled = errors(select(records, Arm.DISTILLED))[: len(study.curve)]  # which may have more seeds
+    if len(distilled) != len(study.curve):
         return []
     unshifted = study.unshifted()
     before, before_on = (study.at(unshifted, on) for on in (False, True))

@@ -8,7 +8,7 @@ from rich.table import Table
 
 from repro.mnist.runs import Arm
 from repro.report import records, terminal
-from repro.report.mnist import analysis, figures, recipes, tables
+from repro.report.mnist import analysis, figures, recipes, tables, transfer
 from repro.report.query import of_others
 from repro.report.records import Record
 from repro.report.section import Figure, Section, drawable
@@ -25,6 +25,8 @@ FIGURES = (
     Figure("bias_shift", "Test errors by bias shift of classes missing from the transfer set.", figures.bias_shift,
            has(Arm.WITHOUT_3, Arm.ONLY_7_8)),
     Figure("data_fraction", "Soft and hard targets on less data.", figures.data_fraction, has(Arm.DATA_FRACTION)),
+    Figure("by_teacher", "Errors of students by those of their teachers, trained for different numbers of epochs.",
+           transfer.by_teacher, has(Arm.OF_OTHER_TEACHER)),
     Figure("training_curves", "Training curves of the headline networks.", figures.training_curves,
            has(Arm.TEACHER, Arm.BASELINE, Arm.DISTILLED)),
 )  # fmt: skip

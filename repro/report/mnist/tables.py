@@ -9,7 +9,7 @@ from repro import paper
 from repro.evaluation import metrics, stats
 from repro.mnist.runs import Arm
 from repro.models.flops import count_multiply_adds, count_parameters
-from repro.report.mnist import analysis
+from repro.report.mnist import analysis, transfer
 from repro.report.query import interval, select
 from repro.report.records import Record
 
@@ -194,5 +194,6 @@ TABLES: dict[str, tuple[str, Callable[[list[Record]], pd.DataFrame]]] = {
     "temperatures": ("Section 3: temperature and width, test errors of 10,000", temperatures),
     "missing_classes": ("Section 3: classes missing from the transfer set, test errors of 10,000", missing_classes),
     "data_fractions": ("Soft and hard targets on less data, test errors of 10,000", data_fractions),
+    "transfer": ("What carries the knowledge over, test errors of 10,000", transfer.table),
     "theory": ("Section 2.1: logit matching as the limit of high temperature", theory),
 }

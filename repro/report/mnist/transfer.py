@@ -1,0 +1,87 @@
+"""What carries the teacher's knowledge over: students whose teacher, width or soft targets differ."""
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from repro import paper
+from repro.evaluation import stats
+from repro.mnist.runs import Arm
+from repro.report.mnist.analysis import errors
+from repro.report.plotting import OURS, PAPER, SECOND, legend, points, subplots
+from repro.report.query import interval, select
+from repro.report.records import Record
+
+# Networks of the table, in its order, beside the students of other teachers.
+NAMES = {
+    Arm.TEACHER: "teacher",
+    Arm.BASELINE: "hard targets",
+    Arm.DISTILLED: "distilled",
+    Arm.TEACHER_WIDTH: "distilled, as wide as the teacher",
+    Arm.MEAN_OF_TRANSLATIONS: "distilled, soft targets averaged over 25 translations of the image",
+    Arm.TRANSLATED_TRANSFER_SET: "distilled, transfer set translated, soft targets of the translated image",
+}
+STUDIED = (Arm.OF_OTHER_TEACHER, Arm.TEACHER_WIDTH, Arm.MEAN_OF_TRANSLATIONS, Arm.TRANSLATED_TRANSFER_SET)
+
+
+def other_teachers(records: list[Record]) -> list[float]:
+    """Return the epochs of the further teachers, those with students."""
+    return sorted({record["params"]["teacher_epochs"] for record in select(records, Arm.OF_OTHER_TEACHER)})
+
+
+def table(records: list[Record]) -> pd.DataFrame:
+    """Return errors on test images and on translated ones, and agreement with the teacher on these."""
+    if not any(select(records, arm) for arm in STUDIED):
+        return pd.DataFrame()
+    rows = [_row(name, select(records, arm)) for arm, name in NAMES.items()]
+    for epochs in other_teachers(records):
+        teachers = select(records, Arm.OTHER_TEACHER, teacher_epochs=epochs)
+        students = select(records, Arm.OF_OTHER_TEACHER, teacher_epochs=epochs)
+        rows += [_row(f"teacher of {epochs:g} epochs", teachers), _row("distilled from it", students)]
+    return pd.DataFrame([row for row in rows if row])
+
+
+def _row(name: str, runs: list[Record]) -> dict[str, object]:
+    if not runs:
+        return {}
+    estimate, translated = (stats.mean_interval(errors(runs, name)) for name in ("test_errors", "translated_errors"))
+    followed = [run["metrics"]["translated_agreement"] for run in runs if "translated_agreement" in run["metrics"]]
+    return {
+        "network": f"{name}, 2x{runs[0]['settings']['hidden'][0]}", "seeds": len(runs),
+        "test errors": f"{estimate.value:.1f}", "95% CI": interval(estimate),
+        "errors on translated test images": f"{translated.value:.1f}", "95% CI (translated)": interval(translated),
+        "agreement with its teacher on these": f"{sum(followed) / len(followed):.2%}" if followed else "–",
+    }  # fmt: skip
+
+
+def by_teacher(records: list[Record]) -> Figure:
+    """Draw a student's errors against those of its teacher, for teachers of several lengths, with the paper's point."""
+    pairs = {
+        f"{epochs:g} epochs": (
+            select(records, Arm.OTHER_TEACHER, teacher_epochs=epochs),
+            select(records, Arm.OF_OTHER_TEACHER, teacher_epochs=epochs),
+        )
+        for epochs in other_teachers(records)
+    }
+    teachers, students = select(records, Arm.TEACHER), select(records, Arm.DISTILLED)
+    if teachers and students:
+        pairs[f"{teachers[0]['settings']['recipe']['epochs']:g} epochs"] = (teachers, students)
+    figure, axis = subplots(figsize=(5, 4))
+    means = {}
+    for name, (of, to) in pairs.items():
+        axis.plot(errors(of)[: len(to)], errors(to)[: len(of)], ".", color=OURS, alpha=0.3)
+        means[name] = stats.mean_interval(errors(of)).value, stats.mean_interval(errors(to))
+    order = sorted(means, key=lambda name: means[name][0])
+    positions, estimates = [means[name][0] for name in order], [means[name][1] for name in order]
+    points(axis, positions, estimates, OURS, "students, mean with 95% CI; points: seeds")
+    for name, position, estimate in zip(order, positions, estimates, strict=True):
+        axis.annotate(name, (position, estimate.value), textcoords="offset points", xytext=(6, -9), fontsize=7)
+    printed = [paper.BY_ID[f"mnist.{name}_errors"].figure for name in ("teacher", "distilled")]
+    axis.plot(*[[value] for value in printed], "*", color=PAPER, markersize=9, label="paper")
+    ends = axis.get_xlim()
+    axis.plot(ends, ends, "--", color=SECOND, linewidth=1, label="as many errors as the teacher")
+    axis.set_xlim(ends)
+    axis.set_xlabel("teacher's test errors of 10,000")
+    axis.set_ylabel("student's test errors of 10,000")
+    legend(axis)
+    figure.tight_layout()
+    return figure
