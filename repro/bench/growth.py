@@ -18,7 +18,7 @@ Point = dict[str, float]
 
 @dataclass(frozen=True)
 class Setting:
-    """What a step's time depends on: units of each hidden layer, examples, networks, threads."""
+    """Setting on which the time of a step depends: units of each hidden layer, examples, networks, threads."""
 
     width: int = 800
     batch_size: int = 64
@@ -35,7 +35,7 @@ STEPS = 10
 
 
 def curves(data: Mnist, compute: Compute, repeats: int, say: Callable[[str], None]) -> dict[str, list[Point]]:
-    """Return the time of a step, and of its matrix products alone, with one thing varied at a time.
+    """Return the time of a step, and of its matrix products alone, as one of the settings is varied.
 
     Args:
         data: MNIST.

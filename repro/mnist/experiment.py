@@ -24,9 +24,9 @@ def run(settings: MnistSettings, runner: MnistRunner, headline: Callable[[list[d
     the last. The longest runs, the widest networks of the temperature sweep, come last.
     """
     heads = [headline_runs(settings, seed) for seed in range(settings.seeds)]
-    seeds = range(settings.num_study_seeds)
+    seeds = range(settings.num_ablation_seeds)
     stages = [
-        [run for seed in seeds for run in transfer_runs(settings, seed)],
+        [run for seed in seeds for run in ablation_runs(settings, seed)],
         [run for seed in seeds for run in missing_class_runs(settings, seed)],
         [run for seed in seeds for run in data_fraction_runs(settings, seed)],
         sorted((run for seed in seeds for run in temperature_runs(settings, seed)), key=lambda run: run.hidden),
@@ -80,16 +80,16 @@ def headline_runs(settings: MnistSettings, seed: int) -> list[Run]:
     return [teacher, baseline, student] + ([soft_only] if small.hard_label_weight else [])
 
 
-def transfer_runs(settings: MnistSettings, seed: int) -> list[Run]:
-    """What carries the teacher's knowledge over: the distilled network with one thing changed.
+def ablation_runs(settings: MnistSettings, seed: int) -> list[Run]:
+    """Ablations of the distilled network, to see what carries the teacher's knowledge over.
 
     Other teachers, trained for fewer or more epochs; the teacher's width; soft targets averaged over the translations
     of an image; and a transfer set with translations, each with its own soft targets.
     """
-    study, model = settings.transfer_study, settings.distilled
+    study, model = settings.ablations, settings.distilled
     if study is None:
         return []
-    teacher, seeds = teacher_run(settings, seed), settings.num_study_seeds
+    teacher, seeds = teacher_run(settings, seed), settings.num_ablation_seeds
     student = Run(
         arm=Arm.TEACHER_WIDTH, hidden=teacher.hidden, recipe=model.recipe, seed=seed, temperature=model.temperature,
         hard_label_weight=model.hard_label_weight, teacher=teacher, translated_test=True, seeds=seeds,
@@ -115,7 +115,7 @@ def temperature_runs(settings: MnistSettings, seed: int) -> list[Run]:
     widest = max(width.hidden_units for width in sweep.widths)
     for width in sweep.widths:
         shared: dict[str, Any] = {"hidden": (width.hidden_units,) * 2, "recipe": width.recipe, "seed": seed}
-        shared["seeds"] = settings.num_study_seeds
+        shared["seeds"] = settings.num_ablation_seeds
         temperatures = sweep.temperatures
         if width.hidden_units == widest:
             temperatures += sweep.widest_only_temperatures
@@ -140,7 +140,7 @@ def missing_class_runs(settings: MnistSettings, seed: int) -> list[Run]:
         shared: dict[str, Any] = {
             "hidden": study.hidden, "recipe": study.recipe, "seed": seed, "temperature": study.temperature,
             "hard_label_weight": study.hard_label_weight, "teacher": teacher_run(settings, seed),
-            "transfer_classes": study.transfer_classes, "seeds": settings.num_study_seeds,
+            "transfer_classes": study.transfer_classes, "seeds": settings.num_ablation_seeds,
             "shifts": (study.shift_classes, study.bias_shift.min, study.bias_shift.max, study.bias_shift.step),
         }  # fmt: skip
         runs += [Run(arm=on_test, **shared), Run(arm=on_validation, split="train", **shared)]
@@ -154,7 +154,7 @@ def data_fraction_runs(settings: MnistSettings, seed: int) -> list[Run]:
         shared: dict[str, Any] = {
             "arm": Arm.DATA_FRACTION, "hidden": study.hidden, "seed": seed, "split": "train",
             "recipe": study.recipe.model_copy(update={"epochs": item.epochs}), "fraction": item.fraction,
-            "early_stopping": True, "num_evals": settings.num_evals, "seeds": settings.num_study_seeds,
+            "early_stopping": True, "num_evals": settings.num_evals, "seeds": settings.num_ablation_seeds,
         }  # fmt: skip
         soft: dict[str, Any] = {"temperature": study.temperature, "hard_label_weight": study.hard_label_weight}
         runs.append(Run(params=(("targets", "hard"),), **shared))

@@ -174,8 +174,8 @@ class ChoiceSettings(Common):
         return candidates
 
 
-class TransferStudy(Settings):
-    """What carries the teacher's knowledge over: students whose teacher, width or soft targets differ."""
+class Ablations(Settings):
+    """Ablations of the distilled network: students whose teacher, width or soft targets differ."""
 
     teacher_epochs: tuple[float, ...] = Field((), description="Epochs of further teachers. Default: none.")
 
@@ -191,7 +191,7 @@ class TransferStudy(Settings):
 class MnistSettings(Common):
     """All of section 3."""
 
-    study_seeds: int | None = Field(
+    ablation_seeds: int | None = Field(
         None, ge=1, le=100, description="Seeds of all but the headline networks, at most seeds. Default: all seeds."
     )
     teacher: ModelConfig = Field(description="The large regularized network.")
@@ -201,17 +201,15 @@ class MnistSettings(Common):
     without_3: MissingClasses = Field(description="Students that never see a 3.")
     only_7_8: MissingClasses = Field(description="Students that see only 7s and 8s.")
     data_fractions: DataFractions = Field(description="Soft and hard targets on less data.")
-    transfer_study: TransferStudy | None = Field(
-        None, description="What carries the teacher's knowledge over. Default: not studied."
-    )
+    ablations: Ablations | None = Field(None, description="Ablations of the distilled network. Default: none.")
 
     @model_validator(mode="after")
     def _no_more_than_teachers(self) -> "MnistSettings":
-        if self.study_seeds is not None and self.study_seeds > self.seeds:
-            raise ValueError("study_seeds must be at most seeds")
+        if self.ablation_seeds is not None and self.ablation_seeds > self.seeds:
+            raise ValueError("ablation_seeds must be at most seeds")
         return self
 
     @property
-    def num_study_seeds(self) -> int:
+    def num_ablation_seeds(self) -> int:
         """Number of seeds of all but the headline networks."""
-        return self.study_seeds or self.seeds
+        return self.ablation_seeds or self.seeds

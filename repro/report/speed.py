@@ -33,7 +33,7 @@ MEANING = {
 
 CAPTION = (
     "Time of a training step of a student (784-800-800-10 on soft targets, batch size 64), and of its matrix products "
-    "alone, with one thing varied at a time."
+    "alone, as width, batch size, number of networks or number of threads is varied and the others are not."
 )
 # What is varied in the figure, and its label.
 VARIED = {

@@ -30,7 +30,7 @@ def test_soft_targets_on_translated_images_are_those_of_the_images_that_a_step_d
     )
     runner = make_runner(tmp_path / "runs", settings, toy)
     teacher, *_, averaged, translated = [
-        experiment.teacher_run(settings, 0), *experiment.transfer_runs(settings, 0)
+        experiment.teacher_run(settings, 0), *experiment.ablation_runs(settings, 0)
     ]  # fmt: skip
     runner.execute([teacher])
     net, images = runner.weights_of(teacher), toy.train.images

@@ -1,4 +1,4 @@
-"""What carries the teacher's knowledge over: students whose teacher, width or soft targets differ."""
+"""Ablations of the distilled network, which tell what carries the teacher's knowledge over."""
 
 import pandas as pd
 from matplotlib.figure import Figure
@@ -20,7 +20,7 @@ NAMES = {
     Arm.MEAN_OF_TRANSLATIONS: "distilled, soft targets averaged over 25 translations of the image",
     Arm.TRANSLATED_TRANSFER_SET: "distilled, transfer set translated, soft targets of the translated image",
 }
-STUDIED = (Arm.OF_OTHER_TEACHER, Arm.TEACHER_WIDTH, Arm.MEAN_OF_TRANSLATIONS, Arm.TRANSLATED_TRANSFER_SET)
+ABLATIONS = (Arm.OF_OTHER_TEACHER, Arm.TEACHER_WIDTH, Arm.MEAN_OF_TRANSLATIONS, Arm.TRANSLATED_TRANSFER_SET)
 
 
 def other_teachers(records: list[Record]) -> list[float]:
@@ -30,7 +30,7 @@ def other_teachers(records: list[Record]) -> list[float]:
 
 def table(records: list[Record]) -> pd.DataFrame:
     """Return errors on test images and on translated ones, and agreement with the teacher on these."""
-    if not any(select(records, arm) for arm in STUDIED):
+    if not any(select(records, arm) for arm in ABLATIONS):
         return pd.DataFrame()
     rows = [_row(name, select(records, arm)) for arm, name in NAMES.items()]
     for epochs in other_teachers(records):
