@@ -84,7 +84,7 @@ ALLOWED = [
 # Names that code defines: classes, functions, parameters, variables and attributes.
 NAMES = {
     "looks": "num_evals", "curve_points": "num_evals", "hard_weight": "hard_label_weight",
-    "hard_weights": "hard_label_weights", "role": "arm", "roles": "arms", "ablation_seeds": "ablation_seeds",
+    "hard_weights": "hard_label_weights", "role": "arm", "roles": "arms", "study_seeds": "ablation_seeds",
     "studies": "ablations", "Studies": "Ablations", "shortened": "early_stopped_fractions",
     "most_active": "max_active_hmms", "lowest_shift": "bias_shift.min", "highest_shift": "bias_shift.max",
     "shift_step": "bias_shift.step", "no3": "without_3", "only78": "only_7_8", "special_share": "special_fraction",

@@ -123,7 +123,7 @@ class VariantsSettings(Settings):
 
     renamed: ClassVar[dict[str, str]] = {
         "chains": "sequential", "gap": "capacity_gap", "temperatures": "temperature_sweep", "views": "teacher_views",
-        "ablation_seeds": "ablation_seeds", "cost_steps": "timing_steps", "train_cases": "max_train_examples",
+        "study_seeds": "ablation_seeds", "cost_steps": "timing_steps", "train_cases": "max_train_examples",
     }  # fmt: skip
 
     data: ImageSource = Field(description="Data set of the testbed.")

@@ -180,7 +180,7 @@ def test_the_last_of_two_contradictory_changes_counts(error_of):
         ("variants", "capacity_gap.early_stopped_fractions=[2]", "capacity_gap.early_stopped_fractions"),
         ("variants", "sequential.assistants=[[]]", "sequential.assistants"),
         ("variants", "sequential.assistants=[[{kind='conv',width=8}],[{kind='conv',width=8}]]", "same"),
-        ("variants", "ablation_seeds=3", "is now called ablation_seeds"),
+        ("variants", "study_seeds=3", "is now called ablation_seeds"),
     ],
 )
 def test_a_rule_of_an_experiment_is_named(experiment, change, message):
