@@ -86,8 +86,8 @@ def ablation_runs(settings: MnistSettings, seed: int) -> list[Run]:
     Other teachers, trained for fewer or more epochs; the teacher's width; soft targets averaged over the translations
     of an image; and a transfer set with translations, each with its own soft targets.
     """
-    study, model = settings.ablations, settings.distilled
-    if study is None:
+    ablations, model = settings.ablations, settings.distilled
+    if ablations is None:
         return []
     teacher, seeds = teacher_run(settings, seed), settings.num_ablation_seeds
     student = Run(
@@ -96,7 +96,7 @@ def ablation_runs(settings: MnistSettings, seed: int) -> list[Run]:
     )  # fmt: skip
     small = replace(student, hidden=model.hidden)
     runs = []
-    for epochs in study.teacher_epochs:
+    for epochs in ablations.teacher_epochs:
         params = (("teacher_epochs", epochs),)
         recipe = teacher.recipe.model_copy(update={"epochs": epochs})
         other = replace(teacher, arm=Arm.OTHER_TEACHER, recipe=recipe, num_evals=1, seeds=seeds, params=params)
