@@ -47,7 +47,7 @@ MALFORMED = {
         # names
         "sedes=3": "setting sedes: there is no such setting; did you mean seeds?",
         "teacher.recipe.epoch=3": "setting teacher.recipe.epoch: there is no such setting; did you mean epochs?",
-        "a.b.c.d=1": "setting a: there is no such setting; it must be one of: baseline",
+        "a.b.c.d=1": "setting a: there is no such setting; it must be one of: ablation_seeds",
         "tëacher.hidden=[1]": "setting tëacher: there is no such setting; did you mean teacher?",
         "ключ=1": "setting ключ: there is no such setting",
         "x" * 6000 + "=1": "xxx...: there is no such setting",
