@@ -151,6 +151,34 @@ def verify(
 
 
 @app.command()
+def export(
+    experiment: Annotated[str, typer.Argument(help="mnist, speech, specialists or variants.")],
+    arm: Annotated[str, typer.Argument(help="Arm of the network, as in records: teacher, distilled, ...")],
+    seed: Annotated[int, typer.Option(help="Seed of the network.")] = 0,
+    param: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=VALUE", help="Setting that tells networks of an arm apart. Repeatable."),
+    ] = None,
+    runs: RunsOption = Path("runs"),
+    out: Annotated[Path, typer.Option(help="Directory to write to.")] = Path("exported"),
+    side: Annotated[int, typer.Option(min=1, help="Side in pixels of images for the ONNX file.")] = 32,
+) -> None:
+    """Write a trained network as safetensors, plain PyTorch and, where onnx is installed, ONNX."""
+    from repro import export as exporter
+    from repro.errors import UserError
+
+    interrupts.raise_exceptions()
+    known = sorted({entry.name for entry in EXPERIMENTS.values()})
+    if experiment not in known:
+        raise UserError(f"{text_of(experiment)}: must be one of {', '.join(known)}")
+    if wrong := [text for text in param or [] if "=" not in text]:
+        raise UserError(f"--param {text_of(wrong[0])}: must be NAME=VALUE")
+    pairs = dict(text.split("=", 1) for text in param or [])
+    for path in exporter.export(experiment, arm, seed, pairs, runs, out, side):
+        print(text_of(f"wrote {path}"))
+
+
+@app.command()
 def bench(
     data: DataOption = None,
     out: Annotated[Path, typer.Option(help="Parent directory of results/.")] = Path(),

@@ -105,6 +105,14 @@ class Store:
         """Return the record of the run with this key, or None if it is not finished."""
         return self._records.get(run)
 
+    def records(self) -> list[dict[str, Any]]:
+        """Return the records of all finished runs."""
+        return list(self._records.values())
+
+    def stored_at(self, run: str) -> float:
+        """Return when a finished run was stored, in seconds since the epoch."""
+        return (self.folder / f"{self.group(run)}.json").stat().st_mtime
+
     def weights(self, run: str) -> dict[str, Tensor] | None:
         """Return the weights of a finished run, with a first axis of length 1.
 

@@ -1,0 +1,167 @@
+"""Export of trained networks: weights, a module that loads them without this package, and ONNX.
+
+Networks are found in the runs folder by arm and seed, as records name them.
+"""
+
+import importlib.util
+import shutil
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import torch
+from safetensors.torch import save
+from torch import Tensor, nn
+
+from repro.engine.files import check_writable, write
+from repro.engine.store import Store
+from repro.errors import UserError
+
+FOLDER = Path(__file__).parent
+MLP, CONV = "mlp.py", "conv.py"
+# What a network takes, by experiment.
+INPUTS = {
+    "mnist": "images as 784 pixels in 0 .. 1, row by row.",
+    "speech": "windows of 26 frames of 40 filterbanks, frame by frame, normalized for each speaker, as "
+    "`repro.speech.features` makes them.",
+    "specialists": "images (batch, channel, row, column) with values 0 to 255.",
+    "variants": "images (batch, channel, row, column) with values 0 to 255, as floats.",
+}
+
+
+def export(
+    experiment: str, arm: str, seed: int, params: Mapping[str, str], runs: Path, out: Path, side: int = 32
+) -> list[Path]:
+    """Write a trained network to a folder: weights.safetensors, model.py, README.md, and model.onnx if onnx is there.
+
+    Args:
+        experiment: name of the experiment.
+        arm: arm of the run.
+        seed: its seed.
+        params: settings or parameters of the run, as text, where the arm has several.
+        runs: folder of the runs.
+        out: the folder to write to.
+        side: side in pixels of the images that the ONNX file of a convolutional network takes. Default: 32.
+
+    Returns:
+        The files that were written.
+
+    Raises:
+        UserError: there is no such run, there are several, it has no weights of its own, or a file cannot be written.
+    """
+    store = _opened(runs / experiment)
+    record = find(store, arm, seed, params)
+    stored = store.weights(record["key"])
+    if stored is None:
+        raise UserError(f"{store.folder}: the weights of {arm}, seed {seed}, are damaged; rerun the experiment")
+    if not stored:
+        raise UserError(f"{arm}: has no weights of its own, as it combines other networks; export these")
+    module, weights = _plain({name: value[0] for name, value in stored.items()}, experiment)
+    check_writable(out)
+    write(out / "weights.safetensors", save(weights))
+    shutil.copyfile(FOLDER / module, out / "model.py")
+    net = _loader(out)(out)
+    written = [out / "weights.safetensors", out / "model.py"]
+    if importlib.util.find_spec("onnxscript"):
+        written.append(_write_onnx(net, weights, module, out / "model.onnx", side))
+    classes = [value for value in weights.values() if value.dim() == 1][-1] if module == MLP else weights["head.bias"]
+    template = jinja2.Template((FOLDER / "templates" / "README.md.j2").read_text(encoding="utf-8"))
+    text = template.render(
+        record=record, inputs=INPUTS[experiment], classes=len(classes), convolutional=module == CONV, side=side,
+        onnx=len(written) == 3,
+    )  # fmt: skip
+    write(out / "README.md", (text + "\n").encode())
+    return [*written, out / "README.md"]
+
+
+def _opened(folder: Path) -> Store:
+    if not folder.is_dir():
+        raise UserError(f"--runs {folder.parent}: there are no runs of {folder.name}; train it first")
+    return Store(folder)
+
+
+def find(store: Store, arm: str, seed: int, params: Mapping[str, str]) -> dict[str, Any]:
+    """Return the record of the run of an arm and a seed that was stored last, among those with these parameters.
+
+    Raises:
+        UserError: there is none, or several that differ in their settings.
+    """
+    records = store.records()
+    of_arm = [record for record in records if record["arm"] == arm]
+    if not of_arm:
+        known = ", ".join(sorted({record["arm"] for record in records})) or "none"
+        raise UserError(f"{arm}: there is no such arm in {store.folder}; there are: {known}")
+    of_seed = [record for record in of_arm if record["seed"] == seed]
+    if not of_seed:
+        known = ", ".join(map(str, sorted({record["seed"] for record in of_arm})))
+        raise UserError(f"--seed {seed}: {arm} was trained with seeds {known}")
+    described = {record["key"]: {"profile": record["profile"]} | record["settings"] | record["params"]
+                 for record in of_seed}  # fmt: skip
+    chosen = [
+        record for record in of_seed
+        if all(str(described[record["key"]].get(name)) == value for name, value in params.items())
+    ]  # fmt: skip
+    if len({record["group"] for record in chosen}) != 1:
+        raise UserError(f"--param: must choose one run of {arm}: {_alternatives([*described.values()])}")
+    return max(chosen, key=lambda record: store.stored_at(record["key"]))
+
+
+def _alternatives(described: list[dict[str, Any]]) -> str:
+    """Return the values in which runs differ, in words."""
+    names = [
+        name for name, value in described[0].items()
+        if not isinstance(value, dict | list) and len({str(other.get(name)) for other in described}) > 1
+    ]  # fmt: skip
+    return "; ".join(sorted({" ".join(f"{name}={other.get(name)}" for name in names) for other in described}))
+
+
+def _plain(tensors: dict[str, Tensor], experiment: str) -> tuple[str, dict[str, Tensor]]:
+    """Return the module that a network is loaded with, and its weights by the names that it uses."""
+    if "down.0.weight" in tensors:
+        convolutions = {name for name, value in tensors.items() if name.endswith(".weight") and value.dim() == 4}
+        return CONV, {
+            name.replace(".weight", ".conv.weight") if name in convolutions else name: value.contiguous()
+            for name, value in tensors.items()
+        }
+    if "weights.0" in tensors:  # BatchedMLP, (in, out)
+        count = sum(name.startswith("weights.") for name in tensors)
+        layers = [(tensors[f"weights.{n}"].t(), tensors[f"biases.{n}"][0]) for n in range(count)]
+    else:  # FullyConnected, (out, in)
+        names = [*(f"layers.{n}" for n in range(sum(name.startswith("layers.") for name in tensors) // 2)), "head"]
+        layers = [(tensors[f"{name}.weight"], tensors[f"{name}.bias"]) for name in names]
+        if experiment == "variants":  # which divides bytes by 255
+            layers[0] = (layers[0][0] / 255, layers[0][1])
+    return MLP, {
+        f"{1 + 2 * n}.{name}": value.contiguous()
+        for n, layer in enumerate(layers) for name, value in zip(("weight", "bias"), layer, strict=True)
+    }  # fmt: skip
+
+
+def _loader(folder: Path) -> Callable[[Path], nn.Module]:
+    """Return the function ``load`` of an exported model.py."""
+    spec = importlib.util.spec_from_file_location("exported_model", folder / "model.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    before, sys.dont_write_bytecode = sys.dont_write_bytecode, True
+    try:
+        spec.loader.exec_module(module)
+    finally:
+        sys.dont_write_bytecode = before
+    return module.load
+
+
+def _write_onnx(net: nn.Module, weights: dict[str, Tensor], module: str, path: Path, side: int) -> Path:
+    """Write a network as ONNX for batches of any size."""
+    if module == CONV:
+        example = torch.zeros(2, weights["down.0.conv.weight"].shape[1] // 4, side, side)
+    else:
+        example = torch.zeros(2, weights["1.weight"].shape[1])
+    program = torch.onnx.export(
+        net, (example,), input_names=["inputs"], output_names=["logits"],
+        dynamic_shapes=({0: torch.export.Dim("batch")},), dynamo=True, verbose=False,
+    )  # fmt: skip
+    assert program is not None
+    write(path, program.model_proto.SerializeToString())
+    return path
