@@ -49,6 +49,9 @@ def choose(device: str = "auto", precision: str = "auto") -> Compute:
     if precision == "auto":
         precision = "fp32" if bf16_units(torch.device(device)) == "none" else "bf16"
     if device == "cpu":
+        # Momenta of weights that get no gradient shrink to denormals, on which arithmetic takes many times as long. The
+        # setting is a thread's; threads that start later inherit it.
+        torch.set_flush_denormal(True)
         _keep_freed_memory()
     else:  # fp32 without TF32, and a resumed run ends bit-identical to an uninterrupted one
         torch.backends.cudnn.allow_tf32 = False
