@@ -60,16 +60,13 @@ class WrappedNetwork(Model):
         self.module.to(memory_format=torch.channels_last)
         self.register_buffer("mean", torch.tensor(mean or [128.0])[:, None, None], persistent=False)
         self.register_buffer("deviation", torch.tensor(deviation or [64.0])[:, None, None], persistent=False)
+        # Whether outputs in training are random: the module has dropout or drops whole layers.
+        self.random = any(isinstance(p := getattr(module, "p", None), float) and p > 0 for module in self.module.modules())
         if self.random:  # training steps so far, which checkpoints hold
             self.register_buffer("steps", torch.zeros((), dtype=torch.int64))
 
     def __len__(self) -> int:
         return 1
-
-    @property
-    def random(self) -> bool:
-        """Whether outputs in training are random: the module has dropout or drops whole layers."""
-        return any(isinstance(p := getattr(module, "p", None), float) and p > 0 for module in self.module.modules())
 
     def forward(self, images: Tensor) -> Float[Tensor, "1 batch class"]:
         """Return fp32 logits of images (batch, channel, row, column) with values 0 to 255."""
