@@ -61,7 +61,9 @@ class WrappedNetwork(Model):
         self.register_buffer("mean", torch.tensor(mean or [128.0])[:, None, None], persistent=False)
         self.register_buffer("deviation", torch.tensor(deviation or [64.0])[:, None, None], persistent=False)
         # Whether outputs in training are random: the module has dropout or drops whole layers.
-        self.random = any(isinstance(p := getattr(module, "p", None), float) and p > 0 for module in self.module.modules())
+        self.random = any(
+            isinstance(p := getattr(module, "p", None), float) and p > 0 for module in self.module.modules()
+        )
         if self.random:  # training steps so far, which checkpoints hold
             self.register_buffer("steps", torch.zeros((), dtype=torch.int64))
 
