@@ -160,8 +160,8 @@ def test_a_resumed_training_with_dropout_is_bit_identical(few, tmp_path, monkeyp
     assert resumed.step == 2
     for each in (resumed, whole):
         assert all(bool(snapshot.loss.isfinite().all()) for snapshot in each.run())
-    one, other = (each.net.state_dict() for each in (resumed, whole))
-    assert all(torch.equal(one[name], other[name]) for name in one)
+    parts, at_once = (each.net.state_dict() for each in (resumed, whole))
+    assert all(torch.equal(parts[name], at_once[name]) for name in parts)
     for name, value in whole.teacher_net.state_dict().items():
         assert torch.equal(value, teacher_before[name])
 
@@ -277,7 +277,7 @@ def test_a_classifier_of_ones_own_is_distilled_as_the_documentation_says(tmp_pat
     changes = [
         f'data.folder="{tmp_path / "pets"}"', "seeds=1", "timing_steps=1",
         'teacher.shape={kind="torchvision",name="resnet18",small_images=true}',
-        *(f"{role}.recipe.{name}" for role in ("teacher", "student") for name in ("epochs=1", "batch_size=24")),
+        *(f"{model}.recipe.{name}" for model in ("teacher", "student") for name in ("epochs=1", "batch_size=24")),
         'methods=[{name="no KD",method="none"},{name="KD",method="kd"}]',
     ]  # fmt: skip
     settings = config.load(VariantsSettings, config.profile_path("variants", "classifier"), changes)
