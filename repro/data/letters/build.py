@@ -103,7 +103,8 @@ def in_order(glyphs: Iterable[str]) -> list[str]:
 
 def notices(copyright: str) -> str:
     """Return the different notices in a package's copyright text, which repeats them for the files of all styles."""
-    return "; ".join(dict.fromkeys(part.strip() for part in re.split(r"\S+\.(?:ttf|otf): ", copyright)))
+    parts = re.split(r"\S+\.(?:ttf|otf): ", copyright.replace("|", "/"))
+    return "; ".join(dict.fromkeys(part.strip() for part in parts))
 
 
 def attribution(typefaces: Iterable[Typeface], counts: Mapping[str, int]) -> str:
@@ -119,7 +120,7 @@ def attribution(typefaces: Iterable[Typeface], counts: Mapping[str, int]) -> str
         "| Family | Package | Licence (SPDX) | Copyright, as given | Images |",
         "|---|---|---|---|---:|",
         *(
-            f"| {face.family} | {face.id}@{face.version} | {face.license} | {notices(face.copyright).replace('|', '/')} "
+            f"| {face.family} | {face.id}@{face.version} | {face.license} | {notices(face.copyright)} "
             f"| {counts[face.id]} |"
             for face in typefaces
         ),
