@@ -104,7 +104,7 @@ def in_order(glyphs: Iterable[str]) -> list[str]:
 def notices(copyright: str) -> str:
     """Return the different notices in a package's copyright text, which repeats them for the files of all styles."""
     parts = re.split(r"\S+\.(?:ttf|otf): ", copyright.replace("|", "/"))
-    return "; ".join(dict.fromkeys(part.strip() for part in parts))
+    return "; ".join(dict.fromkeys(part.strip() for part in parts if part.strip()))
 
 
 def attribution(typefaces: Iterable[Typeface], counts: Mapping[str, int]) -> str:
