@@ -237,6 +237,24 @@ def icons_build(
 
 
 @app.command()
+def letters_build(
+    packages: Annotated[
+        Path | None,
+        typer.Option(
+            help="Directory of the npm packages as files; missing ones are fetched into it. Default: fetch all."
+        ),
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Directory of the files. Default: inside this package.")] = None,
+) -> None:
+    """Rebuild the embedded letters from the open fonts."""
+    from repro.data import letters
+    from repro.data.letters import build
+
+    interrupts.raise_exceptions()
+    print(build.build(packages, out or letters.FOLDER))
+
+
+@app.command()
 def config(
     experiment: Annotated[str, typer.Argument(help=f"One of {', '.join(EXPERIMENTS)}.", show_default=False)] = "",
     profile: Annotated[

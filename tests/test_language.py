@@ -22,6 +22,7 @@ EXCEPT = {
     "repro/training/random_streams.py",
     "repro/data/icons/names.py",
     "repro/data/icons/files/ATTRIBUTION.md",
+    "repro/data/letters/files/ATTRIBUTION.md",
     "repro/data/speech/synth/files/rules.txt",
     "repro/data/speech/synth/files/words.txt",
 }

@@ -178,7 +178,7 @@ def _carve(pictures: list[Picture], horizontal_flip: bool) -> tuple[list[Picture
 def _name(root: Path) -> str:
     """Return the folder's name, safe in a path and different from the names of the project's own data sets."""
     name = re.sub(r"[^A-Za-z0-9_-]+", "-", root.resolve().name).strip("-") or "images"
-    return f"folder-{name}" if name in ("icons", "cifar100", "mnist") else name
+    return f"folder-{name}" if name in ("icons", "letters", "cifar100", "mnist") else name
 
 
 def _image_set(pictures: list[Picture], channels: int) -> ImageSet:

@@ -18,7 +18,7 @@ class ImageSource(Settings):
 
     renamed: ClassVar[dict[str, str]] = {"mirrored": "horizontal_flip"}
 
-    source: Literal["icons", "cifar100", "mnist", "folder"] = Field(
+    source: Literal["icons", "letters", "cifar100", "mnist", "folder"] = Field(
         "icons", description='Image data set; "folder" reads the images in data.folder. Default: "icons".'
     )
     folder: Path | None = Field(
@@ -56,7 +56,7 @@ def load(source: ImageSource, folder_setting: Path | None) -> ImageData:
     Raises:
         UserError: they are missing, unreadable or altered, or cannot be fetched.
     """
-    from repro.data import cifar100, icons, image_folder
+    from repro.data import cifar100, icons, image_folder, letters
 
     if source.folder is not None:
         return image_folder.load(source.folder, source.resize, source.horizontal_flip)
@@ -64,7 +64,7 @@ def load(source: ImageSource, folder_setting: Path | None) -> ImageData:
         return cifar100.load(data_folder(folder_setting))
     if source.source == "mnist":
         return mnist_images(data_folder(folder_setting))
-    return icons.load()
+    return letters.load() if source.source == "letters" else icons.load()
 
 
 def mnist_images(folder: Path) -> ImageData:

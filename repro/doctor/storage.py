@@ -47,13 +47,15 @@ def _folder(option: str, folder: Path) -> Finding:
 
 def data_sets(data: Path | None) -> Iterator[Finding]:
     """Yield which data sets are in the data folder, and whether they are whole."""
-    from repro.data import icons
+    from repro.data import icons, letters
     from repro.data.download import data_folder
 
     folder = data_folder(data)
     yield _mnist(folder)
     icons.contents()
     yield ok("icons: as committed")
+    letters.contents()
+    yield ok("letters: as committed")
     yield from _cifar100(folder)
     yield from _speech(folder)
 

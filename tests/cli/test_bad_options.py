@@ -56,6 +56,8 @@ WORDS = {
     "icons-build --tarball missing": "--tarball missing: cannot be read",
     "icons-build --tarball file": "--tarball file: is not @iconify/json@",
     "icons-build --tarball .": "--tarball .: cannot be read",
+    "letters-build --packages file": "--packages file: is not a folder",
+    "letters-build --packages file/below": "--packages file/below: file is not a folder",
     "doctor --profile smoke": "No such option: --profile",
     "doctor --data": "Option '--data' requires an argument",
 }

@@ -96,8 +96,8 @@ MALFORMED = {
     },
     "specialists": {
         "data=icons": "setting data: must be a section or a table",
-        "data.source=true": "setting data.source: must be 'icons', 'cifar100', 'mnist' or 'folder', not True",
-        "data.source='imagenet'": "setting data.source: must be 'icons', 'cifar100', 'mnist' or 'folder'",
+        "data.source=true": "must be 'icons', 'letters', 'cifar100', 'mnist' or 'folder', not True",
+        "data.source='imagenet'": "setting data.source: must be 'icons', 'letters', 'cifar100', 'mnist' or 'folder'",
         "data.source='folder'": "data.folder must be given when data.source is folder",
         "data.folder=2024": "setting data.folder: must be a path in quotes, not 2024",
         "data.horizontal_flip=1": "setting data.horizontal_flip: must be true or false, not 1",

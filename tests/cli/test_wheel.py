@@ -36,6 +36,7 @@ def test_a_wheel_contains_all_code_data_and_profiles_and_nothing_else(wheel):
     assert packed == {file.relative_to(ROOT).as_posix() for file in files if "__pycache__" not in file.parts}
     assert {
         "repro/data/icons/files/icons.npz",
+        "repro/data/letters/files/letters.npz",
         "repro/report/pages/templates/index.html.j2",
         "paper_configs/mnist/paper.toml",
     } <= packed

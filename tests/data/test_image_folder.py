@@ -83,7 +83,7 @@ def test_a_folder_for_validation_is_used(tree, name):
     assert len(data.train) == 40 and data.validation.labels.tolist() == [1]
 
 
-@pytest.mark.parametrize("name", ["icons", "cifar100", "mnist"])
+@pytest.mark.parametrize("name", ["icons", "letters", "cifar100", "mnist"])
 def test_no_folder_is_named_like_an_embedded_data_set(tree, name):
     assert image_folder.load(tree.rename(tree.parent / name), None).name == f"folder-{name}"
 

@@ -65,7 +65,8 @@ def test_an_environment_that_works_has_no_error_and_is_left_as_it_was(here, monk
     assert all(line.startswith(("ok      ", "warning ")) for line in lines)
     for words in ("Python 3.", "commit ", "torch 2", "pydantic 2", "auto chooses", "bf16 units", "GB of it available",
                   "--runs some/runs: not there yet", "--out out: writable", "MNIST: not in data", "icons: as committed",
-                  "png of", "answered after", "GFLOP/s", "mnist, profile paper: "):  # fmt: skip
+                  "letters: as committed", "png of", "answered after", "GFLOP/s",
+                  "mnist, profile paper: "):  # fmt: skip
         assert words in text, words
 
 

@@ -4,8 +4,6 @@
 (licenses, authors and splits); this module reads it.
 """
 
-import hashlib
-import io
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,8 +12,8 @@ import numpy as np
 import torch
 from jaxtyping import UInt8, UInt16
 
+from repro.data import embedded
 from repro.data.types import ImageData, ImageSet
-from repro.errors import UserError
 
 FOLDER = Path(__file__).parent / "files"
 FILE = FOLDER / "icons.npz"
@@ -54,18 +52,8 @@ def contents() -> Contents:
     Raises:
         UserError: the file is missing or altered.
     """
-    remedy = "restore it from the repository or run `python -m repro icons-build`"
-    try:
-        content = FILE.read_bytes()
-    except OSError as error:
-        raise UserError(f"{FILE}: cannot be read ({error.strerror}); {remedy}") from error
-    if hashlib.sha256(content).hexdigest() != SHA256:
-        raise UserError(f"{FILE}: is truncated or altered (its digest is not the committed one); {remedy}")
-    with np.load(io.BytesIO(content), allow_pickle=False) as file:
-        arrays = {name: file[name] for name in file.files}
-    pixels = arrays["images"]
-    # A byte holds two pixels of 16 shades each.
-    images = np.stack([pixels >> 4, pixels & 15], axis=-1).reshape(-1, 32, 32) * np.uint8(17)
+    arrays = embedded.read(FILE, SHA256, "icons-build")
+    images = embedded.unpacked(arrays["images"])
     classes, sets = (json.loads(arrays[name].tobytes()) for name in ("classes", "sets"))
     return Contents(
         images, arrays["labels"], arrays["sources"], tuple(classes), tuple(Source(**source) for source in sets)

@@ -5,13 +5,11 @@ nothing is random. Another version of zlib may compress the same arrays into dif
 """
 
 import hashlib
-import io
 import json
 import subprocess
 import sys
 import tarfile
 import tempfile
-import zipfile
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,6 +19,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import UInt8
 
+from repro.data import embedded
 from repro.data.download import file_digest, report
 from repro.data.icons.names import is_readable, merge, stem, styles_of
 from repro.data.icons.render import RENDERER, SHADES, SIZE, cells_of, near_pairs, render, varied
@@ -177,22 +176,6 @@ def choose(icons: Sequence[Icon], images: UInt8[np.ndarray, "case 32 32"]) -> li
     )
 
 
-def pack(arrays: dict[str, np.ndarray]) -> bytes:
-    """Return arrays as an npz file without time stamps, so that equal arrays give equal bytes."""
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w") as file:
-        for name, array in arrays.items():
-            content = io.BytesIO()
-            np.lib.format.write_array(content, array, allow_pickle=False)
-            entry = zipfile.ZipInfo(f"{name}.npy", (1980, 1, 1, 0, 0, 0))
-            file.writestr(entry, content.getvalue(), zipfile.ZIP_DEFLATED, 9)
-    return buffer.getvalue()
-
-
-def _text(value: Any) -> UInt8[np.ndarray, "byte"]:
-    return np.frombuffer(json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode(), np.uint8)
-
-
 def attribution(sets: Sequence[dict[str, Any]], images: Counter[str]) -> str:
     """Return authors and licenses of the icon sets as Markdown, from the package's metadata."""
 
@@ -250,13 +233,12 @@ def build(tarball: Path | None, folder: Path) -> str:
          "family": (family := family_of(info)), "split": split_of(family)}
         for prefix, info in ((content["prefix"], content["info"]) for content in used)
     ]  # fmt: skip
-    pixels = images.reshape(len(images), -1, 2)
-    content = pack({
-        "images": pixels[..., 0] << 4 | pixels[..., 1],
+    content = embedded.pack({
+        "images": embedded.halved(images),
         "labels": np.array([classes.index(icon.label) for icon in icons], np.uint16),
         "sources": np.array([sorted(counts).index(icon.prefix) for icon in icons], np.uint8),
-        "classes": _text(classes),
-        "sets": _text(sources),
+        "classes": embedded.text(classes),
+        "sets": embedded.text(sources),
     })  # fmt: skip
     write(folder / "icons.npz", content)
     write(folder / "ATTRIBUTION.md", attribution(used, counts).encode())
