@@ -128,6 +128,8 @@ def _plain(tensors: dict[str, Tensor], experiment: str) -> tuple[str, dict[str, 
     if "weights.0" in tensors:  # BatchedMLP, (in, out)
         count = sum(name.startswith("weights.") for name in tensors)
         layers = [(tensors[f"weights.{n}"].t(), tensors[f"biases.{n}"][0]) for n in range(count)]
+    elif any(name.startswith("module.") for name in tensors):
+        raise UserError(f"{experiment}: export knows MLPs and the small convolutional networks alone, not this network")
     else:  # FullyConnected, (out, in)
         names = [*(f"layers.{n}" for n in range(sum(name.startswith("layers.") for name in tensors) // 2)), "head"]
         layers = [(tensors[f"{name}.weight"], tensors[f"{name}.bias"]) for name in names]

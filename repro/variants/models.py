@@ -1,36 +1,74 @@
-"""Models of the variants: MLPs or convolutional networks of any size, from images as bytes to logits."""
+"""Models of the variants, from images as bytes to logits.
 
+They are MLPs or convolutional networks of any size, the residual networks of the literature, or torchvision's models.
+"""
+
+from functools import cache, partial
 from typing import Annotated, Any, Literal
 
 import torch
 from jaxtyping import Float
-from pydantic import Field, model_validator
+from pydantic import (
+    Field,
+    SerializerFunctionWrapHandler,
+    ValidationInfo,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from repro.config import Settings
 from repro.data.types import ImageData
+from repro.models import cifar_resnets, torchvision_nets
 from repro.models.base import Model
 from repro.models.conv import ConvNet
 from repro.models.flops import count_conv_multiply_adds, count_conv_parameters, count_parameters
 from repro.training.random_streams import Dropout, Stream, generator
+from repro.variants.wrapped import WrappedNetwork, count, seeded
 
 Units = Annotated[int, Field(ge=1, le=20_000)]
 FORMER_KINDS = {"fully connected": "mlp", "convolutional": "conv"}
 
 
-class Shape(Settings):
-    """Kind and size of a model; in short ``"conv:4"`` (width 4) or ``"mlp:800-800"`` (two hidden layers)."""
+# The setting that gives each kind its size.
+SIZES = {"mlp": "hidden", "conv": "width", "resnet": "name", "torchvision": "name"}
 
-    kind: Literal["mlp", "conv"] = Field(description="Multilayer perceptron or convolutional network.")
+
+class Shape(Settings):
+    """Kind and size of a model.
+
+    In short: ``"mlp:800-800"`` (two hidden layers), ``"conv:4"`` (width 4), ``"resnet:resnet8x4"`` (a residual network
+    of the literature) or ``"torchvision:resnet18"`` (a model of torchvision).
+    """
+
+    kind: Literal["mlp", "conv", "resnet", "torchvision"] = Field(
+        description="Multilayer perceptron, small convolutional network, residual network for CIFAR as in the "
+        "literature, or classification model of torchvision."
+    )
     hidden: tuple[Units, ...] = Field(
-        (), max_length=20, description="Number of units of each hidden layer of an MLP. Default: none, for kind conv."
+        (),
+        max_length=20,
+        description="Number of units of each hidden layer of an MLP. Default: none, for the other kinds.",
     )
     width: int | None = Field(
         None,
         ge=1,
         le=1024,
-        description="Number of channels of the first stage of a convolutional network. Default: none, for kind mlp.",
+        description="Number of channels of the first stage of kind conv. Default: none, for the other kinds.",
+    )
+    name: str | None = Field(
+        None, description="Name of a model of kind resnet or torchvision. Default: none, for the other kinds."
+    )
+    small_images: bool = Field(
+        False,
+        description="Whether a ResNet of torchvision begins with a 3x3 convolution of stride one, without max-pooling. "
+        "Default: false.",
+    )
+    weights: str | None = Field(
+        None,
+        description='Pretrained weights of a model of torchvision, such as "DEFAULT". Default: none; all are drawn.',
     )
 
     @model_validator(mode="before")
@@ -41,19 +79,60 @@ class Shape(Settings):
         if not isinstance(value, str):
             return value
         kind, _, size = value.partition(":")
+        if SIZES.get(kind) == "name" and size:
+            return {"kind": kind, "name": size}
         numbers = size.split("-")
         known = kind == "mlp" or (kind == "conv" and len(numbers) == 1)
         if not known or not all(number.isascii() and number.isdigit() and len(number) < 7 for number in numbers):
-            raise ValueError('must be a shape such as "conv:4" or "mlp:800-800"')
+            raise ValueError(
+                'must be a shape such as "conv:4", "mlp:800-800", "resnet:resnet8x4" or "torchvision:resnet18"'
+            )
         return {"kind": kind} | ({"width": int(size)} if kind == "conv" else {"hidden": tuple(map(int, numbers))})
+
+    @field_validator("name")
+    @classmethod
+    def _known_name(cls, name: str | None, info: ValidationInfo) -> str | None:
+        kind = info.data.get("kind")
+        if kind == "resnet" and name not in cifar_resnets.NAMES:
+            raise ValueError(f"must be one of {', '.join(cifar_resnets.NAMES)}")
+        return torchvision_nets.check_name(name) if kind == "torchvision" and name is not None else name
+
+    @field_validator("small_images")
+    @classmethod
+    def _only_for_resnets(cls, small_images: bool, info: ValidationInfo) -> bool:
+        name = info.data.get("name")
+        if small_images and info.data.get("kind") == "torchvision" and name and not torchvision_nets.is_resnet(name):
+            raise ValueError(f"must be left out for {name}: how to fit it to small images is known for ResNets alone")
+        return small_images
+
+    @field_validator("weights")
+    @classmethod
+    def _known_weights(cls, weights: str | None, info: ValidationInfo) -> str | None:
+        name = info.data.get("name")
+        if weights is None or name is None or info.data.get("kind") != "torchvision":
+            return weights  # what else is wrong is said elsewhere
+        return torchvision_nets.check_weights(name, weights)
 
     @model_validator(mode="after")
     def _consistent(self) -> "Shape":
-        if (self.kind == "mlp") != bool(self.hidden) or (self.kind == "conv") != bool(self.width):
-            raise ValueError("hidden must be given for kind mlp, width for kind conv")
+        if any(bool(getattr(self, size)) != (size == SIZES[self.kind]) for size in set(SIZES.values())):
+            raise ValueError(
+                "hidden must be given for kind mlp, width for kind conv, name for kinds resnet and torchvision"
+            )
+        if self.kind != "torchvision" and (self.small_images or self.weights is not None):
+            raise ValueError("small_images and weights must be left out but for kind torchvision")
         return self
 
+    @model_serializer(mode="wrap")
+    def _without_defaults(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out what committed records and their groups are older than, where it is not set."""
+        newer = ("name", "small_images", "weights")
+        return {name: value for name, value in serialize(self).items() if name not in newer or value}
+
     def __str__(self) -> str:
+        if self.name:
+            further = [*(["small images"] if self.small_images else []), *([self.weights] if self.weights else [])]
+            return f"{self.kind}:{self.name}" + (f" ({', '.join(further)})" if further else "")
         return f"conv:{self.width}" if self.width else "mlp:" + "-".join(map(str, self.hidden))
 
 
@@ -121,12 +200,18 @@ class FullyConnected(Model):
             weight.mul_(max_norm / norm.clamp_min(max_norm))
 
 
-Network = FullyConnected | ConvNet
+Network = FullyConnected | ConvNet | WrappedNetwork
 
 
 def make(shape: Shape, data: ImageData, seed: int) -> Network:
-    """Return a model for these images, its initial weights drawn from ``seed``."""
+    """Return a model for these images, its initial weights drawn from ``seed``.
+
+    Raises:
+        UserError: a model of torchvision does not take these images, or its weights cannot be downloaded.
+    """
     channels, *side = data.train.images.shape[1:]
+    if shape.name:
+        return _make_named(shape, (channels, side[0], side[1]), len(data.classes), seed)
     if shape.width:
         return ConvNet(channels, shape.width, len(data.classes), seed)
     return FullyConnected(channels * side[0] * side[1], shape.hidden, len(data.classes), seed)
@@ -135,6 +220,8 @@ def make(shape: Shape, data: ImageData, seed: int) -> Network:
 def num_parameters(shape: Shape, data: ImageData) -> int:
     """Return the number of parameters of a model, biases included."""
     channels, *side = data.train.images.shape[1:]
+    if shape.name:
+        return _count_named(shape, (channels, side[0], side[1]), len(data.classes))[0]
     if shape.width:
         return count_conv_parameters(channels, shape.width, len(data.classes))
     return count_parameters([channels * side[0] * side[1], *shape.hidden, len(data.classes)])
@@ -142,7 +229,38 @@ def num_parameters(shape: Shape, data: ImageData) -> int:
 
 def macs(shape: Shape, data: ImageData) -> int:
     """Return the multiply-accumulates of a model for one image; of an MLP, biases are counted."""
-    channels, side, _ = data.train.images.shape[1:]
+    channels, *side = data.train.images.shape[1:]
+    if shape.name:
+        return _count_named(shape, (channels, side[0], side[1]), len(data.classes))[1]
     if shape.width:
-        return count_conv_multiply_adds(channels, shape.width, len(data.classes), side)
+        return count_conv_multiply_adds(channels, shape.width, len(data.classes), side[0])
     return num_parameters(shape, data)
+
+
+Image = tuple[int, int, int]  # channels, rows and columns
+
+
+def _make_named(shape: Shape, image: Image, classes: int, seed: int) -> WrappedNetwork:
+    _count_named(shape, image, classes)  # refuses images of a size that the model does not take
+    if shape.weights is None:
+        return WrappedNetwork(partial(_build, shape, image, classes, None), seed)
+    mean, deviation = torchvision_nets.normalization(str(shape.name), shape.weights, image[0])
+    pixels = ([255 * value for value in values] for values in (mean, deviation))
+    return WrappedNetwork(partial(_build, shape, image, classes, shape.weights), seed, *pixels)
+
+
+@cache
+def _count_named(shape: Shape, image: Image, classes: int) -> tuple[int, int]:
+    """Return parameters and MACs of a residual network or a model of torchvision."""
+    with seeded(torch.Generator()):
+        return count(_build(shape, image, classes, None), image, str(shape))
+
+
+def _build(shape: Shape, image: Image, classes: int, weights: str | None) -> nn.Module:
+    channels, *side = image
+    name = str(shape.name)
+    if shape.kind == "resnet":
+        return cifar_resnets.build(name, channels, classes)
+    return torchvision_nets.build(
+        name, channels, (side[0], side[1]), classes, small_images=shape.small_images, weights=weights
+    )

@@ -1,6 +1,7 @@
 """Execution of the runs of the variants: training, averaging and timing."""
 
 import contextlib
+import copy
 import json
 import statistics
 import time
@@ -42,6 +43,12 @@ CODE_DEPENDENCIES = (
     "variants/models.py", "variants/training.py",
 )  # fmt: skip
 
+# The same for models of these kinds alone.
+BY_KIND = {
+    "resnet": ("models/cifar_resnets.py", "variants/wrapped.py"),
+    "torchvision": ("models/torchvision_nets.py", "variants/wrapped.py"),
+}
+
 # Points of a training curve.
 NUM_EVALS = 10
 
@@ -64,7 +71,9 @@ class VariantsRunner(Runner):
 
         That is the number of timed steps for a timing, else the teacher whose predictions are compared.
         """
-        code = CODE_DEPENDENCIES + ((f"variants/methods/{run.method}.py",) if isinstance(run, NetRun) else ())
+        code = CODE_DEPENDENCIES
+        if isinstance(run, NetRun):
+            code += (f"variants/methods/{run.method}.py", *BY_KIND.get(run.shape.kind, ()))
         teacher = teacher_run(self.settings)
         measured_by: Any = self.key(teacher) if run != teacher else None
         if isinstance(run, TimingRun):
@@ -95,11 +104,11 @@ class VariantsRunner(Runner):
         Raises:
             UserError: the grid of a method names a module that does not exist or does not match the teacher's.
         """
+        whole = [models.make(model.shape, self.data, 0) for model in (self.settings.student, self.settings.teacher)]
         for settings in self.settings.methods:
             method = methods.find(settings.method)
             for options in settings.grid:
-                student = models.make(self.settings.student.shape, self.data, 0)
-                teacher = models.make(self.settings.teacher.shape, self.data, 0) if method.has_teacher else None
+                student, teacher = copy.deepcopy(whole) if method.has_teacher else (copy.deepcopy(whole[0]), None)
                 assemble(student, teacher, method, method.Options(**options), self.data, 0)
 
     def jobs(self, runs: list[Run]) -> list[Job]:

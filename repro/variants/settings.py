@@ -19,13 +19,15 @@ RESERVED_NAMES = ("teacher", "born again", "born-again")
 class ModelSettings(Settings):
     """A model and its training recipe."""
 
-    shape: Shape = Field(description='Shape of the model, such as "conv:4" or "mlp:800-800".')
+    shape: Shape = Field(
+        description='Shape of the model, such as "conv:4", "mlp:800-800", "resnet:resnet8x4" or "torchvision:resnet18".'
+    )
     recipe: Recipe = Field(description="How the model is trained.")
 
     @model_validator(mode="after")
     def _used(self) -> "ModelSettings":
-        convolutional = ("max_norm", "input_dropout", "hidden_dropout", "weight_averaging_fraction")
-        for name in ("initial_weight_sd", *(convolutional if self.shape.width else ())):
+        of_mlps = ("max_norm", "input_dropout", "hidden_dropout", "weight_averaging_fraction")
+        for name in ("initial_weight_sd", *(of_mlps if self.shape.kind != "mlp" else ())):
             if getattr(self.recipe, name):
                 raise ValueError(f"recipe.{name} must be left out for models of kind {self.shape.kind}")
         return self
