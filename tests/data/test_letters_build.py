@@ -213,10 +213,10 @@ def test_an_altered_package_is_refused_by_name(tmp_path, listed):
 
 
 def test_a_package_that_is_gone_is_named_with_its_digest(tmp_path, listed, monkeypatch):
-    asked = []
+    calls = []
 
     def npm(command, **options):
-        asked.append([word for word in command if word.startswith("@")])
+        calls.append([word for word in command if word.startswith("@")])
         return subprocess.CompletedProcess(command, 1)
 
     monkeypatch.setattr(packages.subprocess, "run", npm)
@@ -224,7 +224,7 @@ def test_a_package_that_is_gone_is_named_with_its_digest(tmp_path, listed, monke
     with pytest.raises(UserError, match=r"@fontsource/cid-sans@1\.0\.0 \(sha256 .*could not be fetched") as error:
         build.build(tmp_path / "packages", tmp_path / "out")
     assert listed[2].sha256[:12] in str(error.value) and "\n" not in str(error.value)
-    assert asked == [["@fontsource/cid-sans@1.0.0"]] * 2
+    assert calls == [["@fontsource/cid-sans@1.0.0"]] * 2
 
 
 def test_no_file_is_taken_for_the_folder_of_packages(tmp_path):

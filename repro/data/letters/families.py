@@ -42,8 +42,8 @@ def superfamilies(families: Mapping[str, str], images: Mapping[str, Mapping[str,
     def root(word: str) -> str:
         return word if parent[word] == word else root(parent[word])
 
-    for one, other in near(images):
-        first, second = sorted(root(families[id].split()[0]) for id in (one, other))
+    for pair in near(images):
+        first, second = sorted(root(families[id].split()[0]) for id in pair)
         parent[second] = first
     return {id: root(name.split()[0]) for id, name in families.items()}
 
