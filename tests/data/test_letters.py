@@ -3,6 +3,7 @@
 import re
 import time
 from collections import Counter, defaultdict
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -60,6 +61,23 @@ def test_the_counts_are_in_the_documented_ranges(embedded, splits):
     assert 0.67 <= fraction["train"] <= 0.74
     assert 0.08 <= fraction["validation"] <= 0.12
     assert 0.17 <= fraction["test"] <= 0.22
+
+
+def test_the_documentation_has_the_counts(embedded, splits):
+    sources = [embedded.typefaces[source] for source in embedded.sources]
+    columns = [splits == split for split in ("train", "validation", "test")] + [np.full(len(splits), True)]
+    counts = [np.bincount(embedded.labels[chosen]) for chosen in columns]
+    used = [{sources[case] for case in np.flatnonzero(chosen)} for chosen in columns]
+    rows = {
+        "images": [count.sum() for count in counts],
+        "typefaces": [len(typefaces) for typefaces in used],
+        "superfamilies": [len({source.superfamily for source in typefaces}) for typefaces in used],
+        "images of a class: fewest": [count.min() for count in counts],
+        "images of a class: median": [int(np.median(count)) for count in counts],
+    }
+    text = (Path(__file__).parents[2] / "docs" / "letters.md").read_text(encoding="utf-8")
+    for name, numbers in rows.items():
+        assert f"| {name} | {' | '.join(f'{number:,}' for number in numbers)} |" in text
 
 
 def test_a_typeface_shows_a_class_once_and_no_image_occurs_twice(embedded):

@@ -64,13 +64,13 @@ def unique(labeled: Mapping[str, Images], splits: Mapping[str, str]) -> dict[str
         for label, image in images.items():
             labels.setdefault(image, set()).add(label)
     seen: set[bytes] = set()
-    kept: dict[str, Images] = {}
+    single: dict[str, Images] = {}
     for id in sorted(labeled, key=lambda id: (TURN.index(splits[id]), id)):
-        kept[id] = {
+        single[id] = {
             label: image for label, image in labeled[id].items() if len(labels[image]) == 1 and image not in seen
         }
-        seen.update(kept[id].values())
-    return dict(sorted(kept.items()))
+        seen.update(single[id].values())
+    return dict(sorted(single.items()))
 
 
 def choose(images: Mapping[str, Images], first: Mapping[str, str], splits: Mapping[str, str]) -> dict[str, Images]:

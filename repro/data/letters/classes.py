@@ -24,7 +24,7 @@ def name_of(character: str) -> str:
 
 
 def frequent(typefaces: Iterable[Collection[str]], least: int) -> list[str]:
-    """Return the characters, or classes, that at least so many typefaces have, sorted."""
+    """Return the characters, or classes, that at least ``least`` typefaces have, sorted."""
     counts = Counter(item for typeface in typefaces for item in typeface)
     return sorted(item for item, count in counts.items() if count >= least)
 
@@ -43,9 +43,9 @@ def merge(typefaces: Collection[Images], characters: Collection[str]) -> dict[st
     for images in typefaces:
         both.update(pair for pair in equal if pair[0] in images and pair[1] in images)
     first = {character: character for character in characters}
-    for one, other in sorted(pair for pair in equal if equal[pair] >= SAME * both[pair]):
-        here, there = sorted((first[one], first[other]))
-        first = {character: here if group == there else group for character, group in first.items()}
+    for character, other in sorted(pair for pair in equal if equal[pair] >= SAME * both[pair]):
+        here, there = sorted((first[character], first[other]))
+        first = {member: here if group == there else group for member, group in first.items()}
     return first
 
 

@@ -2,7 +2,7 @@
 
 import hashlib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -42,15 +42,15 @@ def superfamilies(families: Mapping[str, str], images: Mapping[str, Mapping[str,
     def root(word: str) -> str:
         return word if parent[word] == word else root(parent[word])
 
-    for one, other in near(images):
-        first, second = sorted(root(families[id].split()[0]) for id in (one, other))
+    for pair in near(images):
+        first, second = sorted(root(families[id].split()[0]) for id in pair)
         parent[second] = first
     return {id: root(name.split()[0]) for id, name in families.items()}
 
 
 def near(images: Mapping[str, Mapping[str, np.ndarray]]) -> list[tuple[str, str]]:
     """Return the pairs of typefaces whose common characters are nearly the same."""
-    ids: Sequence[str] = sorted(images)
+    ids = sorted(images)
     blank = np.zeros((32, 32), np.uint8)
     stacks = np.stack([np.stack([images[id].get(character, blank) for character in COMMON]) for id in ids])
     flat = stacks.reshape(len(ids), -1).astype(np.int16)
@@ -58,7 +58,7 @@ def near(images: Mapping[str, Mapping[str, np.ndarray]]) -> list[tuple[str, str]
     for index, vector in enumerate(flat):
         differences = np.abs(flat[index + 1 :] - vector).sum(1, dtype=np.int64)
         ink = np.maximum(flat[index + 1 :].sum(1, dtype=np.int64), vector.sum(dtype=np.int64))
-        pairs += [(ids[index], ids[index + 1 + other]) for other in np.flatnonzero(differences <= NEAR * ink)]
+        pairs += [(ids[index], ids[index + 1 + other]) for other in np.flatnonzero(differences <= NEAR * ink).tolist()]
     return pairs
 
 

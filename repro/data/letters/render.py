@@ -45,9 +45,9 @@ class _Outline(BasePen):
     def __init__(self, glyphs: Any) -> None:
         super().__init__(glyphs)
         self.points: list[tuple[float, float]] = []
-        self.codes: list[int] = []
+        self.codes: list[np.uint8] = []
 
-    def _add(self, code: int, *points: tuple[float, float]) -> None:
+    def _add(self, code: np.uint8, *points: tuple[float, float]) -> None:
         self.points.extend(points)
         self.codes.extend([code] * len(points))
 
