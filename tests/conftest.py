@@ -98,6 +98,14 @@ def toy() -> Mnist:
 
 
 @pytest.fixture(autouse=True)
+def denormals_stay():
+    """Hypothesis draws denormals, which training on the CPU flushes to zero."""
+    torch.set_flush_denormal(False)
+    yield
+    torch.set_flush_denormal(False)
+
+
+@pytest.fixture(autouse=True)
 def threads_stay():
     """Tests that compare weights byte by byte need the threads that the tests before them had."""
     before = torch.get_num_threads()
