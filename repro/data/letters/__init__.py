@@ -19,7 +19,7 @@ from repro.data.types import ImageData, ImageSet
 
 FOLDER = Path(__file__).parent / "files"
 FILE = FOLDER / "letters.npz"
-SHA256 = "e5d8f27788a057659792974c5c0581397459d60d169486df41298db0c28ecc83"
+SHA256 = "c4d3558c9526bd12829b6a5601e61cef2aaefc4bcb17c29e515a7a29f4bfae50"
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,8 @@
 """Build the embedded data set "letters" from the open fonts of npm packages.
 
 The build is reproducible: packages are pinned and checked by digest, the split follows from names, and nothing is
-random. Another version of matplotlib, which fills the outlines, or of liblzma may give different bytes.
+random. Another version of matplotlib, which fills the outlines, or rounding on another processor may change a pixel by
+one shade, and another version of liblzma the bytes of equal arrays.
 """
 
 import hashlib
