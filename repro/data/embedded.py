@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import UInt8
+import torch
+from jaxtyping import UInt8, UInt16
 
+from repro.data.types import ImageData, ImageSet
 from repro.errors import UserError
 
 SIZE, SHADES = 32, 16  # of the images that ``halved`` packs
@@ -63,3 +65,19 @@ def halved(images: UInt8[np.ndarray, "case 32 32"]) -> UInt8[np.ndarray, "case 5
 def unpacked(pixels: UInt8[np.ndarray, "case 512"]) -> UInt8[np.ndarray, "case 32 32"]:
     """Return the images of ``halved``, with shades of 0 .. 255."""
     return np.stack([pixels >> 4, pixels & 15], axis=-1).reshape(-1, SIZE, SIZE) * np.uint8(17)
+
+
+def image_data(
+    name: str,
+    classes: tuple[str, ...],
+    images: UInt8[np.ndarray, "case 32 32"],
+    labels: UInt16[np.ndarray, "case"],
+    splits: np.ndarray,
+    sha256: str,
+) -> ImageData:
+    """Return a data set whose images are not flipped; ``splits`` has the split of every image by name."""
+    train, validation, test = (
+        ImageSet(torch.from_numpy(images[chosen])[:, None], torch.from_numpy(labels[chosen].astype(np.int64)))
+        for chosen in (splits == split for split in ("train", "validation", "test"))
+    )
+    return ImageData(name, classes, train, validation, test, horizontal_flip=False, digest=sha256[:16])

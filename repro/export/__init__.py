@@ -62,15 +62,14 @@ def export(
     check_writable(out)
     write(out / "weights.safetensors", save(weights))
     shutil.copyfile(FOLDER / module, out / "model.py")
-    net = _loader(out)(out)
+    net, example = _loader(out)(out), _example(module, weights, side)
     written = [out / "weights.safetensors", out / "model.py"]
     if importlib.util.find_spec("onnxscript"):
-        written.append(_write_onnx(net, weights, module, out / "model.onnx", side))
-    classes = [value for value in weights.values() if value.dim() == 1][-1] if module == MLP else weights["head.bias"]
+        written.append(_write_onnx(net, example, out / "model.onnx"))
     template = jinja2.Template((FOLDER / "templates" / "README.md.j2").read_text(encoding="utf-8"))
     text = template.render(
-        record=record, inputs=INPUTS[experiment], classes=len(classes), convolutional=module == CONV, side=side,
-        onnx=len(written) == 3,
+        record=record, inputs=INPUTS[experiment], classes=net(example).shape[-1], convolutional=module == CONV,
+        side=side, onnx=len(written) == 3,
     )  # fmt: skip
     write(out / "README.md", (text + "\n").encode())
     return [*written, out / "README.md"]
@@ -154,12 +153,15 @@ def _loader(folder: Path) -> Callable[[Path], nn.Module]:
     return module.load
 
 
-def _write_onnx(net: nn.Module, weights: dict[str, Tensor], module: str, path: Path, side: int) -> Path:
-    """Write a network as ONNX for batches of any size."""
+def _example(module: str, weights: dict[str, Tensor], side: int) -> Tensor:
+    """Return a batch of inputs that are zero."""
     if module == CONV:
-        example = torch.zeros(2, weights["down.0.conv.weight"].shape[1] // 4, side, side)
-    else:
-        example = torch.zeros(2, weights["1.weight"].shape[1])
+        return torch.zeros(2, weights["down.0.conv.weight"].shape[1] // 4, side, side)
+    return torch.zeros(2, weights["1.weight"].shape[1])
+
+
+def _write_onnx(net: nn.Module, example: Tensor, path: Path) -> Path:
+    """Write a network as ONNX for batches of any size."""
     program = torch.onnx.export(
         net, (example,), input_names=["inputs"], output_names=["logits"],
         dynamic_shapes=({0: torch.export.Dim("batch")},), dynamo=True, verbose=False,

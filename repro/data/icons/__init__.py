@@ -9,11 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
 from jaxtyping import UInt8, UInt16
 
 from repro.data import embedded
-from repro.data.types import ImageData, ImageSet
+from repro.data.types import ImageData
 
 FOLDER = Path(__file__).parent / "files"
 FILE = FOLDER / "icons.npz"
@@ -67,11 +66,5 @@ def load() -> ImageData:
         UserError: the file is missing or altered.
     """
     icons = contents()
-    split = np.array([source.split for source in icons.sets])[icons.sources]
-    train, validation, test = (
-        ImageSet(
-            torch.from_numpy(icons.images[chosen])[:, None], torch.from_numpy(icons.labels[chosen].astype(np.int64))
-        )
-        for chosen in (split == name for name in ("train", "validation", "test"))
-    )
-    return ImageData("icons", icons.classes, train, validation, test, horizontal_flip=False, digest=SHA256[:16])
+    splits = np.array([source.split for source in icons.sets])[icons.sources]
+    return embedded.image_data("icons", icons.classes, icons.images, icons.labels, splits, SHA256)

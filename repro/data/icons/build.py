@@ -21,8 +21,9 @@ from jaxtyping import UInt8
 
 from repro.data import embedded
 from repro.data.download import file_digest, report
+from repro.data.embedded import SHADES, SIZE
 from repro.data.icons.names import is_readable, merge, stem, styles_of
-from repro.data.icons.render import RENDERER, SHADES, SIZE, cells_of, near_pairs, render, varied
+from repro.data.icons.render import RENDERER, cells_of, near_pairs, render, varied
 from repro.data.icons.sets import SPLITS, family_of, split_of, unfit
 from repro.engine.files import write
 from repro.errors import UserError

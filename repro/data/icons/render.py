@@ -6,8 +6,9 @@ import numpy as np
 import torch
 from jaxtyping import UInt8
 
+from repro.data.embedded import SHADES, SIZE
+
 RENDERER = "resvg-py==0.5.0"
-SIZE, SHADES = 32, 16
 LEVELS = 60  # brightness levels of a cell, see cells_of
 SAME_CELLS, SAME_BITS = 1, 2  # see near_pairs
 

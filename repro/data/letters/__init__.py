@@ -11,11 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
 from jaxtyping import UInt8, UInt16
 
 from repro.data import embedded
-from repro.data.types import ImageData, ImageSet
+from repro.data.types import ImageData
 
 FOLDER = Path(__file__).parent / "files"
 FILE = FOLDER / "letters.npz"
@@ -80,11 +79,5 @@ def load() -> ImageData:
         UserError: the file is missing or altered.
     """
     letters = contents()
-    split = np.array([source.split for source in letters.typefaces])[letters.sources]
-    train, validation, test = (
-        ImageSet(
-            torch.from_numpy(letters.images[chosen])[:, None], torch.from_numpy(letters.labels[chosen].astype(np.int64))
-        )
-        for chosen in (split == name for name in ("train", "validation", "test"))
-    )
-    return ImageData("letters", letters.classes, train, validation, test, horizontal_flip=False, digest=SHA256[:16])
+    splits = np.array([source.split for source in letters.typefaces])[letters.sources]
+    return embedded.image_data("letters", letters.classes, letters.images, letters.labels, splits, SHA256)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from repro.data.embedded import SIZE
 from repro.data.letters.packages import Typeface
 
 # An image of a character is no font: the OFL leaves documents made with a font free, and the other two ask for notice.
@@ -51,7 +52,7 @@ def superfamilies(families: Mapping[str, str], images: Mapping[str, Mapping[str,
 def near(images: Mapping[str, Mapping[str, np.ndarray]]) -> list[tuple[str, str]]:
     """Return the pairs of typefaces whose common characters are nearly the same."""
     ids = sorted(images)
-    blank = np.zeros((32, 32), np.uint8)
+    blank = np.zeros((SIZE, SIZE), np.uint8)
     stacks = np.stack([np.stack([images[id].get(character, blank) for character in COMMON]) for id in ids])
     flat = stacks.reshape(len(ids), -1).astype(np.int16)
     pairs = []
