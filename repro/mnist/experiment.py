@@ -21,15 +21,15 @@ def run(settings: MnistSettings, runner: MnistRunner, headline: Callable[[list[d
     """Train all of section 3.
 
     ``headline`` is called with the records so far after the first seeds, as many as are trained side by side, and after
-    the last. The longest runs, the widest networks of the temperature sweep, come last.
+    the last. What the paper reports comes first, the ablations last.
     """
     heads = [headline_runs(settings, seed) for seed in range(settings.seeds)]
     seeds = range(settings.num_ablation_seeds)
     stages = [
-        [run for seed in seeds for run in ablation_runs(settings, seed)],
         [run for seed in seeds for run in missing_class_runs(settings, seed)],
         [run for seed in seeds for run in data_fraction_runs(settings, seed)],
         sorted((run for seed in seeds for run in temperature_runs(settings, seed)), key=lambda run: run.hidden),
+        [run for seed in seeds for run in ablation_runs(settings, seed)],
     ]
     runner.expect(itertools.chain(*heads, *stages))
     first = settings.seeds if settings.batch_seeds else runner.executor.max_in_flight
