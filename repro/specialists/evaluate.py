@@ -1,6 +1,6 @@
 """Metrics of the runs: accuracy without and with specialists, by image and by specialist. Nothing is selected here."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
@@ -47,19 +47,36 @@ def specialist(
     values: dict[str, Any] = {}
     for split in ("train", "validation", "test"):
         cases: ImageSet = getattr(data, split)
-        rows = torch.isin(cases.labels, subset).nonzero()[:, 0]
-        right = [0, 0]
-        if len(rows):
-            outputs = logits(cases.images[rows])[0]
-            outputs = outputs[:, : len(subset)] if run.kind == "dustbin" else outputs[:, subset]
-            both = (generalist(split)[rows][:, subset], outputs)
-            right = [int((subset[scores.argmax(-1)] == cases.labels[rows]).sum()) for scores in both]
+        rows, outputs = _within(run, logits, cases)
+        both = (generalist(split)[rows][:, subset], outputs)
+        right = [int((subset[scores.argmax(-1)] == cases.labels[rows]).sum()) for scores in both]
         values |= {
             f"{split}_special_cases": len(rows),
             f"{split}_special_right_before": right[0],
             f"{split}_special_right": right[1],
         }
     return values
+
+
+def accuracy_within(run: SpecialistRun, logits: Logits, parts: Iterable[ImageSet]) -> list[float]:
+    """Return a specialist's accuracy in percent within its special classes, on the images of these in each part."""
+    subset = torch.tensor(run.subset)
+    values = []
+    for cases in parts:
+        rows, outputs = _within(run, logits, cases)
+        right = int((subset[outputs.argmax(-1)] == cases.labels[rows]).sum())
+        values.append(round(100 * right / max(1, len(rows)), 2))
+    return values
+
+
+def _within(run: SpecialistRun, logits: Logits, cases: ImageSet) -> tuple[Tensor, Tensor]:
+    """Return the indices of the images of the special classes, and their logits of these (image, special)."""
+    subset = torch.tensor(run.subset)
+    rows = torch.isin(cases.labels, subset).nonzero()[:, 0]
+    if not len(rows):
+        return rows, torch.empty(0, len(subset))
+    outputs = logits(cases.images[rows])[0]
+    return rows, outputs[:, : len(subset)] if run.kind == "dustbin" else outputs[:, subset]
 
 
 def combined(

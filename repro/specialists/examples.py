@@ -6,8 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from repro.specialists import clustering
-from repro.specialists.experiment import combined_runs, generalist_run, specialist_runs
+from repro.specialists import clustering, search
+from repro.specialists.pipeline import combined_runs, generalist_run, specialist_runs
 from repro.specialists.runner import SpecialistsRunner
 from repro.specialists.runs import CombinedRun
 from repro.specialists.settings import SpecialistsSettings
@@ -23,8 +23,11 @@ def shown(settings: SpecialistsSettings, runner: SpecialistsRunner) -> dict[str,
     (Table 2), the covariance of the generalist's predictions ordered by specialist, and test images whose predicted
     class equation 5 changed.
     """
-    data, generalist = runner.data, generalist_run(settings, 0)
-    specialists = specialist_runs(settings, runner, 0)
+    data, chosen = runner.data, search.choose(settings, runner)
+    if chosen is None:
+        return data.files_by_reason() or None
+    settings, generalist = chosen, generalist_run(chosen, 0)
+    specialists = specialist_runs(settings, runner, generalist)
     if not specialists or not all(runner.is_finished(run) for run in specialists):
         return data.files_by_reason() or None
     probabilities = runner.predictions(generalist, "train").exp()

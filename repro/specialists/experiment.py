@@ -1,8 +1,8 @@
 """Sections 5, 6.1 and 8, top to bottom: what is trained, in which order, for each seed of the whole pipeline.
 
-A generalist and its specialists come first for every seed (Tables 3 and 4), then full-softmax specialists with soft
-targets (section 6.1), then generalist and specialists distilled into one network (section 8), then ensembles of equal
-compute, then the other ablations.
+Where the profile has a search, recipes are first chosen on the validation images (``search.py``). A generalist and its
+specialists come next for every seed (Tables 3 and 4), then the controls of equal cost, full-softmax specialists with
+soft targets (section 6.1), generalist and specialists distilled into one network (section 8), and ablations.
 
 Committed results (``results/claims.csv``), test accuracy in percent, mean of 3 seeds with 95% CI:
 
@@ -11,9 +11,17 @@ Committed results (``results/claims.csv``), test accuracy in percent, mean of 3 
 """
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
+from repro.specialists import search
+from repro.specialists.pipeline import (
+    combined_runs,
+    extra_generalists,
+    generalist_run,
+    longer_runs,
+    redistilled_runs,
+    specialist_runs,
+)
 from repro.specialists.runner import SpecialistsRunner, check
 from repro.specialists.runs import Arm, CombinedRun, EnsembleRun, NetRun, SpecialistRun, Variation
 from repro.specialists.settings import SpecialistsSettings
@@ -30,8 +38,12 @@ def run(settings: SpecialistsSettings, runner: SpecialistsRunner, headline: Call
         headline: called with the records so far after the first seed and after the last.
     """
     check(settings, len(runner.data.classes))
-    seeds = range(settings.seeds)
-    runner.expect([net for seed in seeds for net in all_generalists(settings, seed)])
+    chosen = search.choose(settings, runner)
+    if chosen is None:
+        return
+    settings, seeds, few = chosen, range(chosen.seeds), range(chosen.num_ablation_seeds)
+    runner.expect([generalist_run(settings, seed) for seed in seeds])
+    runner.expect([net for seed in few for net in other_generalists(settings, seed)])
     for seed in seeds:
         runner.execute([generalist_run(settings, seed)])
         runner.expect(runs_from_generalist(settings, runner, seed))
@@ -39,104 +51,53 @@ def run(settings: SpecialistsSettings, runner: SpecialistsRunner, headline: Call
         if seed in (0, settings.seeds - 1):
             headline(list(runner.finished.values()))
     for seed in seeds:
-        execute_combined(runner, kind_runs(settings, runner, seed))
-    for seed in seeds:
-        runner.execute(redistilled_runs(settings, runner, seed))
-    for seed in seeds:
+        runner.execute(longer_runs(settings, seed))
+    for seed in few:
         execute_ensembles(settings, runner, seed)
-    for seed in seeds:
+    for seed in few:
+        execute_combined(runner, kind_runs(settings, runner, seed))
+    for seed in few:
+        runner.execute(section_8_runs(settings, runner, seed))
+    for seed in few:
         execute_combined(runner, [*clustering_runs(settings, runner, seed), *size_runs(settings, runner, seed)])
-    for seed in seeds:
+    for seed in few:
         execute_widths(settings, runner, seed)
 
 
-def generalist_run(settings: SpecialistsSettings, seed: int, width: int | None = None) -> NetRun:
-    """Return the generalist of a seed, of the settings' width or, in the ablation, of another."""
-    recipe = settings.generalist.recipe
-    if width is None:
-        return NetRun(Arm.GENERALIST, settings.generalist.channels, recipe, seed)
-    return NetRun(Arm.ABLATION_GENERALIST, width, recipe, seed, params=(("width", width),))
-
-
-def extra_generalists(settings: SpecialistsSettings, seed: int) -> list[NetRun]:
-    """Return the extra generalists of a seed, which differ in initial weights and batch order."""
-    return [
-        replace(generalist_run(settings, seed), arm=Arm.EXTRA_GENERALIST, number=number, params=(("number", number),))
-        for number in range(1, settings.extra_generalists + 1)
-    ]
-
-
-def all_generalists(settings: SpecialistsSettings, seed: int) -> list[NetRun]:
-    """Return the generalist of a seed, the extra ones of its ensembles, and those of other widths."""
+def other_generalists(settings: SpecialistsSettings, seed: int) -> list[NetRun]:
+    """Return the extra generalists of a seed's ensembles, and those of other widths."""
     other_widths = [generalist_run(settings, seed, width) for width in settings.ablations.generalist_widths]
-    return [generalist_run(settings, seed), *extra_generalists(settings, seed), *other_widths]
-
-
-def specialist_runs(
-    settings: SpecialistsSettings,
-    runner: SpecialistsRunner,
-    seed: int,
-    count: int | None = None,
-    variation: Variation | None = None,
-) -> list[SpecialistRun]:
-    """Return the specialists of a seed's generalist, or the first ``count`` of them.
-
-    The list is empty where nothing may be trained and the generalist is not finished.
-    """
-    changed, config, soft = variation or Variation(), settings.specialists, settings.soft_targets
-    generalist = generalist_run(settings, seed, changed.width)
-    if runner.report_only and not runner.is_finished(generalist):
-        return []
-    arm = Arm.SPECIALIST if variation is None else Arm.ABLATION_SPECIALIST
-    kind, clustering = changed.kind or "dustbin", changed.clustering or config.clustering
-    size = changed.subset_size or config.classes_per_specialist
-    subsets = runner.subsets(generalist, clustering, config.count, size)
-    targets = (soft.temperature, soft.hard_label_weight) if kind == "full softmax, soft targets" else (1.0, 1.0)
-    return [
-        SpecialistRun(
-            arm, number, generalist, subset, clustering, kind, config.recipe, config.special_fraction, *targets,
-            params=changed.params,
-        )
-        for number, subset in enumerate(subsets[: count or config.count])
-    ]  # fmt: skip
-
-
-def combined_runs(settings: SpecialistsSettings, specialists: list[SpecialistRun]) -> list[CombinedRun]:
-    """Return Table 3's combination, then other numbers n of most probable classes, then fewer specialists."""
-    if not specialists:
-        return []
-    generalist, every, ablations = specialists[0].generalist, tuple(specialists), settings.ablations
-    top_n = settings.specialists.top_n
-    counts = sorted({min(count, len(every)) for count in (ablations.num_specialists, *ablations.specialist_counts)})
-    return [
-        CombinedRun(Arm.COMBINED, generalist, every, top_n),
-        *(CombinedRun(Arm.TOP_N, generalist, every, n, (("top_n", n),)) for n in ablations.top_n if n != top_n),
-        *(CombinedRun(Arm.COUNT, generalist, every[:count], top_n, (("count", count),)) for count in counts),
-    ]
+    return [*extra_generalists(settings, seed), *other_widths]
 
 
 def main_runs(settings: SpecialistsSettings, runner: SpecialistsRunner, seed: int) -> list[CombinedRun]:
     """Return the combinations of the main specialists of a seed."""
-    return combined_runs(settings, specialist_runs(settings, runner, seed))
+    return combined_runs(settings, specialist_runs(settings, runner, generalist_run(settings, seed)))
 
 
 def ablation(
     settings: SpecialistsSettings, runner: SpecialistsRunner, seed: int, arm: Arm, variation: Variation
 ) -> list[CombinedRun]:
     """Return the combination of the first few specialists with one thing changed; nothing without a generalist."""
-    specialists = specialist_runs(settings, runner, seed, settings.ablations.num_specialists, variation)
+    generalist, count = generalist_run(settings, seed, variation.width), settings.ablations.num_specialists
+    specialists = specialist_runs(settings, runner, generalist, count, variation, Arm.ABLATION_SPECIALIST)
     if not specialists:
         return []
-    top_n = settings.specialists.top_n
-    return [CombinedRun(arm, specialists[0].generalist, tuple(specialists), top_n, variation.params)]
+    return [CombinedRun(arm, generalist, tuple(specialists), settings.specialists.top_n, variation.params)]
 
 
 def kind_runs(settings: SpecialistsSettings, runner: SpecialistsRunner, seed: int) -> list[CombinedRun]:
     """Return full-softmax specialists with and without the generalist's soft targets (section 6.1).
 
-    They are compared with as many of the main specialists, which have a dustbin.
+    They are compared with as many specialists that have a dustbin, on the same fractions of the training images; on all
+    of them these are the main ones.
     """
-    return [run for kind in FULL_SOFTMAX for run in ablation(settings, runner, seed, Arm.KIND, Variation(kind=kind))]
+    return [
+        run
+        for fraction in settings.soft_targets.fractions
+        for kind in (*(("dustbin",) if fraction < 1 else ()), *FULL_SOFTMAX)
+        for run in ablation(settings, runner, seed, Arm.KIND, Variation(kind=kind, fraction=fraction))
+    ]
 
 
 def clustering_runs(settings: SpecialistsSettings, runner: SpecialistsRunner, seed: int) -> list[CombinedRun]:
@@ -157,37 +118,24 @@ def size_runs(settings: SpecialistsSettings, runner: SpecialistsRunner, seed: in
     ]
 
 
-def redistilled_runs(settings: SpecialistsSettings, runner: SpecialistsRunner, seed: int) -> list[NetRun]:
-    """Return the generalist trained further in three ways (section 8).
-
-    The targets are the combined predictions of generalist and specialists, the generalist's own, or labels alone.
-    """
+def section_8_runs(settings: SpecialistsSettings, runner: SpecialistsRunner, seed: int) -> list[NetRun]:
+    """Return the networks distilled from generalist and specialists, with controls; nothing without a generalist."""
     combined = main_runs(settings, runner, seed)
-    if not combined:
-        return []
-    config, width, generalist = settings.redistill, settings.generalist.channels, combined[0].generalist
-    soft: dict[str, Any] = {
-        "temperature": config.temperature,
-        "hard_label_weight": config.hard_label_weight,
-        "start": generalist,
-    }
-    return [
-        NetRun(Arm.REDISTILLED, width, config.recipe, seed, combined[0], **soft),
-        NetRun(Arm.SELF_DISTILLED, width, config.recipe, seed, generalist, **soft),
-        NetRun(Arm.LONGER, width, config.recipe, seed, start=generalist),
-    ]
+    return redistilled_runs(settings, runner, combined[0]) if combined else []
 
 
 def runs_from_generalist(
     settings: SpecialistsSettings, runner: SpecialistsRunner, seed: int
 ) -> list[SpecialistRun | NetRun]:
     """Return what is trained from a seed's generalist; its classes are known once the generalist is trained."""
-    combined = [
-        *main_runs(settings, runner, seed), *kind_runs(settings, runner, seed),
-        *clustering_runs(settings, runner, seed), *size_runs(settings, runner, seed),
-    ]  # fmt: skip
-    specialists = [specialist_run for run in combined for specialist_run in run.specialists]
-    return [*specialists, *redistilled_runs(settings, runner, seed)]
+    combined, nets = main_runs(settings, runner, seed), longer_runs(settings, seed)
+    if seed < settings.num_ablation_seeds:
+        combined += [
+            *kind_runs(settings, runner, seed), *clustering_runs(settings, runner, seed),
+            *size_runs(settings, runner, seed),
+        ]  # fmt: skip
+        nets += section_8_runs(settings, runner, seed)
+    return [*(specialist_run for run in combined for specialist_run in run.specialists), *nets]
 
 
 def execute_combined(runner: SpecialistsRunner, runs: list[CombinedRun]) -> None:

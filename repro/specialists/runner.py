@@ -2,7 +2,8 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +23,20 @@ from repro.kd.losses import arithmetic_mean, distillation_loss
 from repro.models.conv import ConvNet
 from repro.models.flops import count_conv_multiply_adds
 from repro.specialists import clustering, evaluate, inference, specialist
-from repro.specialists.runs import AllClassesRun, Arm, CombinedRun, EnsembleRun, NetRun, Run, SpecialistRun
+from repro.specialists.runs import (
+    OF_ALL_SEEDS,
+    OF_THE_SEARCH,
+    AllClassesRun,
+    Arm,
+    CombinedRun,
+    EnsembleRun,
+    NetRun,
+    Run,
+    SpecialistRun,
+)
 from repro.specialists.settings import SpecialistsSettings
 from repro.training.images import ImageTrainer, ImageTransferSet, Objective
-from repro.training.random_streams import BatchSampler
+from repro.training.random_streams import BatchSampler, Stream, generator
 from repro.training.trainer import TrainerContext
 
 # Increased by hand when the evaluation of the same weights changes; stored records of older versions are not reused.
@@ -62,17 +73,23 @@ class SpecialistsRunner(Runner):
         return [RECORD_VERSION, len(self.data.train), store.code_version(CODE_DEPENDENCIES)]
 
     def request_metadata(self, run: Run) -> dict[str, Any]:
-        """Return the metadata of a request; of the first generalist's, also the labels of the evaluated images.
+        """Return the metadata of a request, with the number of its seeds; of the first generalist's, also labels.
 
-        A report draws classes for its intervals, and one record holds the labels for all. They describe the data and
-        not the run, so that runs stored without them need no new training.
+        A report draws classes for its intervals, and one record holds the labels of the evaluated images for all. They
+        describe the data and not the run, so that runs stored without them need no new training.
         """
         metadata = super().request_metadata(run)
+        metadata["seeds"] = self._num_seeds(Arm(run.arm))
         if run.arm == Arm.GENERALIST and run.seed == 0:
             metadata["labels"] = {
                 split: pack_counts(getattr(self.data, split).labels) for split in ("validation", "test")
             }
         return metadata
+
+    def _num_seeds(self, arm: Arm) -> int:
+        if arm in OF_THE_SEARCH and self.settings.search is not None:
+            return self.settings.search.seeds
+        return self.settings.seeds if arm in OF_ALL_SEEDS else self.settings.num_ablation_seeds
 
     def jobs(self, runs: list[Run]) -> list[Job]:
         """Return a job for each run. Specialists of one generalist are trained side by side, on one core each."""
@@ -105,8 +122,16 @@ class SpecialistsRunner(Runner):
         """Return the images in an epoch: all; for a specialist, the special ones and the others in proportion."""
         if isinstance(run, NetRun):
             return len(self.data.train)
-        special = int(torch.isin(self.data.train.labels, torch.tensor(run.subset)).sum())
+        special = int(torch.isin(self.data.train.labels[self.examples(run)], torch.tensor(run.subset)).sum())
         return round(special / run.special_fraction)
+
+    def examples(self, run: SpecialistRun) -> Tensor:
+        """Return the indices of the training images that a specialist sees, in ascending order."""
+        count = len(self.data.train)
+        if run.fraction == 1:
+            return torch.arange(count)
+        order = torch.randperm(count, generator=generator(Stream.TRAINING_FRACTION, run.seed))
+        return order[: max(1, round(run.fraction * count))].sort().values
 
     def make(self, run: Run) -> None:
         """Train or combine, evaluate, and store the record."""
@@ -121,9 +146,7 @@ class SpecialistsRunner(Runner):
             curve, net = training.history, training.net
             tensors = {name: value[None] for name, value in net.state_dict().items()}
         if isinstance(run, SpecialistRun):
-            metrics = evaluate.specialist(
-                run, net.logits, lambda split: self.predictions(run.generalist, split), self.data
-            )
+            metrics = evaluate.specialist(run, net.logits, partial(self._generalist_on, run), self.images_of(run))
         elif isinstance(run, NetRun):
             metrics = evaluate.net(net.logits, self.data)
         elif isinstance(run, CombinedRun):
@@ -133,12 +156,31 @@ class SpecialistsRunner(Runner):
         seconds = earlier + time.monotonic() - start
         self.store.add(self.key(run), [self.record(run, metrics, curve, seconds)], tensors)
 
+    def images_of(self, run: SpecialistRun) -> ImageData:
+        """Return the data with the training images that a specialist sees."""
+        if run.fraction == 1:
+            return self.data
+        rows, train = self.examples(run), self.data.train
+        return replace(self.data, train=ImageSet(train.images[rows], train.labels[rows]))
+
+    def _generalist_on(self, run: SpecialistRun, split: str) -> Tensor:
+        """Return the generalist's log-probabilities on a split, of the training images those that ``run`` sees."""
+        predictions = self.predictions(run.generalist, split)
+        return predictions[self.examples(run)] if split == "train" and run.fraction < 1 else predictions
+
     def train(self, run: NetRun | SpecialistRun, training: ImageTrainer[ConvNet]) -> None:
-        """Train to the end; the history becomes the curve of (epoch, training loss)."""
-        flops = self.flops(run) / training.steps
-        num_evals, name = self.settings.num_evals if isinstance(run, NetRun) else 1, f"{run.arm}, seed {run.seed}"
+        """Train to the end; the history becomes the curve of (epoch, training loss).
+
+        That of a specialist also has its accuracy within the special classes, on training and validation images.
+        """
+        flops, name = self.flops(run) / training.steps, f"{run.arm}, seed {run.seed}"
+        num_evals = self.settings.num_evals if isinstance(run, NetRun) else run.num_evals
+        data = self.images_of(run) if isinstance(run, SpecialistRun) else self.data
         for snapshot in self.train_loop(training, num_evals, flops, name=name, advice="lower its learning_rate"):
-            training.history.append([snapshot.epoch, round_loss(snapshot.loss)])
+            point = [snapshot.epoch, round_loss(snapshot.loss)]
+            if isinstance(run, SpecialistRun):
+                point += evaluate.accuracy_within(run, snapshot.net.logits, (data.train, data.validation))
+            training.history.append(point)
 
     def training(self, run: NetRun | SpecialistRun) -> ImageTrainer[ConvNet]:
         """Return the trainer of a run, at its start or at its checkpoint."""
@@ -177,7 +219,7 @@ class SpecialistsRunner(Runner):
         """Return the start of a specialist; half of a batch (by default) is from its special classes."""
         labels, classes, subset = self.data.train.labels, len(self.data.classes), torch.tensor(run.subset)
         orders = specialist.batch_samplers(
-            labels, subset, run.generalist.stream_seed, run.recipe.batch_size, run.special_in_batch
+            labels, subset, run.generalist.stream_seed, run.recipe.batch_size, run.special_in_batch, self.examples(run)
         )
         for order, side in zip(orders, ("of", "outside"), strict=True):
             if not len(order.examples):
@@ -185,7 +227,7 @@ class SpecialistsRunner(Runner):
                     "specialists.classes_per_specialist: there are no training images"
                     f" {side} the classes of specialist {run.number}"
                 )
-        net = specialist.from_generalist(self.net_of(run.generalist), subset, run.kind)
+        net = specialist.from_generalist(self.net_of(run.generalist), subset, run.kind, run.dustbin_init)
         if run.kind == "dustbin":
             return net, orders, specialist.dustbin_labels(labels, subset, classes), specialist.hard_objective, None
         if run.kind == "full softmax, hard targets":

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field, fields
 from enum import StrEnum
 from typing import Any
 
-from repro.specialists.settings import Clustering
+from repro.specialists.settings import Clustering, DustbinInit
 from repro.specialists.specialist import Kind
 from repro.training.recipe import Recipe
 
@@ -17,12 +17,12 @@ class Arm(StrEnum):
     GENERALIST = "generalist"
     EXTRA_GENERALIST = "extra_generalist"  # number
     ENSEMBLE = "ensemble"  # num_models
-    LONGER = "generalist_trained_longer"
+    LONGER = "generalist_trained_longer"  # epochs
     SPECIALIST = "specialist"
     COMBINED = "with_specialists"
     TOP_N = "ablation_top_n"  # top_n
     COUNT = "ablation_count"  # count
-    KIND = "ablation_kind"  # kind
+    KIND = "ablation_kind"  # kind, fraction
     CLUSTERING = "ablation_clustering"  # clustering
     SUBSET_SIZE = "ablation_subset_size"  # subset_size
     WIDTH = "ablation_width"  # width
@@ -30,6 +30,16 @@ class Arm(StrEnum):
     ABLATION_SPECIALIST = "ablation_specialist"  # one of kind, clustering, subset_size and width
     REDISTILLED = "redistilled"
     SELF_DISTILLED = "self_distilled"
+    ENSEMBLE_DISTILLED = "ensemble_distilled"
+    ON_LABELS = "trained_on_labels_as_long"
+    SEARCH = "search"  # stage and the settings varied in it
+    SEARCH_GENERALIST = "search_generalist"
+    SEARCH_SPECIALIST = "search_specialist"
+
+
+# Arms of all seeds, and those of the search; all others have the seeds of the ablations.
+OF_ALL_SEEDS = {Arm.GENERALIST, Arm.LONGER, Arm.SPECIALIST, Arm.COMBINED, Arm.TOP_N, Arm.COUNT}
+OF_THE_SEARCH = {Arm.SEARCH, Arm.SEARCH_GENERALIST, Arm.SEARCH_SPECIALIST}
 
 
 @dataclass(frozen=True)
@@ -44,7 +54,7 @@ class NetRun:
     width: int
     recipe: Recipe
     seed: int
-    teacher: "NetRun | CombinedRun | None" = None
+    teacher: "AllClassesRun | None" = None
     temperature: float = 1.0
     hard_label_weight: float = 1.0
     start: "NetRun | None" = None
@@ -59,7 +69,10 @@ class NetRun:
 
 @dataclass(frozen=True)
 class SpecialistRun:
-    """Training of a specialist on the special classes ``subset``, starting from the generalist's weights."""
+    """Training of a specialist on the special classes ``subset``, starting from the generalist's weights.
+
+    It sees a ``fraction`` of the training images, the same ones for all specialists of a seed.
+    """
 
     arm: str
     number: int
@@ -71,6 +84,9 @@ class SpecialistRun:
     special_fraction: float
     temperature: float = 1.0
     hard_label_weight: float = 1.0
+    dustbin_init: DustbinInit = "log count"
+    fraction: float = 1.0
+    num_evals: int = 1
     params: Params = field(default=(), compare=False)
 
     @property
@@ -124,6 +140,7 @@ class Variation:
     """Values that an ablation changes for the specialists; None leaves the value of the settings."""
 
     kind: Kind | None = None
+    fraction: float | None = None
     clustering: Clustering | None = None
     subset_size: int | None = None
     width: int | None = None

@@ -1,16 +1,24 @@
 """Settings of the specialists experiment; ``paper_configs/specialists/*.toml`` hold their values."""
 
-from typing import Annotated, ClassVar, Literal
+from itertools import product
+from typing import Annotated, Any, ClassVar, Literal, get_args
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
-from repro.config import Settings
+from repro.config import Settings, validate
 from repro.data.sources import ImageSource
+from repro.errors import UserError
 from repro.training.recipe import Recipe
 
+# Seeds from here on are those of the search; settings have at most 100 others.
+FIRST_SEARCH_SEED = 900
 Clustering = Literal["k-means", "spectral", "random"]
+DustbinInit = Literal["log count", "mean", "zeros"]
+Start = Literal["generalist", "new weights"]
 Positive = Annotated[int, Field(ge=1, le=100_000)]
 Width = Annotated[int, Field(ge=1, le=1024)]
+Epochs = Annotated[float, Field(gt=0, le=10_000)]
+Fraction = Annotated[float, Field(gt=0, le=1)]
 TopN = Annotated[int, Field(ge=1, le=10)]
 
 
@@ -61,6 +69,14 @@ class Specialists(Settings):
         description="Number n of the generalist's most probable classes; a specialist with one of them is active."
         " Default: 1.",
     )
+    dustbin_init: DustbinInit = Field(
+        "log count",
+        description="Initial weights of the dustbin: the mean of the generalist's rows of its classes, with the log of"
+        " their number added to the bias (log count) or not (mean), or zeros. Default: log count.",
+    )
+    num_evals: int = Field(
+        1, ge=1, le=100, description="Number of evaluations while a specialist is trained, evenly spaced. Default: 1."
+    )
     recipe: ConvRecipe = Field(
         description="Training recipe of a specialist; an epoch has every special example once, and other examples in"
         " proportion."
@@ -83,6 +99,9 @@ class SoftTargets(Settings):
     )
     hard_label_weight: float = Field(
         ge=0, le=1, description="Weight w in (1 - w) T^2 KL(soft targets, other classes) + w CE(labels, all classes)."
+    )
+    fractions: tuple[Fraction, ...] = Field(
+        (1.0,), description="Fractions of the training images that the specialists are trained on. Default: 1."
     )
 
 
@@ -118,16 +137,63 @@ class Ablations(Settings):
     )
 
 
+class Controls(Settings):
+    """The generalist trained longer on labels, the control of every gain."""
+
+    longer_epochs: tuple[Epochs, ...] = Field(
+        min_length=1, description="Numbers of epochs for which the generalist is trained further, each on its own."
+    )
+    recipe: ConvRecipe = Field(description="Training recipe; longer_epochs replace its epochs.")
+
+
 class Redistill(Settings):
-    """Section 8: generalist and specialists distilled into one network that starts from the generalist's weights."""
+    """Section 8: generalist and specialists distilled into one network."""
 
     temperature: float = Field(gt=0, allow_inf_nan=False, description="Temperature of the distillation.")
     hard_label_weight: float = Field(
         ge=0, le=1, description="Weight of the cross-entropy with the labels; that of the soft targets is 1 minus it."
     )
+    start: Start = Field(
+        "generalist", description="Initial weights: those of the generalist, or new ones. Default: generalist."
+    )
     recipe: ConvRecipe = Field(
         description="Training recipe of the distilled networks and of their control, which is trained on labels alone."
     )
+
+
+# Sections whose settings a search may vary; each has runs of its own by which they are judged.
+Searched = Literal["specialists", "soft_targets", "redistill"]
+
+
+def searched_section(stage: dict[str, Any]) -> Searched:
+    """Return the section that all settings of a stage of the search are in.
+
+    Raises:
+        ValueError: they are in several sections, or in one that is not searched.
+    """
+    sections = [section for section in get_args(Searched) if any(name.startswith(f"{section}.") for name in stage)]
+    if len(sections) != 1 or not all(name.startswith(f"{sections[0]}.") for name in stage):
+        raise ValueError(f"the settings of a stage must all be in one of {', '.join(get_args(Searched))}")
+    return sections[0]
+
+
+class Search(Settings):
+    """Search on the validation images before anything else, with seeds of its own; the best values are used."""
+
+    seeds: int = Field(ge=1, le=100, description="Number of seeds of the search.")
+    num_specialists: int = Field(ge=1, description="Number of specialists that are trained with each value.")
+    stages: tuple[dict[str, tuple[int | float | str, ...]], ...] = Field(
+        min_length=1,
+        description="In each stage, settings that are varied together and the values tried, such as"
+        ' { "specialists.recipe.epochs" = [6, 12] }. All combinations are tried, and the values so far.',
+    )
+
+    @field_validator("stages")
+    @classmethod
+    def _of_one_section(cls, stages: tuple[dict[str, Any], ...]) -> tuple[dict[str, Any], ...]:
+        for stage in stages:
+            searched_section(stage)
+        return stages
 
 
 class SpecialistsSettings(Settings):
@@ -140,7 +206,10 @@ class SpecialistsSettings(Settings):
         "more_generalists": "extra_generalists",
     }
 
-    seeds: int = Field(ge=1, le=100, description="Number of seeds of the whole pipeline.")
+    seeds: int = Field(ge=1, le=100, description="Number of seeds of generalist, specialists, and longer training.")
+    ablation_seeds: int | None = Field(
+        None, ge=1, le=100, description="Number of seeds of all else, at most seeds. Default: all seeds."
+    )
     data: ImageSource = Field(ImageSource(), description="Image data set. Default: the icons.")
     max_train_examples: int | None = Field(
         None, ge=100, description="Largest number of training images to use. Default: all of them."
@@ -152,7 +221,9 @@ class SpecialistsSettings(Settings):
     specialists: Specialists = Field(description="Number, classes and training of the specialists.")
     soft_targets: SoftTargets = Field(description="Soft targets as regularizers of full-softmax specialists.")
     ablations: Ablations = Field(description="Values to vary, one at a time.")
+    controls: Controls = Field(description="The generalist trained longer.")
     redistill: Redistill = Field(description="Distillation of generalist and specialists into one network.")
+    search: Search | None = Field(None, description="Search on the validation images. Default: none.")
     extra_generalists: int = Field(
         ge=0, le=100, description="Number of extra generalists of each seed, for the ensembles of equal compute."
     )
@@ -164,4 +235,46 @@ class SpecialistsSettings(Settings):
                 raise ValueError(
                     "ablations.num_specialists and ablations.specialist_counts must be at most specialists.count"
                 )
+        if self.ablation_seeds is not None and self.ablation_seeds > self.seeds:
+            raise ValueError("ablation_seeds must be at most seeds")
+        if self.search is not None:
+            if self.search.num_specialists > self.specialists.count:
+                raise ValueError("search.num_specialists must be at most specialists.count")
+            for stage in self.search.stages:
+                for values in combinations(stage):
+                    self.changed(values)
         return self
+
+    @property
+    def num_ablation_seeds(self) -> int:
+        """Number of seeds of all but generalist, specialists and longer training."""
+        return self.ablation_seeds or self.seeds
+
+    def value(self, name: str) -> Any:
+        """Return the value of a setting by its name, such as ``specialists.recipe.epochs``."""
+        found: Any = self
+        for part in name.split("."):
+            found = getattr(found, part)
+        return found
+
+    def changed(self, values: dict[str, Any]) -> "SpecialistsSettings":
+        """Return the settings with other values, given by name, and without a search.
+
+        Raises:
+            UserError: there is no such setting, or a value is out of range.
+        """
+        tree = self.model_dump() | {"search": None}
+        for name, value in values.items():
+            *sections, last = name.split(".")
+            branch = tree
+            for section in sections:
+                branch = branch.setdefault(section, {})
+                if not isinstance(branch, dict):
+                    raise UserError(f"setting {name}: {section} is a single setting, not a section")
+            branch[last] = value
+        return validate(SpecialistsSettings, tree)
+
+
+def combinations(stage: dict[str, tuple[Any, ...]]) -> list[dict[str, Any]]:
+    """Return all combinations of the values of a stage, each by name."""
+    return [dict(zip(stage, values, strict=True)) for values in product(*stage.values())]

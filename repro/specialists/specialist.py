@@ -10,16 +10,19 @@ from torch import Tensor
 from repro.kd.losses import hard_target_loss, soft_target_loss
 from repro.models.conv import ConvNet
 from repro.specialists.inference import dustbin_correction
+from repro.specialists.settings import DustbinInit
 from repro.training.random_streams import BatchSampler
 
 Kind = Literal["dustbin", "full softmax, hard targets", "full softmax, soft targets"]
 
 
-def from_generalist(generalist: ConvNet, subset: Int[Tensor, "special"], kind: Kind) -> ConvNet:
+def from_generalist(
+    generalist: ConvNet, subset: Int[Tensor, "special"], kind: Kind, dustbin_init: DustbinInit = "log count"
+) -> ConvNet:
     """Return a specialist with the generalist's weights (section 5.2).
 
     Of the last layer, a dustbin specialist takes the rows of its classes, in the order of ``subset``. The
-    paper does not specify the dustbin's row. Here it is the mean of the other rows; its bias is the mean of
+    paper does not specify the dustbin's row. By default it is the mean of the other rows; its bias is the mean of
     their biases plus the log of their number, a lower bound on the log of their summed exponentials.
     """
     classes = len(subset) + 1 if kind == "dustbin" else generalist.classes
@@ -27,9 +30,12 @@ def from_generalist(generalist: ConvNet, subset: Int[Tensor, "special"], kind: K
     state = {name: value.cpu().clone() for name, value in generalist.state_dict().items()}
     if kind == "dustbin":
         rest = outside(subset, generalist.classes)
-        weight, bias = state["head.weight"], state["head.bias"]
-        state["head.weight"] = torch.cat([weight[subset], weight[rest].mean(0, keepdim=True)])
-        state["head.bias"] = torch.cat([bias[subset], bias[rest].mean(0, keepdim=True) + math.log(int(rest.sum()))])
+        for name in ("head.weight", "head.bias"):
+            mean = state[name][rest].mean(0, keepdim=True)
+            dustbin = torch.zeros_like(mean) if dustbin_init == "zeros" else mean
+            state[name] = torch.cat([state[name][subset], dustbin])
+        if dustbin_init == "log count":
+            state["head.bias"][-1] += math.log(int(rest.sum()))
     net.load_state_dict(state)
     return net
 
@@ -49,13 +55,23 @@ def dustbin_labels(labels: Int[Tensor, "case"], subset: Int[Tensor, "special"], 
 
 
 def batch_samplers(
-    labels: Int[Tensor, "case"], subset: Int[Tensor, "special"], seed: int, batch_size: int, special: int
+    labels: Int[Tensor, "case"],
+    subset: Int[Tensor, "special"],
+    seed: int,
+    batch_size: int,
+    special: int,
+    examples: Int[Tensor, "example"] | None = None,
 ) -> list[BatchSampler]:
-    """Return the samplers of special cases, ``special`` of them in each batch, and of the others (section 5.2)."""
-    is_special = torch.isin(labels, subset)
+    """Return the samplers of special cases, ``special`` of them in each batch, and of the others (section 5.2).
+
+    Args:
+        examples: the cases to draw from. Default: all.
+    """
+    examples = torch.arange(len(labels)) if examples is None else examples
+    is_special = torch.isin(labels[examples], subset)
     return [
-        BatchSampler(seed, is_special.nonzero()[:, 0], special),
-        BatchSampler(seed, (~is_special).nonzero()[:, 0], batch_size - special),
+        BatchSampler(seed, examples[is_special], special),
+        BatchSampler(seed, examples[~is_special], batch_size - special),
     ]
 
 

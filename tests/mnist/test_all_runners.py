@@ -116,7 +116,7 @@ def icons(tmp_path_factory):
     runner = make_runner(tmp_path_factory.mktemp("icons") / "runs", settings, striped(), SpecialistsRunner)
     generalist = specialists.generalist_run(settings, 0)
     runner.execute([generalist])
-    ones = specialists.specialist_runs(settings, runner, 0)
+    ones = specialists.specialist_runs(settings, runner, generalist)
     runner.execute(ones)
     return settings, runner, generalist, ones
 
@@ -140,7 +140,7 @@ def test_nets_distilled_back_start_as_the_generalist_and_learn_from_their_teache
 def test_specialists_of_a_full_softmax_are_regularised_by_the_generalist(icons):
     settings, runner, generalist, _ = icons
     kind = "full softmax, soft targets"
-    run = specialists.specialist_runs(settings, runner, 0, 1, Variation(kind=kind))[0]
+    run = specialists.specialist_runs(settings, runner, generalist, 1, Variation(kind=kind))[0]
     training = runner.training(run)
     start = specialist.from_generalist(runner.net_of(generalist), torch.tensor(run.subset), kind).state_dict()
     assert all(torch.equal(start[name], value) for name, value in training.net.state_dict().items())

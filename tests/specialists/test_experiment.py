@@ -17,12 +17,13 @@ from repro.kd.losses import hard_target_loss
 from repro.models.conv import ConvNet
 from repro.models.flops import count_conv_multiply_adds, count_conv_parameters
 from repro.report import build, records
-from repro.report.specialists import analysis, covers
+from repro.report.specialists import analysis, costs, covers
+from repro.report.specialists.redistilled import STUDENTS
 from repro.specialists import experiment, specialist
 from repro.specialists.examples import shown
 from repro.specialists.runner import SpecialistsRunner, fewer
-from repro.specialists.runs import Arm, CombinedRun
-from repro.specialists.settings import SpecialistsSettings
+from repro.specialists.runs import OF_THE_SEARCH, Arm, CombinedRun
+from repro.specialists.settings import FIRST_SEARCH_SEED, SpecialistsSettings
 from repro.training import compute
 from repro.training.images import ImageTrainer, ImageTransferSet, shifted_views
 from repro.training.random_streams import BatchSampler
@@ -101,6 +102,56 @@ def test_dustbin_specialist_starts_with_the_generalists_logits():
     assert specialist.dustbin_labels(torch.tensor([4, 0, 1, 7]), subset, CLASSES).tolist() == [1, 3, 0, 2]
 
 
+def test_the_dustbin_may_start_at_the_mean_or_at_zero():
+    generalist, subset = ConvNet(1, 4, CLASSES, 3), torch.tensor([1, 4, 7])
+    heads = {
+        init: specialist.from_generalist(generalist, subset, "dustbin", init).head
+        for init in ("log count", "mean", "zeros")
+    }
+    assert not heads["zeros"].weight[3].any() and not heads["zeros"].bias[3].any()
+    assert torch.equal(heads["mean"].weight, heads["log count"].weight)
+    torch.testing.assert_close(heads["log count"].bias[3] - heads["mean"].bias[3], torch.tensor(math.log(17)))
+
+
+def test_specialists_on_a_fraction_see_that_fraction_alone(stripy, smoke, runner_for):
+    runner = runner_for(smoke, stripy)
+    generalist = experiment.generalist_run(smoke, 0)
+    runner.execute([generalist])
+    whole = experiment.specialist_runs(smoke, runner, generalist)[0]
+    half = dataclasses.replace(whole, fraction=0.5)
+    seen = set(runner.examples(half).tolist())
+    assert len(seen) == 400 and len(runner.examples(whole)) == 800
+    training = runner.training(half)
+    assert {int(i) for step in range(5) for i in training.batch_indices(step)} <= seen
+    runner.execute([half])
+    (record,) = [r for r in runner.finished.values() if r["arm"] == Arm.SPECIALIST]
+    special = torch.isin(stripy.train.labels[sorted(seen)], torch.tensor(half.subset)).sum()
+    assert record["metrics"]["train_special_cases"] == special
+    assert [len(point) for point in record["curve"]] == [4, 4]
+    assert record["curve"][-1][2] == pytest.approx(100 * record["metrics"]["train_special_right"] / special, abs=0.01)
+
+
+def test_ablations_may_have_fewer_seeds(stripy, runner_for, tmp_path):
+    changes = [
+        "specialists.classes_per_specialist=5", "ablations.subset_sizes=[4]", "max_train_examples=800", "seeds=3",
+        "ablation_seeds=2",
+    ]  # fmt: skip
+    settings = config.load(SpecialistsSettings, config.profile_path("specialists", "smoke"), changes)
+    runner = runner_for(settings.changed({}), stripy)
+    experiment.run(runner.settings, runner, lambda records: None)
+    complete = records.complete(list(runner.finished.values()))
+    assert len(complete) == len(runner.finished)
+    seeds = {arm: {r["seed"] for r in complete if r["arm"] == arm} for arm in Arm}
+    assert seeds[Arm.COMBINED] == seeds[Arm.LONGER] == {0, 1, 2}
+    assert seeds[Arm.KIND] == seeds[Arm.REDISTILLED] == seeds[Arm.ENSEMBLE] == {0, 1}
+    records.save(tmp_path / "out", "specialists", "stripy", complete, shown(settings, runner))
+    build.report(tmp_path / "out")
+    folder = tmp_path / "out" / "results" / "specialists" / "stripy"
+    table3 = pd.read_csv(folder / "table3.csv")
+    assert table3["seeds"].tolist() == [3] * 8 + [3, 2] + [3] * 8
+    assert pd.read_csv(folder / "redistilled.csv")["seeds"].tolist() == [3, 3, 2, 2, 2, 2, 3]
+
+
 def test_soft_regularizer_equals_plain_float64_and_ignores_special_logits():
     draw = torch.Generator().manual_seed(0)
     student, generalist = (3 * torch.randn(6, 9, generator=draw, dtype=torch.float64) for _ in range(2))
@@ -123,7 +174,7 @@ def test_soft_regularizer_equals_plain_float64_and_ignores_special_logits():
 def test_half_of_a_specialists_batch_is_special(stripy, smoke, runner_for):
     runner = runner_for(smoke, stripy)
     runner.execute([experiment.generalist_run(smoke, 0)])
-    run = experiment.specialist_runs(smoke, runner, 0)[0]
+    run = experiment.specialist_runs(smoke, runner, experiment.generalist_run(smoke, 0))[0]
     training = runner.training(run)
     for step in range(3):
         _, labels, _ = training.batch(step)
@@ -137,10 +188,13 @@ def test_a_whole_run_gives_all_tables_and_figures(stripy, smoke, runner_for, tmp
     headlines = []
     experiment.run(smoke, runner, headlines.append)
     assert len(headlines) == 2
-    # The redistilled networks and their control start from the generalist of their seed.
-    started = {r["key"]: r["settings"]["start"] for r in runner.finished.values() if r["settings"].get("start")}
-    generalists = {r["key"] for r in runner.finished.values() if r["arm"] == Arm.GENERALIST}
-    assert len(started) == 3 * smoke.seeds and set(started.values()) == generalists
+    # The generalist trained longer starts from the generalist of its seed, the others where the search found it best.
+    generalists = {r["key"]: r["seed"] for r in runner.finished.values() if r["arm"] == Arm.GENERALIST}
+    longer = [r for r in runner.finished.values() if r["arm"] == Arm.LONGER]
+    assert [generalists[r["settings"]["start"]] for r in longer] == [r["seed"] for r in longer] == [0, 1]
+    students = [r for r in runner.finished.values() if r["arm"] in STUDENTS]
+    assert len(students) == 4 * smoke.seeds
+    assert len({str(r["settings"]["recipe"]) + str(r["settings"]["start"] in generalists) for r in students}) == 1
     complete = records.complete(list(runner.finished.values()))
     records.save(tmp_path / "out", "specialists", "stripy", complete, shown(smoke, runner))
     build.report(tmp_path / "out")
@@ -156,10 +210,24 @@ def test_a_whole_run_gives_all_tables_and_figures(stripy, smoke, runner_for, tmp
     tables = {path.name for path in (tmp_path / "out" / "results" / "specialists" / "stripy").glob("*.csv")}
     assert tables == {
         f"{name}.csv"
-        for name in ("table2", "table3", "table4", "cover_slopes", "ablations", "kinds", "redistilled", "equal_compute")
-    }
+        for name in (
+            "table2", "table3", "table4", "cover_slopes", "ablations", "kinds", "redistilled", "search",
+            "equal_compute",
+        )
+    }  # fmt: skip
     figures = {path.name for path in (tmp_path / "out" / "figures" / "specialists" / "stripy").glob("*.png")}
-    assert len(figures) == 7
+    assert len(figures) == 8
+    chosen = pd.read_csv(tmp_path / "out" / "results" / "specialists" / "stripy" / "search.csv")
+    assert chosen["stage"].tolist() == [1, 1, 2, 2, 3, 3] and (chosen["chosen"] == "yes").sum() == 3
+    rate = chosen.query("stage == 1 and chosen == 'yes'")["settings"].item()
+    assert {
+        f"specialists.recipe.learning_rate = {r['settings']['recipe']['learning_rate']}"
+        for r in runner.finished.values()
+        if r["arm"] == Arm.SPECIALIST
+    } == {rate}, "the specialists have the rate that the search chose"
+    assert {r["seed"] for r in runner.finished.values() if r["arm"] in OF_THE_SEARCH} == {FIRST_SEARCH_SEED}
+    best = chosen.groupby("stage")["validation accuracy"].transform("max")
+    assert (chosen["validation accuracy"] == best)[chosen["chosen"] == "yes"].all()
 
     again = runner_for(smoke, stripy)
     again.make = None  # any run that is executed again would call it
@@ -220,7 +288,7 @@ def test_training_and_clustering_do_not_depend_on_validation_or_test_images(stri
     for folder, data in (("a", stripy), ("b", other)):
         runner = runner_for(smoke, data, folder)
         runner.execute([experiment.generalist_run(smoke, 0)])
-        specialists = experiment.specialist_runs(smoke, runner, 0)
+        specialists = experiment.specialist_runs(smoke, runner, experiment.generalist_run(smoke, 0))
         runner.execute(specialists)
         weights.append(([run.subset for run in specialists], [runner.net_of(run).state_dict() for run in specialists]))
     assert weights[0][0] == weights[1][0]
@@ -231,7 +299,7 @@ def test_training_and_clustering_do_not_depend_on_validation_or_test_images(stri
 def test_images_without_an_active_specialist_keep_the_generalists_prediction(stripy, smoke, runner_for):
     runner = runner_for(smoke, stripy)
     runner.execute([experiment.generalist_run(smoke, 0)])
-    specialists = experiment.specialist_runs(smoke, runner, 0, count=1)
+    specialists = experiment.specialist_runs(smoke, runner, experiment.generalist_run(smoke, 0), count=1)
     runner.execute(specialists)
     run = CombinedRun(Arm.COMBINED, specialists[0].generalist, tuple(specialists))
     before, after, active = runner.combine(run, stripy.test)
@@ -284,6 +352,12 @@ def test_table_4_of_the_paper_is_consistent():
         ("ablations.top_n=[-1]", "ablations.top_n"),
         ("data.resize=32", "data.resize"),
         ("redistill.recipe.epochs=0", "redistill.recipe.epochs"),
+        ("ablation_seeds=3", "ablation_seeds must be at most seeds"),
+        ("search.num_specialists=5", "at most specialists.count"),
+        ('search.stages=[{"generalist.channels"=[4]}]', "search.stages: .* must all be in one of"),
+        ('search.stages=[{"specialists.recipe.epochz"=[1]}]', "specialists.recipe.epochz: .* did you mean epochs?"),
+        ('search.stages=[{"specialists.recipe.epochs.x"=[1]}]', "epochs is a single setting"),
+        ('search.stages=[{"specialists.special_fraction"=[2.0]}]', "specialists.special_fraction"),
     ],
 )
 def test_invalid_settings_are_named(change, message):
@@ -326,8 +400,8 @@ def test_runs_of_a_variation_carry_its_parameters(stripy, smoke, runner_for):
 
 def test_equal_compute_names_the_nearest_ensemble():
     """An ensemble is named where its cost is within a fifth of the specialists' cost."""
-    specialists = analysis.System("s", "specialists", 2.8, 4.0, [1.0])
-    ensembles = [analysis.System(f"e{size}", "ensemble", float(size), float(size), [1.0]) for size in (2, 3)]
+    specialists = costs.System("s", "specialists", 2.8, 4.0, [1.0])
+    ensembles = [costs.System(f"e{size}", "ensemble", float(size), float(size), [1.0]) for size in (2, 3)]
     rows = [specialists, *ensembles]
-    assert analysis.nearest_ensemble(rows, "train_cost") is ensembles[1]
-    assert analysis.nearest_ensemble(rows, "test_cost") is None
+    assert costs.nearest_ensemble(rows, "train_cost") is ensembles[1]
+    assert costs.nearest_ensemble(rows, "test_cost") is None

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
@@ -13,8 +13,6 @@ from repro.report.records import Record
 from repro.specialists.runs import Arm
 
 NUMBER = "number of specialists"
-# Costs that differ by no more than this fraction are near each other.
-NEAR = 0.2
 
 
 @dataclass(frozen=True)
@@ -101,15 +99,47 @@ def gain_of(records: list[Record], split: str = "test", labels: np.ndarray | Non
 
 def accuracy(records: list[Record], arm: str, split: str = "test", **wanted: Any) -> list[float]:
     """Return the accuracy in percent of an arm with these parameters, of each seed."""
-    return [
-        100 * (1 - r["metrics"][f"{split}_errors"] / r["metrics"][f"{split}_cases"])
-        for r in select(records, arm, **wanted)
-    ]
+    return accuracy_of(select(records, arm, **wanted), split)
+
+
+def accuracy_of(records: list[Record], split: str = "test") -> list[float]:
+    """Return the accuracy in percent of each record."""
+    return [100 * (1 - r["metrics"][f"{split}_errors"] / r["metrics"][f"{split}_cases"]) for r in records]
+
+
+def paired(first: list[float], second: list[float]) -> Estimate:
+    """Return the mean of ``first`` minus ``second`` over the seeds that both have, the first ones."""
+    count = min(len(first), len(second))
+    return stats.paired_difference(first[:count], second[:count])
+
+
+def epochs(record: Record) -> float:
+    """Return the epochs of a record's recipe."""
+    return record["settings"]["recipe"]["epochs"]
+
+
+def by_epochs(records: list[Record], arm: str) -> dict[float, list[Record]]:
+    """Return the records of an arm by the epochs of their recipes, the fewest first."""
+    selected = select(records, arm)
+    return {
+        count: [record for record in selected if epochs(record) == count]
+        for count in sorted(set(map(epochs, selected)))
+    }
+
+
+def of_kind(records: list[Record], arm: str, kind: str, fraction: float = 1.0) -> list[Record]:
+    """Return the records of an arm with specialists of a kind, trained on a fraction of the training images."""
+    return [record for record in select(records, arm, kind=kind) if record["params"].get("fraction", 1.0) == fraction]
 
 
 def num_ablated(records: list[Record]) -> int | None:
     """Return the number of specialists in the ablations of kind, clustering, subset size and width."""
     return next((record["metrics"]["count"] for record in records if record["arm"] == Arm.KIND), None)
+
+
+def num_specialists(records: list[Record]) -> int | None:
+    """Return the number of the main specialists."""
+    return next((record["metrics"]["count"] for record in records if record["arm"] == Arm.COMBINED), None)
 
 
 def baseline(records: list[Record], split: str = "test") -> Gain | None:
@@ -170,60 +200,3 @@ def ablations(records: list[Record]) -> list[Ablation]:
         Ablation(f"clustering{suffix}", clusterings, categorical=True),
     ]
     return [panel for panel in panels if len(panel.gains) > 1]
-
-
-SystemKind = Literal["generalist", "specialists", "longer", "ensemble"]
-
-
-@dataclass(frozen=True)
-class System:
-    """A system of generalists and specialists with its costs.
-
-    Costs are in units of one generalist: ``train_cost`` counts training images, ``test_cost`` the networks that
-    process a test image. All networks have the generalist's size, apart from the last layer. ``accuracy`` is in
-    percent, of each seed.
-    """
-
-    name: str
-    kind: SystemKind
-    train_cost: float
-    test_cost: float
-    accuracy: list[float]
-
-    def is_near(self, other: "System", cost: Literal["train_cost", "test_cost"]) -> bool:
-        """Return whether a cost differs from another system's by at most the fraction ``NEAR`` of that."""
-        return abs(getattr(self, cost) - getattr(other, cost)) <= NEAR * getattr(other, cost)
-
-
-def systems(records: list[Record]) -> list[System]:
-    """Return generalist, specialists, the generalist trained longer and ensembles; empty without specialists."""
-    generalists, combined, change = select(records, Arm.GENERALIST), select(records, Arm.COMBINED), gain(records)
-    if not generalists or change is None:
-        return []
-    images = generalists[0]["settings"]["recipe"]["epochs"] * generalists[0]["metrics"]["train_cases"]
-    trained = sum(
-        n["settings"]["recipe"]["epochs"] * n["metrics"]["train_special_cases"] / n["settings"]["special_fraction"]
-        for n in select(records, Arm.SPECIALIST)
-    ) / len(combined)  # fmt: skip
-    active = float(np.mean([record["metrics"]["test_mean_active"] for record in combined]))
-    rows = [
-        System("generalist", "generalist", 1.0, 1.0, change.accuracy(0)),
-        System("generalist with specialists", "specialists", 1 + trained / images, 1 + active, change.accuracy(1)),
-    ]
-    longer = select(records, Arm.LONGER)
-    if longer:
-        more = longer[0]["settings"]["recipe"]["epochs"] / generalists[0]["settings"]["recipe"]["epochs"]
-        values = accuracy(records, Arm.LONGER)
-        rows.append(System("generalist, trained longer", "longer", 1 + more, 1.0, values))
-    for size in sorted({record["params"]["num_models"] for record in records if record["arm"] == Arm.ENSEMBLE}):
-        values = accuracy(records, Arm.ENSEMBLE, num_models=size)
-        rows.append(System(f"ensemble of {size} generalists", "ensemble", float(size), float(size), values))
-    return rows
-
-
-def nearest_ensemble(rows: list[System], cost: Literal["train_cost", "test_cost"]) -> System | None:
-    """Return the ensemble whose cost is nearest to that of the specialists; None where none is near."""
-    ours = next(row for row in rows if row.kind == "specialists")
-    ensembles = [row for row in rows if row.kind == "ensemble"]
-    nearest = min(ensembles, key=lambda row: abs(getattr(row, cost) - getattr(ours, cost)), default=None)
-    return nearest if nearest is not None and nearest.is_near(ours, cost) else None

@@ -12,8 +12,8 @@ from repro.evaluation.stats import Estimate
 from repro.report.plotting import FOURTH, OURS, PAPER, SECOND, THIRD, legend, level, literal, points
 from repro.report.query import select
 from repro.report.records import Record
-from repro.report.specialists import analysis, covers
-from repro.report.specialists.analysis import System
+from repro.report.specialists import analysis, costs, covers
+from repro.report.specialists.costs import System
 from repro.report.specialists.covers import COVER
 from repro.specialists.runs import Arm
 
@@ -173,7 +173,7 @@ def equal_compute(records: list[Record]) -> Figure:
     """Draw accuracy against training and test cost of specialists and equal-compute baselines."""
     figure = Figure(figsize=(10, 4))
     axes = figure.subplots(1, 2, sharey=True)
-    rows = analysis.systems(records)
+    rows = costs.systems(records)
     ensembles = [row for row in rows if row.kind in ("generalist", "ensemble")]
     styles = {"specialists": (OURS, "D"), "longer": (FOURTH, "s")}
     for axis, cost, label in ((axes[0], "train_cost", "training"), (axes[1], "test_cost", "a test image")):

@@ -8,9 +8,10 @@ from repro.evaluation.stats import NORMAL_QUANTILE, Estimate
 from repro.report.query import direction, interval, percent, signed
 from repro.report.records import Record
 from repro.report.section import Finding
-from repro.report.specialists import analysis, covers
+from repro.report.specialists import analysis, costs, covers, overfitting
 from repro.report.specialists.analysis import Gain
 from repro.report.specialists.covers import COVER
+from repro.report.specialists.redistilled import STUDENTS, kept
 from repro.specialists.runs import Arm
 
 
@@ -58,11 +59,11 @@ def _accuracies(records: list[Record], change: Gain) -> list[Finding]:
 
 def _over_control(records: list[Record], change: Gain) -> tuple[Estimate | None, str]:
     """Return the gain in points over the generalist trained longer, and a remark; None where there is no such run."""
-    control = analysis.accuracy(records, Arm.LONGER)
-    if len(control) != len(change.right[1]):
+    control = costs.longer(records)
+    if control is None:
         return None, "; not judged without a generalist trained longer"
-    more = stats.paired_difference(change.accuracy(1), control)
-    return more, f"; over the generalist trained longer {signed(more)} pp"
+    more = analysis.paired(change.accuracy(1), control.accuracy)
+    return more, f"; over the {control.name} {signed(more)} pp"
 
 
 def _covers(change: Gain) -> list[Finding]:
@@ -97,30 +98,31 @@ def _slope(change: Gain) -> list[Finding]:
 
 def _soft_regularizer(records: list[Record]) -> list[Finding]:
     """Compare full-softmax specialists with soft targets with dustbin specialists (section 6.1)."""
-    soft = analysis.gain(records, Arm.KIND, kind="full softmax, soft targets")
-    hard = analysis.gain(records, Arm.KIND, kind="full softmax, hard targets")
-    dustbin = analysis.baseline(records)
+    dustbin, hard, soft = (overfitting.gain(records, kind) for kind in overfitting.KINDS)
     if soft is None or hard is None or dustbin is None:
         return []
-    ours = stats.paired_difference(soft.accuracy(1), dustbin.accuracy(1))
-    without = stats.paired_difference(hard.accuracy(1), dustbin.accuracy(1))
+    ours = analysis.paired(soft.accuracy(1), dustbin.accuracy(1))
+    without = analysis.paired(hard.accuracy(1), dustbin.accuracy(1))
     note = f"full softmax, hard targets: {signed(without)} pp; {analysis.num_ablated(records)} specialists each"
     return [Finding("specialists.soft_regulariser", ours, note=note)]
 
 
 def _redistilled(records: list[Record]) -> list[Finding]:
     """Compare a network distilled from generalist and specialists with the generalist (section 8)."""
-    redistilled, generalist = (analysis.accuracy(records, arm) for arm in (Arm.REDISTILLED, Arm.GENERALIST))
-    if not redistilled or len(redistilled) != len(generalist):
+    distilled, generalist = (analysis.accuracy(records, arm) for arm in (Arm.REDISTILLED, Arm.GENERALIST))
+    change = analysis.gain(records)
+    if change is None or not distilled:
         return []
-    ours = stats.paired_difference(redistilled, generalist)
-    controls = (
-        (Arm.SELF_DISTILLED, "distilled from the generalist"),
-        (Arm.LONGER, "generalist trained longer"),
-    )
+    ours = analysis.paired(distilled, generalist)
+    others = {label: analysis.accuracy(records, arm) for arm, label in STUDENTS.items() if arm != Arm.REDISTILLED}
+    others |= {
+        f"generalist trained {count:g} epochs longer": analysis.accuracy_of(longer)
+        for count, longer in analysis.by_epochs(records, Arm.LONGER).items()
+    }
     notes = [
-        f"delta vs {label}: {signed(stats.paired_difference(redistilled, other))} pp"
-        for arm, label in controls
-        if len(other := analysis.accuracy(records, arm)) == len(redistilled)
+        f"delta vs {label}: {signed(analysis.paired(distilled, other))} pp" for label, other in others.items() if other
     ]
+    fraction = kept(distilled, generalist, change.accuracy(1))
+    if fraction is not None:
+        notes.insert(0, f"{fraction.value:.2f} {interval(fraction, '.2f')} of the specialists' gain")
     return [Finding("specialists.distilled_back", ours, note="; ".join(notes))]

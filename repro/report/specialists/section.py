@@ -9,7 +9,7 @@ from repro.report import records, terminal
 from repro.report.query import of_others
 from repro.report.records import Record
 from repro.report.section import Figure, Section, drawable, left_out
-from repro.report.specialists import analysis, figures, tables
+from repro.report.specialists import analysis, figures, overfitting, tables
 from repro.report.specialists.findings import findings
 from repro.specialists.runs import Arm
 
@@ -30,6 +30,8 @@ FIGURES = (
     Figure("by_specialist", "Gain of each specialist within its special classes.", figures.by_specialist,
            has_specialists),
     Figure("ablations", "Ablations (all values: table *ablations*).", figures.ablations, has_ablations),
+    Figure("overfitting", "Section 6.1: accuracy within the special classes while specialists are trained.",
+           overfitting.curves, overfitting.has_curves),
     Figure("equal_compute", "Specialists against ensembles of generalists and longer training, by cost.",
            figures.equal_compute, has_specialists),
 )  # fmt: skip

@@ -12,7 +12,7 @@ from repro.evaluation.stats import Estimate
 from repro.report.format import Literal
 from repro.report.query import interval, percent, select, signed
 from repro.report.records import Record
-from repro.report.specialists import analysis, covers
+from repro.report.specialists import analysis, costs, covers, overfitting, redistilled
 from repro.report.specialists.analysis import Gain
 from repro.report.specialists.covers import COVER
 from repro.specialists.runs import Arm
@@ -29,12 +29,6 @@ ABLATIONS = {
     Arm.SUBSET_SIZE: "classes per specialist: {subset_size}",
     Arm.WIDTH: "generalist width: {width}",
 }
-NETWORKS = {
-    Arm.GENERALIST: "generalist",
-    Arm.LONGER: "generalist, trained longer",
-    Arm.SELF_DISTILLED: "distilled from the generalist",
-    Arm.REDISTILLED: "distilled from generalist and specialists",
-}
 
 
 def table3(records: list[Record]) -> pd.DataFrame:
@@ -47,7 +41,26 @@ def table3(records: list[Record]) -> pd.DataFrame:
         right, within = change.right, change.within
         rows += _accuracies(split, "conditional", change, change.conditional, within, change.covering)
         rows += _accuracies(split, "overall", change, change.accuracy, right, np.ones_like(change.covering))
+        if split == "test":
+            rows += _controls(records, change)
     return pd.DataFrame(rows)
+
+
+def _controls(records: list[Record], change: Gain) -> list[dict[str, Any]]:
+    """Return rows of Table 3 that compare specialists with controls: of equal cost, and with random classes."""
+    others = {system.name: system.accuracy for system in costs.controls(costs.systems(records))}
+    at_random = analysis.gain(records, Arm.CLUSTERING, clustering="random")
+    if at_random is not None and analysis.num_ablated(records) == analysis.num_specialists(records):
+        others["specialists of random classes"] = at_random.accuracy(1)
+    rows = []
+    for name, accuracy in others.items():
+        ours = analysis.paired(change.accuracy(1), accuracy)
+        rows.append({
+            "split": "test", "accuracy": "overall", "system": f"with specialists minus {name} (pp)",
+            DEVELOPMENT: "–", "ours": f"{ours.value:+.2f}", SEEDS: interval(ours, ".2f"), CLASSES: "–",
+            "seeds": ours.count,
+        })  # fmt: skip
+    return rows
 
 
 def _accuracies(
@@ -136,6 +149,8 @@ def ablations(records: list[Record]) -> pd.DataFrame:
         for group in _groups(select(records, arm)):
             params = group[0]["params"]
             name = label.format(**params)
+            if params.get("fraction", 1) < 1:
+                name += f", {params['fraction']:.0%} of the training images"
             if arm == Arm.COUNT and params["count"] == count:
                 name += " (reference of kind, clustering, classes and width)"
             rows.append(_ablation(group, name))
@@ -169,78 +184,16 @@ def _ablation(records: list[Record], name: str) -> dict[str, Any]:
     }
 
 
-def kinds(records: list[Record]) -> pd.DataFrame:
-    """Return accuracy within the special classes and overfitting of both kinds (section 6.1)."""
-    count = analysis.num_ablated(records) or 0
-    main = [record for record in select(records, Arm.SPECIALIST) if record["settings"]["number"] < count]
-    rows = [
-        _kind_row("none (generalist)", main, None, before=True),
-        _kind_row("dustbin", main, analysis.baseline(records)),
-    ]
-    for kind in ("full softmax, hard targets", "full softmax, soft targets"):
-        models = select(records, Arm.ABLATION_SPECIALIST, kind=kind)
-        rows.append(_kind_row(kind, models, analysis.gain(records, Arm.KIND, kind=kind)))
-    return pd.DataFrame([row for row in rows if row])
-
-
-def _kind_row(name: str, models: list[Record], change: Gain | None, before: bool = False) -> dict[str, Any]:
-    if not models:
-        return {}
-    train, test = (analysis.accuracy_within(models, split, before) for split in ("train", "test"))
-    return {
-        "specialists": name,
-        "number": max(r["settings"]["number"] for r in models) + 1 if change else "–",
-        "train accuracy (special classes)": f"{np.mean(train):.2f}",
-        "test accuracy (special classes)": f"{np.mean(test):.2f} {interval(stats.mean_interval(test), '.2f')}",
-        "train - test (pp)": signed(stats.paired_difference(train, test)),
-        "gain (pp)": signed(change.difference()) if change else "–",
-        "seeds": len(test),
-    }
-
-
-def redistilled(records: list[Record]) -> pd.DataFrame:
-    """Return accuracies of generalist and specialists distilled into one network, and of controls (section 8)."""
-    generalist, change = analysis.accuracy(records, Arm.GENERALIST), analysis.gain(records)
-    before = _epochs(select(records, Arm.GENERALIST))
-    networks = [
-        (label, analysis.accuracy(records, arm), before if arm == Arm.GENERALIST else f"{before} + {_epochs(runs)}")
-        for arm, label in NETWORKS.items()
-        if (runs := select(records, arm))
-    ]
-    if change is not None:
-        networks.append(("generalist with specialists (teacher)", change.accuracy(1), "–"))
-    rows = []
-    for name, values, epochs in networks:
-        if values and len(values) == len(generalist):
-            is_reference = name == NETWORKS[Arm.GENERALIST]
-            difference = "–" if is_reference else signed(stats.paired_difference(values, generalist))
-            accuracy = stats.mean_interval(values)
-            rows.append(
-                {
-                    "network": name,
-                    "epochs": epochs,
-                    "accuracy": f"{accuracy.value:.2f} {interval(accuracy, '.2f')}",
-                    "delta vs generalist (pp)": difference,
-                    "seeds": accuracy.count,
-                }
-            )
-    return pd.DataFrame(rows) if len(rows) > 2 else pd.DataFrame()
-
-
-def _epochs(records: list[Record]) -> str:
-    return ", ".join(sorted({f"{record['settings']['recipe']['epochs']:g}" for record in records}))
-
-
 def equal_compute(records: list[Record]) -> pd.DataFrame:
     """Compare specialists with ensembles of generalists and a generalist trained longer, with their costs."""
-    rows = analysis.systems(records)
+    rows = costs.systems(records)
     if not rows:
         return pd.DataFrame()
     ours = next(row.accuracy for row in rows if row.kind == "specialists")
-    in_training, at_test = (analysis.nearest_ensemble(rows, cost) for cost in ("train_cost", "test_cost"))
+    in_training, at_test = (costs.nearest_ensemble(rows, cost) for cost in ("train_cost", "test_cost"))
     table = []
     for row in rows:
-        accuracy, difference = stats.mean_interval(row.accuracy), stats.paired_difference(ours, row.accuracy)
+        accuracy, difference = stats.mean_interval(row.accuracy), analysis.paired(ours, row.accuracy)
         near = [label for label, other in (("in training", in_training), ("at test", at_test)) if other is row]
         table.append(
             {
@@ -269,8 +222,12 @@ TABLES: dict[str, tuple[str, Callable[[list[Record]], pd.DataFrame]]] = {
     "table4": ("Table 4: change by number of specialists that cover the correct class, test images", table4),
     "cover_slopes": ("Growth of the gain with the number of covering specialists, test images", cover_slopes),
     "ablations": ("Ablations: one setting varied at a time, test images", ablations),
-    "kinds": ("Section 6.1: soft targets as regularizers of specialists", kinds),
-    "redistilled": ("Section 8: generalist and specialists distilled into one network, test images", redistilled),
+    "kinds": ("Section 6.1: soft targets as regularizers of specialists", overfitting.kinds),
+    "redistilled": (
+        "Section 8: generalist and specialists distilled into one network, test images",
+        redistilled.redistilled,
+    ),
+    "search": ("Search on the validation images", redistilled.search),
     "equal_compute": (
         "Equal-compute baselines: ensembles of generalists and longer training, test images",
         equal_compute,

@@ -1,0 +1,99 @@
+"""Section 8: one network distilled from generalist and specialists, its controls, and how its recipe was chosen."""
+
+from typing import Any
+
+import pandas as pd
+
+from repro.evaluation import stats
+from repro.evaluation.stats import Estimate
+from repro.report.query import interval, select, signed
+from repro.report.records import Record
+from repro.report.specialists import analysis
+from repro.specialists.runs import Arm
+from repro.specialists.search import validation_errors
+
+STUDENTS = {
+    Arm.ON_LABELS: "trained on labels alone",
+    Arm.SELF_DISTILLED: "distilled from the generalist",
+    Arm.ENSEMBLE_DISTILLED: "distilled from an ensemble of equal training cost",
+    Arm.REDISTILLED: "distilled from generalist and specialists",
+}
+
+
+def redistilled(records: list[Record]) -> pd.DataFrame:
+    """Return the accuracies of networks that differ in their targets, and the fraction of the gain that each keeps."""
+    generalist, change = analysis.accuracy(records, Arm.GENERALIST), analysis.gain(records)
+    if change is None or not select(records, Arm.REDISTILLED):
+        return pd.DataFrame()
+    before = _epochs(select(records, Arm.GENERALIST))
+    networks = [("generalist", generalist, before)]
+    for longer in analysis.by_epochs(records, Arm.LONGER).values():
+        networks.append(("generalist, trained longer", analysis.accuracy_of(longer), f"{before} + {_epochs(longer)}"))
+    for arm, label in STUDENTS.items():
+        runs = select(records, arm)
+        if runs:
+            started = f"{before} + " if runs[0]["settings"]["start"] else ""
+            networks.append((label, analysis.accuracy_of(runs), f"{started}{_epochs(runs)}"))
+    networks.append(("generalist with specialists (teacher)", change.accuracy(1), "–"))
+    return pd.DataFrame(
+        [_row(name, epochs, values, generalist, change.accuracy(1)) for name, values, epochs in networks]
+    )
+
+
+def _row(name: str, epochs: str, values: list[float], generalist: list[float], teacher: list[float]) -> dict[str, Any]:
+    accuracy = stats.mean_interval(values)
+    is_reference = values == generalist
+    return {
+        "network": name,
+        "epochs": epochs,
+        "accuracy": f"{accuracy.value:.2f} {interval(accuracy, '.2f')}",
+        "delta vs generalist (pp)": "–" if is_reference else signed(analysis.paired(values, generalist)),
+        "fraction of the specialists' gain": "–" if is_reference else _kept(values, generalist, teacher),
+        "seeds": accuracy.count,
+    }
+
+
+def _kept(values: list[float], generalist: list[float], teacher: list[float]) -> str:
+    found = kept(values, generalist, teacher)
+    return "–" if found is None else f"{found.value:.2f} {interval(found, '.2f')}"
+
+
+def kept(values: list[float], generalist: list[float], teacher: list[float]) -> Estimate | None:
+    """Return the gain over the generalist as a fraction of the teacher's, with Fieller's interval over seeds.
+
+    The seeds are those of ``values``, the first ones. None where the teacher's gain is not above zero.
+    """
+    gained, possible = (
+        [a - b for a, b, _ in zip(ours, generalist, values, strict=False)] for ours in (values, teacher)
+    )
+    return stats.ratio_interval(gained, possible) if sum(possible) > 0 else None
+
+
+def _epochs(records: list[Record]) -> str:
+    return ", ".join(f"{count:g}" for count in sorted(set(map(analysis.epochs, records))))
+
+
+def search(records: list[Record]) -> pd.DataFrame:
+    """Return the candidates of each stage of the search with their validation accuracy; the best of each is marked."""
+    candidates: dict[str, list[Record]] = {}
+    for record in select(records, Arm.SEARCH):
+        candidates.setdefault(str(record["params"]), []).append(record)
+    stages: dict[int, list[list[Record]]] = {}
+    for group in candidates.values():
+        stages.setdefault(group[0]["params"]["stage"], []).append(group)
+    rows = []
+    for stage, groups in sorted(stages.items()):
+        best = min(groups, key=validation_errors)
+        for group in groups:
+            values = {name: value for name, value in group[0]["params"].items() if name != "stage"}
+            accuracies = analysis.accuracy_of(group, "validation")
+            rows.append(
+                {
+                    "stage": stage,
+                    "settings": "; ".join(f"{name} = {value}" for name, value in values.items()),
+                    "validation accuracy": f"{sum(accuracies) / len(accuracies):.2f}",
+                    "each seed": " ".join(f"{value:.2f}" for value in accuracies),
+                    "chosen": "yes" if group is best else "",
+                }
+            )
+    return pd.DataFrame(rows)

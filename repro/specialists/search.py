@@ -1,0 +1,99 @@
+"""Choice of recipes on the validation images, stage by stage, with seeds that nothing else uses.
+
+Each stage varies some settings of one section. Specialists are judged by the validation errors of the generalist with
+the first few of them; those of section 6.1, with their soft targets; redistilled networks, by their own. The values
+with the fewest errors, in the mean over the seeds, hold from the next stage on.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from repro.engine.runner import Diverged
+from repro.errors import UserError
+from repro.specialists.pipeline import generalist_run, specialist_runs, student_of
+from repro.specialists.runner import SpecialistsRunner
+from repro.specialists.runs import Arm, CombinedRun, NetRun, SpecialistRun, Variation
+from repro.specialists.settings import FIRST_SEARCH_SEED, SpecialistsSettings, combinations, searched_section
+
+
+def choose(settings: SpecialistsSettings, runner: SpecialistsRunner) -> SpecialistsSettings | None:
+    """Return the settings with the best values found; as they are without a search, None if it is not finished.
+
+    Candidates that diverge are skipped.
+
+    Raises:
+        UserError: all candidates of a stage diverge.
+    """
+    if settings.search is None:
+        return settings
+    best, stages = settings.changed({}), settings.search.stages
+    seeds = range(FIRST_SEARCH_SEED, FIRST_SEARCH_SEED + settings.search.seeds)
+    generalists = [replace(generalist_run(settings, seed), arm=Arm.SEARCH_GENERALIST) for seed in seeds]
+    runner.expect(generalists)
+    if len(runner.execute(generalists)) < len(generalists):
+        return None
+    for number, stage in enumerate(stages, 1):
+        candidates = {to_params(number, best, stage): best}
+        for values in combinations(stage):
+            other = best.changed(values)
+            candidates.setdefault(to_params(number, other, stage), other)
+        scores = {}
+        runs = {
+            params: judged_runs(other, runner, generalists, params, settings.search.num_specialists)
+            for params, other in candidates.items()
+        }
+        runner.expect([part for several in runs.values() for run in several for part in (*specialists_of(run), run)])
+        for params, several in runs.items():
+            try:
+                runner.execute(list(dict.fromkeys(part for run in several for part in specialists_of(run))))
+                records = runner.execute(several)
+            except Diverged as error:
+                runner.progress.say(error)
+                continue
+            if len(records) < len(generalists):
+                return None
+            scores[params] = validation_errors(records)
+        if not scores:
+            raise UserError(f"search.stages: every candidate of stage {number} diverged; lower the learning rates")
+        best = candidates[min(scores, key=scores.__getitem__)]
+    return best
+
+
+def validation_errors(records: Sequence[dict[str, Any]]) -> float:
+    """Return the mean number of validation errors over the seeds, by which a stage chooses."""
+    return float(np.mean([record["metrics"]["validation_errors"] for record in records]))
+
+
+def to_params(number: int, settings: SpecialistsSettings, stage: dict[str, Any]) -> tuple[tuple[str, Any], ...]:
+    """Return what tells the candidates of a search apart: the stage and the values of its settings."""
+    return (("stage", number), *((name, settings.value(name)) for name in stage))
+
+
+def judged_runs(
+    settings: SpecialistsSettings,
+    runner: SpecialistsRunner,
+    generalists: list[NetRun],
+    params: tuple[tuple[str, Any], ...],
+    count: int,
+) -> list[CombinedRun | NetRun]:
+    """Return the run of each seed by which a candidate is judged."""
+    section = searched_section(dict(params[1:]))
+    runs: list[CombinedRun | NetRun] = []
+    for generalist in generalists:
+        variation = Variation(kind="full softmax, soft targets") if section == "soft_targets" else None
+        number = None if section == "redistill" else count
+        specialists = specialist_runs(settings, runner, generalist, number, variation, Arm.SEARCH_SPECIALIST)
+        if specialists:
+            combined = CombinedRun(Arm.SEARCH, generalist, tuple(specialists), settings.specialists.top_n, params)
+            student = replace(student_of(settings, Arm.SEARCH, generalist, combined), params=params)
+            runs.append(student if section == "redistill" else combined)
+    return runs
+
+
+def specialists_of(run: CombinedRun | NetRun) -> tuple[SpecialistRun, ...]:
+    """Return the specialists that must be trained before a judged run."""
+    combined = run.teacher if isinstance(run, NetRun) else run
+    return combined.specialists if isinstance(combined, CombinedRun) else ()
