@@ -57,6 +57,10 @@ ExecutorOption = Annotated[
     str, typer.Option("--executor", help="local, or ray: independent runs on the Ray cluster that RAY_ADDRESS names.")
 ]
 
+LogOption = Annotated[
+    str, typer.Option("--log", help="none, or tensorboard: training curves in <runs>/tensorboard while networks train.")
+]
+
 
 def run_experiment(command: str, options: "Options") -> None:
     """Train and report an experiment, one profile after the other where the profile is a group of profiles."""
@@ -100,6 +104,7 @@ def _add_command(name: str, experiment: Experiment) -> None:
         report_only: ReportOnlyOption = False,
         finished_only: FinishedOnlyOption = False,
         executor: ExecutorOption = "local",
+        log: LogOption = "none",
     ) -> None:
         if profile == config_help.LIST:
             _print_config(name, profile)
@@ -108,7 +113,7 @@ def _add_command(name: str, experiment: Experiment) -> None:
 
         skip_training = report_only or finished_only
         run_experiment(
-            name, Options(profile, overrides or [], data, runs, out, device, precision, skip_training, executor)
+            name, Options(profile, overrides or [], data, runs, out, device, precision, skip_training, executor, log)
         )
 
 

@@ -11,6 +11,7 @@ from typing import Any
 from repro import config
 from repro.data.download import data_folder
 from repro.engine import files, local_pool, store
+from repro.engine.curves import CurveLog, summary_writer
 from repro.engine.jobs import Executor
 from repro.engine.progress import ProgressDisplay
 from repro.engine.runner import Runner
@@ -19,6 +20,7 @@ from repro.names import text_of
 from repro.training import compute
 
 EXECUTORS = ("local", "ray")
+LOGS = ("none", "tensorboard")
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,7 @@ class Options:
     precision: str
     report_only: bool
     executor: str = "local"
+    log: str = "none"
 
     def folder(self, experiment: str) -> Path:
         """Return the parent directory of results/ and figures/.
@@ -80,7 +83,7 @@ def training_session(
     if out is not None:
         files.check_writable(out)
         files.check_free(out)
-    make_executor = executor(options.executor)
+    make_executor, curves = executor(options.executor), curve_log(options)
     with store.opened(options.runs / experiment) as runs, ProgressDisplay(experiment) as progress:
         provenance = {
             "experiment": experiment, "profile": text_of(options.profile),
@@ -89,15 +92,32 @@ def training_session(
             "commit": commit(),
         }  # fmt: skip
         runner = make_runner(settings, store=runs, compute=device, progress=progress, provenance=provenance)
-        runner.report_only, runner.executor = options.report_only, make_executor(runner)
+        runner.report_only, runner.curves = options.report_only, curves
+        runner.executor = make_executor(runner)
         progress.say(
             f"{experiment}, profile {path.stem}: {device.device.type}, {device.precision}; "
             f"runs are stored in {runs.folder}" + (f", results in {out / 'results'}" if out is not None else "")
         )
+        if curves is not None:
+            progress.say(f"curves: tensorboard --logdir {curves.folder}")
         try:
             yield settings, runner
         finally:
             runner.executor.close()
+
+
+def curve_log(options: Options) -> CurveLog | None:
+    """Return where training curves are written to while networks train; None where they are not.
+
+    Raises:
+        UserError: there is no such kind of log, or TensorBoard is not installed.
+    """
+    if options.log not in LOGS:
+        raise UserError(f"--log: must be one of {', '.join(LOGS)}, not {options.log!r}")
+    if options.log == "none":
+        return None
+    summary_writer()
+    return CurveLog(options.runs / "tensorboard")
 
 
 def executor(name: str) -> Callable[[Runner], Executor]:

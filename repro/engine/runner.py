@@ -3,13 +3,14 @@
 A subclass defines the jobs of its runs, the digest of its data and the further inputs of its keys.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from typing import Any
 
 from pydantic import BaseModel
 from torch import Tensor
 
+from repro.engine.curves import CurveLog
 from repro.engine.jobs import Executor, Job, serial_executor
 from repro.engine.progress import ProgressDisplay
 from repro.engine.store import Store
@@ -38,6 +39,7 @@ class Runner:
         provenance: fields of every record that describe the command: profile, overrides, commit.
         executor: executor of jobs. Default: serial.
         report_only: train nothing and use the finished runs alone. Default: no.
+        curves: event files that the training curves are written to. Default: none.
         finished: records of executed runs, by arm, parameters and key.
     """
 
@@ -47,6 +49,7 @@ class Runner:
     provenance: dict[str, Any]
     executor: Executor = serial_executor
     report_only: bool = False
+    curves: CurveLog | None = None
     finished: dict[tuple[str, str, str], dict[str, Any]] = field(default_factory=dict)
     _keys: dict[Any, str] = field(default_factory=dict)
 
@@ -143,10 +146,30 @@ class Runner:
             Diverged: the loss of a model is not finite.
         """
         self.progress.expect(-flops_per_step * trainer.step)  # done before resuming
-        for snapshot in trainer.run(num_evals, lambda: self.progress.advance(flops_per_step)):
-            if not snapshot.loss.isfinite().all():
-                raise Diverged(f"{name}: training diverged (the loss is not finite); {advice}")
-            yield replace(snapshot, epoch=round(snapshot.epoch, 3))
+        try:
+            for snapshot in trainer.run(num_evals, lambda: self.progress.advance(flops_per_step)):
+                if not snapshot.loss.isfinite().all():
+                    raise Diverged(f"{name}: training diverged (the loss is not finite); {advice}")
+                yield replace(snapshot, epoch=round(snapshot.epoch, 3))
+        finally:
+            if self.curves is not None:
+                self.curves.close()
+
+    def log(self, runs: Sequence[Any], snapshot: Snapshot[Any], values: Mapping[str, Sequence[float]]) -> None:
+        """Write training loss and other values of runs that are trained together, if curves are asked for.
+
+        Args:
+            runs: the runs.
+            snapshot: their networks at a step.
+            values: a value for each run, by the name of the curve.
+        """
+        if self.curves is None:
+            return
+        for number, (run, loss) in enumerate(zip(runs, snapshot.loss.tolist(), strict=True)):
+            parts = [str(value).replace("/", "_") for value in (run.arm, *_params(run).values())]
+            name = "/".join([*parts, f"seed_{run.seed}_{self.key(run)}"])
+            of_run = {curve: several[number] for curve, several in values.items()}
+            self.curves.write(name, snapshot.step, {"training_loss": loss} | of_run)
 
     def record(
         self,

@@ -182,6 +182,7 @@ class MnistRunner(Runner):
         for snapshot in self.train_loop(training, first.num_evals, flops, name=name, advice=advice):
             errors = training.errors_seen if observed is None else training.validation_errors(observed)
             training.history.append([snapshot.epoch, errors.tolist(), snapshot.loss.tolist()])
+            self.log(runs, snapshot, {f"{'validation' if first.split == 'train' else 'test'}_errors": errors.tolist()})
         measured = self._measure(runs, training, examples, [soft[key] if key else None for key in teacher_keys])
         records = [
             self.record(

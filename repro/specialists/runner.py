@@ -178,9 +178,12 @@ class SpecialistsRunner(Runner):
         data = self.images_of(run) if isinstance(run, SpecialistRun) else self.data
         for snapshot in self.train_loop(training, num_evals, flops, name=name, advice="lower its learning_rate"):
             point = [snapshot.epoch, round_loss(snapshot.loss)]
+            within: list[float] = []
             if isinstance(run, SpecialistRun):
-                point += evaluate.accuracy_within(run, snapshot.net.logits, (data.train, data.validation))
-            training.history.append(point)
+                within = evaluate.accuracy_within(run, snapshot.net.logits, (data.train, data.validation))
+            training.history.append([*point, *within])
+            parts = zip(("training", "validation"), within, strict=False)
+            self.log([run], snapshot, {f"{part}_accuracy_within_special_classes": [v] for part, v in parts})
 
     def training(self, run: NetRun | SpecialistRun) -> ImageTrainer[ConvNet]:
         """Return the trainer of a run, at its start or at its checkpoint."""

@@ -157,6 +157,8 @@ class SpeechRunner(Runner):
             training.history.append(
                 [snapshot.epoch, [[*of_net, loss] for of_net, loss in zip(seen, losses, strict=True)]]
             )
+            parts = zip(("training", "validation", "test"), zip(*seen, strict=True), strict=True)
+            self.log(nets, snapshot, {f"{part}_frame_accuracy": values for part, values in parts})
         results = self.measure.nets(training.net, cases)
         if first.early_stopping:
             stopped = self.measure.nets(training.best_net(), cases)

@@ -184,6 +184,7 @@ class VariantsRunner(Runner):
         )
         for snapshot in self.train_loop(training, NUM_EVALS, flops, name=name, advice=advice):
             training.history.append([snapshot.epoch, round_loss(snapshot.loss)])
+            self.log([run], snapshot, {})
 
     def net_of(self, run: NetRun) -> models.Network:
         """Return the trained model of a run."""

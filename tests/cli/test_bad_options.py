@@ -26,6 +26,7 @@ WORDS = {
     "mnist --device cuda": "--device cuda: no CUDA device is there; use --device cpu or auto",
     "mnist --precision fp8": "--precision: must be one of auto, fp32, bf16, not 'fp8'",
     "mnist --profile smoke --executor dask": "--executor: must be one of local, ray, not 'dask'",
+    "mnist --profile smoke --log wandb": "--log: must be one of none, tensorboard, not 'wandb'",
     # folders
     "mnist --profile smoke --data file": "--data file: is not a folder",
     "mnist --profile smoke --data file/data": "--data file/data: file is not a folder",
