@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 
 from repro.speech.runner import SpeechRunner
-from repro.speech.runs import Arm, DecodingRun, EnsembleRun, NetRun, TargetPrecisionRun
-from repro.speech.settings import DataFraction, SpeechSettings
+from repro.speech.runs import Arm, DecodingRun, EnsembleRun, NetRun, ScaleRun, TargetPrecisionRun
+from repro.speech.settings import DataFraction, Decoding, SpeechSettings
 
 Records = list[dict[str, Any]]
 PAPER_FRACTION = 0.03  # section 6; trained before the other fractions
@@ -41,7 +41,9 @@ def run(settings: SpeechSettings, runner: SpeechRunner, headline: Callable[[Reco
     runner.expect(fractions)
     runner.execute([net for net in fractions if net.fraction == PAPER_FRACTION])
     if settings.decoding is not None:
-        runner.execute(decodings(settings, settings.decoding.num_models, temperature))
+        scale = best_scale(settings.decoding, runner.execute(scale_runs(settings, settings.decoding)))
+        if scale is not None:
+            runner.execute(decodings(settings, settings.decoding.num_models, temperature, scale))
         headline(list(runner.finished.values()))
     # The other fractions, and ablations beyond the paper.
     ablations = (smaller_ensembles(settings, temperature), narrower_students(settings, temperature))
@@ -117,7 +119,23 @@ def target_precision(settings: SpeechSettings) -> TargetPrecisionRun:
     return TargetPrecisionRun(Arm.TARGET_PRECISION, teacher_of_students(settings), first, temperatures)
 
 
-def decodings(settings: SpeechSettings, num_models: int, temperature: float) -> list[DecodingRun]:
+def scale_runs(settings: SpeechSettings, decoding: Decoding) -> list[ScaleRun]:
+    """Return the comparison of acoustic scales on validation; nothing where there is one only."""
+    if len(decoding.acoustic_scales) == 1:
+        return []
+    nets = tuple(ensemble_nets(settings)[: decoding.scale_models])
+    return [ScaleRun(Arm.ACOUSTIC_SCALE, nets, decoding.acoustic_scales)]
+
+
+def best_scale(decoding: Decoding, records: Records) -> float | None:
+    """Return the scale with the fewest validation errors in the mean over the models; None while it is not known."""
+    if len(decoding.acoustic_scales) == 1:
+        return decoding.acoustic_scales[0]
+    rates = [(float(np.mean(of_nets)), scale) for record in records for scale, of_nets in record["metrics"]["rates"]]
+    return min(rates)[1] if rates else None
+
+
+def decodings(settings: SpeechSettings, num_models: int, temperature: float, scale: float) -> list[DecodingRun]:
     """Return the decodings with single models, the ensemble, students and pocketsphinx's own acoustic model.
 
     All students of ``temperature`` are decoded, and the first of every other temperature.
@@ -129,7 +147,7 @@ def decodings(settings: SpeechSettings, num_models: int, temperature: float) -> 
     seeds = {temperature: len({net.seed for net in students})}
 
     def decoding(system: str, net: NetRun | EnsembleRun | None, **fields: Any) -> DecodingRun:
-        return DecodingRun(Arm.DECODE, net, params=(("system", system),), **fields)
+        return DecodingRun(Arm.DECODE, net, scale, params=(("system", system),), **fields)
 
     return [
         *(decoding("single", net, seed=net.seed, seeds=num_models) for net in ensemble_nets(settings)[:num_models]),

@@ -25,11 +25,12 @@ from repro.models.flops import count_parameters, step_flops
 from repro.models.mlp import BatchedMLP
 from repro.speech.alignment import STATES
 from repro.speech.decoding import pipeline
+from repro.speech.decoding.decoder import Search
 from repro.speech.ensemble_targets import Teacher
 from repro.speech.evaluate import Measure, sample
 from repro.speech.features import INPUTS, Inputs
 from repro.speech.preparation import Prepared, prepare
-from repro.speech.runs import DecodingRun, EnsembleRun, NetRun, Run, TargetPrecisionRun
+from repro.speech.runs import DecodingRun, EnsembleRun, NetRun, Run, ScaleRun, TargetPrecisionRun
 from repro.speech.settings import Decoding, SpeechSettings
 from repro.speech.target_precision import storage_errors
 from repro.speech.training import FrameTrainer, Watched, frames_of_fraction, make_net
@@ -94,7 +95,11 @@ class SpeechRunner(Runner):
         if isinstance(run, NetRun):
             settings["num_teachers"] = len(run.teacher.nets) if run.teacher else 0
         if isinstance(run, DecodingRun):
-            settings["decoding"] = self.decoding.model_dump(mode="json", exclude={"num_models"})
+            settings["decoding"] = self.decoding.model_dump(mode="json", include={"utterances", "max_active_hmms"})
+        if isinstance(run, ScaleRun):
+            settings["decoding"] = self.decoding.model_dump(
+                mode="json", include={"validation_utterances", "max_active_hmms"}
+            )
         return settings
 
     def cases(self, fraction: float, data_seed: int) -> Int[Tensor, "frame"]:
@@ -109,9 +114,12 @@ class SpeechRunner(Runner):
                 nets[run.batch_key()].append(run)
             elif isinstance(run, EnsembleRun):
                 ensembles[run.nets[0]].append(run)
+            elif isinstance(run, DecodingRun):
+                others.append(Job(run.arm, self.decode, (run,), 1.0, driver_only=True))
+            elif isinstance(run, ScaleRun):
+                others.append(Job(run.arm, self.compare_scales, (run,), 1.0, driver_only=True))
             else:
-                execute = self.decode if isinstance(run, DecodingRun) else self.measure_target_precision
-                others.append(Job(run.arm, execute, (run,), 1.0, driver_only=isinstance(run, DecodingRun)))
+                others.append(Job(run.arm, self.measure_target_precision, (run,), 1.0))
         averages = [Job(group[0].arm, self.average, (group,), 1.0) for group in ensembles.values()]
         return [Job(group[0].arm, self.train, (group,), self.flops(group)) for group in nets.values()] + [
             *averages, *others,
@@ -202,13 +210,28 @@ class SpeechRunner(Runner):
         if run.system is None:
             metrics = pipeline.decode_stock(self.task, self.data, self.corpus, cores())
         else:
-            net = self.population(run.system.nets if isinstance(run.system, EnsembleRun) else [run.system])
-            prior = pipeline.log_prior(self.data.train)
-            make = lambda frames, some: pipeline.scores(net, frames, some, prior, self.compute)  # noqa: E731
-            scales, max_active = self.decoding.acoustic_scales, self.decoding.max_active_hmms
-            metrics = pipeline.decode(self.task, self.data, make, scales, max_active, cores())
+            nets = run.system.nets if isinstance(run.system, EnsembleRun) else (run.system,)
+            metrics = pipeline.decode(self.task, self.data, self._scores(nets), self._search(run.scale), cores())
         record = self.record(run, metrics, [], time.monotonic() - start)
         self.store.add(self.key(run), [record], {})
+
+    def compare_scales(self, run: ScaleRun) -> None:
+        """Decode the validation utterances with each model at each acoustic scale, and store the word error rates."""
+        start, searches, rates = time.monotonic(), {scale: self._search(scale) for scale in run.scales}, []
+        for number, net in enumerate(run.nets, 1):
+            self.progress.now(f"{run.arm}, model {number} of {len(run.nets)}")
+            rates.append(pipeline.validation_rates(self.task, self.data, self._scores((net,)), searches, cores()))
+        metrics = {"rates": [[scale, [of_net[scale] for of_net in rates]] for scale in run.scales],
+                   "utterances": len(self.task.validation)}  # fmt: skip
+        self.store.add(self.key(run), [self.record(run, metrics, [], time.monotonic() - start)], {})
+
+    def _search(self, scale: float) -> Search:
+        return Search(acoustic_scale=scale, max_active_hmms=self.decoding.max_active_hmms)
+
+    def _scores(self, nets: tuple[NetRun, ...]) -> pipeline.MakeScores:
+        """Return a function that gives the scores of utterances by the mean of finished models."""
+        net, prior = self.population(nets), pipeline.log_prior(self.data.train)
+        return lambda frames, some: pipeline.scores(net, frames, some, prior, self.compute)
 
     def measure_target_precision(self, run: TargetPrecisionRun) -> None:
         """Measure what inexact storage of the soft targets changes, on some validation frames."""

@@ -1,4 +1,4 @@
-"""Runs of sections 4 and 6: models, ensembles, decodings and one measurement of the soft targets' precision."""
+"""Runs of sections 4 and 6: models, ensembles, decodings, the acoustic scale, the precision of soft targets."""
 
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
@@ -20,6 +20,7 @@ class Arm(StrEnum):
     TARGET_PRECISION = "target_precision"
     DATA_FRACTION = "data_fraction"
     DECODE = "decode"
+    ACOUSTIC_SCALE = "acoustic_scale"
     SMALLER_ENSEMBLE = "smaller_ensemble"
     STUDENT_WIDTH_HARD_TARGETS = "student_width_hard_targets"
     STUDENT_WIDTH_KD = "student_width_kd"
@@ -79,15 +80,27 @@ class EnsembleRun:
 class DecodingRun:
     """The decoding of test utterances with one system's scores.
 
-    ``system`` is None for pocketsphinx's own acoustic model.
+    ``system`` is None for pocketsphinx's own acoustic model, which has a scale of its own.
     """
 
     arm: Arm
     system: NetRun | EnsembleRun | None
+    scale: float
     temperature: float | None = None
     seed: int = 0
     seeds: int = field(default=1, compare=False)
     params: Params = field(default=(), compare=False)
+
+
+@dataclass(frozen=True)
+class ScaleRun:
+    """The decoding of validation utterances with several models at every acoustic scale, to choose one for all."""
+
+    arm: Arm
+    nets: tuple[NetRun, ...]
+    scales: tuple[float, ...]
+    seed: int = 0
+    seeds: int = field(default=1, compare=False)
 
 
 @dataclass(frozen=True)
@@ -102,4 +115,4 @@ class TargetPrecisionRun:
     seeds: int = field(default=1, compare=False)
 
 
-Run = NetRun | EnsembleRun | DecodingRun | TargetPrecisionRun
+Run = NetRun | EnsembleRun | DecodingRun | ScaleRun | TargetPrecisionRun

@@ -130,7 +130,11 @@ class Decoding(Settings):
         ge=1, description="Number of validation utterances on which the acoustic scale is chosen."
     )
     acoustic_scales: tuple[Annotated[float, Field(gt=0, le=100)], ...] = Field(
-        min_length=1, description="Acoustic scales to choose from; with a single one nothing is chosen."
+        min_length=1,
+        description="Acoustic scales to choose from, one for all systems; with a single one nothing is chosen.",
+    )
+    scale_models: int = Field(
+        1, ge=1, description="Number of single models whose mean validation word error rate chooses it. Default: 1."
     )
     max_active_hmms: int = Field(
         5000, ge=100, description="Largest number of HMMs that the search keeps active in a frame. Default: 5000."
@@ -169,6 +173,8 @@ class SpeechSettings(Settings):
     def _consistent(self) -> "SpeechSettings":
         if self.decoding is not None and self.decoding.num_models > self.ensemble_size:
             raise ValueError("decoding.num_models must be at most ensemble_size")
+        if self.decoding is not None and self.decoding.scale_models > self.ensemble_size:
+            raise ValueError("decoding.scale_models must be at most ensemble_size")
         if any(size > self.ensemble_size for size in self.ablations.ensemble_sizes):
             raise ValueError("ablations.ensemble_sizes must be at most ensemble_size")
         fractions = [entry.fraction for entry in self.data_fractions]

@@ -14,11 +14,12 @@ from repro.report.speech import analysis, queries, tables
 from repro.speech import experiment
 from repro.speech.alignment import STATES
 from repro.speech.decoding import pipeline
+from repro.speech.decoding.decoder import Search
 from repro.speech.features import BANKS, Inputs, pack
 from repro.speech.preparation import Prepared
 from repro.speech.runner import SpeechRunner
 from repro.speech.runs import Arm
-from repro.speech.settings import SpeechSettings
+from repro.speech.settings import Decoding, SpeechSettings
 from repro.speech.training import FrameTrainer, frames_of_fraction
 from repro.training.mlp import MemberSpec
 
@@ -56,6 +57,7 @@ def smoke() -> SpeechSettings:
 def runner_for(runner_for, prepared, monkeypatch):
     """A factory of runners whose decoder is replaced: errors are a function of the scores."""
     monkeypatch.setattr(pipeline, "decode", decode)
+    monkeypatch.setattr(pipeline, "validation_rates", lambda task, data, make, searches, threads: VALIDATION_RATES)
     monkeypatch.setattr(pipeline, "decode_stock", lambda task, data, corpus, threads: word_errors(2))
 
     def make(settings, data=prepared, folder="runs") -> SpeechRunner:
@@ -64,10 +66,13 @@ def runner_for(runner_for, prepared, monkeypatch):
     return make
 
 
-def decode(task, data, make_scores, scales, max_active_hmms, threads):
+VALIDATION_RATES = {0.5: 0.4, 1.0: 0.3}
+
+
+def decode(task, data, make_scores, search, threads):
     scores = list(make_scores(data.test, torch.arange(3)))
     assert all(np.isfinite(utterance).all() and utterance.shape == (60, STATES) for utterance in scores)
-    return word_errors(int(np.argmax(scores[0].sum(0)) % 2)) | {"scale": scales[0], "validation_wer": {}}
+    return word_errors(int(np.argmax(scores[0].sum(0)) % 2)) | {"scale": search.acoustic_scale}
 
 
 def word_errors(errors):
@@ -97,7 +102,14 @@ def test_experiment_trains_reports_and_reuses_finished_runs(smoke, runner_for, t
     }
     assert claims.loc["speech.baseline_frame_acc", "seeds"] == smoke.ensemble_size
     tables = {path.stem for path in (out / "results" / "speech" / "toy").glob("*.csv")}
-    assert tables == {"data", "table1", "table5", "hard_schedules", "recovered", "target_precision", "ablations"}
+    assert tables == {
+        "data", "table1", "acoustic_scale", "table5", "hard_schedules", "recovered", "target_precision", "ablations"
+    }  # fmt: skip
+    scales = pd.read_csv(out / "results" / "speech" / "toy" / "acoustic_scale.csv", keep_default_na=False)
+    assert scales[["acoustic scale", "WER", "chosen"]].values.tolist() == [[0.5, 40.0, ""], [1.0, 30.0, "yes"]]
+    decodings = [record for record in finished if record["arm"] == Arm.DECODE]
+    hybrid = [r["metrics"]["scale"] for r in decodings if r["settings"]["system"] is not None]
+    assert len(hybrid) > 3 and set(hybrid) == {1.0}, "all systems have the scale that is best on validation"
     ablations = pd.read_csv(out / "results" / "speech" / "toy" / "ablations.csv").set_index("model")
     varied = {name: len(rows) for name, rows in ablations.groupby("varied")}
     assert varied == {"ensemble size": 5, "width": 2, "epochs": 2, "transcripts": 4}
@@ -197,22 +209,32 @@ def test_scores_are_log_posterior_minus_log_prior(smoke, runner_for, prepared):
     np.testing.assert_allclose(scores, (posterior.log() - prior).numpy(), atol=1e-4)
 
 
-def test_acoustic_scale_is_chosen_on_validation(prepared, monkeypatch):
-    """The best scale on validation differs from the best on test and is used nevertheless."""
-    task = pipeline.Task({}, None, torch.arange(3), torch.arange(3), {})
+def test_acoustic_scales_are_compared_on_validation(prepared, monkeypatch):
+    task = pipeline.Task({}, None, torch.arange(2), torch.arange(3), {})
     calls = []
 
     def decode(task, scores, search, threads):
         part = next(iter(scores))
         calls.append((part, search.acoustic_scale))
-        right = (search.acoustic_scale == 0.5) == (part == "validation")
-        return [["go", "there"] if right else ["no"]] * 3
+        return [["go", "there"] if search.acoustic_scale == 0.5 else ["no"]] * (2 if part == "validation" else 3)
 
     names = {id(prepared.validation): "validation", id(prepared.test): "test"}
     monkeypatch.setattr(pipeline, "_decode", decode)
-    metrics = pipeline.decode(task, prepared, lambda frames, _: iter([names[id(frames)]]), (0.3, 0.5, 0.8), 500, 1)
-    assert metrics["scale"] == 0.5 and calls == [("validation", s) for s in (0.3, 0.5, 0.8)] + [("test", 0.5)]
-    assert sum(metrics["test_substitutions"]) + sum(metrics["test_deletions"]) > 0
+    searches = {scale: Search(acoustic_scale=scale) for scale in (0.3, 0.5)}
+    make_scores = lambda frames, _: iter([names[id(frames)]])  # noqa: E731
+    assert pipeline.validation_rates(task, prepared, make_scores, searches, 1) == {0.3: 1.0, 0.5: 0.0}
+    assert calls == [("validation", 0.3), ("validation", 0.5)]
+    metrics = pipeline.decode(task, prepared, make_scores, searches[0.3], 1)
+    assert calls[2:] == [("test", 0.3)] and metrics["scale"] == 0.3
+    assert sum(metrics["test_substitutions"]) + sum(metrics["test_deletions"]) == 6
+
+
+def test_one_scale_is_chosen_by_the_mean_over_the_models():
+    decoding = Decoding(utterances=1, validation_utterances=1, acoustic_scales=(0.1, 0.2, 0.4), scale_models=2)
+    rates = [[0.1, [0.5, 0.1]], [0.2, [0.2, 0.3]], [0.4, [0.1, 0.6]]]
+    assert experiment.best_scale(decoding, [{"metrics": {"rates": rates}}]) == 0.2
+    assert experiment.best_scale(decoding, []) is None
+    assert experiment.best_scale(decoding.model_copy(update={"acoustic_scales": (0.3,)}), []) == 0.3
 
 
 def test_language_model_contains_training_words_only(prepared, tmp_path):

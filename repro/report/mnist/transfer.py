@@ -77,6 +77,7 @@ def by_teacher(records: list[Record]) -> Figure:
         axis.annotate(name, (position, estimate.value), textcoords="offset points", xytext=(6, -9), fontsize=7)
     printed = [paper.BY_ID[f"mnist.{name}_errors"].figure for name in ("teacher", "distilled")]
     axis.plot(*[[value] for value in printed], "*", color=PAPER, markersize=9, label="paper")
+    axis.margins(x=0.2)  # room for the labels
     ends = axis.get_xlim()
     axis.plot(ends, ends, "--", color=SECOND, linewidth=1, label="as many errors as the teacher")
     axis.set_xlim(ends)

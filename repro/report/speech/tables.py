@@ -245,12 +245,28 @@ def _mean(values: list[float]) -> float:
     return sum(values) / len(values)
 
 
+def acoustic_scale(records: Records) -> pd.DataFrame:
+    """Return word error rates on validation by acoustic scale, of which the best is used for all systems."""
+    rows = []
+    for record in select(records, Arm.ACOUSTIC_SCALE):
+        means = {scale: stats.mean_interval([100 * r for r in rates]) for scale, rates in record["metrics"]["rates"]}
+        best = min(means, key=lambda scale: (means[scale].value, scale))
+        for scale, rates in record["metrics"]["rates"]:
+            rows.append({
+                "acoustic scale": f"{scale:g}", "WER": f"{means[scale].value:.2f}",
+                "each model": " ".join(f"{100 * rate:.2f}" for rate in rates),
+                "validation utterances": record["metrics"]["utterances"], "chosen": "yes" if scale == best else "",
+            })  # fmt: skip
+    return pd.DataFrame(rows)
+
+
 TABLES: dict[str, tuple[str, Callable[[Records], pd.DataFrame]]] = {
     "data": ("Experiment size", size),
     "table1": (
         "Table 1: frame accuracy and word error rate on test, in percent; 95% CI over models and test speakers",
         table1,
     ),
+    "acoustic_scale": ("Acoustic scale: word error rate on validation, in percent", acoustic_scale),
     "table5": ("Table 5: fractions of the data, frame accuracy in percent; 95% CI over seeds", table5),
     "hard_schedules": (
         "Hard targets on a fraction, early-stopped, by length of the schedule: frame accuracy in percent; 95% CI over "

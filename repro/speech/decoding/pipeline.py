@@ -1,4 +1,4 @@
-"""Decoding of the test utterances with a system's scores; the acoustic scale is chosen on validation."""
+"""Decoding of validation utterances, to choose the acoustic scale, and of test utterances with a system's scores."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
@@ -86,26 +86,28 @@ def scores(
         yield (torch.cat(log_p).cpu() - prior).numpy()
 
 
-def decode(
-    task: Task, data: Prepared, make_scores: Callable[[Frames, Tensor], Iterator[np.ndarray]],
-    scales: tuple[float, ...], max_active_hmms: int, threads: int,
-) -> dict[str, Any]:  # fmt: skip
-    """Decode validation at every scale and test at the best one; return the errors of each test utterance.
+MakeScores = Callable[[Frames, Tensor], Iterator[np.ndarray]]
+
+
+def validation_rates(
+    task: Task, data: Prepared, make_scores: MakeScores, searches: dict[float, Search], threads: int
+) -> dict[float, float]:
+    """Return the word error rate on validation with each search, by its acoustic scale.
 
     Args:
         make_scores: returns the scores of some utterances of a part of the data.
-        scales: acoustic scales; with a single one nothing is chosen.
     """
-    rates = {}
-    for scale in scales if len(scales) > 1 else ():
-        search = Search(acoustic_scale=scale, max_active_hmms=max_active_hmms)
-        hypotheses = _decode(task, make_scores(data.validation, task.validation), search, threads)
-        rates[scale] = wer.count(_references(data, data.validation, task.validation), hypotheses).rate
-    best = min(rates, key=rates.__getitem__) if rates else scales[0]
-    search = Search(acoustic_scale=best, max_active_hmms=max_active_hmms)
+    references = _references(data, data.validation, task.validation)
+    return {
+        scale: wer.count(references, _decode(task, make_scores(data.validation, task.validation), search, threads)).rate
+        for scale, search in searches.items()
+    }
+
+
+def decode(task: Task, data: Prepared, make_scores: MakeScores, search: Search, threads: int) -> dict[str, Any]:
+    """Decode the test utterances; return the errors of each, and the acoustic scale."""
     hypotheses = _decode(task, make_scores(data.test, task.test), search, threads)
-    by_scale = {f"{scale:g}": rate for scale, rate in rates.items()}
-    return _word_errors(task, data, hypotheses) | {"scale": best, "validation_wer": by_scale}
+    return _word_errors(task, data, hypotheses) | {"scale": search.acoustic_scale}
 
 
 def decode_stock(task: Task, data: Prepared, corpus: Corpus, threads: int) -> dict[str, Any]:
