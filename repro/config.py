@@ -4,18 +4,16 @@ A profile may begin with ``extends = "name"``: it then holds only what differs f
 malformed settings are refused in one line that names them.
 """
 
-import difflib
 import os
-import re
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
-from types import UnionType
-from typing import Annotated, Any, ClassVar, Literal, TypeVar, Union, get_args, get_origin
+from typing import Any, ClassVar, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 
+from repro.config_fields import explain, leaf_types, one_line
 from repro.errors import UserError
 
 CONFIGS = Path("paper_configs")
@@ -38,18 +36,6 @@ EXTENDS = "extends"
 # What the parser raises: a TOMLDecodeError, which is a ValueError, and plain ones for endless numbers and brackets.
 NOT_TOML = (ValueError, RecursionError)
 NUMBERS = {int, float}
-# pydantic's messages, such as "Input should be a valid integer", as those of the command line: "must be ...".
-SHOULD = re.compile(r"^(?:Input|Tuple|String|List|Dictionary) should\b|\bshould\b")
-# Wording of pydantic's messages that a reader of a TOML file would not understand.
-MESSAGES = {
-    "path_type": "must be a path in quotes",
-    "string_type": "must be text in quotes",
-    "tuple_type": "must be a list, such as [1, 2]",
-    "tuple_of_tables_type": "must be a list of tables, such as [{ name = value }]",
-    "model_type": "must be a section or a table, such as { name = value }",
-    "bool_type": "must be true or false",
-    "bool_parsing": "must be true or false",
-}
 
 
 class Settings(BaseModel):
@@ -80,21 +66,6 @@ class Settings(BaseModel):
 SettingsType = TypeVar("SettingsType", bound=Settings)
 
 
-def leaf_types(annotation: Any) -> Iterator[Any]:
-    """Yield the types of the values in an annotation: ``int`` and ``None`` of ``tuple[int, ...] | None``."""
-    origin = get_origin(annotation)
-    if origin is Annotated:
-        yield from leaf_types(get_args(annotation)[0])
-    elif origin is Literal:
-        yield from (type(value) for value in get_args(annotation))
-    elif origin in (tuple, list, Union, UnionType):
-        for argument in get_args(annotation):
-            if argument is not Ellipsis:
-                yield from leaf_types(argument)
-    else:
-        yield annotation
-
-
 def _scalars(value: Any) -> Iterator[Any]:
     if isinstance(value, list | tuple):
         for item in value:
@@ -123,7 +94,7 @@ def profile_path(experiment: str, profile: str) -> Path:
     """
     if profile.endswith(".toml"):
         if not os.path.isfile(profile):  # unlike Path.is_file, false for names that are too long
-            raise UserError(f"profile: there is no file {_one_line(profile)}")
+            raise UserError(f"profile: there is no file {one_line(profile)}")
         return Path(profile)
     for folder in profile_folders(experiment):
         if profile == Path(profile).name and os.path.isfile(folder / f"{profile}.toml"):
@@ -132,7 +103,7 @@ def profile_path(experiment: str, profile: str) -> Path:
     if profile in members:
         raise UserError(f"profile: {profile} stands for {' and '.join(members[profile])}; name one of them")
     known = ", ".join(sorted({*profile_names(experiment), *members}))
-    raise UserError(f"profile: must be one of {known}, or a path to a .toml file, not {_one_line(repr(profile))}")
+    raise UserError(f"profile: must be one of {known}, or a path to a .toml file, not {one_line(repr(profile))}")
 
 
 def load(
@@ -162,7 +133,7 @@ def validate(model: type[SettingsType], values: dict[str, Any]) -> SettingsType:
     try:
         return model.model_validate(values)
     except ValidationError as error:
-        raise UserError(_explain(error, model)) from error
+        raise UserError(explain(error, model)) from error
 
 
 def _read(path: Path, experiment: str | None, extending: tuple[Path, ...]) -> dict[str, Any]:
@@ -175,7 +146,7 @@ def _read(path: Path, experiment: str | None, extending: tuple[Path, ...]) -> di
         return values
     name = values.pop(EXTENDS)
     if not isinstance(name, str):
-        raise UserError(f"profile {path}: extends must be the name of a profile in quotes, not {_one_line(repr(name))}")
+        raise UserError(f"profile {path}: extends must be the name of a profile in quotes, not {one_line(repr(name))}")
     return overlay(_read(_extended(path, name, experiment), experiment, (*extending, path.resolve())), values)
 
 
@@ -183,11 +154,11 @@ def _parse(path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(path.read_text(encoding="utf-8-sig"))  # editors on Windows begin a file with a BOM
     except UnicodeDecodeError as error:
-        raise UserError(f"profile {path}: cannot be read as UTF-8 text ({_one_line(error)})") from error
+        raise UserError(f"profile {path}: cannot be read as UTF-8 text ({one_line(error)})") from error
     except OSError as error:
         raise UserError(f"profile {path}: cannot be read ({error.strerror or error})") from error
     except NOT_TOML as error:
-        raise UserError(f"profile {path}: not valid TOML ({_one_line(error)})") from error
+        raise UserError(f"profile {path}: not valid TOML ({one_line(error)})") from error
 
 
 def _extended(path: Path, name: str, experiment: str | None) -> Path:
@@ -202,7 +173,7 @@ def _extended(path: Path, name: str, experiment: str | None) -> Path:
         {file.stem for candidate in candidates for file in candidate.parent.glob("[!.]*.toml")} - {path.stem}
     )
     near = f"it must be one of {', '.join(known)}, or a path to a .toml file" if known else "there is no such file"
-    raise UserError(f"profile {path}: extends {_one_line(repr(name))}, but {near}")
+    raise UserError(f"profile {path}: extends {one_line(repr(name))}, but {near}")
 
 
 def overlay(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
@@ -235,7 +206,7 @@ def _by_name(value: Any) -> dict[str, dict[str, Any]] | None:
 def _apply(values: dict[str, Any], override: str) -> None:
     name, equals, text = override.partition("=")
     parts = [part.strip() for part in name.split(".")]
-    shown = _one_line(repr(override))
+    shown = one_line(repr(override))
     if not equals or not all(parts):
         raise UserError(f"--set {shown}: must look like NAME=VALUE")
     if parts == [EXTENDS]:
@@ -252,63 +223,3 @@ def _apply(values: dict[str, Any], override: str) -> None:
         if not isinstance(values, dict):
             raise UserError(f"--set {shown}: {section} is a single setting, not a section")
     values[last] = value
-
-
-def _explain(error: ValidationError, model: type[BaseModel]) -> str:
-    """Return one line on the first problem: a renamed setting, else an unknown one, else any."""
-    problems = error.errors()
-    more = f" ({len(problems) - 1} more)" if len(problems) > 1 else ""
-    unknown = [problem for problem in problems if problem["type"] == "extra_forbidden"]
-    renamed = [problem for problem in unknown if problem["loc"][-1] in _renamed_at(model, problem["loc"][:-1])]
-    first = next(iter(renamed or unknown or problems))
-    *section, last = map(str, first["loc"] or ("settings",))
-    name = _one_line(".".join([*section, last]))
-    if renamed:
-        present = ".".join([*section, _renamed_at(model, first["loc"][:-1])[last]])
-        return f"setting {name}: is now called {present}{more}"
-    if unknown:
-        known = _names_at(model, first["loc"][:-1])
-        near = difflib.get_close_matches(last, known, n=1)
-        hint = f"did you mean {near[0]}?" if near else f"it must be one of: {', '.join(sorted(known))}"
-        return f"setting {name}: there is no such setting; {hint}{more}"
-    if first["type"] == "missing":
-        return f"setting {name}: is missing{more}"
-    kind = first["type"]
-    if kind == "tuple_type" and _models_at(model, first["loc"]):
-        kind = "tuple_of_tables_type"
-    message = MESSAGES.get(kind) or SHOULD.sub("must", first["msg"].removeprefix("Value error, "))
-    message = message.partition(" after validation")[0]
-    given = "" if isinstance(first["input"], dict | BaseModel) else f", not {_one_line(repr(first['input']))}"
-    if isinstance(first["input"], dict) and kind.endswith(("_type", "literal_error")):
-        given = ", not a table"
-    return f"setting {name}: {message}{given}{more}"
-
-
-def _models_at(model: type[BaseModel], location: tuple[int | str, ...]) -> list[type[BaseModel]]:
-    """Return the settings classes whose fields may be at a location; numbers in it count list items."""
-    models = [model]
-    for part in location:
-        if isinstance(part, str):
-            fields = [known.model_fields[part] for known in models if part in known.model_fields]
-            leaves = [leaf for field in fields for leaf in leaf_types(field.annotation)]
-            models = [leaf for leaf in leaves if isinstance(leaf, type) and issubclass(leaf, BaseModel)]
-    return models
-
-
-def _names_at(model: type[BaseModel], location: tuple[int | str, ...]) -> list[str]:
-    return [name for known in _models_at(model, location) for name in known.model_fields]
-
-
-def _renamed_at(model: type[BaseModel], location: tuple[int | str, ...]) -> dict[str, str]:
-    return {
-        old: new
-        for known in _models_at(model, location)
-        for base in known.__mro__
-        if issubclass(base, Settings)
-        for old, new in base.renamed.items()
-    }
-
-
-def _one_line(value: object) -> str:
-    text = " ".join(str(value).split())
-    return text if len(text) <= 100 else text[:97] + "..."

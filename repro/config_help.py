@@ -13,6 +13,7 @@ from pydantic.fields import FieldInfo
 
 from repro import config
 from repro.config import Settings
+from repro.config_fields import leaf_types
 from repro.errors import UserError
 
 # By the command that reads them: module and class of the settings, and the experiment whose profiles hold them.
@@ -88,7 +89,7 @@ def settings_of(model: type[BaseModel], values: Iterable[Any] = (), prefix: str 
 
 def _nested(annotation: Any) -> tuple[type[BaseModel] | None, int]:
     """Return the settings class in an annotation, or None, and in how many lists it stands."""
-    models = [leaf for leaf in config.leaf_types(annotation) if isinstance(leaf, type) and issubclass(leaf, BaseModel)]
+    models = [leaf for leaf in leaf_types(annotation) if isinstance(leaf, type) and issubclass(leaf, BaseModel)]
     return (models[0], _depth(annotation)) if models else (None, 0)
 
 

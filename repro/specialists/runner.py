@@ -19,10 +19,10 @@ from repro.engine.progress import ProgressDisplay
 from repro.engine.runner import Runner, round_loss
 from repro.errors import UserError
 from repro.evaluation.metrics import pack_counts
-from repro.kd.losses import arithmetic_mean, distillation_loss
+from repro.kd.losses import arithmetic_mean
 from repro.models.conv import ConvNet
 from repro.models.flops import count_conv_multiply_adds
-from repro.specialists import clustering, evaluate, inference, specialist
+from repro.specialists import clustering, evaluate, inference, specialist, starts
 from repro.specialists.runs import (
     OF_ALL_SEEDS,
     OF_THE_SEARCH,
@@ -35,19 +35,18 @@ from repro.specialists.runs import (
     SpecialistRun,
 )
 from repro.specialists.settings import SpecialistsSettings
-from repro.training.images import ImageTrainer, ImageTransferSet, Objective
-from repro.training.random_streams import BatchSampler, Stream, generator
+from repro.training.images import ImageTrainer, ImageTransferSet
+from repro.training.random_streams import Stream, generator
 from repro.training.trainer import TrainerContext
 
 # Increased by hand when the evaluation of the same weights changes; stored records of older versions are not reused.
 RECORD_VERSION = 1
 # The modules that determine a run's weights.
 CODE_DEPENDENCIES = (
-    "kd/losses.py", "models/conv.py", "specialists/inference.py", "specialists/specialist.py", "training/images.py",
-    "training/optimizers.py", "training/random_streams.py", "training/recipe.py", "training/trainer.py",
+    "kd/losses.py", "models/conv.py", "specialists/inference.py", "specialists/specialist.py", "specialists/starts.py",
+    "training/images.py", "training/optimizers.py", "training/random_streams.py", "training/recipe.py",
+    "training/trainer.py",
 )  # fmt: skip
-# Network, batch samplers, labels, objective, teacher logits.
-Start = tuple[ConvNet, list[BatchSampler], Tensor, Objective, Tensor | None]
 # Lower bound of probabilities whose logarithm is taken.
 TINY = 1e-12
 
@@ -187,66 +186,21 @@ class SpecialistsRunner(Runner):
 
     def training(self, run: NetRun | SpecialistRun) -> ImageTrainer[ConvNet]:
         """Return the trainer of a run, at its start or at its checkpoint."""
-        net, orders, labels, objective, teacher = (
-            self._over_all_classes(run) if isinstance(run, NetRun) else self._from_generalist(run)
-        )
+        start = starts.over_all_classes(self, run) if isinstance(run, NetRun) else starts.from_generalist(self, run)
         return ImageTrainer(
-            net=net,
-            samplers=orders,
-            transfer=ImageTransferSet(self.data.train.images, labels, teacher, self.data.horizontal_flip),
-            objective=objective,
+            net=start.net,
+            samplers=start.samplers,
+            transfer=ImageTransferSet(self.data.train.images, start.labels, start.teacher, self.data.horizontal_flip),
+            objective=start.objective,
             num_examples=self.epoch_size(run),
             context=TrainerContext(
                 recipe=run.recipe, compute=self.compute, checkpoint=self.store.checkpoint(self.key(run))
             ),
         )
 
-    def _over_all_classes(self, run: NetRun) -> Start:
-        """Return the start of a network over all classes, on labels or on its teacher's soft targets."""
-        train, classes = self.data.train, len(self.data.classes)
-        net = (
-            self.net_of(run.start) if run.start else ConvNet(train.images.shape[1], run.width, classes, run.stream_seed)
-        )
-        orders = [BatchSampler(run.stream_seed, torch.arange(len(train)), run.recipe.batch_size)]
-        if run.teacher is None:
-            return net, orders, train.labels, specialist.hard_objective, None
-        values = (run.temperature, run.hard_label_weight)
-        temperature, hard_label_weight = (torch.tensor([value], device=self.compute.device) for value in values)
-
-        def distilled(logits: Tensor, labels: Tensor, teacher: Tensor) -> Tensor:
-            return distillation_loss(logits, teacher, labels, temperature, hard_label_weight)
-
-        return net, orders, train.labels, distilled, self.predictions(run.teacher, "train")
-
-    def _from_generalist(self, run: SpecialistRun) -> Start:
-        """Return the start of a specialist; half of a batch (by default) is from its special classes."""
-        labels, classes, subset = self.data.train.labels, len(self.data.classes), torch.tensor(run.subset)
-        orders = specialist.batch_samplers(
-            labels, subset, run.generalist.stream_seed, run.recipe.batch_size, run.special_in_batch, self.examples(run)
-        )
-        for order, side in zip(orders, ("of", "outside"), strict=True):
-            if not len(order.examples):
-                raise UserError(
-                    "specialists.classes_per_specialist: there are no training images"
-                    f" {side} the classes of specialist {run.number}"
-                )
-        net = specialist.from_generalist(self.net_of(run.generalist), subset, run.kind, run.dustbin_init)
-        if run.kind == "dustbin":
-            return net, orders, specialist.dustbin_labels(labels, subset, classes), specialist.hard_objective, None
-        if run.kind == "full softmax, hard targets":
-            return net, orders, labels, specialist.hard_objective, None
-        special = ~specialist.outside(subset, classes).to(self.compute.device)
-
-        def regularized(logits: Tensor, labels: Tensor, teacher: Tensor) -> Tensor:
-            return specialist.soft_regularized_loss(
-                logits, teacher, labels, special, run.temperature, run.hard_label_weight
-            )
-
-        return net, orders, labels, regularized, self.predictions(run.generalist, "train")
-
     def net_of(self, run: NetRun | SpecialistRun) -> ConvNet:
         """Return the network of a finished run."""
-        classes = self._outputs(run) if isinstance(run, SpecialistRun) else len(self.data.classes)
+        classes = self.num_outputs(run) if isinstance(run, SpecialistRun) else len(self.data.classes)
         net = ConvNet(self.data.train.images.shape[1], run.width, classes, run.seed)
         net.load_state_dict({name: value[0] for name, value in self.load_tensors(run).items()})
         return net.to(self.compute.device)
@@ -276,7 +230,7 @@ class SpecialistsRunner(Runner):
         generalist = self.log_probabilities(run.generalist, cases).exp()
         subsets = torch.tensor([member.subset for member in run.specialists])
         pairs = image, model = inference.active_pairs(generalist, subsets, run.top_n)
-        outputs = torch.empty(len(image), self._outputs(run.specialists[0]))
+        outputs = torch.empty(len(image), self.num_outputs(run.specialists[0]))
         for number, member in enumerate(run.specialists):
             rows = model == number
             if bool(rows.any()):
@@ -286,7 +240,8 @@ class SpecialistsRunner(Runner):
             return generalist, inference.combine_em(generalist, outputs, pairs, subsets), active
         return generalist, inference.combine_full(generalist, outputs, pairs), active
 
-    def _outputs(self, run: SpecialistRun) -> int:
+    def num_outputs(self, run: SpecialistRun) -> int:
+        """Return the number of a specialist's logits."""
         return len(run.subset) + 1 if run.kind == "dustbin" else len(self.data.classes)
 
     def corrected_probabilities(self, run: SpecialistRun, images: Tensor) -> Tensor:

@@ -252,10 +252,10 @@ class SpecialistsSettings(Settings):
 
     def value(self, name: str) -> Any:
         """Return the value of a setting by its name, such as ``specialists.recipe.epochs``."""
-        found: Any = self
+        value: Any = self
         for part in name.split("."):
-            found = getattr(found, part)
-        return found
+            value = getattr(value, part)
+        return value
 
     def changed(self, values: dict[str, Any]) -> "SpecialistsSettings":
         """Return the settings with other values, given by name, and without a search.

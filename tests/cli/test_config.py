@@ -203,7 +203,7 @@ def _validate(model: type[Settings], *overrides: str) -> Settings:
 
 
 def test_an_unknown_profile_lists_the_known_ones():
-    with pytest.raises(UserError, match="choice, gpu, gpu_choice, paper, quick, smoke"):
+    with pytest.raises(UserError, match="choice, evening, gpu, gpu_choice, long, paper, quick, smoke"):
         config.profile_path("mnist", "papr")
     with pytest.raises(UserError, match="no file"):
         config.profile_path("mnist", "nowhere.toml")
@@ -274,5 +274,5 @@ def test_the_profiles_of_an_experiment_are_listed(command):
 def test_an_unknown_experiment_or_profile_to_list_is_one_line():
     with pytest.raises(UserError, match="EXPERIMENT: must be one of mnist, mnist-choice, specialists"):
         config_help.text("mnst")
-    with pytest.raises(UserError, match="profile: must be one of choice, gpu, gpu_choice, paper"):
+    with pytest.raises(UserError, match="profile: must be one of choice, evening, gpu, gpu_choice, long, paper"):
         config_help.text("mnist", "papr")

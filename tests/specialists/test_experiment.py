@@ -125,7 +125,7 @@ def test_specialists_on_a_fraction_see_that_fraction_alone(stripy, smoke, runner
     assert {int(i) for step in range(5) for i in training.batch_indices(step)} <= seen
     runner.execute([half])
     (record,) = [r for r in runner.finished.values() if r["arm"] == Arm.SPECIALIST]
-    special = torch.isin(stripy.train.labels[sorted(seen)], torch.tensor(half.subset)).sum()
+    special = int(torch.isin(stripy.train.labels[sorted(seen)], torch.tensor(half.subset)).sum())
     assert record["metrics"]["train_special_cases"] == special
     assert [len(point) for point in record["curve"]] == [4, 4]
     assert record["curve"][-1][2] == pytest.approx(100 * record["metrics"]["train_special_right"] / special, abs=0.01)

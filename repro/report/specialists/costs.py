@@ -69,8 +69,8 @@ def nearest(rows: list[System], kind: SystemKind, cost: Cost) -> System | None:
 
 def nearest_ensemble(rows: list[System], cost: Cost) -> System | None:
     """Return the ensemble whose cost is nearest to that of the specialists; None where none is near."""
-    found, ours = nearest(rows, "ensemble", cost), next(row for row in rows if row.kind == "specialists")
-    return found if found is not None and found.is_near(ours, cost) else None
+    ensemble, ours = nearest(rows, "ensemble", cost), next(row for row in rows if row.kind == "specialists")
+    return ensemble if ensemble is not None and ensemble.is_near(ours, cost) else None
 
 
 def controls(rows: list[System]) -> list[System]:
@@ -81,12 +81,12 @@ def controls(rows: list[System]) -> list[System]:
     """
     if not rows:
         return []
-    found = (
+    systems_of_equal_cost = (
         nearest(rows, "longer", "train_cost"),
         nearest_ensemble(rows, "train_cost"),
         nearest_ensemble(rows, "test_cost"),
     )
-    return list({system.name: system for system in found if system is not None}.values())
+    return list({system.name: system for system in systems_of_equal_cost if system is not None}.values())
 
 
 def longer(records: list[Record]) -> System | None:

@@ -11,7 +11,7 @@ from repro.report.section import Finding
 from repro.report.specialists import analysis, costs, covers, overfitting
 from repro.report.specialists.analysis import Gain
 from repro.report.specialists.covers import COVER
-from repro.report.specialists.redistilled import STUDENTS, kept
+from repro.report.specialists.redistilled import STUDENTS, fraction_of_gain
 from repro.specialists.runs import Arm
 
 
@@ -122,7 +122,7 @@ def _redistilled(records: list[Record]) -> list[Finding]:
     notes = [
         f"delta vs {label}: {signed(analysis.paired(distilled, other))} pp" for label, other in others.items() if other
     ]
-    fraction = kept(distilled, generalist, change.accuracy(1))
+    fraction = fraction_of_gain(distilled, generalist, change.accuracy(1))
     if fraction is not None:
         notes.insert(0, f"{fraction.value:.2f} {interval(fraction, '.2f')} of the specialists' gain")
     return [Finding("specialists.distilled_back", ours, note="; ".join(notes))]

@@ -48,17 +48,17 @@ def _row(name: str, epochs: str, values: list[float], generalist: list[float], t
         "epochs": epochs,
         "accuracy": f"{accuracy.value:.2f} {interval(accuracy, '.2f')}",
         "delta vs generalist (pp)": "–" if is_reference else signed(analysis.paired(values, generalist)),
-        "fraction of the specialists' gain": "–" if is_reference else _kept(values, generalist, teacher),
+        "fraction of the specialists' gain": "–" if is_reference else _fraction(values, generalist, teacher),
         "seeds": accuracy.count,
     }
 
 
-def _kept(values: list[float], generalist: list[float], teacher: list[float]) -> str:
-    found = kept(values, generalist, teacher)
-    return "–" if found is None else f"{found.value:.2f} {interval(found, '.2f')}"
+def _fraction(values: list[float], generalist: list[float], teacher: list[float]) -> str:
+    fraction = fraction_of_gain(values, generalist, teacher)
+    return "–" if fraction is None else f"{fraction.value:.2f} {interval(fraction, '.2f')}"
 
 
-def kept(values: list[float], generalist: list[float], teacher: list[float]) -> Estimate | None:
+def fraction_of_gain(values: list[float], generalist: list[float], teacher: list[float]) -> Estimate | None:
     """Return the gain over the generalist as a fraction of the teacher's, with Fieller's interval over seeds.
 
     The seeds are those of ``values``, the first ones. None where the teacher's gain is not above zero.
