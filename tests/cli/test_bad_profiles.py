@@ -47,4 +47,7 @@ def test_a_profile_that_is_no_file_is_named(error_of, tmp_path, name):
 @pytest.mark.parametrize("name", ["", ".", "..", "/", "../mnist/smoke", "smoke.TOML", "a" * 5000, "ключ"])
 def test_a_name_of_no_profile_lists_the_known_ones(error_of, name):
     line = error_of("mnist", "--profile", name)
-    assert "profile: must be one of choice, evening, gpu, gpu_choice, long, paper, quick, smoke, or a path" in line and len(line) < 300
+    assert (
+        "profile: must be one of choice, evening, gpu, gpu_choice, long, paper, quick, smoke, or a path" in line
+        and len(line) < 300
+    )
