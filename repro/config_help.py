@@ -145,7 +145,9 @@ def _toml(value: Any) -> str:
     if isinstance(value, BaseModel):
         return _toml({name: item for name, item in value if item is not None})
     if isinstance(value, dict):
-        return "{}" if not value else "{ " + ", ".join(f"{name} = {_toml(item)}" for name, item in value.items()) + " }"
+        keys = [name if name.isidentifier() else f'"{name}"' for name in value]  # a bare key with dots is a path
+        pairs = [f"{key} = {_toml(item)}" for key, item in zip(keys, value.values(), strict=True)]
+        return f"{{ {', '.join(pairs)} }}" if pairs else "{}"
     if isinstance(value, list | tuple):
         return f"[{', '.join(map(_toml, value))}]"
     if isinstance(value, str | Path):
