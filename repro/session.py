@@ -110,14 +110,19 @@ def curve_log(options: Options) -> CurveLog | None:
     """Return where training curves are written to while networks train; None where they are not.
 
     Raises:
-        UserError: there is no such kind of log, or TensorBoard is not installed.
+        UserError: there is no such kind of log, TensorBoard is not installed, the folder cannot be written, or workers
+            are elsewhere.
     """
     if options.log not in LOGS:
         raise UserError(f"--log: must be one of {', '.join(LOGS)}, not {options.log!r}")
     if options.log == "none":
         return None
+    if options.executor != "local":
+        raise UserError("--log tensorboard: only with --executor local, whose workers can write to the runs folder")
     summary_writer()
-    return CurveLog(options.runs / "tensorboard")
+    folder = options.runs / "tensorboard"
+    files.check_writable(folder)
+    return CurveLog(folder)
 
 
 def executor(name: str) -> Callable[[Runner], Executor]:

@@ -1,5 +1,6 @@
 """Curves of runs for TensorBoard, written while they train (``--log tensorboard``)."""
 
+import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,7 +22,8 @@ class CurveLog:
     def write(self, run: str, step: int, values: Mapping[str, float]) -> None:
         """Write values of a run at a step, each to a curve of its name, at once."""
         if run not in self._writers:
-            self._writers[run] = summary_writer()(str(self.folder / run))
+            # Points from here on that an interrupted training wrote are not shown twice.
+            self._writers[run] = summary_writer()(str(self.folder / run), purge_step=step)
         writer = self._writers[run]
         for name, value in values.items():
             writer.add_scalar(name, value, step)
@@ -29,9 +31,10 @@ class CurveLog:
 
     def close(self) -> None:
         """Close the files of this process."""
-        for writer in self._writers.values():
-            writer.close()
-        self._writers.clear()
+        writers, self._writers = self._writers, {}
+        for writer in writers.values():
+            with contextlib.suppress(OSError):  # what was written before is kept
+                writer.close()
 
 
 def summary_writer() -> Any:

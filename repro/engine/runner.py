@@ -169,7 +169,13 @@ class Runner:
             parts = [str(value).replace("/", "_") for value in (run.arm, *_params(run).values())]
             name = "/".join([*parts, f"seed_{run.seed}_{self.key(run)}"])
             of_run = {curve: several[number] for curve, several in values.items()}
-            self.curves.write(name, snapshot.step, {"training_loss": loss} | of_run)
+            try:
+                self.curves.write(name, snapshot.step, {"training_loss": loss} | of_run)
+            except OSError as error:
+                self.progress.say(f"--log tensorboard: {error.strerror or error}; no further curves are written")
+                self.curves.close()
+                self.curves = None
+                return
 
     def record(
         self,

@@ -6,6 +6,9 @@ from repro.specialists.runner import SpecialistsRunner
 from repro.specialists.runs import AllClassesRun, Arm, CombinedRun, EnsembleRun, NetRun, SpecialistRun, Variation
 from repro.specialists.settings import SpecialistsSettings
 
+# Costs that differ by no more than this fraction are near each other.
+NEAR = 0.2
+
 
 def generalist_run(settings: SpecialistsSettings, seed: int, width: int | None = None) -> NetRun:
     """Return the generalist of a seed, of the settings' width or, in the ablation, of another."""
@@ -81,12 +84,15 @@ def combined_runs(settings: SpecialistsSettings, specialists: list[SpecialistRun
 def equal_cost_ensemble(
     settings: SpecialistsSettings, runner: SpecialistsRunner, combined: CombinedRun
 ) -> EnsembleRun | None:
-    """Return the ensemble of generalists whose training costs as much as ``combined``; None without extra ones."""
+    """Return the ensemble of generalists whose training costs nearly as much as ``combined``; None without one."""
     generalist = combined.generalist
     cost = 1 + sum(map(runner.flops, combined.specialists)) / runner.flops(generalist)
     nets = (generalist, *extra_generalists(settings, generalist.seed))
-    size = min(max(2, round(cost)), len(nets))
-    return EnsembleRun(Arm.ENSEMBLE, nets[:size], (("num_models", size),)) if size > 1 else None
+    sizes = [size for size in range(2, len(nets) + 1) if abs(size - cost) <= NEAR * cost]
+    if not sizes:
+        return None
+    size = min(sizes, key=lambda size: abs(size - cost))
+    return EnsembleRun(Arm.ENSEMBLE, nets[:size], (("num_models", size),))
 
 
 def student_of(settings: SpecialistsSettings, arm: Arm, generalist: NetRun, teacher: AllClassesRun | None) -> NetRun:

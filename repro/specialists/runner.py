@@ -16,7 +16,7 @@ from repro.engine import store
 from repro.engine.jobs import Job
 from repro.engine.local_pool import PROCESS_BYTES
 from repro.engine.progress import ProgressDisplay
-from repro.engine.runner import Runner, round_loss
+from repro.engine.runner import Diverged, Runner, round_loss
 from repro.errors import UserError
 from repro.evaluation.metrics import pack_counts
 from repro.kd.losses import arithmetic_mean
@@ -34,7 +34,7 @@ from repro.specialists.runs import (
     Run,
     SpecialistRun,
 )
-from repro.specialists.settings import SpecialistsSettings
+from repro.specialists.settings import SpecialistsSettings, combinations
 from repro.training.images import ImageTrainer, ImageTransferSet
 from repro.training.random_streams import Stream, generator
 from repro.training.trainer import TrainerContext
@@ -141,7 +141,13 @@ class SpecialistsRunner(Runner):
             self.progress.now(f"{run.arm}, seed {run.seed}")
             training = self.training(run)
             earlier = training.seconds
-            self.train(run, training)
+            try:
+                self.train(run, training)
+            except Diverged:
+                if run.arm not in OF_THE_SEARCH:
+                    raise
+                self.store.add(self.key(run), [self.record(run, {"diverged": True}, [], training.seconds)], {})
+                return
             curve, net = training.history, training.net
             tensors = {name: value[None] for name, value in net.state_dict().items()}
         if isinstance(run, SpecialistRun):
@@ -269,7 +275,7 @@ def make_runner(folder_setting: Path | None) -> Callable[..., SpecialistsRunner]
 
 
 def check(settings: SpecialistsSettings, classes: int) -> None:
-    """Check that the data set has enough classes for the settings, before anything is trained.
+    """Check that the data set has enough classes for the settings, those of the search too, before training.
 
     Raises:
         UserError: there are fewer than three classes, a subset of all classes, or more specialists than classes.
@@ -277,6 +283,9 @@ def check(settings: SpecialistsSettings, classes: int) -> None:
     if classes < 3:
         raise UserError(f"data: specialists need three classes or more, not {classes}")
     clustering.check(classes, settings.specialists.count, settings.specialists.classes_per_specialist)
+    for stage in settings.search.stages if settings.search else ():
+        for values in combinations(stage):
+            check(settings.changed(values), classes)
     for size in settings.ablations.subset_sizes:
         if not 2 <= size < classes:
             raise UserError(

@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 
-from repro.engine.runner import Diverged
 from repro.errors import UserError
 from repro.specialists.pipeline import generalist_run, specialist_runs, student_of
 from repro.specialists.runner import SpecialistsRunner
@@ -25,7 +24,7 @@ def choose(settings: SpecialistsSettings, runner: SpecialistsRunner) -> Speciali
     Candidates that diverge are skipped.
 
     Raises:
-        UserError: all candidates of a stage diverge.
+        UserError: the generalist or all candidates of a stage diverge.
     """
     if settings.search is None:
         return settings
@@ -33,8 +32,11 @@ def choose(settings: SpecialistsSettings, runner: SpecialistsRunner) -> Speciali
     seeds = range(FIRST_SEARCH_SEED, FIRST_SEARCH_SEED + settings.search.seeds)
     generalists = [replace(generalist_run(settings, seed), arm=Arm.SEARCH_GENERALIST) for seed in seeds]
     runner.expect(generalists)
-    if len(runner.execute(generalists)) < len(generalists):
+    trained = runner.execute(generalists)
+    if len(trained) < len(generalists):
         return None
+    if any("diverged" in record["metrics"] for record in trained):
+        raise UserError("search: the generalist diverged; lower generalist.recipe.learning_rate")
     for number, stage in enumerate(stages, 1):
         candidates = {to_params(number, best, stage): best}
         for values in combinations(stage):
@@ -47,18 +49,20 @@ def choose(settings: SpecialistsSettings, runner: SpecialistsRunner) -> Speciali
         }
         runner.expect([part for several in runs.values() for run in several for part in (*specialists_of(run), run)])
         for params, several in runs.items():
-            try:
-                runner.execute(list(dict.fromkeys(part for run in several for part in specialists_of(run))))
-                records = runner.execute(several)
-            except Diverged as error:
-                runner.progress.say(error)
+            members = list(dict.fromkeys(part for run in several for part in specialists_of(run)))
+            trained = runner.execute(members)
+            if len(trained) < len(members):
+                return None
+            if any("diverged" in record["metrics"] for record in trained):
                 continue
+            records = runner.execute(several)
             if len(records) < len(generalists):
                 return None
-            scores[params] = validation_errors(records)
+            if not any("diverged" in record["metrics"] for record in records):
+                scores[params] = validation_errors(records)
         if not scores:
             raise UserError(f"search.stages: every candidate of stage {number} diverged; lower the learning rates")
-        best = candidates[min(scores, key=scores.__getitem__)]
+        best = candidates[min(scores, key=lambda params: (scores[params], str(dict(params))))]
     return best
 
 

@@ -56,7 +56,7 @@ SETTINGS = {
     "mnist": MnistSettings, "specialists": SpecialistsSettings, "speech": SpeechSettings, "variants": VariantsSettings,
 }  # fmt: skip
 # Arms whose number of epochs is derived from the profile's.
-DERIVED_EPOCHS = {"data_fraction", "trained_longer", "teacher_view"}
+DERIVED_EPOCHS = {"data_fraction", "trained_longer", "generalist_trained_longer", "teacher_view"}
 DATASETS = [
     (path.parents[1].name, path.parent.name)
     for path in sorted(ROOT.glob("results/*/*/records.jsonl"))

@@ -9,13 +9,15 @@ from conftest import CLASSES
 
 from repro import config, paper
 from repro.data.types import ImageSet
+from repro.engine.runner import Diverged
+from repro.errors import UserError
 from repro.evaluation import metrics
 from repro.report import build, records
 from repro.report.specialists import analysis, costs, covers
 from repro.report.specialists.redistilled import STUDENTS
-from repro.specialists import experiment
+from repro.specialists import experiment, search
 from repro.specialists.examples import shown
-from repro.specialists.runner import fewer
+from repro.specialists.runner import SpecialistsRunner, fewer
 from repro.specialists.runs import OF_THE_SEARCH, Arm, CombinedRun
 from repro.specialists.settings import FIRST_SEARCH_SEED, SpecialistsSettings
 
@@ -95,6 +97,33 @@ def test_a_whole_run_gives_all_tables_and_figures(stripy, smoke, runner_for, tmp
     again.make = None  # any run that is executed again would call it
     experiment.run(smoke, again, headlines.append)
     assert {r["key"] for r in again.finished.values()} == {r["key"] for r in runner.finished.values()}
+
+
+def test_the_search_skips_what_diverges_and_remembers_it(stripy, smoke, runner_for, monkeypatch):
+    trained = []
+    train = SpecialistsRunner.train
+
+    def diverge_at_the_lowest_rate(runner, run, training):
+        trained.append(run.arm)
+        if run.arm == Arm.SEARCH_SPECIALIST and run.recipe.learning_rate == 0.001:
+            raise Diverged("the loss is not finite")
+        train(runner, run, training)
+
+    monkeypatch.setattr(SpecialistsRunner, "train", diverge_at_the_lowest_rate)
+    stages = {"stages": ({"specialists.recipe.learning_rate": (0.001, 0.05)},)}
+    settings = smoke.model_copy(update={"search": smoke.search.model_copy(update=stages)})
+    chosen = search.choose(settings, runner_for(settings, stripy))
+    assert chosen.specialists.recipe.learning_rate in (0.02, 0.05) and chosen.search is None
+    count = len(trained)
+    again = runner_for(settings, stripy)
+    again.report_only = True
+    assert search.choose(settings, again) == chosen and len(trained) == count
+
+    stages = {"stages": ({"redistill.temperature": (4.0,)},)}
+    changes = {"search": smoke.search.model_copy(update=stages), "specialists": chosen.specialists.model_copy(
+        update={"recipe": chosen.specialists.recipe.model_copy(update={"learning_rate": 0.001})})}  # fmt: skip
+    with pytest.raises(UserError, match="every candidate of stage 1 diverged"):
+        search.choose(smoke.model_copy(update=changes), runner_for(smoke.model_copy(update=changes), stripy))
 
 
 def test_files_left_out_are_listed_before_the_specialists_are_finished(stripy, smoke, runner_for):
@@ -206,6 +235,14 @@ def test_runs_of_a_variation_carry_its_parameters(stripy, smoke, runner_for):
     assert run.arm == Arm.SUBSET_SIZE and dict(run.params) == {"subset_size": 4}
     assert {member.arm for member in run.specialists} == {Arm.ABLATION_SPECIALIST}
     assert {len(member.subset) for member in run.specialists} == {4} and len(run.specialists) == 2
+
+
+def test_the_control_is_trained_at_least_as_long_as_the_specialists():
+    specialists = costs.System("s", "specialists", 2.8, 4.0, [1.0])
+    shorter, as_long, longest = (costs.System(f"{n}", "longer", n, 1.0, [1.0]) for n in (1.5, 2.9, 4.0))
+    assert costs.longer([specialists, longest, shorter, as_long]) is as_long
+    assert costs.longer([specialists, shorter]) is shorter and costs.longer([specialists]) is None
+    assert costs.controls([specialists, shorter]) == [shorter] and costs.controls([]) == []
 
 
 def test_equal_compute_names_the_nearest_ensemble():

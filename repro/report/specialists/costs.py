@@ -8,10 +8,9 @@ import numpy as np
 from repro.report.query import select
 from repro.report.records import Record
 from repro.report.specialists.analysis import accuracy, accuracy_of, by_epochs, epochs, gain
+from repro.specialists.pipeline import NEAR
 from repro.specialists.runs import Arm
 
-# Costs that differ by no more than this fraction are near each other.
-NEAR = 0.2
 Cost = Literal["train_cost", "test_cost"]
 SystemKind = Literal["generalist", "specialists", "longer", "ensemble"]
 
@@ -60,36 +59,33 @@ def systems(records: list[Record]) -> list[System]:
     return rows
 
 
-def nearest(rows: list[System], kind: SystemKind, cost: Cost) -> System | None:
-    """Return the system of a kind whose cost is nearest to that of the specialists; None where there is no such."""
-    ours = next(row for row in rows if row.kind == "specialists")
-    others = [row for row in rows if row.kind == kind]
-    return min(others, key=lambda row: abs(getattr(row, cost) - getattr(ours, cost)), default=None)
-
-
 def nearest_ensemble(rows: list[System], cost: Cost) -> System | None:
     """Return the ensemble whose cost is nearest to that of the specialists; None where none is near."""
-    ensemble, ours = nearest(rows, "ensemble", cost), next(row for row in rows if row.kind == "specialists")
-    return ensemble if ensemble is not None and ensemble.is_near(ours, cost) else None
+    ours = specialists(rows)
+    ensembles = [row for row in rows if row.kind == "ensemble" and row.is_near(ours, cost)]
+    return min(ensembles, key=lambda row: abs(getattr(row, cost) - getattr(ours, cost)), default=None)
+
+
+def longer(rows: list[System]) -> System | None:
+    """Return the generalist trained longer that is compared with the specialists; None where there is none.
+
+    It is the cheapest whose training costs at least as much as theirs, else the longest.
+    """
+    candidates = [row for row in rows if row.kind == "longer"]
+    as_long = [row for row in candidates if row.train_cost >= specialists(rows).train_cost]
+    if as_long:
+        return min(as_long, key=lambda row: row.train_cost)
+    return max(candidates, key=lambda row: row.train_cost, default=None)
+
+
+def specialists(rows: list[System]) -> System:
+    """Return the generalist with specialists."""
+    return next(row for row in rows if row.kind == "specialists")
 
 
 def controls(rows: list[System]) -> list[System]:
-    """Return what specialists are compared with at equal cost.
-
-    These are the generalist trained longer whose training costs most nearly as much, and the ensembles whose training
-    and whose inference cost nearly as much.
-    """
+    """Return what specialists are compared with: ``longer``, and ensembles of equal cost in training and at test."""
     if not rows:
         return []
-    systems_of_equal_cost = (
-        nearest(rows, "longer", "train_cost"),
-        nearest_ensemble(rows, "train_cost"),
-        nearest_ensemble(rows, "test_cost"),
-    )
-    return list({system.name: system for system in systems_of_equal_cost if system is not None}.values())
-
-
-def longer(records: list[Record]) -> System | None:
-    """Return the generalist trained longer whose training costs most nearly as much as that of the specialists."""
-    rows = systems(records)
-    return nearest(rows, "longer", "train_cost") if rows else None
+    systems_to_compare = (longer(rows), nearest_ensemble(rows, "train_cost"), nearest_ensemble(rows, "test_cost"))
+    return list({system.name: system for system in systems_to_compare if system is not None}.values())

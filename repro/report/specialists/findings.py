@@ -59,11 +59,15 @@ def _accuracies(records: list[Record], change: Gain) -> list[Finding]:
 
 def _over_control(records: list[Record], change: Gain) -> tuple[Estimate | None, str]:
     """Return the gain in points over the generalist trained longer, and a remark; None where there is no such run."""
-    control = costs.longer(records)
+    rows = costs.systems(records)
+    control = costs.longer(rows) if rows else None
     if control is None:
         return None, "; not judged without a generalist trained longer"
-    more = analysis.paired(change.accuracy(1), control.accuracy)
-    return more, f"; over the {control.name} {signed(more)} pp"
+    more, ours = analysis.paired(change.accuracy(1), control.accuracy), costs.specialists(rows)
+    cheaper = "" if control.train_cost >= ours.train_cost or control.is_near(ours, "train_cost") else (
+        f" (training cost {control.train_cost:.2f} generalists, with specialists {ours.train_cost:.2f})"
+    )  # fmt: skip
+    return more, f"; over the {control.name}{cheaper} {signed(more)} pp"
 
 
 def _covers(change: Gain) -> list[Finding]:

@@ -44,19 +44,21 @@ def kinds(records: list[Record]) -> pd.DataFrame:
     """Return accuracy within the special classes and overfitting of the kinds, by fraction of the training images."""
     rows = []
     for fraction in fractions(records):
-        rows.append(_row("none (generalist)", fraction, models(records, "dustbin", fraction), None))
+        rows.append(_row("none (generalist)", fraction, models(records, "dustbin", fraction), None, before=True))
         rows += [_row(kind, fraction, models(records, kind, fraction), gain(records, kind, fraction)) for kind in KINDS]
     return pd.DataFrame([row for row in rows if row])
 
 
-def _row(name: str, fraction: float, members: list[Record], change: Gain | None) -> dict[str, Any]:
+def _row(
+    name: str, fraction: float, members: list[Record], change: Gain | None, before: bool = False
+) -> dict[str, Any]:
     if not members:
         return {}
-    train, test = (analysis.accuracy_within(members, split, change is None) for split in ("train", "test"))
+    train, test = (analysis.accuracy_within(members, split, before) for split in ("train", "test"))
     return {
         "specialists": name,
         "training images": f"{fraction:.0%}",
-        "number": max(r["settings"]["number"] for r in members) + 1 if change else "–",
+        "number": "–" if before else max(r["settings"]["number"] for r in members) + 1,
         "train accuracy (special classes)": f"{np.mean(train):.2f}",
         "test accuracy (special classes)": f"{np.mean(test):.2f} {interval(stats.mean_interval(test), '.2f')}",
         "train - test (pp)": signed(stats.paired_difference(train, test)),
@@ -67,7 +69,10 @@ def _row(name: str, fraction: float, members: list[Record], change: Gain | None)
 
 def has_curves(records: list[Record]) -> bool:
     """Return whether specialists were evaluated more than once during training."""
-    return any(len(_curve(record)) > 1 for kind in KINDS for record in models(records, kind, 1.0))
+    return any(
+        len(_curve(record)) > 1
+        for fraction in fractions(records) for kind in KINDS for record in models(records, kind, fraction)
+    )  # fmt: skip
 
 
 def _curve(record: Record) -> list[list[float]]:

@@ -42,7 +42,7 @@ def redistilled(records: list[Record]) -> pd.DataFrame:
 
 def _row(name: str, epochs: str, values: list[float], generalist: list[float], teacher: list[float]) -> dict[str, Any]:
     accuracy = stats.mean_interval(values)
-    is_reference = values == generalist
+    is_reference = name == "generalist"
     return {
         "network": name,
         "epochs": epochs,
@@ -83,7 +83,8 @@ def search(records: list[Record]) -> pd.DataFrame:
         stages.setdefault(group[0]["params"]["stage"], []).append(group)
     rows = []
     for stage, groups in sorted(stages.items()):
-        best = min(groups, key=validation_errors)
+        groups = [group for group in groups if not any("diverged" in record["metrics"] for record in group)]
+        best = min(groups, key=lambda group: (validation_errors(group), str(group[0]["params"])), default=None)
         for group in groups:
             values = {name: value for name, value in group[0]["params"].items() if name != "stage"}
             accuracies = analysis.accuracy_of(group, "validation")
