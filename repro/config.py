@@ -217,9 +217,21 @@ def _apply(values: dict[str, Any], override: str) -> None:
         parsed = {}
     # A text with line breaks may hold further settings.
     value = parsed["value"] if parsed.keys() == {"value"} else text.strip()
-    *sections, last = parts
+    assign(values, parts, value, f"--set {shown}")
+
+
+def assign(values: dict[str, Any], path: list[str], value: Any, name: str) -> None:
+    """Set the value of a setting, given by the names of its sections and its own.
+
+    Args:
+        name: what the error message begins with.
+
+    Raises:
+        UserError: a section is a single setting.
+    """
+    *sections, last = path
     for section in sections:
         values = values.setdefault(section, {})
         if not isinstance(values, dict):
-            raise UserError(f"--set {shown}: {section} is a single setting, not a section")
+            raise UserError(f"{name}: {section} is a single setting, not a section")
     values[last] = value

@@ -1,8 +1,9 @@
 """Metrics of the runs: accuracy without and with specialists, by image and by specialist. Nothing is selected here."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -56,6 +57,11 @@ def specialist(
             f"{split}_special_right": right[1],
         }
     return values
+
+
+def validation_errors(records: Sequence[dict[str, Any]]) -> float:
+    """Return the mean number of validation errors over the seeds, by which a stage chooses."""
+    return float(np.mean([record["metrics"]["validation_errors"] for record in records]))
 
 
 def accuracy_within(run: SpecialistRun, logits: Logits, parts: Iterable[ImageSet]) -> list[float]:

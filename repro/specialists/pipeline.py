@@ -3,11 +3,17 @@
 from dataclasses import replace
 
 from repro.specialists.runner import SpecialistsRunner
-from repro.specialists.runs import AllClassesRun, Arm, CombinedRun, EnsembleRun, NetRun, SpecialistRun, Variation
+from repro.specialists.runs import (
+    NEAR,
+    AllClassesRun,
+    Arm,
+    CombinedRun,
+    EnsembleRun,
+    NetRun,
+    SpecialistRun,
+    Variation,
+)
 from repro.specialists.settings import SpecialistsSettings
-
-# Costs that differ by no more than this fraction are near each other.
-NEAR = 0.2
 
 
 def generalist_run(settings: SpecialistsSettings, seed: int, width: int | None = None) -> NetRun:

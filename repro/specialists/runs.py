@@ -9,6 +9,8 @@ from repro.specialists.specialist import Kind
 from repro.training.recipe import Recipe
 
 Params = tuple[tuple[str, Any], ...]
+# Costs that differ by no more than this fraction are near each other.
+NEAR = 0.2
 
 
 class Arm(StrEnum):

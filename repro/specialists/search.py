@@ -5,13 +5,11 @@ the first few of them; those of section 6.1, with their soft targets; redistille
 with the fewest errors, in the mean over the seeds, hold from the next stage on.
 """
 
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
-
 from repro.errors import UserError
+from repro.specialists.evaluate import validation_errors
 from repro.specialists.pipeline import generalist_run, specialist_runs, student_of
 from repro.specialists.runner import SpecialistsRunner
 from repro.specialists.runs import Arm, CombinedRun, NetRun, SpecialistRun, Variation
@@ -64,11 +62,6 @@ def choose(settings: SpecialistsSettings, runner: SpecialistsRunner) -> Speciali
             raise UserError(f"search.stages: every candidate of stage {number} diverged; lower the learning rates")
         best = candidates[min(scores, key=lambda params: (scores[params], str(dict(params))))]
     return best
-
-
-def validation_errors(records: Sequence[dict[str, Any]]) -> float:
-    """Return the mean number of validation errors over the seeds, by which a stage chooses."""
-    return float(np.mean([record["metrics"]["validation_errors"] for record in records]))
 
 
 def to_params(number: int, settings: SpecialistsSettings, stage: dict[str, Any]) -> tuple[tuple[str, Any], ...]:

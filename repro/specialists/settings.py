@@ -5,9 +5,8 @@ from typing import Annotated, Any, ClassVar, Literal, get_args
 
 from pydantic import Field, field_validator, model_validator
 
-from repro.config import Settings, validate
+from repro.config import Settings, assign, validate
 from repro.data.sources import ImageSource
-from repro.errors import UserError
 from repro.training.recipe import Recipe
 
 # Seeds from here on are those of the search; settings have at most 100 others.
@@ -265,13 +264,7 @@ class SpecialistsSettings(Settings):
         """
         tree = self.model_dump() | {"search": None}
         for name, value in values.items():
-            *sections, last = name.split(".")
-            branch = tree
-            for section in sections:
-                branch = branch.setdefault(section, {})
-                if not isinstance(branch, dict):
-                    raise UserError(f"setting {name}: {section} is a single setting, not a section")
-            branch[last] = value
+            assign(tree, name.split("."), value, f"setting {name}")
         return validate(SpecialistsSettings, tree)
 
 

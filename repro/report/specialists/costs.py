@@ -8,8 +8,7 @@ import numpy as np
 from repro.report.query import select
 from repro.report.records import Record
 from repro.report.specialists.analysis import accuracy, accuracy_of, by_epochs, epochs, gain
-from repro.specialists.pipeline import NEAR
-from repro.specialists.runs import Arm
+from repro.specialists.runs import NEAR, Arm
 
 Cost = Literal["train_cost", "test_cost"]
 SystemKind = Literal["generalist", "specialists", "longer", "ensemble"]

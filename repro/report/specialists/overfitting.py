@@ -76,7 +76,7 @@ def has_curves(records: list[Record]) -> bool:
 
 
 def _curve(record: Record) -> list[list[float]]:
-    """Return points (epoch, training loss, accuracy on training and on validation images); records of old have two."""
+    """Return points (epoch, training loss, accuracy on training and on validation images); older records have two."""
     return [point for point in record["curve"] if len(point) == 4]
 
 

@@ -9,8 +9,8 @@ from repro.evaluation.stats import Estimate
 from repro.report.query import interval, select, signed
 from repro.report.records import Record
 from repro.report.specialists import analysis
+from repro.specialists.evaluate import validation_errors
 from repro.specialists.runs import Arm
-from repro.specialists.search import validation_errors
 
 STUDENTS = {
     Arm.ON_LABELS: "trained on labels alone",
