@@ -6,6 +6,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from repro.models.base import Model
+from repro.models.fused_norm import norm_relu
 from repro.training.random_streams import Stream, generator
 
 
@@ -22,7 +23,7 @@ class Convolution(nn.Module):
 
     def forward(self, inputs: Float[Tensor, "batch channel row column"]) -> Float[Tensor, "batch out row2 column2"]:
         """Return the activations; the convolution multiplies in the type of its inputs, the statistics are fp32."""
-        return F.relu(self.norm(F.conv2d(inputs, self.weight.to(inputs.dtype), stride=self.stride, padding=1)))
+        return norm_relu(F.conv2d(inputs, self.weight.to(inputs.dtype), stride=self.stride, padding=1), self.norm)
 
 
 class ConvNet(Model):
@@ -65,9 +66,9 @@ class ConvNet(Model):
     def forward(self, images: UInt8[Tensor, "batch channel row column"]) -> Float[Tensor, "1 batch class"]:
         """Return logits, in fp32."""
         rows, columns = images.shape[-2:]
-        hidden = F.pad((images.float() - 128) / 64, (0, columns % 2, 0, rows % 2))
-        hidden = F.pixel_unshuffle(hidden, 2)
-        hidden = hidden.to(self.dtype).contiguous(memory_format=torch.channels_last)
+        blocks = F.pixel_unshuffle(F.pad(images, (0, columns % 2, 0, rows % 2), value=128), 2)
+        # Bytes are exact in bf16, and so are differences and quotients here.
+        hidden = (blocks.contiguous(memory_format=torch.channels_last).to(self.dtype) - 128) / 64
         for down, keep, stage in zip(self.down, self.keep, self.stages, strict=True):
             hidden = down(hidden)
             hidden = stage(hidden + keep(hidden))

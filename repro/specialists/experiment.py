@@ -11,6 +11,7 @@ Committed results (``results/claims.csv``), test accuracy in percent, mean of 3 
 """
 
 from collections.abc import Callable
+from itertools import product
 from typing import Any
 
 from repro.specialists import search
@@ -35,7 +36,8 @@ def run(settings: SpecialistsSettings, runner: SpecialistsRunner, headline: Call
     """Train and evaluate everything.
 
     Args:
-        headline: called with the records so far after the first seed and after the last.
+        headline: called with the records so far after the first seeds, as many as are trained side by side, and after
+            the last.
     """
     check(settings, len(runner.data.classes))
     chosen = search.choose(settings, runner)
@@ -44,24 +46,23 @@ def run(settings: SpecialistsSettings, runner: SpecialistsRunner, headline: Call
     settings, seeds, few = chosen, range(chosen.seeds), range(chosen.num_ablation_seeds)
     runner.expect([generalist_run(settings, seed) for seed in seeds])
     runner.expect([net for seed in few for net in other_generalists(settings, seed)])
-    for seed in seeds:
-        runner.execute([generalist_run(settings, seed)])
-        runner.expect(runs_from_generalist(settings, runner, seed))
-        execute_combined(runner, main_runs(settings, runner, seed))
-        if seed in (0, settings.seeds - 1):
+    first = runner.executor.max_in_flight  # as many as are trained side by side
+    for batch in (seeds[:first], seeds[first:]):
+        runner.execute([generalist_run(settings, seed) for seed in batch])
+        for seed in batch:
+            runner.expect(runs_from_generalist(settings, runner, seed))
+        for seed in batch:
+            execute_combined(runner, main_runs(settings, runner, seed))
+        if batch:
             headline(list(runner.finished.values()))
-    for seed in seeds:
-        runner.execute(longer_runs(settings, seed))
-    for seed in few:
-        execute_ensembles(settings, runner, seed)
+    runner.execute([net for seed in seeds for net in longer_runs(settings, seed)])
+    execute_ensembles(settings, runner, few)
     for seed in few:
         execute_combined(runner, kind_runs(settings, runner, seed))
-    for seed in few:
-        runner.execute(section_8_runs(settings, runner, seed))
+    runner.execute([net for seed in few for net in section_8_runs(settings, runner, seed)])
     for seed in few:
         execute_combined(runner, [*clustering_runs(settings, runner, seed), *size_runs(settings, runner, seed)])
-    for seed in few:
-        execute_widths(settings, runner, seed)
+    execute_widths(settings, runner, few)
 
 
 def other_generalists(settings: SpecialistsSettings, seed: int) -> list[NetRun]:
@@ -144,19 +145,21 @@ def execute_combined(runner: SpecialistsRunner, runs: list[CombinedRun]) -> None
     runner.execute(runs)
 
 
-def execute_ensembles(settings: SpecialistsSettings, runner: SpecialistsRunner, seed: int) -> None:
+def execute_ensembles(settings: SpecialistsSettings, runner: SpecialistsRunner, seeds: range) -> None:
     """Train extra generalists and average them, up to as many as cost as much as the specialists."""
-    nets = (generalist_run(settings, seed), *extra_generalists(settings, seed))
-    runner.execute(nets[1:])
-    if all(runner.is_finished(net) for net in nets):
-        sizes = range(2, len(nets) + 1)
-        runner.execute([EnsembleRun(Arm.ENSEMBLE, nets[:size], (("num_models", size),)) for size in sizes])
+    runner.execute([net for seed in seeds for net in extra_generalists(settings, seed)])
+    for seed in seeds:
+        nets = (generalist_run(settings, seed), *extra_generalists(settings, seed))
+        if all(runner.is_finished(net) for net in nets):
+            sizes = range(2, len(nets) + 1)
+            runner.execute([EnsembleRun(Arm.ENSEMBLE, nets[:size], (("num_models", size),)) for size in sizes])
 
 
-def execute_widths(settings: SpecialistsSettings, runner: SpecialistsRunner, seed: int) -> None:
+def execute_widths(settings: SpecialistsSettings, runner: SpecialistsRunner, seeds: range) -> None:
     """Train narrower and wider generalists and specialists of the same width."""
-    for width in settings.ablations.generalist_widths:
-        runner.execute([generalist_run(settings, seed, width)])
+    widths = settings.ablations.generalist_widths
+    runner.execute([generalist_run(settings, seed, width) for width in widths for seed in seeds])
+    for width, seed in product(widths, seeds):
         runs = ablation(settings, runner, seed, Arm.WIDTH, Variation(width=width))
         runner.expect([specialist_run for run in runs for specialist_run in run.specialists])
         execute_combined(runner, runs)

@@ -1,9 +1,7 @@
 """Updates of a batched MLP's weights in one pass over memory, on CPUs in bf16."""
 
-import contextlib
 import operator
 
-import numba
 import numpy as np
 import torch
 from torch import Tensor
@@ -84,14 +82,10 @@ class FusedUpdate:
         self._compile()
 
     def _compile(self) -> None:
-        """Call the kernel on no weights. Where its cache cannot be written, this call fails and the next does not."""
-        threads, most = torch.get_num_threads(), numba.config.NUMBA_NUM_THREADS  # type: ignore[attr-defined]
-        numba.set_num_threads(min(threads, most))
+        kernels.match_threads()
         arrays, state = self._arrays[0], {name: value.clone() for name, value in self._states[0].items()}
-        with contextlib.suppress(OSError):
-            nothing = (array[:0] for array in arrays)
-            self._optimizer.kernel(*nothing, self._optimizer.advance(state), self._max_norms[0])
-        torch.set_num_threads(threads)  # numba's first call sets the number of the threads that it shares
+        nothing = (array[:0] for array in arrays)
+        kernels.prepare(self._optimizer.kernel, *nothing, self._optimizer.advance(state), self._max_norms[0])
 
     def step(self) -> None:
         """Update the weights by the gradients in their copies, bound their norms and renew the copies."""

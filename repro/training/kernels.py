@@ -8,10 +8,13 @@ The updates are those of PyTorch's fused optimizers, up to rounding. Sums are ov
 whatever the number of threads and of models, so that a model's weights do not depend on either.
 """
 
+import contextlib
 import ctypes
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import numba
 import numpy as np
 import torch
 from numba import njit, prange
@@ -25,7 +28,26 @@ for library in Path(torch.__file__).parent.glob("lib/libgomp*"):
     ctypes.CDLL(str(library), mode=ctypes.RTLD_GLOBAL)
 
 
-def _compiled(function: Callable) -> Callable:
+def match_threads() -> None:
+    """Make the kernels that this thread calls use as many threads as PyTorch does."""
+    threads = min(torch.get_num_threads(), numba.config.NUMBA_NUM_THREADS)  # type: ignore[attr-defined]
+    if numba.get_num_threads() != threads:
+        numba.set_num_threads(threads)
+
+
+# The first call sets the number of the threads that PyTorch shares.
+_threads = torch.get_num_threads()
+match_threads()
+torch.set_num_threads(_threads)
+
+
+def prepare(kernel: Callable[..., None], *arguments: Any) -> None:
+    """Call a kernel on empty arrays. Where its cache cannot be written, this call fails and the next does not."""
+    with contextlib.suppress(OSError):
+        kernel(*arguments)
+
+
+def compiled(function: Callable) -> Callable:
     """Compile a function for several threads; the machine code is cached where a folder for it can be written."""
     try:
         return njit(parallel=True, fastmath=FAST, cache=True)(function)
@@ -34,13 +56,13 @@ def _compiled(function: Callable) -> Callable:
 
 
 @njit(inline="always")
-def _widened(bits):
+def widened(bits):
     """Return a bf16 number, given as its 16 bits, in fp32."""
     return np.uint32(np.uint32(bits) << np.uint32(16)).view(np.float32)
 
 
 @njit(inline="always")
-def _rounded(value):
+def rounded(value):
     """Return the 16 bits of the nearest bf16 number; of two, the even one. NaN stays NaN."""
     bits = np.float32(value).view(np.uint32)
     nearest = np.uint32(bits + np.uint32(0x7FFF) + np.uint32((bits >> np.uint32(16)) & np.uint32(1)))
@@ -48,7 +70,7 @@ def _rounded(value):
     return np.uint16(0x7FC0) if is_nan else np.uint16(nearest >> np.uint32(16))
 
 
-@_compiled
+@compiled
 def dropout(values, drawn, threshold, scale, relu, result):
     """Drop units and scale the others, after a ReLU if asked for.
 
@@ -68,10 +90,10 @@ def dropout(values, drawn, threshold, scale, relu, result):
             # A sign bit, and not NaN, by which training is seen to diverge.
             negative = (bits >= np.uint16(0x8000)) & (bits <= np.uint16(0xFF80))
             stays = (drawn[model, case, unit] >= threshold) & ~(relu & negative)
-            result[model, case, unit] = _rounded(scale * _widened(bits)) if stays else np.uint16(0)
+            result[model, case, unit] = rounded(scale * widened(bits)) if stays else np.uint16(0)
 
 
-@_compiled
+@compiled
 def relu_backward(gradient, output, scale, result, sums):
     """Take a gradient back through ReLU and dropout, and add it up over the batch for the biases.
 
@@ -92,12 +114,12 @@ def relu_backward(gradient, output, scale, result, sums):
                 bits = output[model, row, unit]
                 # Above zero: no sign bit, and not zero.
                 passes = (bits < np.uint16(0x8000)) & (bits > np.uint16(0))
-                g = scale * _widened(gradient[model, row, unit]) if passes else np.float32(0)
-                result[model, row, unit] = _rounded(g)
+                g = scale * widened(gradient[model, row, unit]) if passes else np.float32(0)
+                result[model, row, unit] = rounded(g)
                 total[unit] += g
 
 
-@_compiled
+@compiled
 def _bound(weight, copy, sums, max_norm):
     """Scale the columns whose norm exceeds ``max_norm``; where none does, no weight is touched."""
     models, rows, units = weight.shape
@@ -116,10 +138,10 @@ def _bound(weight, copy, sums, max_norm):
                 for unit in range(units):
                     w = weight[model, row, unit] * scale[unit]
                     weight[model, row, unit] = w
-                    copy[model, row, unit] = _rounded(w)
+                    copy[model, row, unit] = rounded(w)
 
 
-@_compiled
+@compiled
 def adamw(weight, copy, gradient, mean, square, sums, constants, max_norm):
     """Update weights by AdamW, bound the norms of their columns and copy them to bf16, in place.
 
@@ -142,7 +164,7 @@ def adamw(weight, copy, gradient, mean, square, sums, constants, max_norm):
         total[:] = 0
         for row in range(rows * chunk // CHUNKS, rows * (chunk + 1) // CHUNKS):
             for unit in range(units):
-                g = _widened(gradient[model, row, unit])
+                g = widened(gradient[model, row, unit])
                 m = mean[model, row, unit]
                 m += (g - m) * beta1_rest
                 v = square[model, row, unit] * beta2 + g * g * beta2_rest
@@ -150,13 +172,13 @@ def adamw(weight, copy, gradient, mean, square, sums, constants, max_norm):
                 mean[model, row, unit] = m
                 square[model, row, unit] = v
                 weight[model, row, unit] = w
-                copy[model, row, unit] = _rounded(w)
+                copy[model, row, unit] = rounded(w)
                 total[unit] += w * w
     if max_norm > 0:
         _bound(weight, copy, sums, max_norm)
 
 
-@_compiled
+@compiled
 def sgd(weight, copy, gradient, velocity, sums, constants, max_norm):
     """Update weights by SGD with Nesterov momentum, bound the norms of their columns and copy them to bf16, in place.
 
@@ -178,12 +200,12 @@ def sgd(weight, copy, gradient, velocity, sums, constants, max_norm):
         for row in range(rows * chunk // CHUNKS, rows * (chunk + 1) // CHUNKS):
             for unit in range(units):
                 w = weight[model, row, unit]
-                g = _widened(gradient[model, row, unit]) + decay * w
+                g = widened(gradient[model, row, unit]) + decay * w
                 v = velocity[model, row, unit] * momentum + g
                 w -= rate * (g + momentum * v)
                 velocity[model, row, unit] = v
                 weight[model, row, unit] = w
-                copy[model, row, unit] = _rounded(w)
+                copy[model, row, unit] = rounded(w)
                 total[unit] += w * w
     if max_norm > 0:
         _bound(weight, copy, sums, max_norm)

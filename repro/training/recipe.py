@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterable
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 from torch import nn
@@ -21,7 +21,8 @@ class Recipe(Settings):
     }  # fmt: skip
     # Left out of records and keys at their defaults, because committed records are older than these options.
     omitted_at_default: ClassVar[tuple[str, ...]] = (
-        "initial_momentum", "momentum_warmup_fraction", "initial_weight_sd", "weight_averaging_fraction",
+        "initial_momentum", "momentum_warmup_fraction", "initial_weight_sd", "weight_averaging_fraction", "milestones",
+        "gamma",
     )  # fmt: skip
     nets: ClassVar[str] = "nets"
 
@@ -33,9 +34,15 @@ class Recipe(Settings):
         "adamw", description="Optimizer: adamw (betas 0.9 and 0.999) or sgd (Nesterov momentum). Default: adamw."
     )
     learning_rate: float = Field(gt=0, le=100, allow_inf_nan=False, description="Peak learning rate. Required.")
-    schedule: Literal["linear", "cosine", "constant"] = Field(
-        "linear", description="Shape of the learning rate's decay to zero after the warm-up. Default: linear."
+    schedule: Literal["linear", "cosine", "constant", "multistep"] = Field(
+        "linear",
+        description="Learning rate after the warm-up: linear or cosine decay to zero, constant, or multistep, which"
+        " multiplies it by gamma at each of the milestones. Default: linear.",
     )
+    milestones: tuple[Annotated[float, Field(gt=0, lt=1)], ...] = Field(
+        (), description="Fractions of the epochs after which multistep lowers the learning rate. Default: none."
+    )
+    gamma: float = Field(0.1, gt=0, lt=1, description="Factor of multistep's learning rate. Default: 0.1.")
     warmup_fraction: float = Field(
         0.0, ge=0, le=1, description="Fraction of the steps in which the learning rate rises from zero. Default: 0."
     )
@@ -72,6 +79,8 @@ class Recipe(Settings):
         for name in self.unused:
             if getattr(self, name):
                 raise ValueError(f"{name} must be left out for {self.nets}")
+        if bool(self.milestones) != (self.schedule == "multistep"):
+            raise ValueError("milestones must be given for the schedule multistep, and for no other")
         return self
 
     @model_serializer(mode="wrap")
@@ -85,6 +94,9 @@ class Recipe(Settings):
         rise = self.warmup_fraction * steps
         if step < rise:
             return self.learning_rate * (step + 1) / (rise + 1)
+        if self.schedule == "multistep":
+            passed = sum(step >= milestone * steps for milestone in self.milestones)
+            return self.learning_rate * self.gamma**passed
         done = (step - rise) / max(steps - rise, 1)
         shape = {"linear": 1 - done, "cosine": 0.5 + 0.5 * math.cos(math.pi * done), "constant": 1.0}
         return self.learning_rate * shape[self.schedule]

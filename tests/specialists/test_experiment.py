@@ -162,7 +162,7 @@ def test_extra_generalists_belong_to_a_seed_and_all_networks_differ(stripy, smok
     runner = runner_for(smoke, stripy)
     for seed in range(2):
         runner.execute([experiment.generalist_run(smoke, seed)])
-        experiment.execute_ensembles(smoke, runner, seed)
+    experiment.execute_ensembles(smoke, runner, range(2))
     networks = [r for r in runner.finished.values() if r["arm"] in (Arm.GENERALIST, Arm.EXTRA_GENERALIST)]
     assert sorted((r["arm"], r["seed"]) for r in networks) == [
         *(("extra_generalist", seed) for seed in range(2)), *(("generalist", seed) for seed in range(2))

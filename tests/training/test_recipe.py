@@ -10,6 +10,21 @@ NEW = {
 }  # fmt: skip
 
 
+def test_multistep_lowers_the_rate_at_each_milestone():
+    recipe = Recipe(
+        epochs=240, learning_rate=0.05, schedule="multistep", milestones=(0.625, 0.75, 0.875), warmup_fraction=0.01
+    )
+    rates = [recipe.rate(epoch * 10, 2400) for epoch in (0, 100, 149, 150, 179, 180, 209, 210, 239)]
+    assert rates[0] < 0.01
+    assert rates[1:] == pytest.approx([0.05, 0.05, 0.005, 0.005, 5e-4, 5e-4, 5e-5, 5e-5])
+
+
+@pytest.mark.parametrize("options", [{"schedule": "multistep"}, {"milestones": (0.5,)}])
+def test_milestones_belong_to_multistep(options):
+    with pytest.raises(ValueError, match="milestones must be given for the schedule multistep, and for no other"):
+        Recipe(epochs=1, learning_rate=1.0, **options)
+
+
 def test_momentum_rises_and_stays():
     recipe = Recipe(epochs=1, optimizer="sgd", learning_rate=1.0, momentum=0.99, initial_momentum=0.5)
     assert [recipe.momentum_at(step, 100) for step in (0, 25, 50, 99)] == [0.5, 0.74, 0.99, 0.99]

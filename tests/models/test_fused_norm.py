@@ -1,0 +1,102 @@
+"""Fused batch normalization and ReLU: equal to PyTorch's two operations, forward and backward."""
+
+import copy
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from repro.models.conv import ConvNet
+from repro.models.fused_norm import norm_relu
+
+
+def norm_of(channels: int) -> nn.BatchNorm2d:
+    norm = nn.BatchNorm2d(channels)
+    with torch.no_grad():
+        norm.weight.uniform_(-1, 2)
+        norm.bias.normal_()
+    return norm
+
+
+def hidden_of(*shape: int) -> torch.Tensor:
+    hidden = (2 * torch.randn(shape) + 3).bfloat16()
+    return hidden.contiguous(memory_format=torch.channels_last).requires_grad_()
+
+
+@pytest.mark.parametrize("shape", [(64, 8, 16, 16), (32, 32, 4, 4), (33, 5, 7, 7), (3, 100, 1, 1), (4, 3, 1, 1)])
+@pytest.mark.parametrize("memory_format", [torch.channels_last, torch.contiguous_format])
+def test_equals_batch_norm_and_relu_in_fp32(shape, memory_format):
+    torch.manual_seed(0)
+    norm, hidden = norm_of(shape[1]), hidden_of(*shape)
+    upstream = torch.randn(shape).bfloat16().contiguous(memory_format=memory_format)
+    reference, same = copy.deepcopy(norm), hidden.detach().float().requires_grad_()
+    output, expected = norm_relu(hidden, norm), F.relu(reference(same))
+    output.backward(upstream)
+    expected.backward(upstream.float())
+
+    def close(ours: torch.Tensor, theirs: torch.Tensor, tolerance: float) -> bool:
+        return bool((ours.float() - theirs).abs().max() <= tolerance * theirs.abs().max())
+
+    assert output.dtype == hidden.grad.dtype == torch.bfloat16
+    assert close(output, expected, 2**-8) and close(hidden.grad, same.grad, 2**-7)
+    for name in ("weight", "bias"):
+        assert close(getattr(norm, name).grad, getattr(reference, name).grad, 1e-4)
+    for name in ("running_mean", "running_var", "num_batches_tracked"):
+        assert close(getattr(norm, name).double(), getattr(reference, name).double(), 1e-5)
+
+
+def test_is_as_precise_as_pytorch_where_the_mean_is_large():
+    torch.manual_seed(0)
+    norm, hidden = norm_of(8), (torch.randn(64, 8, 8, 8) + 100).bfloat16()
+    exact = F.relu(copy.deepcopy(norm).double()(hidden.double()))
+    assert (norm_relu(hidden, norm).double() - exact).abs().max() <= 2**-7 * exact.abs().max()
+
+
+def test_not_a_number_stays():
+    hidden = hidden_of(4, 8, 2, 2)
+    with torch.no_grad():
+        hidden[0, 3, 0, 0] = float("nan")
+    assert norm_relu(hidden, norm_of(8))[:, 3].isnan().all()
+
+
+@pytest.mark.parametrize("change", ["fp32", "evaluation"])
+def test_otherwise_pytorch_computes_it(change):
+    norm, hidden = norm_of(8), hidden_of(4, 8, 2, 2)
+    if change == "fp32":
+        hidden = hidden.detach().float().requires_grad_()
+    else:
+        norm.eval()
+    assert torch.equal(norm_relu(hidden, norm), F.relu(copy.deepcopy(norm)(hidden)))
+
+
+def test_does_not_depend_on_the_number_of_threads():
+    gradients = []
+    for threads in (1, 2):
+        before = torch.get_num_threads()
+        torch.set_num_threads(threads)
+        try:
+            torch.manual_seed(0)
+            norm, hidden = norm_of(8), hidden_of(64, 8, 16, 16)
+            norm_relu(hidden, norm).square().sum().backward()
+            gradients.append(torch.cat([hidden.grad.flatten().float(), norm.weight.grad]))
+        finally:
+            torch.set_num_threads(before)
+    assert torch.equal(*gradients)
+
+
+def test_a_network_in_bf16_learns_what_it_learns_in_fp32():
+    """Both reach the same training loss on random labels, up to noise."""
+    torch.manual_seed(0)
+    images, labels = torch.randint(0, 256, (64, 3, 32, 32), dtype=torch.uint8), torch.randint(0, 5, (64,))
+    losses = {}
+    for dtype in (torch.float32, torch.bfloat16):
+        net = ConvNet(3, 8, 5, 0, dtype).train()
+        optimizer = torch.optim.SGD(net.parameters(), 0.1, momentum=0.9)
+        for _ in range(60):
+            optimizer.zero_grad()
+            loss = F.cross_entropy(net(images)[0], labels)
+            loss.backward()
+            optimizer.step()
+        losses[dtype] = loss.item()
+    assert max(losses.values()) < 0.2
