@@ -55,8 +55,15 @@ def test_committed_records_come_from_clean_commits_and_the_committed_profiles():
 SETTINGS = {
     "mnist": MnistSettings, "specialists": SpecialistsSettings, "speech": SpeechSettings, "variants": VariantsSettings,
 }  # fmt: skip
-# Arms whose number of epochs is derived from the profile's.
-DERIVED_EPOCHS = {"data_fraction", "trained_longer", "generalist_trained_longer", "teacher_view"}
+# What is derived from the profile's recipes, by arm.
+DERIVED = {
+    "data_fraction": "epochs",
+    "generalist_trained_longer": "epochs",
+    "other_teacher": "epochs",
+    "teacher_view": "epochs",
+    "trained_longer": "epochs",
+    "translated_transfer_set": "max_translation",
+}
 DATASETS = [
     (path.parents[1].name, path.parent.name)
     for path in sorted(ROOT.glob("results/*/*/records.jsonl"))
@@ -89,9 +96,9 @@ def test_committed_records_follow_the_committed_profile(experiment, folder):
         fractions = settings.capacity_gap.early_stopped_fractions
         known += [teacher | {"epochs": fraction * teacher["epochs"]} for fraction in fractions]
     for run in [run for run in runs if run["settings"].get("recipe")]:
-        ignored = {"epochs"} if run["arm"] in DERIVED_EPOCHS else set()
+        ignored = DERIVED.get(run["arm"])
         recipe, *others = (
-            {name: value for name, value in candidate.items() if name not in ignored}
+            {name: value for name, value in candidate.items() if name != ignored}
             for candidate in (run["settings"]["recipe"], *known)
         )
         assert recipe in others, run["arm"]
