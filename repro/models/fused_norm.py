@@ -1,8 +1,7 @@
 """Batch normalization and ReLU in one operation, by kernels that numba compiles.
 
-A small convolutional network spends as long on these two as on its convolutions: PyTorch's bf16 batch normalization
-does not use the processor's vectors backward, and ReLU reads and writes all activations once more. Here the
-activations are read twice and written once, forward and backward (Ioffe & Szegedy 2015, arXiv 1502.03167).
+A small convolutional network spends as long on PyTorch's batch normalization (Ioffe & Szegedy 2015, arXiv 1502.03167)
+and ReLU, forward and backward, as on its convolutions. Here each direction reads the activations twice and writes once.
 """
 
 from functools import cache
@@ -23,8 +22,9 @@ VECTOR = 64
 def norm_relu(
     hidden: Float[Tensor, "batch channel row column"], norm: nn.BatchNorm2d
 ) -> Float[Tensor, "batch channel row column"]:
-    """Return ``relu(norm(hidden))``, fused where ``hidden`` is bf16, channels last and on the CPU, in training."""
-    if norm.training and hidden.dtype == torch.bfloat16 and hidden.device.type == "cpu":
+    """Return ``relu(norm(hidden))``, fused in training where ``hidden`` is bf16 and on the CPU."""
+    several = hidden.numel() > hidden.shape[1]  # PyTorch raises where a channel has a single value
+    if norm.training and several and hidden.dtype == torch.bfloat16 and hidden.device.type == "cpu":
         return _NormReLU.apply(hidden.contiguous(memory_format=torch.channels_last), norm.weight, norm.bias, norm)
     return F.relu(norm(hidden))
 

@@ -60,6 +60,11 @@ def test_not_a_number_stays():
     assert norm_relu(hidden, norm_of(8))[:, 3].isnan().all()
 
 
+def test_a_single_value_of_a_channel_is_refused_by_pytorch():
+    with pytest.raises(ValueError, match="more than 1 value per channel"):
+        norm_relu(hidden_of(1, 8, 1, 1), norm_of(8))
+
+
 @pytest.mark.parametrize("change", ["fp32", "evaluation"])
 def test_otherwise_pytorch_computes_it(change):
     norm, hidden = norm_of(8), hidden_of(4, 8, 2, 2)
