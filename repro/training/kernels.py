@@ -30,15 +30,12 @@ for library in Path(torch.__file__).parent.glob("lib/libgomp*"):
 
 def match_threads() -> None:
     """Make the kernels that this thread calls use as many threads as PyTorch does."""
-    threads = min(torch.get_num_threads(), numba.config.NUMBA_NUM_THREADS)  # type: ignore[attr-defined]
-    if numba.get_num_threads() != threads:
-        numba.set_num_threads(threads)
-
-
-# The first call sets the number of the threads that PyTorch shares.
-_threads = torch.get_num_threads()
-match_threads()
-torch.set_num_threads(_threads)
+    threads = torch.get_num_threads()
+    ours = min(threads, numba.config.NUMBA_NUM_THREADS)  # type: ignore[attr-defined]
+    if numba.get_num_threads() != ours:
+        numba.set_num_threads(ours)
+    if torch.get_num_threads() != threads:
+        torch.set_num_threads(threads)  # numba's first call set the number of the threads that it shares
 
 
 def prepare(kernel: Callable[..., None], *arguments: Any) -> None:
