@@ -34,8 +34,8 @@ class _NormReLU(torch.autograd.Function):
     def forward(
         ctx, hidden: BFloat16[Tensor, "batch channel row column"], weight: Tensor, bias: Tensor, norm: nn.BatchNorm2d
     ):
-        _prepare()
         match_threads()
+        _prepare()
         result = torch.empty_like(hidden)
         statistics = torch.empty(4, len(weight))
         arrays = (tensor.detach().numpy() for tensor in (weight, bias, statistics))

@@ -1,6 +1,8 @@
 """Fused batch normalization and ReLU: equal to PyTorch's two operations, forward and backward."""
 
 import copy
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -88,6 +90,20 @@ def test_does_not_depend_on_the_number_of_threads():
         finally:
             torch.set_num_threads(before)
     assert torch.equal(*gradients)
+
+
+def test_the_first_kernel_of_a_process_leaves_the_number_of_threads():
+    code = """if True:
+        import torch
+        from torch import nn
+        from repro.models.fused_norm import norm_relu
+        torch.set_num_threads(1)
+        before = torch.get_num_threads()
+        norm_relu(torch.randn(4, 8, 4, 4).bfloat16().requires_grad_(), nn.BatchNorm2d(8))
+        assert before == 1
+        print(torch.get_num_threads())
+    """
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, timeout=120).stdout == b"1\n"
 
 
 def test_a_network_in_bf16_learns_what_it_learns_in_fp32():
