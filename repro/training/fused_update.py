@@ -82,7 +82,6 @@ class FusedUpdate:
         self._compile()
 
     def _compile(self) -> None:
-        kernels.match_threads()
         arrays, state = self._arrays[0], {name: value.clone() for name, value in self._states[0].items()}
         nothing = (array[:0] for array in arrays)
         kernels.prepare(self._optimizer.kernel, *nothing, self._optimizer.advance(state), self._max_norms[0])

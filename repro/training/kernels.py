@@ -40,6 +40,7 @@ def match_threads() -> None:
 
 def prepare(kernel: Callable[..., None], *arguments: Any) -> None:
     """Call a kernel on empty arrays. Where its cache cannot be written, this call fails and the next does not."""
+    match_threads()
     with contextlib.suppress(OSError):
         kernel(*arguments)
 
