@@ -17,6 +17,7 @@ from repro.speech.runs import Arm, DecodingRun, EnsembleRun, NetRun, ScaleRun, T
 from repro.speech.settings import DataFraction, Decoding, SpeechSettings
 
 Records = list[dict[str, Any]]
+Search = tuple[float, int]  # acoustic scale, and words of general English in the vocabulary
 PAPER_FRACTION = 0.03  # section 6; trained before the other fractions
 
 
@@ -41,9 +42,9 @@ def run(settings: SpeechSettings, runner: SpeechRunner, headline: Callable[[Reco
     runner.expect(fractions)
     runner.execute([net for net in fractions if net.fraction == PAPER_FRACTION])
     if settings.decoding is not None:
-        scale = best_scale(settings.decoding, runner.execute(scale_runs(settings, settings.decoding)))
-        if scale is not None:
-            runner.execute(decodings(settings, settings.decoding.num_models, temperature, scale))
+        search = choose_search(settings, settings.decoding, runner)
+        if search is not None:
+            runner.execute(decodings(settings, settings.decoding.num_models, temperature, search))
         headline(list(runner.finished.values()))
     # The other fractions, and ablations beyond the paper.
     ablations = (smaller_ensembles(settings, temperature), narrower_students(settings, temperature))
@@ -119,23 +120,29 @@ def target_precision(settings: SpeechSettings) -> TargetPrecisionRun:
     return TargetPrecisionRun(Arm.TARGET_PRECISION, teacher_of_students(settings), first, temperatures)
 
 
-def scale_runs(settings: SpeechSettings, decoding: Decoding) -> list[ScaleRun]:
-    """Return the comparison of acoustic scales on validation; nothing where there is one only."""
-    if len(decoding.acoustic_scales) == 1:
-        return []
+def choose_search(settings: SpeechSettings, decoding: Decoding, runner: SpeechRunner) -> Search | None:
+    """Return acoustic scale and vocabulary of all decodings, chosen on validation one by one; None while unknown."""
+    scales, (first, *others) = decoding.acoustic_scales, decoding.general_words
+    if len(scales) == 1 and not others:
+        return scales[0], first
     nets = tuple(ensemble_nets(settings)[: decoding.scale_models])
-    return [ScaleRun(Arm.ACOUSTIC_SCALE, nets, decoding.acoustic_scales)]
+    records = runner.execute([ScaleRun(Arm.ACOUSTIC_SCALE, nets, scales, first)])
+    if not records:
+        return None
+    scale, _ = best_search(records)
+    records += runner.execute([ScaleRun(Arm.ACOUSTIC_SCALE, nets, (scale,), other) for other in others])
+    return best_search(records) if len(records) == len(decoding.general_words) else None
 
 
-def best_scale(decoding: Decoding, records: Records) -> float | None:
-    """Return the scale with the fewest validation errors in the mean over the models; None while it is not known."""
-    if len(decoding.acoustic_scales) == 1:
-        return decoding.acoustic_scales[0]
-    rates = [(float(np.mean(of_nets)), scale) for record in records for scale, of_nets in record["metrics"]["rates"]]
-    return min(rates)[1] if rates else None
+def best_search(records: Records) -> Search:
+    """Return acoustic scale and vocabulary with the fewest validation errors in the mean over the models."""
+    return min(
+        (float(np.mean(of_nets)), scale, record["settings"]["general_words"])
+        for record in records for scale, of_nets in record["metrics"]["rates"]
+    )[1:]  # fmt: skip
 
 
-def decodings(settings: SpeechSettings, num_models: int, temperature: float, scale: float) -> list[DecodingRun]:
+def decodings(settings: SpeechSettings, num_models: int, temperature: float, search: Search) -> list[DecodingRun]:
     """Return the decodings with single models, the ensemble, students and pocketsphinx's own acoustic model.
 
     All students of ``temperature`` are decoded, and the first of every other temperature.
@@ -147,7 +154,7 @@ def decodings(settings: SpeechSettings, num_models: int, temperature: float, sca
     seeds = {temperature: len({net.seed for net in students})}
 
     def decoding(system: str, net: NetRun | EnsembleRun | None, **fields: Any) -> DecodingRun:
-        return DecodingRun(Arm.DECODE, net, scale, params=(("system", system),), **fields)
+        return DecodingRun(Arm.DECODE, net, *search, params=(("system", system),), **fields)
 
     return [
         *(decoding("single", net, seed=net.seed, seeds=num_models) for net in ensemble_nets(settings)[:num_models]),

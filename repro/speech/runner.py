@@ -3,7 +3,7 @@
 import time
 from collections import defaultdict
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -57,6 +57,7 @@ class SpeechRunner(Runner):
     settings: SpeechSettings
     corpus: Corpus
     data: Prepared
+    _tasks: dict[int, pipeline.Task] = field(default_factory=dict)
 
     @cached_property
     def measure(self) -> Measure:
@@ -208,21 +209,23 @@ class SpeechRunner(Runner):
         self.progress.now(run.arm)
         start = time.monotonic()
         if run.system is None:
-            metrics = pipeline.decode_stock(self.task, self.data, self.corpus, cores())
+            metrics = pipeline.decode_stock(self.task(run.general_words), self.data, self.corpus, cores())
         else:
             nets = run.system.nets if isinstance(run.system, EnsembleRun) else (run.system,)
-            metrics = pipeline.decode(self.task, self.data, self._scores(nets), self._search(run.scale), cores())
+            task, search = self.task(run.general_words), self._search(run.scale)
+            metrics = pipeline.decode(task, self.data, self._scores(nets), search, cores())
         record = self.record(run, metrics, [], time.monotonic() - start)
         self.store.add(self.key(run), [record], {})
 
     def compare_scales(self, run: ScaleRun) -> None:
         """Decode the validation utterances with each model at each acoustic scale, and store the word error rates."""
         start, searches, rates = time.monotonic(), {scale: self._search(scale) for scale in run.scales}, []
+        task = self.task(run.general_words)
         for number, net in enumerate(run.nets, 1):
             self.progress.now(f"{run.arm}, model {number} of {len(run.nets)}")
-            rates.append(pipeline.validation_rates(self.task, self.data, self._scores((net,)), searches, cores()))
+            rates.append(pipeline.validation_rates(task, self.data, self._scores((net,)), searches, cores()))
         metrics = {"rates": [[scale, [of_net[scale] for of_net in rates]] for scale in run.scales],
-                   "utterances": len(self.task.validation)}  # fmt: skip
+                   "utterances": len(task.validation), **task.metadata["validation"]}  # fmt: skip
         self.store.add(self.key(run), [self.record(run, metrics, [], time.monotonic() - start)], {})
 
     def _search(self, scale: float) -> Search:
@@ -243,13 +246,13 @@ class SpeechRunner(Runner):
         record = self.record(run, {"rows": rows, "frames": len(chosen)}, [], time.monotonic() - start)
         self.store.add(self.key(run), [record], {})
 
-    @cached_property
-    def task(self) -> pipeline.Task:
-        """The utterances, language model and dictionary of all decodings."""
-        return pipeline.make_task(
-            self.corpus, self.data, self.store.folder / "aligned", self.decoding.validation_utterances,
-            self.decoding.utterances,
-        )  # fmt: skip
+    def task(self, general_words: int) -> pipeline.Task:
+        """Return utterances, language model and dictionary of the decodings with so many words of general English."""
+        if general_words not in self._tasks:
+            folder, decoding = self.store.folder / "aligned", self.decoding
+            counts = decoding.validation_utterances, decoding.utterances
+            self._tasks[general_words] = pipeline.make_task(self.corpus, self.data, folder, *counts, general_words)
+        return self._tasks[general_words]
 
 
 def make_runner(folder_setting: Path | None) -> Callable[..., SpeechRunner]:

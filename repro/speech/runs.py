@@ -86,6 +86,7 @@ class DecodingRun:
     arm: Arm
     system: NetRun | EnsembleRun | None
     scale: float
+    general_words: int = 0
     temperature: float | None = None
     seed: int = 0
     seeds: int = field(default=1, compare=False)
@@ -94,11 +95,12 @@ class DecodingRun:
 
 @dataclass(frozen=True)
 class ScaleRun:
-    """The decoding of validation utterances with several models at every acoustic scale, to choose one for all."""
+    """The decoding of validation utterances with several models at acoustic scales, to choose one for all systems."""
 
     arm: Arm
     nets: tuple[NetRun, ...]
     scales: tuple[float, ...]
+    general_words: int = 0
     seed: int = 0
     seeds: int = field(default=1, compare=False)
 

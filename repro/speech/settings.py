@@ -133,8 +133,14 @@ class Decoding(Settings):
         min_length=1,
         description="Acoustic scales to choose from, one for all systems; with a single one nothing is chosen.",
     )
+    general_words: tuple[Annotated[int, Field(ge=0, le=100_000)], ...] = Field(
+        (0,),
+        min_length=1,
+        description="Numbers of words of general English, the most frequent, that join those of the training "
+        "transcripts in the vocabulary; to choose from after the scale. Default: 0.",
+    )
     scale_models: int = Field(
-        1, ge=1, description="Number of single models whose mean validation word error rate chooses it. Default: 1."
+        1, ge=1, description="Number of single models whose mean validation word error rate chooses both. Default: 1."
     )
     max_active_hmms: int = Field(
         5000, ge=100, description="Largest number of HMMs that the search keeps active in a frame. Default: 5000."

@@ -184,7 +184,7 @@ def test_files_damaged_between_two_commands_are_reported_and_regenerated(tmp_pat
 def test_a_damaged_language_model_is_not_used(tmp_path, monkeypatch):
     """The file has no digest and is therefore written again by every command."""
     written = []
-    monkeypatch.setattr(pipeline.language_model, "estimate", lambda _: _Model(written))
+    monkeypatch.setattr(pipeline.language_model, "estimate", lambda *_: _Model(written))
     monkeypatch.setattr(pipeline, "in_turn", lambda *_: torch.tensor([0]))
     monkeypatch.setattr(pipeline, "pronunciations", lambda *_: {})
     frames = SimpleNamespace(ids=["u"])

@@ -8,7 +8,7 @@ import numpy as np
 import pocketsphinx
 import pytest
 
-from repro.data.speech.lexicon import pronunciations
+from repro.data.speech.lexicon import cmudict, pronunciations
 from repro.errors import UserError
 from repro.speech.alignment import STATES
 from repro.speech.decoding import decoder as decoding
@@ -93,6 +93,22 @@ def test_kneser_ney_matches_a_computation_by_hand():
     # Trigrams: <s> a b 2, <s> a c 1, a b </s> 2, a c </s> 1: n1 = 2, n2 = 2 and D = 1/3.
     assert model("b", ["<s>", "a"]) == pytest.approx((2 - 1 / 3) / 3 + 1 / 3 * 2 / 3 * model("b", ["a"]))
     assert model("a", ["<s>", "a"]) == pytest.approx(1 / 3 * 2 / 3 * model("a", ["a"]))
+
+
+def test_general_words_share_what_unigrams_reserve_by_their_own_probabilities():
+    general = {"zebra": 0.03, "the": 0.9, "yak": 0.01}
+    model = language_model.estimate(SENTENCES, general)
+    assert {"zebra", "yak"} < set(model.vocabulary) == set(language_model.estimate(SENTENCES).vocabulary) | {*general}
+    for history in ((), ("<s>",), ("the",), ("zebra", "yak")):
+        assert sum(model(word, history) for word in (*model.vocabulary, "</s>")) == pytest.approx(1)
+    assert model("zebra") == pytest.approx(3 * model("yak")) and model("yak", ("the",)) > 0
+
+
+def test_general_words_are_those_of_pocketsphinxs_dictionary_and_language_model():
+    words = sphinx.general_words(5000)
+    assert len(words) == 5000 and 0.8 < sum(words.values()) < 1 and set(words) <= cmudict().keys()
+    assert words["the"] > 100 * words["hello"] > 0 and max(words.values()) == words["the"]
+    assert list(sphinx.general_words(3)) == list(words)[:3] and len(sphinx.general_words(10**6)) > 70_000
 
 
 def test_perplexity_is_lower_on_training_sentences(model: language_model.LanguageModel):

@@ -210,7 +210,7 @@ def test_scores_are_log_posterior_minus_log_prior(smoke, runner_for, prepared):
 
 
 def test_acoustic_scales_are_compared_on_validation(prepared, monkeypatch):
-    task = pipeline.Task({}, None, torch.arange(2), torch.arange(3), {})
+    task = pipeline.Task({}, None, torch.arange(2), torch.arange(3), {"test": {}})
     calls = []
 
     def decode(task, scores, search, threads):
@@ -229,12 +229,31 @@ def test_acoustic_scales_are_compared_on_validation(prepared, monkeypatch):
     assert sum(metrics["test_substitutions"]) + sum(metrics["test_deletions"]) == 6
 
 
-def test_one_scale_is_chosen_by_the_mean_over_the_models():
+class Searches:
+    """A runner whose records give the rates by number of general words, none for an unknown number."""
+
+    def __init__(self, rates):
+        self.rates, self.asked = rates, []
+
+    def execute(self, runs):
+        self.asked += [(run.general_words, run.scales) for run in runs]
+        known = [run for run in runs if run.general_words in self.rates]
+        return [{"metrics": {"rates": self.rates[run.general_words]}, "settings": {"general_words": run.general_words}}
+                for run in known]  # fmt: skip
+
+
+def test_scale_then_vocabulary_are_chosen_by_the_mean_over_the_models(smoke):
     decoding = Decoding(utterances=1, validation_utterances=1, acoustic_scales=(0.1, 0.2, 0.4), scale_models=2)
+    both = decoding.model_copy(update={"general_words": (0, 900)})
     rates = [[0.1, [0.5, 0.1]], [0.2, [0.2, 0.3]], [0.4, [0.1, 0.6]]]
-    assert experiment.best_scale(decoding, [{"metrics": {"rates": rates}}]) == 0.2
-    assert experiment.best_scale(decoding, []) is None
-    assert experiment.best_scale(decoding.model_copy(update={"acoustic_scales": (0.3,)}), []) == 0.3
+    choose = lambda decoding, runner: experiment.choose_search(smoke, decoding, runner)  # noqa: E731
+    assert choose(decoding, Searches({0: rates})) == (0.2, 0)
+    assert choose(decoding, Searches({})) is None and choose(both, Searches({0: rates})) is None
+    for general, chosen in ((0.1, 900), (0.9, 0)):
+        runner = Searches({0: rates, 900: [[0.2, [general, 0.3]]]})
+        assert choose(both, runner) == (0.2, chosen)
+        assert runner.asked == [(0, (0.1, 0.2, 0.4)), (900, (0.2,))]
+    assert choose(decoding.model_copy(update={"acoustic_scales": (0.3,)}), Searches({})) == (0.3, 0)
 
 
 def test_language_model_contains_training_words_only(prepared, tmp_path):
@@ -244,8 +263,12 @@ def test_language_model_contains_training_words_only(prepared, tmp_path):
     lexicon = {"world": [("W", "ER", "L", "D")]}
     corpus, data = Corpus("toy", (), (), lexicon, "toy"), dataclasses.replace(prepared, transcripts=transcripts)
     task = pipeline.make_task(corpus, data, tmp_path, 2, 3)
-    assert set(task.pronunciations) == {"go", "there"} and task.metadata["unknown_words"] == 6
+    assert set(task.pronunciations) == {"go", "there"} and task.metadata["test"]["unknown_words"] == 6
     assert not {"hello", "world"} & set(task.language_model.read_text().split())
+    general = pipeline.make_task(corpus, data, tmp_path, 2, 3, 5000)
+    assert {"go", "there", "hello", "world"} <= set(general.pronunciations) and len(general.pronunciations) >= 5000
+    assert general.language_model != task.language_model
+    assert [of_part["unknown_words"] for of_part in general.metadata.values()] == [0, 0]
 
 
 def test_utterances_are_taken_from_each_speaker_in_turn(prepared):

@@ -246,16 +246,23 @@ def _mean(values: list[float]) -> float:
 
 
 def acoustic_scale(records: Records) -> pd.DataFrame:
-    """Return word error rates on validation by acoustic scale, of which the best is used for all systems."""
-    rows = []
-    for record in select(records, Arm.ACOUSTIC_SCALE):
-        means = {scale: stats.mean_interval([100 * r for r in rates]) for scale, rates in record["metrics"]["rates"]}
-        best = min(means, key=lambda scale: (means[scale].value, scale))
-        for scale, rates in record["metrics"]["rates"]:
+    """Return word error rates on validation by acoustic scale and vocabulary; the best is used for all systems."""
+    rows, runs = [], select(records, Arm.ACOUSTIC_SCALE)
+    means = {(record["key"], scale): stats.mean_interval([100 * rate for rate in rates])
+             for record in runs for scale, rates in record["metrics"]["rates"]}  # fmt: skip
+    best = min(means, key=lambda of: (means[of].value, of[1]), default=None)
+    for record in runs:
+        metrics = record["metrics"]
+        for scale, rates in metrics["rates"]:
             rows.append({
-                "acoustic scale": f"{scale:g}", "WER": f"{means[scale].value:.2f}",
+                "words of general English": f"{record['settings']['general_words']:,}",
+                "vocabulary": f"{metrics['vocabulary']:,}",
+                "validation words outside it": f"{metrics['unknown_words']:,}",
+                "perplexity": f"{metrics['perplexity']:,}", "acoustic scale": f"{scale:g}",
+                "WER": f"{means[record['key'], scale].value:.2f}",
                 "each model": " ".join(f"{100 * rate:.2f}" for rate in rates),
-                "validation utterances": record["metrics"]["utterances"], "chosen": "yes" if scale == best else "",
+                "validation utterances": metrics["utterances"],
+                "chosen": "yes" if (record["key"], scale) == best else "",
             })  # fmt: skip
     return pd.DataFrame(rows)
 
@@ -266,7 +273,10 @@ TABLES: dict[str, tuple[str, Callable[[Records], pd.DataFrame]]] = {
         "Table 1: frame accuracy and word error rate on test, in percent; 95% CI over models and test speakers",
         table1,
     ),
-    "acoustic_scale": ("Acoustic scale: word error rate on validation, in percent", acoustic_scale),
+    "acoustic_scale": (
+        "Acoustic scale and vocabulary: word error rate on validation, in percent",
+        acoustic_scale,
+    ),
     "table5": ("Table 5: fractions of the data, frame accuracy in percent; 95% CI over seeds", table5),
     "hard_schedules": (
         "Hard targets on a fraction, early-stopped, by length of the schedule: frame accuracy in percent; 95% CI over "

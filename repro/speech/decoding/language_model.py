@@ -7,13 +7,14 @@ Interpolated Kneser-Ney smoothing with one discount for each order (Kneser & Ney
 
 where c(h) is the sum of c(hw) over w, n(h) the number of different w, and D = n1 / (n1 + 2 n2) with n1 and n2 the
 numbers of n-grams whose c is 1 and 2. Unigrams are interpolated with the uniform distribution over the vocabulary,
-which is the words of the transcripts. A word outside the vocabulary has probability 0. The probabilities of every
+which is the words of the transcripts; or, with a list of general words, these join the vocabulary, and unigrams are
+interpolated with the list's probabilities. A word outside the vocabulary has probability 0. The probabilities of every
 context sum to one.
 """
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -81,8 +82,12 @@ class LanguageModel:
         write(path, "\n".join([*lines, "", "\\end\\", ""]).encode())
 
 
-def estimate(sentences: Iterable[Sequence[str]]) -> LanguageModel:
-    """Return the model of the training sentences; its vocabulary is their words.
+def estimate(sentences: Iterable[Sequence[str]], general: Mapping[str, float] | None = None) -> LanguageModel:
+    """Return the model of the training sentences.
+
+    Args:
+        sentences: the training sentences; the vocabulary is their words.
+        general: further words of the vocabulary, with their probabilities in general text. Default: none.
 
     Raises:
         UserError: there is no word in the sentences.
@@ -95,8 +100,8 @@ def estimate(sentences: Iterable[Sequence[str]]) -> LanguageModel:
     words = {gram[0] for gram in whole if len(gram) == 1} - {START, END}
     if not words:
         raise UserError("language model: the transcripts contain no word")
-    known = tuple(sorted(words))
-    probability: dict[Gram, float] = {(word,): 1 / (len(known) + 1) for word in (*known, END)}
+    known = tuple(sorted(words.union(general or ())))
+    probability = _initial_unigrams(known, whole, general)
     back_off: dict[Gram, float] = {}
     for n in range(1, ORDER + 1):
         lower = LanguageModel(known, dict(probability), dict(back_off))
@@ -116,6 +121,24 @@ def estimate(sentences: Iterable[Sequence[str]]) -> LanguageModel:
             probability[gram] = discounted + reserved[gram[:-1]] * lower(word, history[1:])
         back_off |= {history: factor for history, factor in reserved.items() if history}
     return LanguageModel(known, probability, back_off)
+
+
+def _initial_unigrams(
+    known: Sequence[str], whole: Counter[Gram], general: Mapping[str, float] | None
+) -> dict[Gram, float]:
+    """Return the distribution that unigrams are interpolated with, over ``known`` and ``END``.
+
+    It is uniform; or that of ``general``, where words that it lacks count as its rarest and sentences end as often as
+    in the training sentences.
+    """
+    if not general:
+        return {(word,): 1 / (len(known) + 1) for word in (*known, END)}
+    end = whole[END,] / sum(count for gram, count in whole.items() if len(gram) == 1 and gram != (START,))
+    rarest = min(general.values())
+    weights = {word: general.get(word, rarest) for word in known}
+    total = sum(weights.values())
+    shares: dict[Gram, float] = {(word,): (1 - end) * weight / total for word, weight in weights.items()}
+    return shares | {(END,): end}
 
 
 def _counts(whole: Counter[Gram], n: int) -> dict[Gram, int]:

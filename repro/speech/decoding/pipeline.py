@@ -17,44 +17,52 @@ from repro.models.mlp import BatchedMLP
 from repro.speech.alignment import STATES
 from repro.speech.decoding import language_model, wer
 from repro.speech.decoding.decoder import Decoder, Search, transcribe
+from repro.speech.decoding.sphinx import general_words
 from repro.speech.evaluate import means_of
 from repro.speech.features import Frames, Inputs
 from repro.speech.preparation import Prepared
 from repro.speech.training import blocks
 from repro.training.compute import Compute
 
-CODE_DEPENDENCIES = ("speech/decoding/language_model.py", "speech/decoding/pipeline.py")
+CODE_DEPENDENCIES = ("speech/decoding/language_model.py", "speech/decoding/pipeline.py", "speech/decoding/sphinx.py")
 
 
 @dataclass(frozen=True)
 class Task:
-    """Pronunciations, language model and utterances of all decodings; ``metadata`` is added to each record."""
+    """Pronunciations, language model and utterances of decodings; ``metadata`` of a part is added to its records."""
 
     pronunciations: dict[str, list[tuple[str, ...]]]
     language_model: Path
     validation: Int[Tensor, "utterance"]
     test: Int[Tensor, "utterance"]
-    metadata: dict[str, Any]
+    metadata: dict[str, dict[str, Any]]
 
 
-def make_task(corpus: Corpus, data: Prepared, folder: Path, validation: int, test: int) -> Task:
+def make_task(
+    corpus: Corpus, data: Prepared, folder: Path, validation: int, test: int, num_general_words: int = 0
+) -> Task:
     """Return the decoding task, with a trigram model of the training transcripts written to ``folder``.
 
-    The vocabulary is the words of these transcripts, without validation's. The corpus's lexicon, which may list test
-    words, provides pronunciations only. Utterances are taken from each speaker in turn.
+    The vocabulary is the words of these transcripts, without validation's, and the most frequent of general English.
+    The corpus's lexicon, which may list test words, provides pronunciations only. Utterances are taken from each
+    speaker in turn.
 
     Args:
         folder: where the language model is written.
         validation: number of validation utterances.
         test: number of test utterances.
+        num_general_words: number of words of general English. Default: none.
     """
-    model = language_model.estimate(data.transcripts[id] for id in data.train.ids)
-    path = folder / f"{store.key([data.digest, store.code_version(CODE_DEPENDENCIES)])}.arpa"
+    general = general_words(num_general_words) if num_general_words else {}
+    model = language_model.estimate((data.transcripts[id] for id in data.train.ids), general)
+    path = folder / f"{store.key([data.digest, num_general_words, store.code_version(CODE_DEPENDENCIES)])}.arpa"
     model.write(path)  # always, because an existing file may be damaged
     chosen = {"validation": in_turn(data.validation, validation), "test": in_turn(data.test, test)}
-    perplexity, unknown = model.perplexity(data.transcripts[data.test.ids[n]] for n in chosen["test"].tolist())
     known = pronunciations(model.vocabulary, corpus.lexicon)
-    metadata = {"vocabulary": len(known), "perplexity": round(perplexity, 1), "unknown_words": unknown}
+    metadata = {}
+    for part, utterances in chosen.items():
+        perplexity, unknown = model.perplexity(_references(data, getattr(data, part), utterances))
+        metadata[part] = {"vocabulary": len(known), "perplexity": round(perplexity, 1), "unknown_words": unknown}
     return Task(known, path, chosen["validation"], chosen["test"], metadata)
 
 
@@ -132,5 +140,5 @@ def _word_errors(task: Task, data: Prepared, hypotheses: list[list[str]]) -> dic
     speakers = [data.test.speakers[int(data.test.speaker[n])] for n in task.test.tolist()]
     return {f"test_{name}": values.tolist() for name, values in counts.items()} | {
         "test_speakers": speakers,
-        **task.metadata,
+        **task.metadata["test"],
     }

@@ -17,11 +17,14 @@ import numpy as np
 import pocketsphinx
 from jaxtyping import Int
 
+from repro.data.speech.lexicon import cmudict
 from repro.errors import UserError
 from repro.speech.alignment import STATES
 
 UNIT = 1024 * math.log(1.0001)  # nats
 WORST = 32767  # units, 3,355 nats: the score of a state that no path passes
+
+LOG_BASE, LOG_ZERO = 1.0001, -(2**29)  # of the probabilities of its language models
 
 # Decoders are independent of each other, but whether they may be created concurrently is undocumented.
 _LOADING = Lock()
@@ -86,6 +89,19 @@ class Sphinx:
     def __del__(self):
         if getattr(self, "decoder", None):
             _library().ps_free(self.decoder)
+
+
+@cache
+def general_words(count: int) -> dict[str, float]:
+    """Return the most frequent words of pocketsphinx's language model of general English that its dictionary has.
+
+    Returns:
+        The unigram probability of each word.
+    """
+    model = pocketsphinx.NGramModel.readfile(pocketsphinx.get_model_path("en-us/en-us.lm.bin"))
+    logs = {word: model.prob([word]) for word in cmudict()}
+    most_frequent = sorted((word for word in logs if logs[word] > LOG_ZERO), key=logs.__getitem__, reverse=True)
+    return {word: LOG_BASE ** logs[word] for word in most_frequent[:count]}
 
 
 @cache
