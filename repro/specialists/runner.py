@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from repro.config_search import combinations
 from repro.data.sources import fewer, load
 from repro.data.types import ImageData, ImageSet
 from repro.engine import store
@@ -34,7 +35,7 @@ from repro.specialists.runs import (
     Run,
     SpecialistRun,
 )
-from repro.specialists.settings import SpecialistsSettings, combinations
+from repro.specialists.settings import SpecialistsSettings
 from repro.training.images import ImageTrainer, ImageTransferSet
 from repro.training.random_streams import Stream, generator
 from repro.training.trainer import TrainerContext

@@ -6,14 +6,14 @@ with the fewest errors, in the mean over the seeds, hold from the next stage on.
 """
 
 from dataclasses import replace
-from typing import Any
 
+from repro.config_search import FIRST_SEARCH_SEED, Params, candidates
 from repro.errors import UserError
 from repro.specialists.evaluate import validation_errors
 from repro.specialists.pipeline import generalist_run, specialist_runs, student_of
 from repro.specialists.runner import SpecialistsRunner
 from repro.specialists.runs import Arm, CombinedRun, NetRun, SpecialistRun, Variation
-from repro.specialists.settings import FIRST_SEARCH_SEED, SpecialistsSettings, combinations, searched_section
+from repro.specialists.settings import SpecialistsSettings, searched_section
 
 
 def choose(settings: SpecialistsSettings, runner: SpecialistsRunner) -> SpecialistsSettings | None:
@@ -36,14 +36,10 @@ def choose(settings: SpecialistsSettings, runner: SpecialistsRunner) -> Speciali
     if any("diverged" in record["metrics"] for record in trained):
         raise UserError("search: the generalist diverged; lower generalist.recipe.learning_rate")
     for number, stage in enumerate(stages, 1):
-        candidates = {to_params(number, best, stage): best}
-        for values in combinations(stage):
-            other = best.changed(values)
-            candidates.setdefault(to_params(number, other, stage), other)
-        scores = {}
+        tried, scores = candidates(number, best, stage), {}
         runs = {
             params: judged_runs(other, runner, generalists, params, settings.search.num_specialists)
-            for params, other in candidates.items()
+            for params, other in tried.items()
         }
         runner.expect([part for several in runs.values() for run in several for part in (*specialists_of(run), run)])
         for params, several in runs.items():
@@ -60,20 +56,15 @@ def choose(settings: SpecialistsSettings, runner: SpecialistsRunner) -> Speciali
                 scores[params] = validation_errors(records)
         if not scores:
             raise UserError(f"search.stages: every candidate of stage {number} diverged; lower the learning rates")
-        best = candidates[min(scores, key=lambda params: (scores[params], str(dict(params))))]
+        best = tried[min(scores, key=lambda params: (scores[params], str(dict(params))))]
     return best
-
-
-def to_params(number: int, settings: SpecialistsSettings, stage: dict[str, Any]) -> tuple[tuple[str, Any], ...]:
-    """Return what tells the candidates of a search apart: the stage and the values of its settings."""
-    return (("stage", number), *((name, settings.value(name)) for name in stage))
 
 
 def judged_runs(
     settings: SpecialistsSettings,
     runner: SpecialistsRunner,
     generalists: list[NetRun],
-    params: tuple[tuple[str, Any], ...],
+    params: Params,
     count: int,
 ) -> list[CombinedRun | NetRun]:
     """Return the run of each seed by which a candidate is judged."""

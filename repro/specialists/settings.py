@@ -1,16 +1,14 @@
 """Settings of the specialists experiment; ``paper_configs/specialists/*.toml`` hold their values."""
 
-from itertools import product
 from typing import Annotated, Any, ClassVar, Literal, get_args
 
 from pydantic import Field, field_validator, model_validator
 
-from repro.config import Settings, assign, validate
+from repro.config import Settings
+from repro.config_search import SearchedSettings, combinations
 from repro.data.sources import ImageSource
 from repro.training.recipe import Recipe
 
-# Seeds from here on are those of the search; settings have at most 100 others.
-FIRST_SEARCH_SEED = 900
 Clustering = Literal["k-means", "spectral", "random"]
 DustbinInit = Literal["log count", "mean", "zeros"]
 Start = Literal["generalist", "new weights"]
@@ -195,7 +193,7 @@ class Search(Settings):
         return stages
 
 
-class SpecialistsSettings(Settings):
+class SpecialistsSettings(SearchedSettings):
     """Settings of sections 5, 6.1 and 8."""
 
     renamed: ClassVar[dict[str, str]] = {
@@ -248,26 +246,3 @@ class SpecialistsSettings(Settings):
     def num_ablation_seeds(self) -> int:
         """Number of seeds of all but generalist, specialists and longer training."""
         return self.ablation_seeds or self.seeds
-
-    def value(self, name: str) -> Any:
-        """Return the value of a setting by its name, such as ``specialists.recipe.epochs``."""
-        value: Any = self
-        for part in name.split("."):
-            value = getattr(value, part)
-        return value
-
-    def changed(self, values: dict[str, Any]) -> "SpecialistsSettings":
-        """Return the settings with other values, given by name, and without a search.
-
-        Raises:
-            UserError: there is no such setting, or a value is out of range.
-        """
-        tree = self.model_dump() | {"search": None}
-        for name, value in values.items():
-            assign(tree, name.split("."), value, f"setting {name}")
-        return validate(SpecialistsSettings, tree)
-
-
-def combinations(stage: dict[str, tuple[Any, ...]]) -> list[dict[str, Any]]:
-    """Return all combinations of the values of a stage, each by name."""
-    return [dict(zip(stage, values, strict=True)) for values in product(*stage.values())]

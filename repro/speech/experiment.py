@@ -12,12 +12,22 @@ from typing import Any
 
 import numpy as np
 
+from repro.speech import search
 from repro.speech.runner import SpeechRunner
 from repro.speech.runs import Arm, DecodingRun, EnsembleRun, NetRun, ScaleRun, TargetPrecisionRun
 from repro.speech.settings import DataFraction, Decoding, SpeechSettings
+from repro.speech.table1 import (
+    distilled_nets,
+    ensemble_nets,
+    means,
+    student,
+    student_seeds,
+    teacher_of_students,
+    whole_ensemble,
+)
 
 Records = list[dict[str, Any]]
-Search = tuple[float, int]  # acoustic scale, and words of general English in the vocabulary
+DecoderSettings = tuple[float, int]  # acoustic scale, and words of general English in the vocabulary
 PAPER_FRACTION = 0.03  # section 6; trained before the other fractions
 
 
@@ -25,8 +35,13 @@ def run(settings: SpeechSettings, runner: SpeechRunner, headline: Callable[[Reco
     """Train and decode all of sections 4 and 6.
 
     ``headline`` is called with the records so far when Table 1's frame accuracies are complete, and again with its
-    word error rates. The temperature of everything after Table 1 is chosen on validation.
+    word error rates. Where the profile has a search, recipes are first chosen on validation (``search.py``); the
+    temperature of everything after Table 1 is chosen there, too.
     """
+    chosen = search.choose(settings, runner)
+    if chosen is None:
+        return
+    settings = chosen
     # Table 1: the ensemble, and the models distilled from it.
     runner.expect([*ensemble_nets(settings), *distilled_nets(settings)])
     runner.execute(ensemble_nets(settings))
@@ -42,9 +57,9 @@ def run(settings: SpeechSettings, runner: SpeechRunner, headline: Callable[[Reco
     runner.expect(fractions)
     runner.execute([net for net in fractions if net.fraction == PAPER_FRACTION])
     if settings.decoding is not None:
-        search = choose_search(settings, settings.decoding, runner)
-        if search is not None:
-            runner.execute(decodings(settings, settings.decoding.num_models, temperature, search))
+        decoder = choose_decoder(settings, settings.decoding, runner)
+        if decoder is not None:
+            runner.execute(decodings(settings, settings.decoding.num_models, temperature, decoder))
         headline(list(runner.finished.values()))
     # The other fractions, and ablations beyond the paper.
     ablations = (smaller_ensembles(settings, temperature), narrower_students(settings, temperature))
@@ -56,51 +71,6 @@ def run(settings: SpeechSettings, runner: SpeechRunner, headline: Callable[[Reco
     for stage in (longer_training(settings), [arithmetic_mean_student(settings, temperature)]):
         runner.expect(stage)
         runner.execute(stage)
-
-
-def ensemble_nets(settings: SpeechSettings) -> list[NetRun]:
-    """Return the models of the ensemble, which differ in their initial weights only; each is also a baseline."""
-    count = settings.ensemble_size
-    return [
-        NetRun(Arm.SINGLE_MODEL, settings.hidden_units, settings.recipe, seed, seeds=count) for seed in range(count)
-    ]
-
-
-def whole_ensemble(settings: SpeechSettings) -> EnsembleRun:
-    """Return the arithmetic mean of all models."""
-    return EnsembleRun(Arm.ENSEMBLE, tuple(ensemble_nets(settings)))
-
-
-def teacher_of_students(settings: SpeechSettings) -> EnsembleRun:
-    """Return the geometric mean of all models, which serves every temperature (section 2 allows both means)."""
-    return replace(whole_ensemble(settings), mean="geometric")
-
-
-def means(settings: SpeechSettings) -> list[EnsembleRun]:
-    """Return ensembles of one model up to all, and the geometric mean of all."""
-    whole = whole_ensemble(settings)
-    return [whole.first(k) for k in range(1, len(whole.nets) + 1)] + [teacher_of_students(settings)]
-
-
-def student(settings: SpeechSettings, arm: Arm, temperature: float, seed: int, **changes: Any) -> NetRun:
-    """Return a student of the ensemble, with ``changes`` to its fields."""
-    distilled = settings.distilled
-    net = NetRun(
-        arm, settings.hidden_units, distilled.recipe, seed, temperature, distilled.hard_label_weight,
-        teacher_of_students(settings), seeds=distilled.seeds,
-    )  # fmt: skip
-    return replace(net, **changes)
-
-
-def student_seeds(settings: SpeechSettings) -> range:
-    """Return the seeds of the students, which no teacher has."""
-    return range(settings.ensemble_size, settings.ensemble_size + settings.distilled.seeds)
-
-
-def distilled_nets(settings: SpeechSettings) -> list[NetRun]:
-    """Return the students of Table 1: every temperature, every seed."""
-    temperatures, seeds = settings.distilled.temperatures, student_seeds(settings)
-    return [student(settings, Arm.DISTILLED, t, seed) for t in temperatures for seed in seeds]
 
 
 def best_temperature(settings: SpeechSettings, runner: SpeechRunner) -> float | None:
@@ -120,7 +90,7 @@ def target_precision(settings: SpeechSettings) -> TargetPrecisionRun:
     return TargetPrecisionRun(Arm.TARGET_PRECISION, teacher_of_students(settings), first, temperatures)
 
 
-def choose_search(settings: SpeechSettings, decoding: Decoding, runner: SpeechRunner) -> Search | None:
+def choose_decoder(settings: SpeechSettings, decoding: Decoding, runner: SpeechRunner) -> DecoderSettings | None:
     """Return acoustic scale and vocabulary of all decodings, chosen on validation one by one; None while unknown."""
     scales, (first, *others) = decoding.acoustic_scales, decoding.general_words
     if len(scales) == 1 and not others:
@@ -129,12 +99,12 @@ def choose_search(settings: SpeechSettings, decoding: Decoding, runner: SpeechRu
     records = runner.execute([ScaleRun(Arm.ACOUSTIC_SCALE, nets, scales, first)])
     if not records:
         return None
-    scale, _ = best_search(records)
+    scale, _ = best_decoder(records)
     records += runner.execute([ScaleRun(Arm.ACOUSTIC_SCALE, nets, (scale,), other) for other in others])
-    return best_search(records) if len(records) == len(decoding.general_words) else None
+    return best_decoder(records) if len(records) == len(decoding.general_words) else None
 
 
-def best_search(records: Records) -> Search:
+def best_decoder(records: Records) -> DecoderSettings:
     """Return acoustic scale and vocabulary with the fewest validation errors in the mean over the models."""
     return min(
         (float(np.mean(of_nets)), scale, record["settings"]["general_words"])
@@ -142,7 +112,9 @@ def best_search(records: Records) -> Search:
     )[1:]  # fmt: skip
 
 
-def decodings(settings: SpeechSettings, num_models: int, temperature: float, search: Search) -> list[DecodingRun]:
+def decodings(
+    settings: SpeechSettings, num_models: int, temperature: float, decoder: DecoderSettings
+) -> list[DecodingRun]:
     """Return the decodings with single models, the ensemble, students and pocketsphinx's own acoustic model.
 
     All students of ``temperature`` are decoded, and the first of every other temperature.
@@ -154,7 +126,7 @@ def decodings(settings: SpeechSettings, num_models: int, temperature: float, sea
     seeds = {temperature: len({net.seed for net in students})}
 
     def decoding(system: str, net: NetRun | EnsembleRun | None, **fields: Any) -> DecodingRun:
-        return DecodingRun(Arm.DECODE, net, *search, params=(("system", system),), **fields)
+        return DecodingRun(Arm.DECODE, net, *decoder, params=(("system", system),), **fields)
 
     return [
         *(decoding("single", net, seed=net.seed, seeds=num_models) for net in ensemble_nets(settings)[:num_models]),

@@ -18,7 +18,7 @@ from repro.data.speech.corpus import Corpus
 from repro.engine import store as run_store
 from repro.engine.jobs import Job
 from repro.engine.progress import ProgressDisplay
-from repro.engine.runner import Runner
+from repro.engine.runner import Diverged, Runner
 from repro.engine.store import Store
 from repro.errors import UserError
 from repro.models.flops import count_parameters, step_flops
@@ -30,7 +30,7 @@ from repro.speech.ensemble_targets import Teacher
 from repro.speech.evaluate import Measure, sample
 from repro.speech.features import INPUTS, Inputs
 from repro.speech.preparation import Prepared, prepare
-from repro.speech.runs import DecodingRun, EnsembleRun, NetRun, Run, ScaleRun, TargetPrecisionRun
+from repro.speech.runs import Arm, DecodingRun, EnsembleRun, NetRun, Run, ScaleRun, TargetPrecisionRun
 from repro.speech.settings import Decoding, SpeechSettings
 from repro.speech.target_precision import storage_errors
 from repro.speech.training import FrameTrainer, Watched, frames_of_fraction, make_net
@@ -160,14 +160,21 @@ class SpeechRunner(Runner):
         )  # fmt: skip
         flops, earlier = self.flops(nets) / training.steps, training.seconds
         advice = "lower its learning_rate"
-        for snapshot in self.train_loop(training, first.num_evals, flops, name=first.arm, advice=advice):
-            seen = self.measure.look(snapshot.net, cases)
-            losses = snapshot.loss.tolist()
-            training.history.append(
-                [snapshot.epoch, [[*of_net, loss] for of_net, loss in zip(seen, losses, strict=True)]]
-            )
-            parts = zip(("training", "validation", "test"), zip(*seen, strict=True), strict=True)
-            self.log(nets, snapshot, {f"{part}_frame_accuracy": values for part, values in parts})
+        try:
+            for snapshot in self.train_loop(training, first.num_evals, flops, name=first.arm, advice=advice):
+                seen = self.measure.look(snapshot.net, cases)
+                losses = snapshot.loss.tolist()
+                training.history.append(
+                    [snapshot.epoch, [[*of_net, loss] for of_net, loss in zip(seen, losses, strict=True)]]
+                )
+                parts = zip(("training", "validation", "test"), zip(*seen, strict=True), strict=True)
+                self.log(nets, snapshot, {f"{part}_frame_accuracy": values for part, values in parts})
+        except Diverged:
+            if first.arm != Arm.SEARCH:
+                raise
+            seconds = training.seconds / len(nets)
+            lost = [self.record(net, {"diverged": True}, [], seconds, len(nets)) for net in nets]
+            return self.store.add(group, lost, {})  # the search goes on with the other candidates
         results = self.measure.nets(training.net, cases)
         if first.early_stopping:
             stopped = self.measure.nets(training.best_net(), cases)

@@ -13,6 +13,7 @@ Params = tuple[tuple[str, Any], ...]
 class Arm(StrEnum):
     """Experimental arms of sections 4 and 6."""
 
+    SEARCH = "search"
     SINGLE_MODEL = "single_model"
     ENSEMBLE = "ensemble"
     DISTILLED = "distilled"

@@ -6,6 +6,7 @@ from typing import Annotated, ClassVar
 from pydantic import Field, field_validator, model_validator
 
 from repro.config import Settings
+from repro.config_search import SearchedSettings, Stage, combinations
 from repro.data.speech.synth import SynthSettings
 from repro.training.recipe import Recipe
 
@@ -150,7 +151,40 @@ class Decoding(Settings):
     )
 
 
-class SpeechSettings(Settings):
+class Search(Settings):
+    """Search on the validation speakers before anything else, with seeds of its own; the best values are used."""
+
+    seeds: int = Field(ge=1, le=100, description="Number of seeds of the search.")
+    temperature: Temperature = Field(2.0, description="Temperature of its students. Default: 2.")
+    stages: tuple[dict[str, tuple[int | float | str | tuple[int, ...], ...]], ...] = Field(
+        min_length=1,
+        description="In each stage, settings that are varied together and the values tried, such as"
+        ' { "recipe.epochs" = [3, 6] }. All combinations are tried, and the values so far.',
+    )
+
+    @field_validator("stages")
+    @classmethod
+    def _students_last(cls, stages: tuple[Stage, ...]) -> tuple[Stage, ...]:
+        of_students = [is_of_students(stage) for stage in stages]
+        if of_students != sorted(of_students):
+            raise ValueError("stages of distilled must come after those of recipe and hidden_units")
+        return stages
+
+
+def is_of_students(stage: Stage) -> bool:
+    """Return whether a stage of the search varies the students; otherwise it varies the models of the ensemble.
+
+    Raises:
+        ValueError: it varies settings of both, or others.
+    """
+    if stage and all(name.startswith("distilled.") for name in stage):
+        return True
+    if stage and all(name.startswith("recipe.") or name == "hidden_units" for name in stage):
+        return False
+    raise ValueError("the settings of a stage must all be in distilled, or all in recipe and hidden_units")
+
+
+class SpeechSettings(SearchedSettings):
     """Settings of sections 4 and 6."""
 
     renamed: ClassVar[dict[str, str]] = {
@@ -167,6 +201,7 @@ class SpeechSettings(Settings):
     )
     data_fractions: tuple[DataFraction, ...] = Field(description="Fractions of the training data, each listed once.")
     ablations: Ablations = Field(description="Experiments beyond the paper.")
+    search: Search | None = Field(None, description="Search on the validation speakers. Default: none.")
     decoding: Decoding | None = Field(None, description="How words are decoded. Default: no decoding.")
     curve_eval_frames: int = Field(
         20_000, ge=100, description="Frames of each part of the data evaluated during training. Default: 20000."
@@ -186,4 +221,7 @@ class SpeechSettings(Settings):
         fractions = [entry.fraction for entry in self.data_fractions]
         if len(set(fractions)) != len(fractions):
             raise ValueError("data_fractions must not list a fraction twice")
+        for stage in self.search.stages if self.search else ():
+            for values in combinations(stage):
+                self.changed(values)
         return self

@@ -8,6 +8,7 @@ import torch
 from conftest import CLASSES
 
 from repro import config, paper
+from repro.config_search import FIRST_SEARCH_SEED
 from repro.data.types import ImageSet
 from repro.engine.runner import Diverged
 from repro.errors import UserError
@@ -19,7 +20,7 @@ from repro.specialists import experiment, search
 from repro.specialists.examples import shown
 from repro.specialists.runner import SpecialistsRunner, fewer
 from repro.specialists.runs import OF_THE_SEARCH, Arm, CombinedRun
-from repro.specialists.settings import FIRST_SEARCH_SEED, SpecialistsSettings
+from repro.specialists.settings import SpecialistsSettings
 
 
 class Killed(Exception):

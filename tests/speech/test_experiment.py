@@ -8,10 +8,13 @@ import pytest
 import torch
 
 from repro import config
+from repro.config_search import FIRST_SEARCH_SEED
 from repro.data.speech.corpus import Corpus
+from repro.engine.runner import Diverged
+from repro.errors import UserError
 from repro.report import build, records
 from repro.report.speech import analysis, queries, tables
-from repro.speech import experiment
+from repro.speech import experiment, search
 from repro.speech.alignment import STATES
 from repro.speech.decoding import pipeline
 from repro.speech.decoding.decoder import Search
@@ -103,7 +106,8 @@ def test_experiment_trains_reports_and_reuses_finished_runs(smoke, runner_for, t
     assert claims.loc["speech.baseline_frame_acc", "seeds"] == smoke.ensemble_size
     tables = {path.stem for path in (out / "results" / "speech" / "toy").glob("*.csv")}
     assert tables == {
-        "data", "table1", "acoustic_scale", "table5", "hard_schedules", "recovered", "target_precision", "ablations"
+        "data", "table1", "search", "acoustic_scale", "table5", "hard_schedules", "recovered", "target_precision",
+        "ablations",
     }  # fmt: skip
     scales = pd.read_csv(out / "results" / "speech" / "toy" / "acoustic_scale.csv", keep_default_na=False)
     assert scales[["acoustic scale", "WER", "chosen"]].values.tolist() == [[0.5, 40.0, ""], [1.0, 30.0, "yes"]]
@@ -121,6 +125,45 @@ def test_experiment_trains_reports_and_reuses_finished_runs(smoke, runner_for, t
     again.train = again.average = again.decode = None  # repeated work would call one of them
     experiment.run(smoke, again, seen.append)
     assert {r["key"] for r in again.finished.values()} == {r["key"] for r in runner.finished.values()}
+
+
+def test_the_search_chooses_on_validation_and_skips_what_diverges(smoke, runner_for, monkeypatch):
+    trained = []
+    train_loop = SpeechRunner.train_loop
+
+    def diverge_at_the_highest_rate(runner, training, *arguments, **named):
+        trained.append(training.recipe.learning_rate)
+        if training.recipe.learning_rate == 0.01:
+            raise Diverged("the loss is not finite")
+        return train_loop(runner, training, *arguments, **named)
+
+    monkeypatch.setattr(SpeechRunner, "train_loop", diverge_at_the_highest_rate)
+    stages = ({"recipe.learning_rate": (0.001, 0.01)}, {"distilled.recipe.epochs": (2,)})
+    smoke = smoke.model_copy(update={"search": smoke.search.model_copy(update={"stages": stages})})
+    runner = runner_for(smoke)
+    chosen = search.choose(smoke, runner)
+    judged = [record for record in runner.finished.values() if record["arm"] == Arm.SEARCH]
+    assert {record["seed"] for record in judged} == {FIRST_SEARCH_SEED} and len(judged) == 5
+    assert [record["params"]["recipe.learning_rate"] for record in judged if "diverged" in record["metrics"]] == [0.01]
+    for stage, name, value in [
+        (1, "recipe.learning_rate", chosen.recipe.learning_rate),
+        (2, "distilled.recipe.epochs", chosen.distilled.recipe.epochs),
+    ]:
+        right = {record["params"][name]: record["metrics"]["validation_right"] for record in judged
+                 if record["params"]["stage"] == stage and "diverged" not in record["metrics"]}  # fmt: skip
+        assert right[value] == max(right.values())
+    teachers = {record["settings"]["recipe"]["learning_rate"] for record in runner.finished.values()
+                if record["arm"] == Arm.SINGLE_MODEL}  # fmt: skip
+    assert teachers == {chosen.recipe.learning_rate} and chosen.search is None
+    count, again = len(trained), runner_for(smoke)
+    again.report_only = True
+    assert search.choose(smoke, again) == chosen and len(trained) == count
+    assert search.choose(smoke.model_copy(update={"search": None}), again).search is None
+    stages = ({"recipe.learning_rate": (0.01,)},)
+    hot = {"recipe": smoke.recipe.model_copy(update={"learning_rate": 0.01}),
+           "search": smoke.search.model_copy(update={"stages": stages})}  # fmt: skip
+    with pytest.raises(UserError, match="every candidate of stage 1 diverged"):
+        search.choose(smoke.model_copy(update=hot), runner_for(smoke.model_copy(update=hot)))
 
 
 def test_arms_without_all_seeds_are_not_reported(smoke, runner_for):
@@ -246,7 +289,7 @@ def test_scale_then_vocabulary_are_chosen_by_the_mean_over_the_models(smoke):
     decoding = Decoding(utterances=1, validation_utterances=1, acoustic_scales=(0.1, 0.2, 0.4), scale_models=2)
     both = decoding.model_copy(update={"general_words": (0, 900)})
     rates = [[0.1, [0.5, 0.1]], [0.2, [0.2, 0.3]], [0.4, [0.1, 0.6]]]
-    choose = lambda decoding, runner: experiment.choose_search(smoke, decoding, runner)  # noqa: E731
+    choose = lambda decoding, runner: experiment.choose_decoder(smoke, decoding, runner)  # noqa: E731
     assert choose(decoding, Searches({0: rates})) == (0.2, 0)
     assert choose(decoding, Searches({})) is None and choose(both, Searches({0: rates})) is None
     for general, chosen in ((0.1, 900), (0.9, 0)):

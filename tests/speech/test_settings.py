@@ -37,6 +37,11 @@ def test_profiles_follow_the_procedure_of_the_paper(profile):
         ("distilled.temperatures=[inf]", "distilled.temperatures"),
         ("distilled.hard_wait=1", "did you mean hard_label_weight"),
         ("decoding.acoustic_scales=[0]", "decoding.acoustic_scales"),
+        ("decoding.general_words=[]", "decoding.general_words"),
+        ('search.stages=[{"distilled.seeds"=[1]}, {"recipe.epochs"=[1]}]', "must come after"),
+        ('search.stages=[{"decoding.num_models"=[1]}]', "must all be in distilled, or all in recipe"),
+        ('search.stages=[{"recipe.epochz"=[1]}]', "recipe.epochz: .* did you mean epochs?"),
+        ('search.stages=[{"hidden_units"=[[0]]}]', "hidden_units"),
     ],
 )
 def test_bad_settings_are_named_in_the_message(change, message):

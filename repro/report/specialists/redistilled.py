@@ -8,6 +8,7 @@ from repro.evaluation import stats
 from repro.evaluation.stats import Estimate
 from repro.report.query import interval, select, signed
 from repro.report.records import Record
+from repro.report.searches import search_table
 from repro.report.specialists import analysis
 from repro.specialists.evaluate import validation_errors
 from repro.specialists.runs import Arm
@@ -75,26 +76,8 @@ def _epochs(records: list[Record]) -> str:
 
 def search(records: list[Record]) -> pd.DataFrame:
     """Return the candidates of each stage of the search with their validation accuracy; the best of each is marked."""
-    candidates: dict[str, list[Record]] = {}
-    for record in select(records, Arm.SEARCH):
-        candidates.setdefault(str(record["params"]), []).append(record)
-    stages: dict[int, list[list[Record]]] = {}
-    for group in candidates.values():
-        stages.setdefault(group[0]["params"]["stage"], []).append(group)
-    rows = []
-    for stage, groups in sorted(stages.items()):
-        groups = [group for group in groups if not any("diverged" in record["metrics"] for record in group)]
-        best = min(groups, key=lambda group: (validation_errors(group), str(group[0]["params"])), default=None)
-        for group in groups:
-            values = {name: value for name, value in group[0]["params"].items() if name != "stage"}
-            accuracies = analysis.accuracy_of(group, "validation")
-            rows.append(
-                {
-                    "stage": stage,
-                    "settings": "; ".join(f"{name} = {value}" for name, value in values.items()),
-                    "validation accuracy": f"{sum(accuracies) / len(accuracies):.2f}",
-                    "each seed": " ".join(f"{value:.2f}" for value in accuracies),
-                    "chosen": "yes" if group is best else "",
-                }
-            )
-    return pd.DataFrame(rows)
+    return search_table(select(records, Arm.SEARCH), validation_errors, _validation_accuracy)
+
+
+def _validation_accuracy(group: list[Record]) -> list[float]:
+    return analysis.accuracy_of(group, "validation")

@@ -11,7 +11,7 @@ from repro.evaluation.stats import Estimate
 from repro.models.flops import count_parameters
 from repro.report.query import interval, percent, select, signed
 from repro.report.records import Record
-from repro.report.speech import analysis, queries
+from repro.report.speech import analysis, choices, queries
 from repro.speech.alignment import STATES
 from repro.speech.decoding import wer
 from repro.speech.features import INPUTS
@@ -245,37 +245,16 @@ def _mean(values: list[float]) -> float:
     return sum(values) / len(values)
 
 
-def acoustic_scale(records: Records) -> pd.DataFrame:
-    """Return word error rates on validation by acoustic scale and vocabulary; the best is used for all systems."""
-    rows, runs = [], select(records, Arm.ACOUSTIC_SCALE)
-    means = {(record["key"], scale): stats.mean_interval([100 * rate for rate in rates])
-             for record in runs for scale, rates in record["metrics"]["rates"]}  # fmt: skip
-    best = min(means, key=lambda of: (means[of].value, of[1]), default=None)
-    for record in runs:
-        metrics = record["metrics"]
-        for scale, rates in metrics["rates"]:
-            rows.append({
-                "words of general English": f"{record['settings']['general_words']:,}",
-                "vocabulary": f"{metrics['vocabulary']:,}",
-                "validation words outside it": f"{metrics['unknown_words']:,}",
-                "perplexity": f"{metrics['perplexity']:,}", "acoustic scale": f"{scale:g}",
-                "WER": f"{means[record['key'], scale].value:.2f}",
-                "each model": " ".join(f"{100 * rate:.2f}" for rate in rates),
-                "validation utterances": metrics["utterances"],
-                "chosen": "yes" if (record["key"], scale) == best else "",
-            })  # fmt: skip
-    return pd.DataFrame(rows)
-
-
 TABLES: dict[str, tuple[str, Callable[[Records], pd.DataFrame]]] = {
     "data": ("Experiment size", size),
     "table1": (
         "Table 1: frame accuracy and word error rate on test, in percent; 95% CI over models and test speakers",
         table1,
     ),
+    "search": ("Search on the validation speakers: frame accuracy in percent", choices.search),
     "acoustic_scale": (
         "Acoustic scale and vocabulary: word error rate on validation, in percent",
-        acoustic_scale,
+        choices.acoustic_scale,
     ),
     "table5": ("Table 5: fractions of the data, frame accuracy in percent; 95% CI over seeds", table5),
     "hard_schedules": (

@@ -1,0 +1,58 @@
+"""Settings that are searched stage by stage: the candidates of a stage, and settings with other values."""
+
+from itertools import product
+from typing import Any, TypeVar
+
+from repro.config import Settings, assign, validate
+
+# Seeds from here on are those of a search; settings have at most 100 others.
+FIRST_SEARCH_SEED = 900
+Stage = dict[str, tuple[Any, ...]]  # the values tried of some settings, by name
+Params = tuple[tuple[str, Any], ...]
+SearchedType = TypeVar("SearchedType", bound="SearchedSettings")
+
+
+class SearchedSettings(Settings):
+    """Settings with a field ``search``, the values of which can be read and changed by name."""
+
+    def value(self, name: str) -> Any:
+        """Return the value of a setting by its name, such as ``specialists.recipe.epochs``."""
+        value: Any = self
+        for part in name.split("."):
+            value = getattr(value, part)
+        return value
+
+    def changed(self: SearchedType, values: dict[str, Any]) -> SearchedType:
+        """Return the settings with other values, given by name, and without a search.
+
+        Raises:
+            UserError: there is no such setting, or a value is out of range.
+        """
+        tree = self.model_dump() | {"search": None}
+        for name, value in values.items():
+            assign(tree, name.split("."), value, f"setting {name}")
+        return validate(type(self), tree)
+
+
+def combinations(stage: Stage) -> list[dict[str, Any]]:
+    """Return all combinations of the values of a stage, each by name."""
+    return [dict(zip(stage, values, strict=True)) for values in product(*stage.values())]
+
+
+def candidates(number: int, best: SearchedType, stage: Stage) -> dict[Params, SearchedType]:
+    """Return the candidates of a stage, the best settings so far first, by what tells them apart in records."""
+    found = {to_params(number, best, stage): best}
+    for values in combinations(stage):
+        other = best.changed(values)
+        found.setdefault(to_params(number, other, stage), other)
+    return found
+
+
+def to_params(number: int, settings: SearchedSettings, stage: Stage) -> Params:
+    """Return what tells the candidates of a search apart: the stage and the values of its settings."""
+    return (("stage", number), *((name, _plain(settings.value(name))) for name in stage))
+
+
+def _plain(value: Any) -> Any:
+    """Return lists of numbers as text."""
+    return ", ".join(map(str, value)) if isinstance(value, tuple) else value
