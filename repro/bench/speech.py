@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from repro.bench.timing import PlainSteps, Side, Steps, TensorSteps, clock, linear, matmuls
-from repro.data.speech.corpus import RATE, Corpus, read_audio
+from repro.data.speech.corpus import RATE, Corpus
 from repro.errors import UserError
 from repro.speech.alignment import STATES
 from repro.speech.decoding import pipeline
@@ -121,7 +121,7 @@ class Realtime:
             (recording for recording in corpus.test if recording.id in number),
             key=lambda recording: number[recording.id],
         )
-        self.audio = sum(len(read_audio(recording.audio)[0]) for recording in self.spoken) / RATE
+        self.audio = sum(len(recording.read()[0]) for recording in self.spoken) / RATE
         task, decoding = pipeline.make_task(corpus, data, folder, 1, 1), settings.decoding
         if decoding is None:
             raise UserError("bench: the profile has no [decoding]")
@@ -134,7 +134,7 @@ class Realtime:
         start = clock(self.compute.device)
         heard = []
         for recording in self.spoken:
-            banks = filterbanks(read_audio(recording.audio)[0])
+            banks = filterbanks(recording.read()[0])
             heard.append((recording.id, recording.speaker, banks, torch.zeros(len(banks), dtype=torch.int16)))
         frames, chosen = pack(heard), torch.arange(len(heard))
         scores = pipeline.scores(self.net, frames, chosen, self.prior, self.compute)

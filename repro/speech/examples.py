@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 
-from repro.data.speech.corpus import Corpus, read_audio
+from repro.data.speech.corpus import Corpus
 from repro.speech.alignment import Aligner
 from repro.speech.features import filterbanks
 from repro.speech.preparation import Prepared
@@ -30,7 +30,7 @@ def _utterance(corpus: Corpus, data: Prepared) -> dict[str, Any]:
     candidates = [utterance for utterance in corpus.test if utterance.id in frames]
     fitting = [c for c in candidates if len(c.words) >= 3 and frames[c.id] <= FRAMES]
     chosen = fitting[0] if fitting else min(candidates, key=lambda utterance: frames[utterance.id])
-    samples, _ = read_audio(chosen.audio)
+    samples, _ = chosen.read()
     alignment = Aligner(corpus.lexicon).align(samples, chosen.words)
     assert alignment is not None, "every utterance of the prepared corpus has been aligned before"
     banks = filterbanks(samples)

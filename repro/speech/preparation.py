@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from repro.data.speech.corpus import RATE, Corpus, Utterance, read_audio, summary
+from repro.data.speech.corpus import RATE, Corpus, Utterance, summary
 from repro.data.speech.lexicon import Pronunciations
 from repro.engine import files, store
 from repro.engine.pool import Pool
@@ -183,7 +183,7 @@ def _align(
 ) -> tuple[Tensor, Tensor] | None:
     """Return filterbanks and states of an utterance; None, with the reason recorded, if it cannot be used."""
     try:
-        samples, remarks = read_audio(utterance.audio)
+        samples, remarks = utterance.read()
     except ValueError as unusable:
         left_out[str(unusable)].append(utterance.id)
         return None

@@ -2,6 +2,7 @@
 
 import os
 
+import numpy as np
 import pytest
 import soundfile
 from hums import write_corpus
@@ -228,7 +229,64 @@ def test_the_digest_depends_on_the_samples(root):
     assert kaldi(root).digest != before
 
 
-def test_a_segments_file_is_refused(root):
-    (root / "train" / "segments").write_text("train0 recording 0.0 1.0\n")
-    with pytest.raises(UserError, match="segments: utterances that are parts of recordings are not supported"):
+def segmented(root, lines: str):
+    """Make the recordings of train one, and its utterances segments of it."""
+    folder = root / "train"
+    one = np.concatenate([soundfile.read(root / f"train{n}.wav", dtype="int16")[0] for n in (0, 1)])
+    soundfile.write(root / "both.wav", np.stack([one, -one], 1), 16_000, "PCM_16")
+    (folder / "wav.scp").write_text("both both.wav\n")
+    (folder / "segments").write_text(lines)
+    return one
+
+
+def test_segments_are_parts_of_recordings(root):
+    one = segmented(root, "train0 both 0.0 0.5 0\ntrain1 both 0.25 -1 1\n")
+    corpus = kaldi(root)
+    assert [utterance.id for utterance in corpus.train] == ["train0", "train1"] and not corpus.left_out
+    (first, remarks), (second, _) = (utterance.read() for utterance in corpus.train)
+    np.testing.assert_allclose(first, one[:8000] / 32768, atol=1e-6)
+    np.testing.assert_allclose(second, -one[4000:] / 32768, atol=1e-6)
+    assert not remarks
+    digest = corpus.digest
+    segmented(root, "train0 both 0.0 0.5 0\ntrain1 both 0.3 -1 1\n")
+    assert kaldi(root).digest != digest
+
+
+def test_segments_that_cannot_be_used_are_listed(root):
+    seconds = len(segmented(root, "train0 both 0 0.5\ntrain1 none 0 1\n")) / 16_000
+    (root / "train" / "text").write_text("train0 a\ntrain1 a\ntrain2 a\n")
+    left_out = {"a segment of a recording that wav.scp lacks": ["train1"], "a transcript and no segment": ["train2"]}
+    assert kaldi(root).left_out == left_out
+    reading = {
+        f"0 {seconds + 0.4}": None,
+        f"0 {seconds + 0.6}": "a segment that ends after its recording",
+        f"{seconds} -1": "a segment that ends after its recording",
+        "0 0.5 2": "a segment of a channel that its recording lacks",
+    }
+    for place, reason in reading.items():
+        segmented(root, f"train0 both {place}\n")
+        (utterance,) = kaldi(root).train
+        if reason is None:
+            assert len(utterance.read()[0]) == round(seconds * 16_000)
+        else:
+            with pytest.raises(ValueError, match=reason):
+                utterance.read()
+
+
+@pytest.mark.parametrize(
+    "line", ["", "both", "both 0", "both 1 0.5", "both 1 1", "both -1 1", "both x 1", "both 0 nan", "both 0 1 x",
+             "both 0 1 0 0", "both 0 inf", "both 0 1 -1"],
+)  # fmt: skip
+def test_malformed_segments_are_refused(root, line):
+    segmented(root, f"train0 {line}\n")
+    with pytest.raises(UserError, match="segments: train0: "):
+        kaldi(root)
+
+
+def test_a_recording_of_test_is_left_out_of_train_in_segments_too(root):
+    segmented(root, "train0 both 0 0.5\n")
+    folder = root / "test"
+    (folder / "wav.scp").write_text("both both.wav\n")
+    (folder / "segments").write_text("test0 both 0.5 1\ntest1 both 0.5 1\n")
+    with pytest.raises(UserError, match=r"train holds no usable utterance .*a recording of test, left out of train"):
         kaldi(root)

@@ -14,6 +14,7 @@ from torch import Tensor
 
 RATE = 16_000  # samples per second
 LOWEST_RATE = 1000
+OVERSHOOT = 0.5  # seconds that a segment may end after its recording; it is cut there
 # Sizes in headers that the file does not hold, as libsndfile reports them.
 CUT_OFF = re.compile(r"(?:data|SSND|Data Size|riff) *: (\d+) \(should be (\d+)\)|\*\*\* Calculated frame count")
 UNKNOWN_SIZE = 0x7FFF0000  # programs that write to a pipe put at least this size in the header
@@ -21,12 +22,26 @@ UNKNOWN_SIZE = 0x7FFF0000  # programs that write to a pipe put at least this siz
 
 @dataclass(frozen=True)
 class Utterance:
-    """A recording with its speaker and its words in lower case."""
+    """A recording, or a segment of one, with its speaker and its words in lower case.
+
+    Attributes:
+        audio: the recording's file.
+        start: where the segment begins, in seconds.
+        end: where it ends; None for the recording's end.
+        channel: the channel that is used, from 0; None for the mean of all.
+    """
 
     id: str
     speaker: str
     words: tuple[str, ...]
     audio: Path
+    start: float = 0.0
+    end: float | None = None
+    channel: int | None = None
+
+    def read(self) -> tuple[Float[Tensor, "sample"], list[str]]:
+        """Return samples at 16 kHz and remarks, as ``read_audio`` does."""
+        return read_audio(self.audio, self.start, self.end, self.channel)
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,19 +71,37 @@ def summary(left_out: dict[str, list[str]]) -> str:
     return "; ".join(f"{len(ids)} with {reason}, for example {ids[0]}" for reason, ids in left_out.items())
 
 
-def read_audio(path: Path) -> tuple[Float[Tensor, "sample"], list[str]]:
+def read_audio(
+    path: Path, start: float = 0.0, end: float | None = None, channel: int | None = None
+) -> tuple[Float[Tensor, "sample"], list[str]]:
     """Read an audio file as samples at 16 kHz in -1 .. 1, with remarks on its conversion: resampled, channels averaged.
+
+    Args:
+        path: the file.
+        start: where to begin, in seconds. Default: the file's beginning.
+        end: where to end; at most half a second after the file's end, as in Kaldi. Default: the file's end.
+        channel: the channel to use, from 0. Default: the mean of all.
 
     Raises:
         ValueError: the reason that the recording cannot be used: the file is no audio, is empty, ends before the end
-            that its header gives, or has samples that are not finite or fewer than 1000 a second.
+            that its header gives, has samples that are not finite or fewer than 1000 a second, or lacks the segment or
+            the channel.
     """
     try:
         with soundfile.SoundFile(path) as file:
             rate, frames, header = file.samplerate, file.frames, file.extra_info
-            samples = file.read(dtype="float32", always_2d=True)
+            first, last = round(start * rate), frames if end is None else round(end * rate)
+            if (first and first >= frames) or last > frames + OVERSHOOT * rate:
+                raise ValueError("a segment that ends after its recording")
+            frames = min(last, frames) - first
+            file.seek(first)
+            samples = file.read(frames, dtype="float32", always_2d=True)
     except (OSError, TypeError, soundfile.LibsndfileError) as error:  # TypeError: headerless audio
         raise ValueError("audio that cannot be read") from error
+    if channel is not None:
+        if channel >= samples.shape[1]:
+            raise ValueError("a segment of a channel that its recording lacks")
+        samples = samples[:, [channel]]
     if not len(samples):
         raise ValueError("audio without samples")
     if len(samples) < 0.99 * frames or _is_cut_off(header):  # decoders of MP3 may differ by a few samples

@@ -5,13 +5,17 @@
 Each line of ``wav.scp`` has an utterance and its audio file, absolute or relative to ``root``; of ``text`` an utterance
 and its words, as ``repro.data.speech.transcripts`` reads them; of ``utt2spk`` an utterance and its speaker; of
 ``lexicon.txt`` a word and its phones, of ``lexiconp.txt``, which is read if there is no ``lexicon.txt``, with a
-probability between them that is ignored. ``Corpus.left_out`` lists the utterances that cannot be used.
+probability between them that is ignored. With a file ``segments``, whose lines have an utterance, its recording, start
+and end in seconds and optionally a channel, ``wav.scp`` lists recordings instead of utterances. ``Corpus.left_out``
+lists the utterances that cannot be used.
 """
 
 import hashlib
+import math
 from collections import defaultdict
 from collections.abc import Container
 from pathlib import Path
+from typing import NamedTuple
 
 from repro.data.speech.corpus import Corpus, Utterance, summary
 from repro.data.speech.lexicon import Pronunciations, cmudict, known_phones, parse, pronunciations
@@ -21,10 +25,20 @@ from repro.errors import UserError
 
 PARTS = ("train", "test")
 LEXICONS = {"lexicon.txt": 1, "lexiconp.txt": 2}  # by the field of the first phone
+TO_THE_END = -1  # end of a segment that ends with its recording
 # Reasons that are listed with the text that they are about.
 WITH_TOKEN = (SYMBOLS, ABBREVIATION, UNTRANSCRIBED, UNKNOWN_MARK, BROKEN_OFF)
 
 Reasons = dict[str, list[str]]
+
+
+class Segment(NamedTuple):
+    """Where an utterance is: a recording of ``wav.scp``, start and end in seconds, and a channel (``Utterance``)."""
+
+    recording: str
+    start: float = 0.0
+    end: float | None = None
+    channel: int | None = None
 
 
 def kaldi(root: Path, name: str | None = None, synthetic: bool = False) -> Corpus:
@@ -79,49 +93,76 @@ def kaldi(root: Path, name: str | None = None, synthetic: bool = False) -> Corpu
 def _utterances(
     root: Path, part: str, known: Container[str], left_out: Reasons, remarked: Reasons, digest: "hashlib._Hash"
 ) -> list[tuple[Utterance, bytes]]:
-    """Return the usable utterances of a part, each with the digest of its audio file."""
+    """Return the usable utterances of a part, each with the digest of its recording's file."""
     folder = root / part
     if not folder.is_dir():
         raise UserError(f"data.corpus: there is no folder {folder}; a Kaldi data directory holds train/ and test/")
-    if (folder / "segments").exists():
-        raise UserError(
-            f"{folder / 'segments'}: utterances that are parts of recordings are not supported; write each to a file "
-            "of its own, and name it in wav.scp"
-        )
     audio, text, speakers = (_table(folder / name, digest) for name in ("wav.scp", "text", "utt2spk"))
+    segments = _segments(folder / "segments", digest)
+    places = segments or {id: Segment(id) for id in audio}
+    sounds: dict[Path, bytes] = {}
     utterances = []
-    for id, location in sorted(audio.items()):
+    for id, (recording, start, end, channel) in sorted(places.items()):
+        location = audio.get(recording, "")
         if location.endswith("|"):
-            raise UserError(f"{folder / 'wav.scp'}: {id}: is a command; only audio files are read, no command is run")
+            raise UserError(
+                f"{folder / 'wav.scp'}: {recording}: is a command; only audio files are read, no command is run"
+            )
         speaker, path, transcript = speakers.get(id, ""), root / location, normalize(text.get(id, ""), known)
         if len(speaker.split()) > 1:
             raise UserError(
                 f"{folder / 'utt2spk'}: {id}: must have one speaker without white space, not {speaker[:40]!r}"
             )
         reason = (
-            "no path in wav.scp" if not location
+            "a segment of a recording that wav.scp lacks" if recording not in audio
+            else "no path in wav.scp" if not location
             else "no speaker in utt2spk" if not speaker
             else "no audio file (paths begin at the folder of train and test)" if not _is_file(path)
             else _reason(transcript)
         )  # fmt: skip
         if not reason:
             try:
-                with path.open("rb") as file:
-                    sound = hashlib.file_digest(file, "sha256").digest()
-                digest.update(id.encode() + sound)
+                if path not in sounds:
+                    with path.open("rb") as file:
+                        sounds[path] = hashlib.file_digest(file, "sha256").digest()
+                digest.update(id.encode() + sounds[path])
             except OSError:
                 reason = "audio that cannot be read"
         if reason:
             left_out[reason].append(f"{id} ({_shown(transcript.token)})" if reason in WITH_TOKEN else id)
             continue
-        utterances.append((Utterance(id, speaker, transcript.words, path), sound))
+        utterances.append((Utterance(id, speaker, transcript.words, path, start, end, channel), sounds[path]))
         for kind in transcript.marks:
             remarked[f"marks of {kind} in the transcript, dropped"].append(id)
-    for id in sorted(text.keys() - audio.keys()):
-        left_out["a transcript and no audio in wav.scp"].append(id)
-    for id in sorted(speakers.keys() - text.keys() - audio.keys()):
-        left_out["a speaker and no audio in wav.scp"].append(id)
+    place_of = "segment" if segments else "audio in wav.scp"
+    for id in sorted(text.keys() - places.keys()):
+        left_out[f"a transcript and no {place_of}"].append(id)
+    for id in sorted(speakers.keys() - text.keys() - places.keys()):
+        left_out[f"a speaker and no {place_of}"].append(id)
     return utterances
+
+
+def _segments(path: Path, digest: "hashlib._Hash") -> dict[str, Segment]:
+    """Return the segment of each utterance; nothing if there is no such file."""
+    if not path.exists():
+        return {}
+    segments = {}
+    for id, value in _table(path, digest).items():
+        recording, *numbers = value.split() or [""]
+        try:
+            start, end = map(float, numbers[:2])
+            channel = int(numbers[2]) if len(numbers) == 3 else None
+        except ValueError:
+            start = end = math.nan
+        if len(numbers) > 3 or not 0 <= start < math.inf or not (end == TO_THE_END or start < end < math.inf):
+            raise UserError(
+                f"{path}: {id}: must have a recording, start and end in seconds, the end after the start or "
+                f"{TO_THE_END}, and at most a channel, not {value[:40]!r}"
+            )
+        if channel is not None and channel < 0:
+            raise UserError(f"{path}: {id}: the channel must be 0 or more, not {channel}")
+        segments[id] = Segment(recording, start, None if end == TO_THE_END else end, channel)
+    return segments
 
 
 def _reason(transcript: Transcript) -> str:

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from repro.data.speech.corpus import Corpus, read_audio
+from repro.data.speech.corpus import Corpus
 from repro.data.speech.lexicon import pronunciations
 from repro.engine import store
 from repro.models.mlp import BatchedMLP
@@ -120,8 +120,8 @@ def decode(task: Task, data: Prepared, make_scores: MakeScores, search: Search, 
 
 def decode_stock(task: Task, data: Prepared, corpus: Corpus, threads: int) -> dict[str, Any]:
     """Decode test with pocketsphinx's own acoustic model, with the same dictionary and language model."""
-    audio = {utterance.id: utterance.audio for utterance in corpus.test}
-    samples = (read_audio(audio[data.test.ids[n]])[0].numpy() for n in task.test.tolist())
+    spoken = {utterance.id: utterance for utterance in corpus.test}
+    samples = (spoken[data.test.ids[n]].read()[0].numpy() for n in task.test.tolist())
     decoders = [Decoder(task.pronunciations, task.language_model) for _ in range(threads)]
     return _word_errors(task, data, transcribe([decoder.stock for decoder in decoders], samples))
 
