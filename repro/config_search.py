@@ -41,11 +41,11 @@ def combinations(stage: Stage) -> list[dict[str, Any]]:
 
 def candidates(number: int, best: SearchedType, stage: Stage) -> dict[Params, SearchedType]:
     """Return the candidates of a stage, the best settings so far first, by what tells them apart in records."""
-    found = {to_params(number, best, stage): best}
+    tried = {to_params(number, best, stage): best}
     for values in combinations(stage):
         other = best.changed(values)
-        found.setdefault(to_params(number, other, stage), other)
-    return found
+        tried.setdefault(to_params(number, other, stage), other)
+    return tried
 
 
 def to_params(number: int, settings: SearchedSettings, stage: Stage) -> Params:

@@ -117,7 +117,7 @@ class MnistRunner(Runner):
     def mean_logits(self, teachers: tuple[Run, ...]) -> dict[str, Tensor]:
         """The mean of the logits of several teachers, which is the geometric mean of their predictions (section 2)."""
         first, *others = map(self.teacher_logits, teachers)
-        return {part: torch.stack([own, *(other[part] for other in others)]).mean(0) for part, own in first.items()}
+        return {part: torch.stack([logits, *(of[part] for of in others)]).mean(0) for part, logits in first.items()}
 
     def soft_targets(self, run: Run, targets: str) -> Tensor:
         """A teacher's logits on the translated training images or their mean, as ``Run.targets`` says."""

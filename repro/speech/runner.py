@@ -254,7 +254,7 @@ class SpeechRunner(Runner):
         self.store.add(self.key(run), [record], {})
 
     def task(self, general_words: int) -> pipeline.Task:
-        """Return utterances, language model and dictionary of the decodings with so many words of general English."""
+        """Return utterances, language model and dictionary of the decodings with a number of general words."""
         if general_words not in self._tasks:
             folder, decoding = self.store.folder / "aligned", self.decoding
             counts = decoding.validation_utterances, decoding.utterances

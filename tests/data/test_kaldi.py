@@ -232,20 +232,20 @@ def test_the_digest_depends_on_the_samples(root):
 def segmented(root, lines: str):
     """Make the recordings of train one, and its utterances segments of it."""
     folder = root / "train"
-    one = np.concatenate([soundfile.read(root / f"train{n}.wav", dtype="int16")[0] for n in (0, 1)])
-    soundfile.write(root / "both.wav", np.stack([one, -one], 1), 16_000, "PCM_16")
+    samples = np.concatenate([soundfile.read(root / f"train{n}.wav", dtype="int16")[0] for n in (0, 1)])
+    soundfile.write(root / "both.wav", np.stack([samples, -samples], 1), 16_000, "PCM_16")
     (folder / "wav.scp").write_text("both both.wav\n")
     (folder / "segments").write_text(lines)
-    return one
+    return samples
 
 
 def test_segments_are_parts_of_recordings(root):
-    one = segmented(root, "train0 both 0.0 0.5 0\ntrain1 both 0.25 -1 1\n")
+    samples = segmented(root, "train0 both 0.0 0.5 0\ntrain1 both 0.25 -1 1\n")
     corpus = kaldi(root)
     assert [utterance.id for utterance in corpus.train] == ["train0", "train1"] and not corpus.left_out
     (first, remarks), (second, _) = (utterance.read() for utterance in corpus.train)
-    np.testing.assert_allclose(first, one[:8000] / 32768, atol=1e-6)
-    np.testing.assert_allclose(second, -one[4000:] / 32768, atol=1e-6)
+    np.testing.assert_allclose(first, samples[:8000] / 32768, atol=1e-6)
+    np.testing.assert_allclose(second, -samples[4000:] / 32768, atol=1e-6)
     assert not remarks
     digest = corpus.digest
     segmented(root, "train0 both 0.0 0.5 0\ntrain1 both 0.3 -1 1\n")

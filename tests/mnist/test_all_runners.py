@@ -80,9 +80,9 @@ def test_a_student_of_several_teachers_learns_from_the_mean_of_their_logits(toy,
     (record,) = runner.execute([student])
     torch.testing.assert_close(given[0], mean)
     on_test = sum(runner.weights_of(teacher).logits(toy.test.images)[0] for teacher in teachers) / 2
-    measured, own = record["metrics"], runner.weights_of(student).logits(toy.test.images)[0]
+    measured, logits = record["metrics"], runner.weights_of(student).logits(toy.test.images)[0]
     assert measured["teacher_errors"] == int((on_test.argmax(-1) != toy.test.labels).sum())
-    assert measured["agreement"] == pytest.approx(float((on_test.argmax(-1) == own.argmax(-1)).float().mean()))
+    assert measured["agreement"] == pytest.approx(float((on_test.argmax(-1) == logits.argmax(-1)).float().mean()))
 
 
 @pytest.mark.parametrize(("seeds", "size", "teachers"), [(1, 5, []), (3, 5, [3] * 3), (4, 2, [2] * 4), (4, None, [])])

@@ -276,10 +276,10 @@ class Searches:
     """A runner whose records give the rates by number of general words, none for an unknown number."""
 
     def __init__(self, rates):
-        self.rates, self.asked = rates, []
+        self.rates, self.requested = rates, []
 
     def execute(self, runs):
-        self.asked += [(run.general_words, run.scales) for run in runs]
+        self.requested += [(run.general_words, run.scales) for run in runs]
         known = [run for run in runs if run.general_words in self.rates]
         return [{"metrics": {"rates": self.rates[run.general_words]}, "settings": {"general_words": run.general_words}}
                 for run in known]  # fmt: skip
@@ -295,7 +295,7 @@ def test_scale_then_vocabulary_are_chosen_by_the_mean_over_the_models(smoke):
     for general, chosen in ((0.1, 900), (0.9, 0)):
         runner = Searches({0: rates, 900: [[0.2, [general, 0.3]]]})
         assert choose(both, runner) == (0.2, chosen)
-        assert runner.asked == [(0, (0.1, 0.2, 0.4)), (900, (0.2,))]
+        assert runner.requested == [(0, (0.1, 0.2, 0.4)), (900, (0.2,))]
     assert choose(decoding.model_copy(update={"acoustic_scales": (0.3,)}), Searches({})) == (0.3, 0)
 
 

@@ -33,7 +33,7 @@ Reasons = dict[str, list[str]]
 
 
 class Segment(NamedTuple):
-    """Where an utterance is: a recording of ``wav.scp``, start and end in seconds, and a channel (``Utterance``)."""
+    """The place of an utterance: a recording of ``wav.scp``, and start, end and channel as in ``Utterance``."""
 
     recording: str
     start: float = 0.0

@@ -137,8 +137,8 @@ def _initial_unigrams(
     rarest = min(general.values())
     weights = {word: general.get(word, rarest) for word in known}
     total = sum(weights.values())
-    shares: dict[Gram, float] = {(word,): (1 - end) * weight / total for word, weight in weights.items()}
-    return shares | {(END,): end}
+    fractions: dict[Gram, float] = {(word,): (1 - end) * weight / total for word, weight in weights.items()}
+    return fractions | {(END,): end}
 
 
 def _counts(whole: Counter[Gram], n: int) -> dict[Gram, int]:
