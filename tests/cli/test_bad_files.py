@@ -37,7 +37,7 @@ def change_first(path: Path, **values) -> None:
 
 RECORDS = {
     "empty": (lambda path: path.write_text(""), "holds no records"),
-    "cut": (lambda path: path.write_text(path.read_text()[:-20]), "line 30 is not a record, but cut or changed"),
+    "cut": (lambda path: path.write_text(path.read_text()[:-20]), "line 66 is not a record, but cut or changed"),
     "binary": (lambda path: path.write_bytes(bytes(range(256))), "cannot be read as text"),
     "a folder": (lambda path: (path.unlink(), path.mkdir()), "cannot be read as text"),
     "deep": (lambda path: path.write_text("[" * 100_000), "line 1 is not a record"),
@@ -55,7 +55,7 @@ RECORDS = {
         lambda path: change_first(path, seed=True),
         "line 1 is not a record; seed is of the wrong type",
     ),
-    "missing seeds": (lambda path: change_first(path, seed=1), "1 of 2 seeds are missing"),
+    "missing seeds": (lambda path: change_first(path, seed=1), "1 of 3 seeds are missing"),
 }
 
 
