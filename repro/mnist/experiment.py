@@ -8,12 +8,12 @@ records by ``repro.report``.
 import itertools
 from collections import defaultdict
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import Any
 
 from repro.engine.runner import Diverged
 from repro.mnist.runner import MnistRunner
-from repro.mnist.runs import PIXELS_TRANSLATED, Arm, Run
+from repro.mnist.runs import PIXELS_TRANSLATED, Arm, EnsembleStudent, Run
 from repro.mnist.settings import ChoiceSettings, MissingClasses, MnistSettings
 
 
@@ -48,9 +48,19 @@ def choose(settings: ChoiceSettings, runner: MnistRunner) -> None:
     """
     runs = search_runs(settings)
     runner.expect(runs)
+    for is_student in (False, True):
+        candidates = [run for run in runs if (run.teacher is not None) == is_student]
+        try:
+            runner.execute(candidates)
+        except Diverged:
+            _execute_each(candidates, runner)
+
+
+def _execute_each(candidates: list[Run], runner: MnistRunner) -> None:
+    """Train one recipe after the other, so that one that diverges does not end the others."""
     alike: dict[tuple, list[Run]] = defaultdict(list)
-    for candidate in sorted(runs, key=lambda run: run.teacher is not None):
-        alike[candidate.teacher is not None, candidate.batch_key(batch_seeds=True)].append(candidate)
+    for candidate in candidates:
+        alike[candidate.batch_key(batch_seeds=True)].append(candidate)
     for batch in alike.values():
         try:
             runner.execute(batch)
@@ -83,8 +93,8 @@ def headline_runs(settings: MnistSettings, seed: int) -> list[Run]:
 def ablation_runs(settings: MnistSettings, seed: int) -> list[Run]:
     """Ablations of the distilled network, to see what carries the teacher's knowledge over.
 
-    Other teachers, trained for fewer or more epochs; the teacher's width; soft targets averaged over the translations
-    of an image; and a transfer set with translations, each with its own soft targets.
+    Other teachers, trained for fewer or more epochs; the mean of several teachers; the teacher's width; soft targets
+    averaged over the translations of an image; and a transfer set with translations, each with its own soft targets.
     """
     ablations, model = settings.ablations, settings.distilled
     if ablations is None:
@@ -101,6 +111,10 @@ def ablation_runs(settings: MnistSettings, seed: int) -> list[Run]:
         recipe = teacher.recipe.model_copy(update={"epochs": epochs})
         other = replace(teacher, arm=Arm.OTHER_TEACHER, recipe=recipe, num_evals=1, seeds=seeds, params=params)
         runs += [other, replace(small, arm=Arm.OF_OTHER_TEACHER, teacher=other, params=params)]
+    size = min(ablations.ensemble_size or 1, settings.seeds)
+    if others := tuple(teacher_run(settings, (seed + k) % settings.seeds) for k in range(1, size)):
+        of_one = {item.name: getattr(small, item.name) for item in fields(small)}
+        runs.append(EnsembleStudent(**of_one | {"arm": Arm.OF_SEVERAL_TEACHERS}, other_teachers=others))
     translated = model.recipe.model_copy(update={"max_translation": PIXELS_TRANSLATED})
     return [
         *runs, student,

@@ -20,6 +20,7 @@ from repro.engine.jobs import Job
 from repro.engine.local_pool import PROCESS_BYTES
 from repro.engine.runner import Runner, round_loss
 from repro.evaluation import metrics
+from repro.mnist.evaluate import errors, mean_errors, shift_metrics
 from repro.mnist.runs import ALL_CLASSES, PIXELS_TRANSLATED, Run
 from repro.mnist.settings import Common
 from repro.models.flops import count_parameters, step_flops
@@ -113,10 +114,13 @@ class MnistRunner(Runner):
 
         return self._stored_logits(run, self.soft_targets_path(self.key(run)), compute)
 
+    def mean_logits(self, teachers: tuple[Run, ...]) -> dict[str, Tensor]:
+        """The mean of the logits of several teachers, which is the geometric mean of their predictions (section 2)."""
+        first, *others = map(self.teacher_logits, teachers)
+        return {part: torch.stack([own, *(other[part] for other in others)]).mean(0) for part, own in first.items()}
+
     def soft_targets(self, run: Run, targets: str) -> Tensor:
-        """A teacher's logits on the training images, as ``Run.targets`` says."""
-        if targets == "images":
-            return self.teacher_logits(run)["train"]
+        """A teacher's logits on the translated training images or their mean, as ``Run.targets`` says."""
         side = 2 * PIXELS_TRANSLATED + 1
         offsets = list(itertools.product(range(side), repeat=2))
 
@@ -149,20 +153,22 @@ class MnistRunner(Runner):
         self.progress.now(f"{first.arm}: {len(runs)} x {'-'.join(map(str, first.hidden))}, {seed_text}")
         examples_of_seed = {run.seed: self.examples(run) for run in runs}
         examples = [examples_of_seed[run.seed] for run in runs]
-        teachers = {self.key(run.teacher): run.teacher for run in runs if run.teacher}
-        soft = {key: self.teacher_logits(teacher) for key, teacher in teachers.items()}
-        on_train = [self.soft_targets(teacher, first.targets) for teacher in teachers.values()]
+        keys_of = {run: tuple(map(self.key, run.teachers)) for run in runs}
+        teachers = {keys_of[run]: run.teachers for run in runs if run.teachers}
+        soft = {of: self.mean_logits(several) for of, several in teachers.items()}
+        on_train = [
+            soft[of]["train"] if first.targets == "images" else self.soft_targets(several[0], first.targets)
+            for of, several in teachers.items()
+        ]
         # A network on hard targets is compared with the teacher of the students beside it, if there is only one.
         only = next(iter(soft)) if len(soft) == 1 else None
-        teacher_keys = [self.key(run.teacher) if run.teacher else only for run in runs]
+        teacher_keys = [keys_of[run] or only for run in runs]
         group = store.key(keys)
         training = MLPTrainer(
             sizes=first.sizes,
             members=[
-                MemberSpec(
-                    run.seed, run.temperature, run.hard_label_weight, indices, list(soft).index(key) if key else 0
-                )
-                for run, indices, key in zip(runs, examples, teacher_keys, strict=True)
+                MemberSpec(run.seed, run.temperature, run.hard_label_weight, indices, list(soft).index(of) if of else 0)
+                for run, indices, of in zip(runs, examples, teacher_keys, strict=True)
             ],
             transfer=TransferSet(
                 self.data.train.images,
@@ -182,7 +188,7 @@ class MnistRunner(Runner):
         for snapshot in self.train_loop(training, first.num_evals, flops, name=name, advice=advice):
             errors = training.errors_seen if observed is None else training.validation_errors(observed)
             training.history.append([snapshot.epoch, errors.tolist(), snapshot.loss.tolist()])
-        measured = self._measure(runs, training, examples, [soft[key] if key else None for key in teacher_keys])
+        measured = self._measure(runs, training, examples, [soft[of] if of else None for of in teacher_keys])
         records = [
             self.record(
                 run,
@@ -233,13 +239,15 @@ class MnistRunner(Runner):
             result["train_cases"] = len(examples[m])
             if (teacher := teachers[m]) is not None:
                 result["agreement"] = metrics.agreement(member_logits["test"], teacher["test"])
+                if len(run.teachers) > 1:  # networks that no other record measures together
+                    result["teacher_errors"] = errors(teacher["test"], data.test.labels)
+                    result["teacher_translated_errors"] = mean_errors(teacher["translated"], data.test.labels)
                 if run.translated_test:
                     result["translated_agreement"] = metrics.agreement(
                         member_logits["translated"].flatten(0, 1), teacher["translated"].flatten(0, 1)
                     )
             if "translated" in member_logits:
-                wrong = member_logits["translated"].argmax(-1) != data.test.labels
-                result["translated_errors"] = float(wrong.sum(-1).float().mean())  # of as many images as the test set
+                result["translated_errors"] = mean_errors(member_logits["translated"], data.test.labels)
             if "validation" in member_logits:
                 result["validation_errors"] = errors(member_logits["validation"], validation.labels)
             if "best" in member_logits:
@@ -260,30 +268,6 @@ def translated_logits(
     """Logits on images at each row and column offset, 0 .. 2 * ``PIXELS_TRANSLATED``; at the middle nothing moves."""
     views = translations(images, PIXELS_TRANSLATED)
     return torch.stack([model.logits(views[:, row, column].flatten(-2)) for row, column in offsets], dim=1)
-
-
-def errors(logits: Float[Tensor, "example classes"], labels: Int[Tensor, "example"]) -> int:
-    """Number of misclassified examples."""
-    return int((logits.argmax(-1) != labels).sum())
-
-
-def shift_metrics(
-    logits: Float[Tensor, "example classes"],
-    labels: Int[Tensor, "example"],
-    classes: tuple[int, ...],
-    low: float,
-    high: float,
-    step: float,
-) -> dict[str, Any]:
-    """Errors at every shift of the biases of ``classes`` from ``low`` to ``high``, on all examples and on theirs."""
-    shifts = torch.arange(round(low / step), round(high / step) + 1) * step
-    on_all, on_classes = metrics.shift_curve(logits, labels, classes, shifts)
-    return {
-        "shifts": [round(shift, 3) for shift in shifts.tolist()],
-        "shift_errors": on_all,
-        "shift_errors_on_classes": on_classes,
-        "cases_of_classes": int(torch.isin(labels, torch.tensor(classes)).sum()),
-    }
 
 
 def make_runner(data: Path | None) -> Callable[..., MnistRunner]:

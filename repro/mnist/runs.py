@@ -31,6 +31,7 @@ class Arm(StrEnum):
     TEACHER_WIDTH = "teacher_width"
     MEAN_OF_TRANSLATIONS = "mean_of_translations"
     TRANSLATED_TRANSFER_SET = "translated_transfer_set"
+    OF_SEVERAL_TEACHERS = "of_several_teachers"
     SEARCH = "search"
 
 
@@ -69,6 +70,11 @@ class Run:
         """Units of every layer."""
         return (PIXELS, *self.hidden, CLASSES)
 
+    @property
+    def teachers(self) -> tuple["Run", ...]:
+        """The networks whose mean logits are the soft targets; none on hard targets."""
+        return () if self.teacher is None else (self.teacher,)
+
     def batch_key(self, batch_seeds: bool = False) -> tuple:
         """Runs that agree in this are trained together: they take the same steps, on the same batches too unless
         ``batch_seeds``."""
@@ -82,3 +88,15 @@ class Run:
             # Networks on hard targets go with students.
             None if batch_seeds else (self.seed, self.seed if self.teacher is None else self.teacher.seed),
         )
+
+
+@dataclass(frozen=True, kw_only=True)
+class EnsembleStudent(Run):
+    """A student of the mean of several teachers' logits on the images."""
+
+    other_teachers: tuple[Run, ...]
+
+    @property
+    def teachers(self) -> tuple[Run, ...]:
+        """The networks whose mean logits are the soft targets."""
+        return (*super().teachers, *self.other_teachers)

@@ -178,6 +178,12 @@ class Ablations(Settings):
     """Ablations of the distilled network: students whose teacher, width or soft targets differ."""
 
     teacher_epochs: tuple[float, ...] = Field((), description="Epochs of further teachers. Default: none.")
+    ensemble_size: int | None = Field(
+        None,
+        ge=2,
+        le=100,
+        description="Teachers whose mean logits a further student learns from, at most seeds. Default: none.",
+    )
 
     @field_validator("teacher_epochs")
     @classmethod

@@ -64,6 +64,37 @@ def test_soft_targets_on_translated_images_are_those_of_the_images_that_a_step_d
         MLPTrainer(sizes=averaged.sizes, members=[MemberSpec(0, 2.0, 0.5)], transfer=transfer, context=context)
 
 
+def test_a_student_of_several_teachers_learns_from_the_mean_of_their_logits(toy, tmp_path, monkeypatch):
+    settings = config.load(MnistSettings, config.profile_path("mnist", "smoke")).model_copy(
+        update={"max_train_examples": 1200}
+    )
+    runner = make_runner(tmp_path / "runs", settings, toy)
+    teachers = [experiment.teacher_run(settings, seed) for seed in (1, 0)]
+    (student,) = [run for run in experiment.ablation_runs(settings, 1) if run.arm == "of_several_teachers"]
+    assert list(student.teachers) == teachers
+    runner.execute(teachers)
+    mean = sum(runner.weights_of(teacher).logits(toy.train.images)[0] for teacher in teachers) / 2
+    given = []
+    run = MLPTrainer.run
+    monkeypatch.setattr(MLPTrainer, "run", lambda self, *rest: given.append(self.teacher) or run(self, *rest))
+    (record,) = runner.execute([student])
+    torch.testing.assert_close(given[0], mean)
+    on_test = sum(runner.weights_of(teacher).logits(toy.test.images)[0] for teacher in teachers) / 2
+    measured, own = record["metrics"], runner.weights_of(student).logits(toy.test.images)[0]
+    assert measured["teacher_errors"] == int((on_test.argmax(-1) != toy.test.labels).sum())
+    assert measured["agreement"] == pytest.approx(float((on_test.argmax(-1) == own.argmax(-1)).float().mean()))
+
+
+@pytest.mark.parametrize(("seeds", "size", "teachers"), [(1, 5, []), (3, 5, [3] * 3), (4, 2, [2] * 4), (4, None, [])])
+def test_no_more_teachers_than_seeds(seeds, size, teachers):
+    settings = config.load(MnistSettings, config.profile_path("mnist", "smoke"))
+    changed = settings.model_copy(
+        update={"seeds": seeds, "ablations": settings.ablations.model_copy(update={"ensemble_size": size})}
+    )
+    runs = [run for seed in range(seeds) for run in experiment.ablation_runs(changed, seed)]
+    assert [len(set(run.teachers)) for run in runs if run.arm == "of_several_teachers"] == teachers
+
+
 def test_students_on_mnist_learn_what_their_runs_say_and_are_measured_as_they_end(toy, tmp_path):
     settings = config.load(MnistSettings, config.profile_path("mnist", "smoke")).model_copy(
         update={"max_train_examples": 1200}

@@ -20,7 +20,10 @@ NAMES = {
     Arm.MEAN_OF_TRANSLATIONS: "distilled, soft targets averaged over 25 translations of the image",
     Arm.TRANSLATED_TRANSFER_SET: "distilled, transfer set translated, soft targets of the translated image",
 }
-ABLATIONS = (Arm.OF_OTHER_TEACHER, Arm.TEACHER_WIDTH, Arm.MEAN_OF_TRANSLATIONS, Arm.TRANSLATED_TRANSFER_SET)
+ABLATIONS = (
+    Arm.OF_OTHER_TEACHER, Arm.OF_SEVERAL_TEACHERS, Arm.TEACHER_WIDTH, Arm.MEAN_OF_TRANSLATIONS,
+    Arm.TRANSLATED_TRANSFER_SET,
+)  # fmt: skip
 
 
 def other_teachers(records: list[Record]) -> list[float]:
@@ -33,6 +36,9 @@ def table(records: list[Record]) -> pd.DataFrame:
     if not any(select(records, arm) for arm in ABLATIONS):
         return pd.DataFrame()
     rows = [_row(name, select(records, arm)) for arm, name in NAMES.items()]
+    if of_several := select(records, Arm.OF_SEVERAL_TEACHERS):
+        name = f"mean of {_count_teachers(of_several)} teachers' logits"
+        rows += [_row(name, of_several, "teacher_"), _row("distilled from it", of_several)]
     for epochs in other_teachers(records):
         teachers = select(records, Arm.OTHER_TEACHER, teacher_epochs=epochs)
         students = select(records, Arm.OF_OTHER_TEACHER, teacher_epochs=epochs)
@@ -40,13 +46,21 @@ def table(records: list[Record]) -> pd.DataFrame:
     return pd.DataFrame([row for row in rows if row])
 
 
-def _row(name: str, runs: list[Record]) -> dict[str, object]:
+def _count_teachers(students: list[Record]) -> int:
+    """Return the number of teachers of a student of several."""
+    return 1 + len(students[0]["settings"]["other_teachers"])
+
+
+def _row(name: str, runs: list[Record], of: str = "") -> dict[str, object]:
+    """Return a row of networks or, if ``of`` is ``teacher_``, of what several teachers of theirs predict together."""
     if not runs:
         return {}
-    estimate, translated = (stats.mean_interval(errors(runs, name)) for name in ("test_errors", "translated_errors"))
+    measured = ("teacher_errors" if of else "test_errors", f"{of}translated_errors")
+    estimate, translated = (stats.mean_interval(errors(runs, name)) for name in measured)
     followed = [run["metrics"]["translated_agreement"] for run in runs if "translated_agreement" in run["metrics"]]
+    followed = [] if of else followed
     return {
-        "network": f"{name}, 2x{runs[0]['settings']['hidden'][0]}", "seeds": len(runs),
+        "network": name if of else f"{name}, 2x{runs[0]['settings']['hidden'][0]}", "seeds": len(runs),
         "test errors": f"{estimate.value:.1f}", "95% CI": interval(estimate),
         "errors on translated test images": f"{translated.value:.1f}", "95% CI (translated)": interval(translated),
         "agreement with its teacher on these": f"{sum(followed) / len(followed):.2%}" if followed else "–",
@@ -57,19 +71,21 @@ def by_teacher(records: list[Record]) -> Figure:
     """Draw a student's errors against those of its teacher, for teachers of several lengths, with the paper's point."""
     pairs = {
         f"{epochs:g} epochs": (
-            select(records, Arm.OTHER_TEACHER, teacher_epochs=epochs),
-            select(records, Arm.OF_OTHER_TEACHER, teacher_epochs=epochs),
+            errors(select(records, Arm.OTHER_TEACHER, teacher_epochs=epochs)),
+            errors(select(records, Arm.OF_OTHER_TEACHER, teacher_epochs=epochs)),
         )
         for epochs in other_teachers(records)
     }
     teachers, students = select(records, Arm.TEACHER), select(records, Arm.DISTILLED)
     if teachers and students:
-        pairs[f"{teachers[0]['settings']['recipe']['epochs']:g} epochs"] = (teachers, students)
+        pairs[f"{teachers[0]['settings']['recipe']['epochs']:g} epochs"] = (errors(teachers), errors(students))
+    if together := select(records, Arm.OF_SEVERAL_TEACHERS):
+        pairs[f"mean of {_count_teachers(together)}"] = (errors(together, "teacher_errors"), errors(together))
     figure, axis = subplots(figsize=(5, 4))
     means = {}
     for name, (of, to) in pairs.items():
-        axis.plot(errors(of)[: len(to)], errors(to)[: len(of)], ".", color=OURS, alpha=0.3)
-        means[name] = stats.mean_interval(errors(of)).value, stats.mean_interval(errors(to))
+        axis.plot(of[: len(to)], to[: len(of)], ".", color=OURS, alpha=0.3)
+        means[name] = stats.mean_interval(of).value, stats.mean_interval(to)
     order = sorted(means, key=lambda name: means[name][0])
     positions, estimates = [means[name][0] for name in order], [means[name][1] for name in order]
     points(axis, positions, estimates, OURS, "students, mean with 95% CI; points: seeds")
