@@ -25,7 +25,7 @@ FIGURES = (
     Figure("bias_shift", "Test errors by bias shift of classes missing from the transfer set.", figures.bias_shift,
            has(Arm.WITHOUT_3, Arm.ONLY_7_8)),
     Figure("data_fraction", "Soft and hard targets on less data.", figures.data_fraction, has(Arm.DATA_FRACTION)),
-    Figure("by_teacher", "Errors of students by those of their teachers, trained for different numbers of epochs.",
+    Figure("by_teacher", "Errors of students by those of their teachers: trained for different numbers of epochs, or the mean of several.",
            transfer.by_teacher, has(Arm.OF_OTHER_TEACHER)),
     Figure("training_curves", "Training curves of the headline networks.", figures.training_curves,
            has(Arm.TEACHER, Arm.BASELINE, Arm.DISTILLED)),

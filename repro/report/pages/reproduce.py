@@ -42,6 +42,7 @@ EXPERIMENT_NOTES = {
     "deviations": "Deviations from the paper",
     "unspecified": "Unspecified in the paper",
     "recipes": "How the recipes were chosen",
+    "ablations": "What the ablations show",
 }
 
 
