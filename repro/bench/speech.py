@@ -11,7 +11,7 @@ from repro.data.speech.corpus import RATE, Corpus
 from repro.errors import UserError
 from repro.speech.alignment import STATES
 from repro.speech.decoding import pipeline
-from repro.speech.decoding.decoder import Decoder, Search, transcribe
+from repro.speech.decoding.decoder import Decoder, Search
 from repro.speech.features import AFTER, BEFORE, INPUTS, Frames, filterbanks, pack
 from repro.speech.preparation import Prepared
 from repro.speech.settings import SpeechSettings
@@ -138,5 +138,5 @@ class Realtime:
             heard.append((recording.id, recording.speaker, banks, torch.zeros(len(banks), dtype=torch.int16)))
         frames, chosen = pack(heard), torch.arange(len(heard))
         scores = pipeline.scores(self.net, frames, chosen, self.prior, self.compute)
-        transcribe([decoder.words for decoder in self.decoders], scores)
+        pipeline.decode_scores(self.decoders, scores)
         return clock(self.compute.device) - start

@@ -1,6 +1,7 @@
 """Sections 4 and 6 from frames to tables: runs, reuse of finished runs, isolation of the test data, findings."""
 
 import dataclasses
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -17,7 +18,7 @@ from repro.report.speech import analysis, queries, tables
 from repro.speech import experiment, search
 from repro.speech.alignment import STATES
 from repro.speech.decoding import pipeline
-from repro.speech.decoding.decoder import Search
+from repro.speech.decoding.decoder import Search, costs
 from repro.speech.features import BANKS, Inputs, pack
 from repro.speech.preparation import Prepared
 from repro.speech.runner import SpeechRunner
@@ -250,6 +251,27 @@ def test_scores_are_log_posterior_minus_log_prior(smoke, runner_for, prepared):
     at = (prepared.test.utterance == 2).nonzero()[:, 0]
     posterior = net(Inputs(prepared.test, runner.compute)[at]).softmax(-1).mean(0).detach()
     np.testing.assert_allclose(scores, (posterior.log() - prior).numpy(), atol=1e-4)
+    single = runner.population(nets[:1])
+    several = list(pipeline.scores(single, prepared.test, torch.tensor([5, 2]), prior, runner.compute))
+    posterior = single(Inputs(prepared.test, runner.compute)[at])[0].log_softmax(-1).detach()
+    assert len(several[0]) == int((prepared.test.utterance == 5).sum())
+    np.testing.assert_allclose(costs(several[1], 0.5), costs((posterior - prior).numpy(), 0.5), atol=1)
+
+
+def test_scores_are_made_on_one_thread_beside_the_decoders():
+    threads, seen = torch.get_num_threads(), []
+
+    def scores():
+        seen.append(torch.get_num_threads())
+        yield np.zeros((1, STATES), np.float32)
+        raise UserError("no scores")
+
+    decoders = [SimpleNamespace(words=lambda scores: ["yes"])] * 2
+    torch.set_num_threads(2)
+    with pytest.raises(UserError, match="no scores"):
+        pipeline.decode_scores(decoders, scores())
+    assert seen == [1] and torch.get_num_threads() == 2
+    torch.set_num_threads(threads)
 
 
 def test_acoustic_scales_are_compared_on_validation(prepared, monkeypatch):

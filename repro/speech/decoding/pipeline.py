@@ -1,6 +1,6 @@
 """Decoding of validation utterances, to choose the acoustic scale, and of test utterances with a system's scores."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -86,11 +86,17 @@ def scores(
     net: BatchedMLP, frames: Frames, utterances: Int[Tensor, "utterance"], prior: Float[Tensor, "states"],
     compute: Compute,
 ) -> Iterator[Float[np.ndarray, "frame state"]]:  # fmt: skip
-    """Yield log posterior minus log prior of each utterance, by the arithmetic mean of the models in ``net``."""
+    """Yield log posterior minus log prior of each utterance, by the arithmetic mean of the models in ``net``.
+
+    A single model's logits take the place of its log posteriors: the two differ by a number in each frame, to which
+    the search is indifferent.
+    """
     inputs = Inputs(frames, compute)
-    for number in utterances.tolist():
-        at = (frames.utterance == number).nonzero()[:, 0]
-        log_p = [means_of(logits, [(len(net), "arithmetic")])[0] for _, logits in blocks(net, inputs, at)]
+    bounds = torch.searchsorted(frames.utterance, torch.stack([utterances, utterances + 1]))
+    for first, last in bounds.T.tolist():
+        evaluated = blocks(net, inputs, torch.arange(first, last))
+        log_p = [logits[0] if len(net) == 1 else means_of(logits, [(len(net), "arithmetic")])[0]
+                 for _, logits in evaluated]  # fmt: skip
         yield (torch.cat(log_p).cpu() - prior).numpy()
 
 
@@ -127,8 +133,17 @@ def decode_stock(task: Task, data: Prepared, corpus: Corpus, threads: int) -> di
 
 
 def _decode(task: Task, scores: Iterator[np.ndarray], search: Search, threads: int) -> list[list[str]]:
-    decoders = [Decoder(task.pronunciations, task.language_model, search) for _ in range(threads)]
-    return transcribe([decoder.words for decoder in decoders], scores)
+    return decode_scores([Decoder(task.pronunciations, task.language_model, search) for _ in range(threads)], scores)
+
+
+def decode_scores(decoders: Sequence[Decoder], scores: Iterator[np.ndarray]) -> list[list[str]]:
+    """Return the words of utterances by their scores, which PyTorch makes on a single thread beside the decoders."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        return transcribe([decoder.words for decoder in decoders], scores)
+    finally:
+        torch.set_num_threads(threads)
 
 
 def _references(data: Prepared, frames: Frames, utterances: Tensor) -> list[tuple[str, ...]]:
