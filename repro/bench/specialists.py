@@ -1,17 +1,20 @@
 """Speed ratios of the specialists experiment: each side is set up once, and the two are timed in turn."""
 
+import copy
 from collections.abc import Callable
 
 import numpy as np
 import torch
 from PIL import Image
+from torch import Tensor, nn
+from torch.nn import functional as F
 from torch.utils.data import Dataset
 from torchvision import transforms
 
 from repro.bench.timing import PlainSteps, Side, Steps, TensorSteps, clock
 from repro.data.types import ImageData, ImageSet
 from repro.errors import UserError
-from repro.models.conv import ConvNet
+from repro.models.conv import ConvNet, Convolution
 from repro.specialists import clustering, inference, specialist
 from repro.specialists.settings import SpecialistsSettings
 from repro.training.compute import Compute
@@ -154,15 +157,14 @@ def plain(train: ImageSet, ours: ImageTrainer[ConvNet]) -> PlainSteps:
     """Return the steps of a plain loop: PIL images and torchvision's transforms."""
     shift = transforms.RandomCrop(train.images.shape[-1], padding=ours.recipe.max_translation, padding_mode="edge")
     dataset = PilImages(train, transforms.Compose([shift, transforms.PILToTensor()]))
-    net = _network(ours)
-    return PlainSteps(
-        dataset, ours.samplers[0], STEPS, net, _optimizer(net, ours.recipe), lambda images: net(images)[0]
-    )
+    net = PlainNet(ours.net).to(ours.labels.device)
+    return PlainSteps(dataset, ours.samplers[0], STEPS, net, _optimizer(net, ours.recipe))
 
 
 def tensor_loop(train: ImageSet, ours: ImageTrainer[ConvNet], autocast: bool) -> TensorSteps:
     """Return the steps of a careful user's loop: images in memory and channels last, shifted by indexing."""
-    net, device = _network(ours).to(memory_format=torch.channels_last), ours.labels.device
+    device = ours.labels.device
+    net = PlainNet(ours.net).to(device).to(memory_format=torch.channels_last)
     pixels = ours.recipe.max_translation
     shifted, labels = shifted_views(train.images, pixels, device), train.labels.to(device)
 
@@ -172,17 +174,31 @@ def tensor_loop(train: ImageSet, ours: ImageTrainer[ConvNet], autocast: bool) ->
         return images.contiguous(memory_format=torch.channels_last), labels[indices.to(device)]
 
     optimizer = _optimizer(net, ours.recipe, fused=True)
-    logits = lambda images: net(images)[0]  # noqa: E731
-    return TensorSteps(batch, ours.samplers[0], STEPS, net, optimizer, logits, autocast=autocast)
+    return TensorSteps(batch, ours.samplers[0], STEPS, net, optimizer, autocast=autocast)
 
 
-def _network(ours: ImageTrainer[ConvNet]) -> ConvNet:
-    net = ConvNet(ours.net.channels, ours.net.width, ours.net.classes, ours.net.seed).to(ours.labels.device)
-    net.load_state_dict(ours.net.state_dict())
-    return net
+class PlainNet(nn.Module):
+    """A ``ConvNet`` by PyTorch's operations alone, from the same weights; for images of even size."""
+
+    def __init__(self, net: ConvNet):
+        super().__init__()
+        self.net = copy.deepcopy(net)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return logits of (batch, channel, row, column)."""
+        blocks = F.pixel_unshuffle(images, 2).contiguous(memory_format=torch.channels_last)
+        hidden = (blocks.float() - 128) / 64
+        for down, keep in zip(self.net.down, self.net.keep, strict=True):
+            hidden = self._convolution(hidden, down)
+            hidden = hidden + self._convolution(hidden, keep)
+        return self.net.head(hidden.mean((2, 3)))
+
+    def _convolution(self, hidden: Tensor, layer: nn.Module) -> Tensor:
+        assert isinstance(layer, Convolution)
+        return F.relu(layer.norm(F.conv2d(hidden, layer.weight, stride=layer.stride, padding=1)))
 
 
-def _optimizer(net: ConvNet, recipe: Recipe, fused: bool | None = None) -> torch.optim.SGD:
+def _optimizer(net: nn.Module, recipe: Recipe, fused: bool | None = None) -> torch.optim.SGD:
     return torch.optim.SGD(
         net.parameters(), recipe.learning_rate, recipe.momentum, weight_decay=recipe.weight_decay, nesterov=True,
         fused=fused,

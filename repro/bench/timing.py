@@ -89,15 +89,11 @@ class PlainSteps:
         count: int,
         net: nn.Module,
         optimizer: torch.optim.Optimizer,
-        logits: Callable[[Tensor], Tensor] | None = None,
     ):
-        """Store the parts of the loop, with a sampler like ``order``.
-
-        ``logits`` maps a batch to logits. Default: ``net``.
-        """
+        """Store the parts of the loop, with a sampler like ``order``."""
         self.dataset, self.count = dataset, count
         self.order = BatchSampler(order.seed, order.examples, order.batch_size)  # a sampler keeps its epoch's order
-        self.net, self.optimizer, self.logits = net, optimizer, logits or net
+        self.net, self.optimizer = net, optimizer
         self.step = 0
         self.losses: list[float] = []
 
@@ -123,7 +119,7 @@ class PlainSteps:
         return DataLoader(self.dataset, batch_sampler=[indices.tolist() for indices in batches])
 
     def _loss(self, inputs: Tensor, labels: Tensor) -> Tensor:
-        return nn.functional.cross_entropy(self.logits(inputs), labels)
+        return nn.functional.cross_entropy(self.net(inputs), labels)
 
 
 class TensorSteps(PlainSteps):
@@ -136,12 +132,11 @@ class TensorSteps(PlainSteps):
         count: int,
         net: nn.Module,
         optimizer: torch.optim.Optimizer,
-        logits: Callable[[Tensor], Tensor] | None = None,
         *,
         autocast: bool,
     ):
         """Store the parts of the loop; ``batch`` maps example indices to inputs and labels."""
-        super().__init__(None, order, count, net, optimizer, logits)
+        super().__init__(None, order, count, net, optimizer)
         self.batch, self.autocast = batch, autocast
 
     def _load(self, batches: list[Tensor]) -> Iterable[tuple[Tensor, Tensor]]:
@@ -149,7 +144,7 @@ class TensorSteps(PlainSteps):
 
     def _loss(self, inputs: Tensor, labels: Tensor) -> Tensor:
         with torch.autocast(inputs.device.type, torch.bfloat16, enabled=self.autocast):
-            logits = self.logits(inputs)
+            logits = self.net(inputs)
         return nn.functional.cross_entropy(logits.float(), labels)
 
 
