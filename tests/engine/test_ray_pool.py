@@ -144,7 +144,7 @@ def test_a_worker_that_is_killed_is_replaced_and_one_that_is_stopped_is_named(
 ):
     monkeypatch.setattr(worker, "STALL_SECONDS", 1.0)
     monkeypatch.setattr(ray_pool, "REPORT_SECONDS", 0.5)  # in the driver alone
-    recipe = mnist.baseline.recipe.model_copy(update={"epochs": 60})
+    recipe = mnist.baseline.recipe.model_copy(update={"epochs": 240})
     long = mnist.model_copy(update={"baseline": mnist.baseline.model_copy(update={"recipe": recipe})})
     run = experiment.headline_runs(long, 1)[1]
     local = runner_for(long, toy, "here")
