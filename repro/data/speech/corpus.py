@@ -94,7 +94,8 @@ def read_audio(
             if (first and first >= frames) or last > frames + OVERSHOOT * rate:
                 raise ValueError("a segment that ends after its recording")
             frames = min(last, frames) - first
-            file.seek(first)
+            if first:
+                file.seek(first)
             samples = file.read(frames, dtype="float32", always_2d=True)
     except (OSError, TypeError, soundfile.LibsndfileError) as error:  # TypeError: headerless audio
         raise ValueError("audio that cannot be read") from error

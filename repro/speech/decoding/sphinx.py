@@ -21,10 +21,9 @@ from repro.data.speech.lexicon import cmudict
 from repro.errors import UserError
 from repro.speech.alignment import STATES
 
-UNIT = 1024 * math.log(1.0001)  # nats
+LOG_BASE, LOG_ZERO = 1.0001, -(2**29)  # of pocketsphinx's logarithms
+UNIT = 1024 * math.log(LOG_BASE)  # nats
 WORST = 32767  # units, 3,355 nats: the score of a state that no path passes
-
-LOG_BASE, LOG_ZERO = 1.0001, -(2**29)  # of the probabilities of its language models
 
 # Decoders are independent of each other, but whether they may be created concurrently is undocumented.
 _LOADING = Lock()
