@@ -49,6 +49,7 @@ def loss(
         labels: classes, the same batch for all models.
         soft: soft targets. Default: none, the loss on hard targets.
         copy: the weight's copy, which gets the gradient in place of the weight. Default: none, the weight is cast.
+            With a copy, a compiled kernel computes the loss.
 
     Returns:
         The loss of each model, averaged over the batch.
@@ -62,7 +63,13 @@ class _OutputLoss(torch.autograd.Function):
         ctx, hidden: Tensor, weight: Tensor, bias: Tensor, labels: Tensor, soft: SoftTargets | None,
         copy: "WeightCopy | None",
     ):  # fmt: skip
-        cast = weight.to(hidden.dtype) if copy is None else copy.value
+        ctx.copy = copy
+        if copy is not None:
+            logits = torch.bmm(hidden, copy.value)
+            losses, to_bias = copy.loss_backward(logits, bias, labels, soft)
+            ctx.save_for_backward(hidden, copy.value, logits, to_bias)
+            return losses
+        cast = weight.to(hidden.dtype)
         logits = torch.baddbmm(bias.to(hidden.dtype), hidden, cast)
         wide = torch.promote_types(hidden.dtype, torch.float32)
         models, batch, _ = logits.shape
@@ -88,18 +95,18 @@ class _OutputLoss(torch.autograd.Function):
                 to_bias[m, 0] += gradient.sum(0)
                 rows_of_model.copy_(gradient)
         ctx.save_for_backward(hidden, cast, logits, to_bias)
-        ctx.copy = copy
         return losses
 
     @staticmethod
     def backward(ctx, upstream: Tensor):
         hidden, cast, gradient, to_bias = ctx.saved_tensors
         scale = upstream[:, None, None]
-        to_hidden = torch.bmm(gradient, cast.transpose(1, 2)).mul_(scale)
+        multiplier = scale.to(hidden.dtype)  # of another type, each product would be a pass over a temporary copy
+        to_hidden = torch.bmm(gradient, cast.transpose(1, 2)).mul_(multiplier)
         if ctx.copy is None:
             to_weight = torch.bmm(hidden.transpose(1, 2), gradient).to(to_bias.dtype).mul_(scale)
         else:
-            torch.bmm(hidden.transpose(1, 2) * scale.to(hidden.dtype), gradient, out=ctx.copy.gradient)
+            torch.bmm(hidden.transpose(1, 2) * multiplier, gradient, out=ctx.copy.gradient)
             to_weight = None
         return to_hidden, to_weight, to_bias * scale, None, None, None
 

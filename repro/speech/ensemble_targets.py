@@ -1,6 +1,7 @@
 """Soft targets of an ensemble of acoustic models: computed for each batch, or cached in fp16."""
 
 from collections.abc import Sequence
+from copy import deepcopy
 from functools import reduce
 from typing import Literal
 
@@ -37,7 +38,8 @@ class Teacher:
         Raises:
             ValueError: students of the arithmetic mean, which depends on T, have different temperatures.
         """
-        self.ensemble, self.means = ensemble.requires_grad_(False), tuple(means)
+        # Cast once; the layers would cast their weights in every step.
+        self.ensemble, self.means = deepcopy(ensemble).requires_grad_(False).to(ensemble.dtype), tuple(means)
         arithmetic = {t for mean, t in zip(means, temperatures, strict=True) if mean == "arithmetic"}
         if len(arithmetic) > 1:
             raise ValueError("one temperature for all students of the arithmetic mean")

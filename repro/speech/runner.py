@@ -43,8 +43,8 @@ RECORD_VERSION = 1
 # The modules that determine the weights of a run.
 CODE_DEPENDENCIES = (
     "kd/fused_loss.py", "kd/losses.py", "models/mlp.py", "speech/ensemble_targets.py", "speech/training.py",
-    "training/fused_update.py", "training/kernels.py", "training/optimizers.py", "training/random_streams.py",
-    "training/recipe.py", "training/trainer.py",
+    "training/fused_update.py", "training/kernels.py", "training/loss_kernel.py", "training/optimizers.py",
+    "training/random_streams.py", "training/recipe.py", "training/trainer.py",
 )  # fmt: skip
 # Validation frames on which the precision of stored soft targets is measured.
 PRECISION_FRAMES = 1000

@@ -6,8 +6,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from repro.kd.fused_loss import SoftTargets
 from repro.models.mlp import BatchedMLP
-from repro.training import kernels
+from repro.training import kernels, loss_kernel
 from repro.training.optimizers import Optimizer
 from repro.training.random_streams import Mask
 
@@ -48,6 +49,37 @@ class WeightCopy:
         before = torch.empty_like(output)
         kernels.relu_backward(_bits(gradient), _bits(output), np.float32(scale), _bits(before), self.sums)
         return before, torch.from_numpy(self.sums).sum(1, keepdim=True)
+
+    def loss_backward(
+        self, logits: Tensor, bias: Tensor, labels: Tensor, soft: SoftTargets | None
+    ) -> tuple[Tensor, Tensor]:
+        """Turn bf16 logits without biases, (model, batch, class), into the gradient of the mean loss, in place.
+
+        Args:
+            bias: biases, (model, 1, class), in fp32.
+            labels: classes, (batch,).
+            soft: soft targets. Default: none, the loss on hard targets.
+
+        Returns:
+            The loss of each model, averaged over the batch, and the gradient's sums over the batch, the biases', in
+            fp32.
+        """
+        models, batch, _ = logits.shape
+        soft = soft or SoftTargets(logits.new_empty(0, batch, 0), (0,) * models, (1.0,) * models, (1.0,) * models)
+        learns_from = list(zip(soft.teacher, soft.temperature, strict=True))
+        distinct = list(dict.fromkeys(learns_from)) if len(soft.logits) else []
+        losses = np.empty((models, batch), np.float32)
+        loss_kernel.gradient(
+            _bits(logits),
+            bias.detach()[:, 0].numpy(),
+            labels.numpy(),
+            soft.logits.float().numpy(),
+            np.array([learns_from.index(each) for each in distinct], np.int64),
+            np.array([(each[0], distinct.index(each) if distinct else 0) for each in learns_from], np.int64),
+            np.array(list(zip(soft.temperature, soft.hard_label_weight, strict=True)), np.float32),
+            (losses, self.sums),
+        )
+        return torch.from_numpy(losses).mean(1), torch.from_numpy(self.sums).sum(1, keepdim=True)
 
 
 class FusedUpdate:
