@@ -101,7 +101,7 @@ class _OutputLoss(torch.autograd.Function):
     def backward(ctx, upstream: Tensor):
         hidden, cast, gradient, to_bias = ctx.saved_tensors
         scale = upstream[:, None, None]
-        multiplier = scale.to(hidden.dtype)  # of another type, each product would be a pass over a temporary copy
+        multiplier = scale.to(hidden.dtype)  # of another type, it would copy the gradient to fp32 and back
         to_hidden = torch.bmm(gradient, cast.transpose(1, 2)).mul_(multiplier)
         if ctx.copy is None:
             to_weight = torch.bmm(hidden.transpose(1, 2), gradient).to(to_bias.dtype).mul_(scale)

@@ -65,8 +65,8 @@ def test_each_model_is_computed_as_it_is_alone_and_with_any_number_of_threads(gi
         for model in range(len(TEACHER)):
             this = slice(model, model + 1)
             alone = computed(logits[this], bias[this], labels, soft_targets(teachers, model))
-            for both, one in zip(together, alone, strict=True):
-                assert torch.equal(both[model], one[0])
+            for all_models, single in zip(together, alone, strict=True):
+                assert torch.equal(all_models[model], single[0])
     finally:
         torch.set_num_threads(threads)
         kernels.match_threads()
