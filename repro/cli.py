@@ -9,6 +9,7 @@ import typer
 
 from repro import __version__, config_help, interrupts
 from repro.config import COMMITTED, GROUPS
+from repro.config_search import RESULTS_SUFFIX, ends_after_search
 from repro.names import text_of
 from repro.registry import EXPERIMENTS, Components, Experiment, load_components
 
@@ -78,11 +79,12 @@ def _run_profile(experiment: Experiment, components: Components, options: "Optio
     folder = options.folder(experiment.name)
     make_runner = components.make_runner(options.data)
     with training_session(experiment.name, options, folder, components.settings, make_runner) as (settings, runner):
-        dataset = experiment.dataset or runner.data.name
+        search_only = ends_after_search(settings)
+        dataset = (experiment.dataset or runner.data.name) + (RESULTS_SUFFIX if search_only else "")
         build.check(folder, experiment.name, dataset)
         components.run(settings, runner, lambda so_far: runner.progress.say(components.headline(so_far)))
         complete = records.complete(list(runner.finished.values()))
-        examples = components.examples(settings, runner) if complete else None
+        examples = components.examples(settings, runner) if complete and not search_only else None
         records.save(folder, experiment.name, dataset, complete, examples)
         build.report(folder)
     terminal.show(components.headline(complete))

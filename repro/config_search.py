@@ -7,6 +7,8 @@ from repro.config import Settings, assign, validate
 
 # Seeds from here on are those of a search; settings have at most 100 others.
 FIRST_SEARCH_SEED = 900
+# Ends the name of the results of a profile that ends after its search.
+RESULTS_SUFFIX = "-search"
 Stage = dict[str, tuple[Any, ...]]  # the values tried of some settings, by name
 Params = tuple[tuple[str, Any], ...]
 SearchedType = TypeVar("SearchedType", bound="SearchedSettings")
@@ -32,6 +34,12 @@ class SearchedSettings(Settings):
         for name, value in values.items():
             assign(tree, name.split("."), value, f"setting {name}")
         return validate(type(self), tree)
+
+
+def ends_after_search(settings: Settings) -> bool:
+    """Return whether a profile has a search and nothing after it."""
+    search = getattr(settings, "search", None)
+    return search is not None and search.only
 
 
 def combinations(stage: Stage) -> list[dict[str, Any]]:

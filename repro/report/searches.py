@@ -1,12 +1,39 @@
-"""Table of a search for recipes, stage by stage."""
+"""Section and table of a search for recipes, stage by stage."""
 
 from collections.abc import Callable
 
 import pandas as pd
+from rich.table import Table
 
+from repro.config_search import RESULTS_SUFFIX
+from repro.report import terminal
+from repro.report.query import of_others
 from repro.report.records import Record
+from repro.report.section import Section
 
 Group = list[Record]  # the seeds of a candidate
+TitledTable = tuple[str, Callable[[list[Record]], pd.DataFrame]]
+
+
+def search_headline(runs: list[Record], titled: TitledTable) -> Table | str:
+    """Return the table of a search for the terminal; a line where there are no runs."""
+    title, make = titled
+    table = make(runs)
+    return "no completed runs yet" if table.empty else terminal.table(title, table)
+
+
+def search_section(experiment: str, dataset: str, runs: list[Record], titled: TitledTable) -> Section | None:
+    """Return the section of a profile that ends after its search; None for other results.
+
+    Args:
+        titled: title of the table of the search, and the function that makes it from records.
+    """
+    title, make = titled
+    table = make(runs)
+    if not dataset.endswith(RESULTS_SUFFIX) or table.empty:
+        return None
+    name = f"{experiment.capitalize()}: recipe search on {dataset.removesuffix(RESULTS_SUFFIX)}"
+    return Section(experiment, dataset, name, runs, {"search": (title, table)}, {}, [], of_others(runs))
 
 
 def search_table(

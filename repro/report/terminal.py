@@ -45,4 +45,4 @@ def closing(folder: Path, experiment: str, dataset: str) -> Group:
         "full report": folder / "REPRODUCE.md",
     }
     verdicts = [table("Claims", short)] if len(short) else []
-    return Group(*verdicts, *(f"{label}: {text_of(path)}" for label, path in paths.items()))
+    return Group(*verdicts, *(f"{label}: {text_of(path)}" for label, path in paths.items() if path.exists()))

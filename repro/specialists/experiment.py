@@ -14,6 +14,7 @@ from collections.abc import Callable
 from itertools import product
 from typing import Any
 
+from repro.config_search import ends_after_search
 from repro.specialists import search
 from repro.specialists.pipeline import (
     combined_runs,
@@ -41,7 +42,7 @@ def run(settings: SpecialistsSettings, runner: SpecialistsRunner, headline: Call
     """
     check(settings, len(runner.data.classes))
     chosen = search.choose(settings, runner)
-    if chosen is None:
+    if chosen is None or ends_after_search(settings):
         return
     settings, seeds, few = chosen, range(chosen.seeds), range(chosen.num_ablation_seeds)
     runner.expect([generalist_run(settings, seed) for seed in seeds])

@@ -179,6 +179,11 @@ class Search(Settings):
 
     seeds: int = Field(ge=1, le=100, description="Number of seeds of the search.")
     num_specialists: int = Field(ge=1, description="Number of specialists that are trained with each value.")
+    only: bool = Field(
+        False,
+        description="Whether to end after the search; its results are kept apart from those of other profiles. "
+        "Default: false.",
+    )
     stages: tuple[dict[str, tuple[int | float | str, ...]], ...] = Field(
         min_length=1,
         description="In each stage, settings that are varied together and the values tried, such as"

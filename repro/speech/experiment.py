@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from repro.config_search import ends_after_search
 from repro.speech import search
 from repro.speech.runner import SpeechRunner
 from repro.speech.runs import Arm, DecodingRun, EnsembleRun, NetRun, ScaleRun, TargetPrecisionRun
@@ -39,7 +40,7 @@ def run(settings: SpeechSettings, runner: SpeechRunner, headline: Callable[[Reco
     temperature of everything after Table 1 is chosen there, too.
     """
     chosen = search.choose(settings, runner)
-    if chosen is None:
+    if chosen is None or ends_after_search(settings):
         return
     settings = chosen
     # Table 1: the ensemble, and the models distilled from it.

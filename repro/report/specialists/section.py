@@ -8,6 +8,7 @@ from rich.table import Table
 from repro.report import records, terminal
 from repro.report.query import of_others
 from repro.report.records import Record
+from repro.report.searches import search_headline, search_section
 from repro.report.section import Figure, Section, drawable, left_out
 from repro.report.specialists import analysis, figures, overfitting, tables
 from repro.report.specialists.findings import findings
@@ -47,9 +48,9 @@ EXAMPLE_FIGURES = (
 
 
 def headline(runs: list[Record]) -> Table | str:
-    """Return Table 3 for the terminal."""
+    """Return Table 3 for the terminal; before it exists, the table of the search."""
     if not has_specialists(runs):
-        return "no completed runs yet"
+        return search_headline(runs, tables.TABLES["search"])
     title, make = tables.TABLES["table3"]
     return terminal.table(title, make(runs).drop(columns=["seeds"]))
 
@@ -64,6 +65,8 @@ def _section(folder: Path, dataset: str) -> Section | None:
     runs = records.load(folder, "specialists", dataset)
     if not runs:
         return None
+    if searched := search_section("specialists", dataset, runs, tables.TABLES["search"]):
+        return searched
     made = {name: (title, make(runs)) for name, (title, make) in tables.TABLES.items()}
     plots = drawable(FIGURES, runs)
     examples = records.load_shown(folder, "specialists", dataset) or {}

@@ -10,6 +10,7 @@ from repro.report import records, terminal
 from repro.report.plotting import marked
 from repro.report.query import of_others
 from repro.report.records import Record
+from repro.report.searches import search_headline, search_section
 from repro.report.section import Figure, Section, drawable, left_out, note
 from repro.report.speech import analysis, figures, tables
 from repro.speech.runs import Arm
@@ -37,11 +38,11 @@ HIDDEN_IN_TERMINAL = ["range over models"]
 
 
 def headline(runs: list[Record]) -> Table | str:
-    """Return Table 1 for the terminal."""
+    """Return Table 1 for the terminal; before it exists, the table of the search."""
     title, make = tables.TABLES["table1"]
     table = make(runs)
     if table.empty or not any(record["arm"] == Arm.ENSEMBLE for record in runs):
-        return "no completed runs yet"
+        return search_headline(runs, tables.TABLES["search"])
     return terminal.table(title, table.drop(columns=HIDDEN_IN_TERMINAL))
 
 
@@ -55,6 +56,8 @@ def _section(folder: Path, dataset: str) -> Section | None:
     runs = records.load(folder, "speech", dataset)
     if not runs:
         return None
+    if searched := search_section("speech", dataset, runs, tables.TABLES["search"]):
+        return searched
     made = {name: (title, make(runs)) for name, (title, make) in tables.TABLES.items()}
     plots, remarks, title = drawable(FIGURES, runs), of_others(runs), dataset
     shown = records.load_shown(folder, "speech", dataset)
