@@ -6,7 +6,7 @@ Networks are found in the runs folder by arm and seed, as records name them.
 import importlib.util
 import shutil
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +18,10 @@ from torch import Tensor, nn
 from repro.engine.files import check_writable, write
 from repro.engine.store import Store
 from repro.errors import UserError
+from repro.export.named import PREFIX, write_network
 
 FOLDER = Path(__file__).parent
-MLP, CONV = "mlp.py", "conv.py"
+MLP, CONV, WRAPPED = "mlp.py", "conv.py", "wrapped.py"
 # What a network takes, by experiment.
 INPUTS = {
     "mnist": "images as 784 pixels in 0 .. 1, row by row.",
@@ -35,6 +36,8 @@ def export(
     experiment: str, arm: str, seed: int, params: Mapping[str, str], runs: Path, out: Path, side: int = 32
 ) -> list[Path]:
     """Write a trained network to a folder: weights.safetensors, model.py, README.md, and model.onnx if onnx is there.
+
+    A residual network or a network of torchvision also has its architecture.py.
 
     Args:
         experiment: name of the experiment.
@@ -61,15 +64,21 @@ def export(
     module, weights = _plain({name: value[0] for name, value in stored.items()}, experiment)
     check_writable(out)
     write(out / "weights.safetensors", save(weights))
-    shutil.copyfile(FOLDER / module, out / "model.py")
-    net, example = _loader(out)(out), _example(module, weights, side)
     written = [out / "weights.safetensors", out / "model.py"]
+    if module == WRAPPED:
+        channels = write_network(out, record["settings"]["shape"], weights, side)
+        written.append(out / "architecture.py")
+        example = torch.zeros(2, channels, side, side)
+    else:
+        shutil.copyfile(FOLDER / module, out / "model.py")
+        example = _example(module, weights, side)
+    net = _load(out)
     if importlib.util.find_spec("onnxscript"):
         written.append(_write_onnx(net, example, out / "model.onnx"))
     template = jinja2.Template((FOLDER / "templates" / "README.md.j2").read_text(encoding="utf-8"))
     text = template.render(
-        record=record, inputs=INPUTS[experiment], classes=net(example).shape[-1], convolutional=module == CONV,
-        side=side, onnx=len(written) == 3,
+        record=record, inputs=INPUTS[experiment], classes=net(example).shape[-1], convolutional=module != MLP,
+        side=side, written=[path.name for path in written],
     )  # fmt: skip
     write(out / "README.md", (text + "\n").encode())
     return [*written, out / "README.md"]
@@ -127,8 +136,9 @@ def _plain(tensors: dict[str, Tensor], experiment: str) -> tuple[str, dict[str, 
     if "weights.0" in tensors:  # BatchedMLP, (in, out)
         count = sum(name.startswith("weights.") for name in tensors)
         layers = [(tensors[f"weights.{n}"].t(), tensors[f"biases.{n}"][0]) for n in range(count)]
-    elif any(name.startswith("module.") for name in tensors):
-        raise UserError(f"{experiment}: export knows MLPs and the small convolutional networks alone, not this network")
+    elif any(name.startswith(PREFIX) for name in tensors):
+        named = {name: value for name, value in tensors.items() if name.startswith(PREFIX)}
+        return WRAPPED, {name.removeprefix(PREFIX): value.contiguous() for name, value in named.items()}
     else:  # FullyConnected, (out, in)
         names = [*(f"layers.{n}" for n in range(sum(name.startswith("layers.") for name in tensors) // 2)), "head"]
         layers = [(tensors[f"{name}.weight"], tensors[f"{name}.bias"]) for name in names]
@@ -140,17 +150,20 @@ def _plain(tensors: dict[str, Tensor], experiment: str) -> tuple[str, dict[str, 
     }  # fmt: skip
 
 
-def _loader(folder: Path) -> Callable[[Path], nn.Module]:
-    """Return the function ``load`` of an exported model.py."""
+def _load(folder: Path) -> nn.Module:
+    """Return the network that an exported model.py loads."""
     spec = importlib.util.spec_from_file_location("exported_model", folder / "model.py")
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     before, sys.dont_write_bytecode = sys.dont_write_bytecode, True
+    sys.path.insert(0, str(folder))
     try:
         spec.loader.exec_module(module)
     finally:
+        sys.path.remove(str(folder))
+        sys.modules.pop("architecture", None)
         sys.dont_write_bytecode = before
-    return module.load
+    return module.load(folder)
 
 
 def _example(module: str, weights: dict[str, Tensor], side: int) -> Tensor:

@@ -4,16 +4,14 @@ ResNets of He et al. 2016 (arXiv:1512.03385), section 4.2, and wide ResNets of Z
 (arXiv:1605.07146), in the sizes of Tian, Krishnan & Isola 2020, "Contrastive Representation Distillation"
 (arXiv:1910.10699), with whose numbers of parameters a test compares them. Three stages, ``layer1`` to ``layer3`` or
 ``block1`` to ``block3``, work at the full, half and quarter resolution of the image.
+
+This file is exported with networks, so it needs torch alone.
 """
 
 from collections.abc import Callable
 
-from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
-
-Images = Float[Tensor, "batch channel row column"]
-Logits = Float[Tensor, "batch class"]
 
 
 def conv3x3(inputs: int, outputs: int, stride: int = 1) -> nn.Conv2d:
@@ -54,8 +52,8 @@ class ResNet(nn.Module):
         self.fc = nn.Linear(stages[2], classes)
         _initialize(self)
 
-    def forward(self, images: Images) -> Logits:
-        """Return logits of normalized images."""
+    def forward(self, images: Tensor) -> Tensor:
+        """Return logits, (batch, class), of normalized images, (batch, channel, row, column)."""
         hidden = F.relu(self.bn1(self.conv1(images)))
         hidden = self.layer3(self.layer2(self.layer1(hidden)))
         return self.fc(hidden.mean((2, 3)))
@@ -97,8 +95,8 @@ class WideResNet(nn.Module):
         _initialize(self)
         nn.init.zeros_(self.fc.bias)
 
-    def forward(self, images: Images) -> Logits:
-        """Return logits of normalized images."""
+    def forward(self, images: Tensor) -> Tensor:
+        """Return logits, (batch, class), of normalized images, (batch, channel, row, column)."""
         hidden = self.block3(self.block2(self.block1(self.conv1(images))))
         return self.fc(F.relu(self.bn1(hidden)).mean((2, 3)))
 

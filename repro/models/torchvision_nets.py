@@ -76,18 +76,11 @@ def build(
     """
     from torchvision import models
 
-    extra: dict[str, Any] = {"weights": weights, "progress": False}
-    if weights is None:
-        extra["num_classes"] = classes
-    if name.startswith("vit_"):
-        extra["image_size"] = side[0]
-    if name == "maxvit_t":
-        extra["input_size"] = side
+    extra: dict[str, Any] = {"num_classes": classes} if weights is None else {}
     if name in ("googlenet", "inception_v3"):
-        # Without the classifiers of inner layers, whose logits would be further outputs in training.
-        extra |= {"aux_logits": False, "init_weights": weights is None}
+        extra["init_weights"] = weights is None
     try:
-        net = models.get_model(name, **extra)
+        net = models.get_model(name, weights=weights, progress=False, **extra, **arguments(name, side))
     except (OSError, EOFError, pickle.UnpicklingError) as error:
         raise UserError(f"weights {weights} of {name}: cannot be downloaded or read ({reason(error)})") from error
     except (RuntimeError, ValueError, AssertionError) as error:
@@ -99,6 +92,18 @@ def build(
     if weights is not None:
         _fit_head(net, classes)
     return net
+
+
+def arguments(name: str, side: tuple[int, int]) -> dict[str, Any]:
+    """Return the arguments of a model that its name or the side of the images asks for."""
+    if name.startswith("vit_"):
+        return {"image_size": side[0]}
+    if name == "maxvit_t":
+        return {"input_size": side}
+    if name in ("googlenet", "inception_v3"):
+        # Without the classifiers of inner layers, whose logits would be further outputs in training.
+        return {"aux_logits": False}
+    return {}
 
 
 def normalization(name: str, weights: str, channels: int) -> Normalization:

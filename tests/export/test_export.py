@@ -20,6 +20,7 @@ from repro.mnist.settings import MnistSettings
 from repro.specialists.experiment import generalist_run
 from repro.specialists.runner import SpecialistsRunner
 from repro.specialists.settings import SpecialistsSettings
+from repro.variants.models import Shape
 from repro.variants.runner import VariantsRunner
 from repro.variants.runs import teacher_run
 from repro.variants.settings import VariantsSettings
@@ -38,11 +39,13 @@ def compare(runner: Runner, name: str, run, inputs: torch.Tensor, expected: torc
     """Export a run and compare logits in PyTorch, in a process of its own, and as ONNX."""
     runner.execute([run])
     files = export.export(name, run.arm, run.seed, {}, runner.store.folder.parent, out, side=16)
-    assert [file.name for file in files] == ["weights.safetensors", "model.py", "model.onnx", "README.md"]
+    names = [file.name for file in files if file.name != "architecture.py"]
+    assert names == ["weights.safetensors", "model.py", "model.onnx", "README.md"]
     save_file({"inputs": inputs}, out / "inputs.safetensors")
     subprocess.run([sys.executable, "-c", ELSEWHERE], cwd=out, check=True)
     torch.testing.assert_close(load_file(out / "logits.safetensors")["logits"], expected(), rtol=1e-4, atol=1e-4)
-    flat = inputs if name == "specialists" else inputs.flatten(1)
+    convolutional = name == "specialists" or (out / "architecture.py").exists()
+    flat = inputs if convolutional else inputs.flatten(1)
     (logits,) = ReferenceEvaluator(str(out / "model.onnx")).run(None, {"inputs": flat.float().numpy()})
     torch.testing.assert_close(torch.from_numpy(logits), expected(), rtol=1e-4, atol=1e-4)
     text = (out / "README.md").read_text()
@@ -79,6 +82,26 @@ def test_a_convolutional_network(stripy, tmp_path):
 
 def test_a_network_of_the_variants_on_bytes(stripy, tmp_path):
     settings = config.load(VariantsSettings, config.profile_path("variants", "smoke_mnist"))
+    (tmp_path / "runs").mkdir()
+    runner = make_runner(tmp_path / "runs" / "variants", settings, stripy, VariantsRunner)
+    run, images = teacher_run(settings), stripy.test.images[:5]
+    compare(runner, "variants", run, images.float(), lambda: runner.net_of(run).logits(images)[0], tmp_path / "net")
+
+
+@pytest.mark.parametrize(
+    "shape",
+    [
+        "resnet:resnet8x4",
+        {"kind": "torchvision", "name": "resnet18", "small_images": True},
+        "torchvision:mobilenet_v3_small",
+    ],
+    ids=str,
+)
+def test_a_network_with_a_name(stripy, tmp_path, shape):
+    settings = config.load(VariantsSettings, config.profile_path("variants", "smoke_resnet"))
+    recipe = settings.teacher.recipe.model_copy(update={"epochs": 0.1})
+    teacher = settings.teacher.model_copy(update={"shape": Shape.model_validate(shape), "recipe": recipe})
+    settings = settings.model_copy(update={"teacher": teacher})
     (tmp_path / "runs").mkdir()
     runner = make_runner(tmp_path / "runs" / "variants", settings, stripy, VariantsRunner)
     run, images = teacher_run(settings), stripy.test.images[:5]
