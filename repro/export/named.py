@@ -1,4 +1,4 @@
-"""What an exported residual network or network of torchvision is built with."""
+"""Architecture and normalization of an exported residual network or network of torchvision."""
 
 import re
 import shutil
