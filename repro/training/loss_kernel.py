@@ -4,10 +4,16 @@ It computes what ``kd.fused_loss`` computes with PyTorch's operations, exponenti
 over the same examples in the same order whatever the number of threads and of models.
 """
 
+from collections.abc import Callable
+
 import numpy as np
 from numba import njit, prange
 
-from repro.training.kernels import CHUNKS, compiled, rounded, widened
+from repro.training.kernels import CHUNKS, rounded, widened
+
+# For sums alone, which are vectors only if their order is free. Elsewhere, what is contracted would depend on the order
+# in which numba happens to compile variables, and results on which process compiled the kernel.
+OF_SUMS = {"contract", "reassoc"}
 
 LOG2_E, ONE = np.float32(1.4426950408889634), np.float32(1)
 # The polynomial of Cephes' exp2f: 2**x for x in [-0.5, 0.5], highest power first.
@@ -18,7 +24,14 @@ C6, C5, C4, C3, C2, C1 = (
 SIGN_SHIFT, MAGNITUDE, EXPONENT_SHIFT, EXPONENT_BIAS = (np.int32(n) for n in (31, 0x7FFFFFFF, 23, 127))
 
 
-@njit(inline="always")
+def _compiled(function: Callable) -> Callable:
+    try:
+        return njit(parallel=True, cache=True)(function)
+    except RuntimeError:  # no folder for the cache
+        return njit(parallel=True)(function)
+
+
+@njit(fastmath=OF_SUMS)
 def _exponentials(z, temperature):
     """Turn z into exp((z - max z) / T), in place; return the sum and the log of the sum of exp(z / T).
 
@@ -41,7 +54,7 @@ def _exponentials(z, temperature):
     return total, np.log(total) + top / temperature
 
 
-@njit(inline="always")
+@njit(fastmath=OF_SUMS)
 def _dot(a, b):
     total = np.float32(0)
     for c in range(len(a)):
@@ -49,7 +62,7 @@ def _dot(a, b):
     return total
 
 
-@compiled
+@_compiled
 def gradient(logits, biases, labels, teachers, targets, target_of, objectives, results):
     """Turn logits into the gradient of the distillation loss, averaged over the batch, in place.
 
