@@ -3,6 +3,8 @@
 from itertools import product
 from typing import Any, TypeVar
 
+from pydantic import Field
+
 from repro.config import Settings, assign, validate
 
 # Seeds from here on are those of a search; settings have at most 100 others.
@@ -12,6 +14,17 @@ RESULTS_SUFFIX = "-search"
 Stage = dict[str, tuple[Any, ...]]  # the values tried of some settings, by name
 Params = tuple[tuple[str, Any], ...]
 SearchedType = TypeVar("SearchedType", bound="SearchedSettings")
+
+
+class SearchSettings(Settings):
+    """Settings that the searches of all experiments share."""
+
+    seeds: int = Field(ge=1, le=100, description="Number of seeds of the search.")
+    only: bool = Field(
+        False,
+        description="Whether to end after the search; its results are kept apart from those of other profiles. "
+        "Default: false.",
+    )
 
 
 class SearchedSettings(Settings):

@@ -1,7 +1,6 @@
 """Architecture and normalization of an exported residual network or network of torchvision."""
 
 import re
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torchvision import models
 
+from repro.engine.files import write
 from repro.models import cifar_resnets, torchvision_nets
 
 FOLDER = Path(__file__).parent
@@ -46,8 +46,8 @@ def write_network(out: Path, described: str, weights: dict[str, Tensor], side: i
             mean, deviation = ([255 * value for value in values] for values in normalized)
     network = {"architecture": architecture, "mean": mean, "deviation": deviation}
     text = (FOLDER / "wrapped.py").read_text(encoding="utf-8")
-    (out / "model.py").write_text(text.replace(EMPTY, f"NETWORK: dict[str, Any] = {network!r}"), encoding="utf-8")
-    shutil.copyfile(source, out / "architecture.py")
+    write(out / "model.py", text.replace(EMPTY, f"NETWORK: dict[str, Any] = {network!r}").encode())
+    write(out / "architecture.py", source.read_bytes())
     return channels
 
 

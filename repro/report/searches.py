@@ -29,8 +29,7 @@ def search_section(experiment: str, dataset: str, runs: list[Record], titled: Ti
         titled: title of the table of the search, and the function that makes it from records.
     """
     title, make = titled
-    table = make(runs)
-    if not dataset.endswith(RESULTS_SUFFIX) or table.empty:
+    if not dataset.endswith(RESULTS_SUFFIX) or (table := make(runs)).empty:
         return None
     name = f"{experiment.capitalize()}: recipe search on {dataset.removesuffix(RESULTS_SUFFIX)}"
     return Section(experiment, dataset, name, runs, {"search": (title, table)}, {}, [], of_others(runs))

@@ -5,7 +5,7 @@ from typing import Annotated, Any, ClassVar, Literal, get_args
 from pydantic import Field, field_validator, model_validator
 
 from repro.config import Settings
-from repro.config_search import SearchedSettings, combinations
+from repro.config_search import SearchedSettings, SearchSettings, combinations
 from repro.data.sources import ImageSource
 from repro.training.recipe import Recipe
 
@@ -174,16 +174,10 @@ def searched_section(stage: dict[str, Any]) -> Searched:
     return sections[0]
 
 
-class Search(Settings):
+class Search(SearchSettings):
     """Search on the validation images before anything else, with seeds of its own; the best values are used."""
 
-    seeds: int = Field(ge=1, le=100, description="Number of seeds of the search.")
     num_specialists: int = Field(ge=1, description="Number of specialists that are trained with each value.")
-    only: bool = Field(
-        False,
-        description="Whether to end after the search; its results are kept apart from those of other profiles. "
-        "Default: false.",
-    )
     stages: tuple[dict[str, tuple[int | float | str, ...]], ...] = Field(
         min_length=1,
         description="In each stage, settings that are varied together and the values tried, such as"

@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar
 from pydantic import Field, field_validator, model_validator
 
 from repro.config import Settings
-from repro.config_search import SearchedSettings, Stage, combinations
+from repro.config_search import SearchedSettings, SearchSettings, Stage, combinations
 from repro.data.speech.synth import SynthSettings
 from repro.training.recipe import Recipe
 
@@ -151,16 +151,10 @@ class Decoding(Settings):
     )
 
 
-class Search(Settings):
+class Search(SearchSettings):
     """Search on the validation speakers before anything else, with seeds of its own; the best values are used."""
 
-    seeds: int = Field(ge=1, le=100, description="Number of seeds of the search.")
     temperature: Temperature = Field(2.0, description="Temperature of its students. Default: 2.")
-    only: bool = Field(
-        False,
-        description="Whether to end after the search; its results are kept apart from those of other profiles. "
-        "Default: false.",
-    )
     stages: tuple[dict[str, tuple[int | float | str | tuple[int, ...], ...]], ...] = Field(
         min_length=1,
         description="In each stage, settings that are varied together and the values tried, such as"

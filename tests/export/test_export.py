@@ -35,17 +35,19 @@ save_file({"logits": load()(load_file("inputs.safetensors")["inputs"]).detach()}
 """
 
 
-def compare(runner: Runner, name: str, run, inputs: torch.Tensor, expected: torch.Tensor, out: Path) -> None:
+def compare(
+    runner: Runner, name: str, run, inputs: torch.Tensor, expected: torch.Tensor, out: Path, named: bool = False
+) -> None:
     """Export a run and compare logits in PyTorch, in a process of its own, and as ONNX."""
     runner.execute([run])
     files = export.export(name, run.arm, run.seed, {}, runner.store.folder.parent, out, side=16)
-    names = [file.name for file in files if file.name != "architecture.py"]
-    assert names == ["weights.safetensors", "model.py", "model.onnx", "README.md"]
+    architecture = ["architecture.py"] if named else []
+    wanted = ["weights.safetensors", "model.py", *architecture, "model.onnx", "README.md"]
+    assert [file.name for file in files] == wanted
     save_file({"inputs": inputs}, out / "inputs.safetensors")
     subprocess.run([sys.executable, "-c", ELSEWHERE], cwd=out, check=True)
     torch.testing.assert_close(load_file(out / "logits.safetensors")["logits"], expected(), rtol=1e-4, atol=1e-4)
-    convolutional = name == "specialists" or (out / "architecture.py").exists()
-    flat = inputs if convolutional else inputs.flatten(1)
+    flat = inputs if named or name == "specialists" else inputs.flatten(1)
     (logits,) = ReferenceEvaluator(str(out / "model.onnx")).run(None, {"inputs": flat.float().numpy()})
     torch.testing.assert_close(torch.from_numpy(logits), expected(), rtol=1e-4, atol=1e-4)
     text = (out / "README.md").read_text()
@@ -105,7 +107,15 @@ def test_a_network_with_a_name(stripy, tmp_path, shape):
     (tmp_path / "runs").mkdir()
     runner = make_runner(tmp_path / "runs" / "variants", settings, stripy, VariantsRunner)
     run, images = teacher_run(settings), stripy.test.images[:5]
-    compare(runner, "variants", run, images.float(), lambda: runner.net_of(run).logits(images)[0], tmp_path / "net")
+    compare(
+        runner,
+        "variants",
+        run,
+        images.float(),
+        lambda: runner.net_of(run).logits(images)[0],
+        tmp_path / "net",
+        named=True,
+    )
 
 
 def test_what_cannot_be_exported_is_named(mnist, tmp_path, monkeypatch):

@@ -148,6 +148,9 @@ def test_the_output_layer_of_speech_writes_its_gradient_to_the_copy():
         gradients.append(leaf.grad)
     assert gradients[1] is None
     torch.testing.assert_close(result.gradient.float(), gradients[0], rtol=2**-7, atol=1e-4)
+    to_logits = torch.bmm(hidden, result.value)
+    WeightCopy(weight).loss_backward(to_logits, torch.zeros(2, 1, 7), labels, None)
+    assert torch.equal(result.gradient, torch.bmm(hidden.transpose(1, 2), to_logits))
 
 
 def trained(toy, recipe, monkeypatch, fused: bool, **context) -> tuple[MLPTrainer, list[float]]:
