@@ -1,8 +1,8 @@
 """Sections 5, 6.1 and 8, top to bottom: what is trained, in which order, for each seed of the whole pipeline.
 
 Where the profile has a search, recipes are first chosen on the validation images (``search.py``). A generalist and its
-specialists come next for every seed (Tables 3 and 4), then the controls of equal cost, full-softmax specialists with
-soft targets (section 6.1), generalist and specialists distilled into one network (section 8), and ablations.
+specialists come next for every seed (Tables 3 and 4), then the controls of equal cost, generalist and specialists
+distilled into one network (section 8), full-softmax specialists with soft targets (section 6.1), and ablations.
 
 Committed results (``results/claims.csv``), test accuracy in percent, mean of 3 seeds with 95% CI:
 
@@ -58,9 +58,9 @@ def run(settings: SpecialistsSettings, runner: SpecialistsRunner, headline: Call
             headline(list(runner.finished.values()))
     runner.execute([net for seed in seeds for net in longer_runs(settings, seed)])
     execute_ensembles(settings, runner, few)
+    runner.execute([net for seed in few for net in section_8_runs(settings, runner, seed)])
     for seed in few:
         execute_combined(runner, kind_runs(settings, runner, seed))
-    runner.execute([net for seed in few for net in section_8_runs(settings, runner, seed)])
     for seed in few:
         execute_combined(runner, [*clustering_runs(settings, runner, seed), *size_runs(settings, runner, seed)])
     execute_widths(settings, runner, few)
