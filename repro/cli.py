@@ -58,6 +58,14 @@ ExecutorOption = Annotated[
     str, typer.Option("--executor", help="local, or ray: independent runs on the Ray cluster that RAY_ADDRESS names.")
 ]
 
+FirstSeedOption = Annotated[
+    int,
+    typer.Option(
+        "--first-seed",
+        min=0,
+        help="Train the seeds from this one on and add them to the records of earlier seeds in --out (specialists).",
+    ),
+]
 LogOption = Annotated[
     str, typer.Option("--log", help="none, or tensorboard: training curves in <runs>/tensorboard while networks train.")
 ]
@@ -82,9 +90,17 @@ def _run_profile(experiment: Experiment, components: Components, options: "Optio
         search_only = ends_after_search(settings)
         dataset = (experiment.dataset or runner.data.name) + (RESULTS_SUFFIX if search_only else "")
         build.check(folder, experiment.name, dataset)
-        components.run(settings, runner, lambda so_far: runner.progress.say(components.headline(so_far)))
-        complete = records.complete(list(runner.finished.values()))
-        examples = components.examples(settings, runner) if complete and not search_only else None
+        earlier = records.earlier_seeds(folder, experiment.name, dataset, options.first_seed)
+        components.run(
+            settings,
+            runner,
+            lambda so_far: runner.progress.say(components.headline(records.joined(earlier, so_far))),
+        )
+        complete = records.complete(records.joined(earlier, list(runner.finished.values())))
+        if earlier:
+            examples = records.load_shown(folder, experiment.name, dataset)
+        else:
+            examples = components.examples(settings, runner) if complete and not search_only else None
         records.save(folder, experiment.name, dataset, complete, examples)
         build.report(folder)
     terminal.show(components.headline(complete))
@@ -107,15 +123,22 @@ def _add_command(name: str, experiment: Experiment) -> None:
         finished_only: FinishedOnlyOption = False,
         executor: ExecutorOption = "local",
         log: LogOption = "none",
+        first_seed: FirstSeedOption = 0,
     ) -> None:
         if profile == config_help.LIST:
             _print_config(name, profile)
             return
+        from repro.errors import UserError
         from repro.session import Options
 
+        if first_seed and not experiment.adds_seeds:
+            raise UserError(f"--first-seed: {name} cannot add seeds to its records; specialists can")
         skip_training = report_only or finished_only
         run_experiment(
-            name, Options(profile, overrides or [], data, runs, out, device, precision, skip_training, executor, log)
+            name,
+            Options(
+                profile, overrides or [], data, runs, out, device, precision, skip_training, executor, log, first_seed
+            ),
         )
 
 

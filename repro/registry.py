@@ -24,12 +24,14 @@ class Experiment:
         summary: help text of the command.
         dataset: name of the data set in results. Default: the name of the loaded data.
         default_profile: profile without ``--profile``.
+        adds_seeds: whether ``--first-seed`` can add seeds to its records. Default: no.
     """
 
     name: str
     summary: str
     dataset: str | None = None
     default_profile: str = "paper"
+    adds_seeds: bool = False
 
 
 @dataclass(frozen=True)
@@ -66,6 +68,7 @@ EXPERIMENTS: dict[str, Experiment] = {
     "specialists": Experiment(
         "specialists",
         "Run sections 5 and 6.1: a generalist and specialists on confusable classes; print the table at the end.",
+        adds_seeds=True,
     ),
     "speech": Experiment(
         "speech",

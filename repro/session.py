@@ -37,6 +37,7 @@ class Options:
     report_only: bool
     executor: str = "local"
     log: str = "none"
+    first_seed: int = 0
 
     def folder(self, experiment: str) -> Path:
         """Return the parent directory of results/ and figures/.
@@ -92,7 +93,7 @@ def training_session(
             "commit": commit(),
         }  # fmt: skip
         runner = make_runner(settings, store=runs, compute=device, progress=progress, provenance=provenance)
-        runner.report_only, runner.curves = options.report_only, curves
+        runner.report_only, runner.curves, runner.first_seed = options.report_only, curves, options.first_seed
         runner.executor = make_executor(runner)
         progress.say(
             f"{experiment}, profile {path.stem}: {device.device.type}, {device.precision}; "

@@ -39,6 +39,7 @@ class Runner:
         provenance: fields of every record that describe the command: profile, overrides, commit.
         executor: executor of jobs. Default: serial.
         report_only: train nothing and use the finished runs alone. Default: no.
+        first_seed: first seed to train; the records of earlier ones exist. Default: 0.
         curves: event files that the training curves are written to. Default: none.
         finished: records of executed runs, by arm, parameters and key.
     """
@@ -49,6 +50,7 @@ class Runner:
     provenance: dict[str, Any]
     executor: Executor = serial_executor
     report_only: bool = False
+    first_seed: int = 0
     curves: CurveLog | None = None
     finished: dict[tuple[str, str, str], dict[str, Any]] = field(default_factory=dict)
     _keys: dict[Any, str] = field(default_factory=dict)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from repro.config import COMMITTED
+from repro.config_search import FIRST_SEARCH_SEED
 from repro.engine.files import results_lock, write
 from repro.errors import UserError
 
@@ -54,6 +55,38 @@ def save(
             examples.unlink(missing_ok=True)  # those of earlier records
         else:
             write(examples, (json.dumps(shown) + "\n").encode())
+
+
+def earlier_seeds(folder: Path, experiment: str, dataset: str, first_seed: int) -> list[Record]:
+    """Return the committed records of the seeds below ``first_seed``, which a command adds seeds to.
+
+    Raises:
+        UserError: the records have other seeds, or a file is damaged.
+    """
+    if not first_seed:
+        return []
+    records = load(folder, experiment, dataset)
+    seeds = sorted({record["seed"] for record in records if record["seed"] < FIRST_SEARCH_SEED})
+    if seeds != list(range(first_seed)):
+        file = path(folder, experiment, dataset)
+        raise UserError(f"--first-seed {first_seed}: should be {len(seeds)}, the number of seeds in {file}")
+    return records
+
+
+def joined(earlier: list[Record], later: list[Record]) -> list[Record]:
+    """Return the records of earlier and later seeds as those of one experiment.
+
+    A kind of run that has later seeds also has their number of seeds; the others keep theirs. Of a run in both, such as
+    one of a search, the later record is kept.
+    """
+    counts = {_kind(record): {"seeds": record["seeds"]} for record in later if "seeds" in record}
+    again = {(*_kind(record), record["seed"], str(record["params"])) for record in later}
+    kept = [
+        record | counts.get(_kind(record), {})
+        for record in earlier
+        if (*_kind(record), record["seed"], str(record["params"])) not in again
+    ]
+    return kept + later
 
 
 def load(folder: Path, experiment: str, dataset: str) -> list[Record]:

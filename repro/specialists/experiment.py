@@ -15,6 +15,7 @@ from itertools import product
 from typing import Any
 
 from repro.config_search import ends_after_search
+from repro.errors import UserError
 from repro.specialists import search
 from repro.specialists.pipeline import (
     combined_runs,
@@ -41,10 +42,13 @@ def run(settings: SpecialistsSettings, runner: SpecialistsRunner, headline: Call
             the last.
     """
     check(settings, len(runner.data.classes))
+    if runner.first_seed >= settings.seeds:
+        raise UserError(f"--first-seed {runner.first_seed}: should be less than seeds, which is {settings.seeds}")
     chosen = search.choose(settings, runner)
     if chosen is None or ends_after_search(settings):
         return
-    settings, seeds, few = chosen, range(chosen.seeds), range(chosen.num_ablation_seeds)
+    settings, start = chosen, runner.first_seed
+    seeds, few = range(start, chosen.seeds), range(start, chosen.num_ablation_seeds)
     runner.expect([generalist_run(settings, seed) for seed in seeds])
     runner.expect([net for seed in few for net in other_generalists(settings, seed)])
     first = runner.executor.max_in_flight  # as many as are trained side by side
