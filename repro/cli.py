@@ -216,17 +216,19 @@ def bench(
     device: DeviceOption = "auto",
     precision: PrecisionOption = "auto",
 ) -> None:
-    """Measure the speed ratios of results/bench.json; the two sides of a ratio alternate in this process."""
+    """Measure the speed ratios of results/bench*.json; the two sides of a ratio alternate in this process."""
     from functools import partial
 
     from repro.bench.measure import measure
     from repro.data.download import data_folder
+    from repro.report import speed
     from repro.session import commit
     from repro.training import compute
 
     interrupts.raise_exceptions()
-    path = out / "results" / "bench.json"
-    measure(data_folder(data), path, compute.choose(device, precision), repeats, commit(), partial(print, flush=True))
+    chosen = compute.choose(device, precision)
+    path = speed.path(out, compute.bf16_units(chosen.device))
+    measure(data_folder(data), path, chosen, repeats, commit(), partial(print, flush=True))
 
 
 @app.command()

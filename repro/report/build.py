@@ -8,7 +8,6 @@ from collections.abc import Iterable, Iterator
 from functools import partial
 from itertools import groupby
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 from matplotlib.figure import Figure
@@ -124,11 +123,13 @@ def _write(folder: Path, sections: list[Section]) -> None:
     columns = claims.reindex(columns=CLAIM_COLUMNS)
     write(folder / "results" / "claims.csv", columns.to_csv(index=False, lineterminator="\n").encode())
     plotting.save(partial(scorecard.draw, claims), folder / "figures" / "scorecard", "")
-    with _usable(folder / "results" / "bench.json"):
-        bench = speed.read(folder)
-        further = _further(bench, sections)
-        if bench is not None and "growth" in bench:
-            plotting.save(partial(speed.draw, bench), folder / "figures" / "step_time", "")
+    benches = []
+    for file in speed.files(folder):
+        with _usable(file):
+            benches.append(speed.read(file))
+            if len(benches) == 1 and "growth" in benches[0]:
+                plotting.save(partial(speed.draw, benches[0]), folder / "figures" / "step_time", "")
+    further = _further(benches, sections)
     write(folder / "REPRODUCE.md", reproduce.page(claims, sections, further).encode())
     write(folder / "results" / "index.html", html.page(claims, sections, further).encode())
     readme = folder / "README.md"
@@ -164,13 +165,13 @@ def _clear_figures(folder: Path, names: Iterable[str]) -> None:
             twin.unlink()
 
 
-def _further(bench: dict[str, Any] | None, sections: list[Section]) -> dict[str, str]:
+def _further(benches: list[speed.Bench], sections: list[Section]) -> dict[str, str]:
     """Return Markdown, by heading, that belongs to no experiment."""
     records = {f"{section.experiment}/{section.dataset}": section.records for section in sections}
     speech = records.get("speech/synth") or records.get("speech/speechocean762", [])
     days = markdown(scale_estimate.table(speech, records.get("specialists/icons", [])))
     further = {"Estimated cost at the paper's scale": f"{days}\n\n{scale_estimate.ASSUMPTIONS}"}
-    return ({} if bench is None else {"Speed": speed.text(bench)}) | further
+    return ({"Speed": speed.text(benches)} if benches else {}) | further
 
 
 def claim_table(sections: list[Section]) -> pd.DataFrame:

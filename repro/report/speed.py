@@ -1,4 +1,4 @@
-"""Speed ratios and step times of results/bench.json; a ratio is two times taken in turn, one divided by the other."""
+"""Speed ratios and step times of results/bench*.json; a ratio is two times taken in turn, one divided by the other."""
 
 import json
 from pathlib import Path
@@ -10,24 +10,32 @@ from matplotlib.figure import Figure
 from repro.report import plotting
 from repro.report.format import machine, markdown
 
-# Meaning and target of each ratio, on two cores with AMX.
+Bench = dict[str, Any]
+# Where ``repro bench`` writes, by the units for bf16 products of its machine.
+MAIN, OTHERS = "bench.json", "bench_{units}.json"
+UNITS = {"amx": "AMX", "avx512": "AVX-512 bf16, no AMX", "none": "no bf16 units", "cuda": "CUDA"}
+# Meaning of each ratio, and its targets on two cores with AMX and with AVX-512 bf16 alone.
 MEANING = {
-    "mnist.teacher_step_matmul_share": ("fraction of a teacher step spent in its matrix products", "0.5"),
-    "mnist.vs_dataloader": ("plain loop (Dataset, DataLoader, fp32) / ours, teacher", "10"),
-    "mnist.vs_tensor_loop_fp32": ("loop on tensors in memory, fp32 / ours, teacher", "1.5"),
-    "mnist.vs_tensor_loop_bf16": ("loop on tensors in memory, bf16 by autocast / ours, teacher", "1.5"),
-    "mnist.population_gain": ("networks one after another / the same networks batched", "4"),
-    "specialists.em_vs_gd": ("equation 5 by gradient descent / by its fixed point, to the same objective", "–"),
-    "specialists.parallel_cost": ("all specialists one after another / the generalist", "–"),
-    "specialists.conv_vs_plain": ("plain loop / ours, generalist", "4"),
-    "specialists.conv_vs_tensor_loop_fp32": ("loop on tensors in memory, fp32 / ours, generalist", "1.5"),
-    "specialists.conv_vs_tensor_loop_bf16": ("loop on tensors in memory, bf16 by autocast / ours, generalist", "1.5"),
-    "speech.step_matmul_share": ("fraction of an ensemble step spent in its matrix products", "0.55"),
-    "speech.vs_dataloader": ("plain loop with the same windows / ours, acoustic model", "4"),
-    "speech.vs_tensor_loop_fp32": ("loop on tensors in memory, fp32 / ours, acoustic model", "1.5"),
-    "speech.vs_tensor_loop_bf16": ("loop on tensors in memory, bf16 by autocast / ours, acoustic model", "1.5"),
-    "speech.ensemble_gain": ("ten models one after another / ten batched", "–"),
-    "speech.realtime": ("seconds of audio per second of feature extraction, scoring and decoding", "–"),
+    "mnist.teacher_step_matmul_share": ("fraction of a teacher step spent in its matrix products", 0.5, 0.75),
+    "mnist.vs_dataloader": ("plain loop (Dataset, DataLoader, fp32) / ours, teacher", 10, 8),
+    "mnist.vs_tensor_loop_fp32": ("loop on tensors in memory, fp32 / ours, teacher", 1.5, 1.5),
+    "mnist.vs_tensor_loop_bf16": ("loop on tensors in memory, bf16 by autocast / ours, teacher", 1.5, 1.5),
+    "mnist.population_gain": ("networks one after another / the same networks batched", 4, None),
+    "specialists.em_vs_gd": ("equation 5 by gradient descent / by its fixed point, to the same objective", None, None),
+    "specialists.parallel_cost": ("all specialists one after another / the generalist", None, None),
+    "specialists.conv_vs_plain": ("plain loop / ours, generalist", 4, 4),
+    "specialists.conv_vs_tensor_loop_fp32": ("loop on tensors in memory, fp32 / ours, generalist", 1.5, 1.5),
+    "specialists.conv_vs_tensor_loop_bf16": (
+        "loop on tensors in memory, bf16 by autocast / ours, generalist",
+        1.5,
+        1.5,
+    ),
+    "speech.step_matmul_share": ("fraction of an ensemble step spent in its matrix products", 0.55, 0.75),
+    "speech.vs_dataloader": ("plain loop with the same windows / ours, acoustic model", 4, 3),
+    "speech.vs_tensor_loop_fp32": ("loop on tensors in memory, fp32 / ours, acoustic model", 1.5, 1.5),
+    "speech.vs_tensor_loop_bf16": ("loop on tensors in memory, bf16 by autocast / ours, acoustic model", 1.5, 1.5),
+    "speech.ensemble_gain": ("ten models one after another / ten batched", None, None),
+    "speech.realtime": ("seconds of audio per second of feature extraction, scoring and decoding", None, None),
 }
 
 
@@ -35,6 +43,7 @@ CAPTION = (
     "Time of a training step of a student (784-800-800-10 on soft targets, batch size 64), and of its matrix products "
     "alone, as width, batch size, number of networks or number of threads is varied and the others are not."
 )
+LEGEND = "Medians and ranges of five timings by `repro bench`, on two cores:"
 # What is varied in the figure, and its label.
 VARIED = {
     "width": "units of each hidden layer",
@@ -44,10 +53,21 @@ VARIED = {
 }
 
 
-def read(folder: Path) -> dict[str, Any] | None:
-    """Return what ``results/bench.json`` holds; None where there is no such file."""
-    file = folder / "results" / "bench.json"
-    return json.loads(file.read_text(encoding="utf-8")) if file.exists() else None
+def path(folder: Path, units: str) -> Path:
+    """Return the file of the ratios measured on a machine with these units for bf16 products."""
+    return folder / "results" / (MAIN if units == "amx" else OTHERS.format(units=units))
+
+
+def files(folder: Path) -> list[Path]:
+    """Return the files ``results/bench*.json`` that exist, that of a machine with AMX first."""
+    return [file for file in (path(folder, units) for units in UNITS) if file.exists()]
+
+
+def read(file: Path) -> Bench:
+    """Return the ratios in a file; one that ``text`` cannot show raises what it raises there."""
+    bench = json.loads(file.read_text(encoding="utf-8"))
+    text([bench])
+    return bench
 
 
 def draw(bench: dict[str, Any]) -> Figure:
@@ -69,17 +89,28 @@ def draw(bench: dict[str, Any]) -> Figure:
     return figure
 
 
-def text(bench: dict[str, Any]) -> str:
-    """Return the ratios, and the figure where step times were measured, as Markdown."""
-    rows = pd.DataFrame([
-        {"ratio": f"`{name}`", "meaning": MEANING[name][0], "target": MEANING[name][1],
-         "median": f"{ratio['value']:.2f}", "min, max": f"{ratio['low']:.2f}, {ratio['high']:.2f}",
-         "runs": ratio["runs"]}
-        for name, ratio in bench["ratios"].items()
-    ])  # fmt: skip
-    host = machine(bench["machine"])
-    made = f"`repro bench` at commit {bench['commit'][:10]} on {host}; targets are for two cores with AMX."
-    parts = [markdown(rows), made]
-    if "growth" in bench:
-        parts += [CAPTION, "![Step time](figures/step_time.png)"]
-    return "\n\n".join(parts)
+def text(benches: list[Bench]) -> str:
+    """Return the ratios of every machine, and the figure where step times were measured, as Markdown."""
+    rows = [
+        {"ratio": f"`{name}`", "meaning": MEANING[name][0]}
+        | {text: value for bench in benches for text, value in _cells(name, bench).items()}
+        for name in MEANING
+        if any(name in bench["ratios"] for bench in benches)
+    ]
+    parts = [markdown(pd.DataFrame(rows)), LEGEND]
+    parts += [f"- {_units(bench)}: commit {bench['commit'][:10]} on {machine(bench['machine'])}" for bench in benches]
+    table, legend, *hosts = parts
+    text = f"{table}\n\n{legend}\n\n" + "\n".join(hosts)
+    return text + (f"\n\n{CAPTION}\n\n![Step time](figures/step_time.png)" if "growth" in benches[0] else "")
+
+
+def _cells(name: str, bench: Bench) -> dict[str, str]:
+    """Return median, range and target of a ratio on one machine."""
+    units, ratio = _units(bench), bench["ratios"].get(name)
+    target = {UNITS["amx"]: MEANING[name][1], UNITS["avx512"]: MEANING[name][2]}.get(units)
+    shown = f"{ratio['value']:.2f} [{ratio['low']:.2f}, {ratio['high']:.2f}]" if ratio else "–"
+    return {units: shown, f"target, {units}": "–" if target is None else f"{target:g}"}
+
+
+def _units(bench: Bench) -> str:
+    return UNITS[bench["machine"]["bf16_units"]]

@@ -1,5 +1,6 @@
 """The estimated cost at the paper's scale, and the page of the speed ratios."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -31,14 +32,30 @@ def test_the_estimate_equals_a_calculation_by_hand():
 
 
 def test_every_measured_ratio_is_explained(tmp_path):
-    assert speed.read(tmp_path) is None
-    bench = speed.read(ROOT)
-    assert set(bench["ratios"]) == set(speed.MEANING)
-    assert all(f"`{name}`" in speed.text(bench) for name in bench["ratios"])
+    assert speed.files(tmp_path) == []
+    benches = [speed.read(file) for file in speed.files(ROOT)]
+    assert all(set(bench["ratios"]) == set(speed.MEANING) for bench in benches)
+    assert all(f"`{name}`" in speed.text(benches) for name in speed.MEANING)
+
+
+def test_machines_stand_side_by_side_with_their_targets(tmp_path):
+    (tmp_path / "results").mkdir()
+    for units, value in (("avx512", 7.5), ("amx", 9.25), ("cuda", 70.0)):
+        host = {"processor": "P", "cores": 2, "threads": 2, "device": "cpu", "precision": "bf16", "bf16_units": units}
+        ratio = {"value": value, "low": value, "high": value + 1, "runs": 5}
+        content = {"ratios": {"mnist.vs_dataloader": ratio}, "machine": host, "commit": units * 10}
+        speed.path(tmp_path, units).write_text(json.dumps(content))
+    benches = [speed.read(file) for file in speed.files(tmp_path)]
+    header, _, row, *_ = speed.text(benches).splitlines()
+    cells = dict(zip(header.split(" | "), row.split(" | "), strict=True))
+    assert cells["AMX"] == "9.25 [9.25, 10.25]" and cells["target, AMX"] == "10"
+    assert cells["AVX-512 bf16, no AMX"].startswith("7.50") and cells["target, AVX-512 bf16, no AMX"] == "8"
+    assert cells["CUDA"].startswith("70.00") and cells["target, CUDA |"] == "– |"
+    assert (tmp_path / "results" / "bench.json").exists(), "the file of the machine with AMX has no suffix"
 
 
 def test_step_times_are_drawn_where_they_were_measured(tmp_path):
     point = {"at": 1, "step_ms": 2.0, "products_ms": 1.0}
-    bench = speed.read(ROOT) | {"growth": {name: [point, point | {"at": 2}] for name in speed.VARIED}}
+    bench = speed.read(speed.files(ROOT)[0]) | {"growth": {name: [point, point | {"at": 2}] for name in speed.VARIED}}
     assert [axis.get_xlabel() for axis in speed.draw(bench).axes] == list(speed.VARIED.values())
-    assert "step_time.png" in speed.text(bench)
+    assert "step_time.png" in speed.text([bench])
