@@ -7,6 +7,7 @@ from torch.nn import functional as F
 
 from repro.models.base import Model
 from repro.models.fused_norm import norm_relu
+from repro.models.pixel_blocks import pixel_blocks
 from repro.training.random_streams import Stream, generator
 
 
@@ -65,10 +66,7 @@ class ConvNet(Model):
 
     def forward(self, images: UInt8[Tensor, "batch channel row column"]) -> Float[Tensor, "1 batch class"]:
         """Return logits, in fp32."""
-        rows, columns = images.shape[-2:]
-        blocks = F.pixel_unshuffle(F.pad(images, (0, columns % 2, 0, rows % 2), value=128), 2)
-        # Bytes are exact in bf16, and so are differences and quotients here.
-        hidden = (blocks.contiguous(memory_format=torch.channels_last).to(self.dtype) - 128) / 64
+        hidden = pixel_blocks(images, self.dtype)
         for down, keep, stage in zip(self.down, self.keep, self.stages, strict=True):
             hidden = down(hidden)
             hidden = stage(hidden + keep(hidden))

@@ -44,9 +44,9 @@ from repro.training.trainer import TrainerContext
 RECORD_VERSION = 1
 # The modules that determine a run's weights.
 CODE_DEPENDENCIES = (
-    "kd/losses.py", "models/conv.py", "models/fused_norm.py", "specialists/inference.py", "specialists/specialist.py",
-    "specialists/starts.py", "training/images.py", "training/kernels.py", "training/optimizers.py",
-    "training/random_streams.py", "training/recipe.py", "training/trainer.py",
+    "kd/losses.py", "models/conv.py", "models/fused_norm.py", "models/pixel_blocks.py", "specialists/inference.py",
+    "specialists/specialist.py", "specialists/starts.py", "training/images.py", "training/kernels.py",
+    "training/optimizers.py", "training/random_streams.py", "training/recipe.py", "training/trainer.py",
 )  # fmt: skip
 # Lower bound of probabilities whose logarithm is taken.
 TINY = 1e-12

@@ -45,12 +45,12 @@ def prepare(kernel: Callable[..., None], *arguments: Any) -> None:
         kernel(*arguments)
 
 
-def compiled(function: Callable) -> Callable:
+def compiled(function: Callable, fastmath: set[str] | bool = FAST) -> Callable:
     """Compile a function for several threads; the machine code is cached where a folder for it can be written."""
     try:
-        return njit(parallel=True, fastmath=FAST, cache=True)(function)
+        return njit(parallel=True, fastmath=fastmath, cache=True)(function)
     except RuntimeError:  # no such folder
-        return njit(parallel=True, fastmath=FAST)(function)
+        return njit(parallel=True, fastmath=fastmath)(function)
 
 
 @njit(inline="always")

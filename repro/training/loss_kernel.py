@@ -4,12 +4,12 @@ It computes what ``kd.fused_loss`` computes with PyTorch's operations, exponenti
 over the same examples in the same order whatever the number of threads and of models.
 """
 
-from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 from numba import njit, prange
 
-from repro.training.kernels import CHUNKS, rounded, widened
+from repro.training.kernels import CHUNKS, compiled, rounded, widened
 
 # For sums alone, which are vectors only if their order is free. Elsewhere, what is contracted would depend on the order
 # in which numba happens to compile variables, and results on which process compiled the kernel.
@@ -22,13 +22,6 @@ C6, C5, C4, C3, C2, C1 = (
     for c in (1.535336188e-4, 1.339887440e-3, 9.618437358e-3, 5.550332471e-2, 2.402264791e-1, 6.931472029e-1)
 )
 SIGN_SHIFT, MAGNITUDE, EXPONENT_SHIFT, EXPONENT_BIAS = (np.int32(n) for n in (31, 0x7FFFFFFF, 23, 127))
-
-
-def _compiled(function: Callable) -> Callable:
-    try:
-        return njit(parallel=True, cache=True)(function)
-    except RuntimeError:  # no folder for the cache
-        return njit(parallel=True)(function)
 
 
 @njit(fastmath=OF_SUMS)
@@ -62,7 +55,7 @@ def _dot(a, b):
     return total
 
 
-@_compiled
+@partial(compiled, fastmath=False)
 def gradient(logits, biases, labels, teachers, targets, target_of, objectives, results):
     """Turn logits into the gradient of the distillation loss, averaged over the batch, in place.
 

@@ -38,9 +38,10 @@ TIMING_VERSION = 1
 
 # Modules that determine the weights of a run, along with the file of its method.
 CODE_DEPENDENCIES = (
-    "kd/losses.py", "models/conv.py", "models/fused_norm.py", "training/images.py", "training/kernels.py",
-    "training/optimizers.py", "training/random_streams.py", "training/recipe.py", "training/trainer.py",
-    "variants/features.py", "variants/methods/base.py", "variants/models.py", "variants/training.py",
+    "kd/losses.py", "models/conv.py", "models/fused_norm.py", "models/pixel_blocks.py", "training/images.py",
+    "training/kernels.py", "training/optimizers.py", "training/random_streams.py", "training/recipe.py",
+    "training/trainer.py", "variants/features.py", "variants/methods/base.py", "variants/models.py",
+    "variants/training.py",
 )  # fmt: skip
 
 # The same for models of these kinds alone.

@@ -1,0 +1,72 @@
+"""Blocks of two by two pixels as the channels of one pixel, in one pass over the bytes where numba can.
+
+PyTorch's way is to unshuffle, reorder, convert, subtract and divide, which takes a small network's step 6% of its time
+on gray images and 15% on color images.
+"""
+
+from functools import cache
+
+import numpy as np
+import torch
+from jaxtyping import BFloat16, Float, UInt8
+from numba import prange
+from torch import Tensor
+from torch.nn import functional as F
+
+from repro.training.kernels import compiled, match_threads, prepare
+
+GRAY = 128  # becomes zero; images of odd size end in it
+
+
+def pixel_blocks(
+    images: UInt8[Tensor, "batch channel row column"], dtype: torch.dtype
+) -> Float[Tensor, "batch 4*channel row/2 column/2"]:
+    """Return ``(pixel - 128) / 64`` with four channels for each channel, channels last, in ``dtype``.
+
+    Bytes are exact in bf16, and so are these differences and quotients.
+    """
+    rows, columns = images.shape[-2:]
+    if rows % 2 or columns % 2:
+        images = F.pad(images, (0, columns % 2, 0, rows % 2), value=GRAY)
+    if dtype == torch.bfloat16 and images.device.type == "cpu":
+        return _by_kernel(images.contiguous())
+    blocks = F.pixel_unshuffle(images, 2)
+    return _normalized(blocks.contiguous(memory_format=torch.channels_last).to(dtype))
+
+
+def _normalized(pixels: Tensor) -> Tensor:
+    return (pixels - GRAY) / 64
+
+
+def _by_kernel(images: UInt8[Tensor, "batch channel row column"]) -> BFloat16[Tensor, "batch blocks row2 column2"]:
+    match_threads()
+    batch, channels, rows, columns = images.shape
+    result = torch.empty(batch, rows // 2, columns // 2, 4 * channels, dtype=torch.bfloat16)
+    gather(images.numpy(), _table(), result.view(torch.uint16).numpy())
+    return result.permute(0, 3, 1, 2)
+
+
+@compiled
+def gather(images, table, result):
+    """Write the bits of the normalized pixels of all blocks.
+
+    Args:
+        images: bytes, (batch, channel, row, column), of even size.
+        table: bits of the normalized pixel for each byte.
+        result: memory, (batch, row / 2, column / 2, 4 * channel).
+    """
+    batch, channels, rows, columns = images.shape
+    for case in prange(batch):
+        for row in range(rows):
+            for channel in range(channels):
+                first = 4 * channel + 2 * (row % 2)
+                for column in range(columns):
+                    bits = table[images[case, channel, row, column]]
+                    result[case, row // 2, column // 2, first + column % 2] = bits
+
+
+@cache
+def _table() -> np.ndarray:
+    table = _normalized(torch.arange(256).bfloat16()).view(torch.uint16).numpy()
+    prepare(gather, np.empty((0, 1, 0, 0), np.uint8), table, np.empty((0, 0, 0, 4), np.uint16))
+    return table
