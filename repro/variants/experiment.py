@@ -17,6 +17,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, get_args
 
+import numpy as np
+
 from repro.errors import UserError
 from repro.variants import methods
 from repro.variants.models import Shape
@@ -26,7 +28,7 @@ from repro.variants.settings import MethodSettings, VariantsSettings
 from repro.variants.training import View
 
 Records = list[dict[str, Any]]
-# Seed of the models that a search compares; no student has it.
+# First seed of the models that a search compares; no student has it.
 SEARCH_SEED = 900
 # Furlanello et al. 2018 add the cross-entropy with the labels to that with the teacher, without a temperature.
 BORN_AGAIN = json.dumps({"hard_label_weight": 0.5, "temperature": 1.0})
@@ -98,20 +100,23 @@ def grid(method: MethodSettings, kd_options: str | None) -> list[str]:
 
 
 def search_runs(settings: VariantsSettings, method: MethodSettings, kd_options: str | None) -> list[NetRun]:
-    """Return a student for each entry of a method's grid; none where the grid has a single entry."""
-    entries = grid(method, kd_options)
+    """Return students for each entry of a method's grid, one entry after another; none if it has a single entry."""
+    entries, count = grid(method, kd_options), settings.search_seeds
     if len(entries) == 1:
         return []
     return [
-        student(settings, Arm.SEARCH, SEARCH_SEED, seeds=1, **method_fields(settings, method, options))
+        student(settings, Arm.SEARCH, SEARCH_SEED + seed, seeds=count, **method_fields(settings, method, options))
         for options in entries
+        for seed in range(count)
     ]
 
 
 def choose(
     settings: VariantsSettings, runner: VariantsRunner, method: MethodSettings, kd_options: str | None
 ) -> str | None:
-    """Return the entry of a method's grid with fewest validation errors; None while the search is not finished.
+    """Return the entry of a method's grid with fewest validation errors in the mean over the seeds of the search.
+
+    It is None while the search is not finished.
 
     Raises:
         UserError: training diverged with every entry.
@@ -122,14 +127,16 @@ def choose(
     records = runner.execute(nets)
     if len(records) < len(nets):
         return None
-    scores = [_validation_score(record["metrics"]) for record in records]
-    best = min(scores)
+    scores = np.array([_validation_score(record["metrics"]) for record in records])
+    means = [tuple(mean) for mean in scores.reshape(-1, settings.search_seeds, 2).mean(1).tolist()]
+    best = min(means)
     if best == (math.inf, math.inf):
         raise UserError(f"methods: {method.name}: every entry of its grid diverged; lower student.recipe.learning_rate")
-    return nets[scores.index(best)].options
+    return grid(method, kd_options)[means.index(best)]
 
 
 def _validation_score(metrics: dict[str, Any]) -> tuple[float, float]:
+    """Return errors and loss, by which ties are broken."""
     if "diverged" in metrics:
         return math.inf, math.inf
     return metrics["validation_errors"], metrics["validation_nll"]

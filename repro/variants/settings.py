@@ -133,6 +133,9 @@ class VariantsSettings(Settings):
         None, ge=10, description="Number of training images, drawn at random. Default: all."
     )
     seeds: int = Field(ge=1, le=100, description="Number of students, each of another seed, per method.")
+    search_seeds: int = Field(
+        1, ge=1, le=100, description="Number of students with each entry of a grid, on validation images. Default: 1."
+    )
     teacher: ModelSettings = Field(description="Teacher of the testbed; there is one, of one seed.")
     student: ModelSettings = Field(description="Student of the testbed, the same for all methods.")
     methods: tuple[MethodSettings, ...] = Field(min_length=1, description="Methods that are compared.")
