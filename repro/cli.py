@@ -1,22 +1,18 @@
 """Commands of the command line. The process around them, with exit codes and signals, is in ``repro.__main__``."""
 
 import shutil
-from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from repro import __version__, config_help, interrupts
-from repro.config import COMMITTED, GROUPS
-from repro.config_search import RESULTS_SUFFIX, ends_after_search
+from repro.config import COMMITTED
 from repro.names import text_of
-from repro.registry import EXPERIMENTS, Components, Experiment, load_components
+from repro.registry import EXPERIMENTS, Experiment
+from repro.training_command import run_experiment
 
 # PyTorch and the report modules take seconds to load, so commands import them when they need them.
-if TYPE_CHECKING:
-    from repro.session import Options
-
 app = typer.Typer(
     help="Reproduce Hinton, Vinyals & Dean 2015, 'Distilling the Knowledge in a Neural Network'.",
     pretty_exceptions_enable=False,
@@ -69,42 +65,6 @@ FirstSeedOption = Annotated[
 LogOption = Annotated[
     str, typer.Option("--log", help="none, or tensorboard: training curves in <runs>/tensorboard while networks train.")
 ]
-
-
-def run_experiment(command: str, options: "Options") -> None:
-    """Train and report an experiment, one profile after the other where the profile is a group of profiles."""
-    experiment = EXPERIMENTS[command]
-    components = load_components(command)
-    for profile in GROUPS.get(experiment.name, {}).get(options.profile, (options.profile,)):
-        _run_profile(experiment, components, replace(options, profile=profile))
-
-
-def _run_profile(experiment: Experiment, components: Components, options: "Options") -> None:
-    from repro.report import build, records, terminal
-    from repro.session import training_session
-
-    interrupts.raise_exceptions()
-    folder = options.folder(experiment.name)
-    make_runner = components.make_runner(options.data)
-    with training_session(experiment.name, options, folder, components.settings, make_runner) as (settings, runner):
-        search_only = ends_after_search(settings)
-        dataset = (experiment.dataset or runner.data.name) + (RESULTS_SUFFIX if search_only else "")
-        build.check(folder, experiment.name, dataset)
-        earlier = records.earlier_seeds(folder, experiment.name, dataset, options.first_seed)
-        components.run(
-            settings,
-            runner,
-            lambda so_far: runner.progress.say(components.headline(records.joined(earlier, so_far))),
-        )
-        complete = records.complete(records.joined(earlier, list(runner.finished.values())))
-        if earlier:
-            examples = records.load_shown(folder, experiment.name, dataset)
-        else:
-            examples = components.examples(settings, runner) if complete and not search_only else None
-        records.save(folder, experiment.name, dataset, complete, examples)
-        build.report(folder)
-    terminal.show(components.headline(complete))
-    terminal.show(terminal.closing(folder, experiment.name, dataset))
 
 
 def _add_command(name: str, experiment: Experiment) -> None:
@@ -227,7 +187,7 @@ def bench(
 
     interrupts.raise_exceptions()
     chosen = compute.choose(device, precision)
-    path = speed.path(out, compute.bf16_units(chosen.device))
+    path = speed.path(out, speed.kind_of(compute.machine(chosen)))
     measure(data_folder(data), path, chosen, repeats, commit(), partial(print, flush=True))
 
 

@@ -1,4 +1,4 @@
-"""Measure all speed ratios in turn, and what a step's time grows with, and write them to ``bench.json``."""
+"""Measure all speed ratios in turn, and what a step's time grows with, and write them to a file."""
 
 import json
 import statistics

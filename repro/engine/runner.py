@@ -39,7 +39,8 @@ class Runner:
         provenance: fields of every record that describe the command: profile, overrides, commit.
         executor: executor of jobs. Default: serial.
         report_only: train nothing and use the finished runs alone. Default: no.
-        first_seed: first seed to train; the records of earlier ones exist. Default: 0.
+        first_seed: first seed to train. Default: 0.
+        earlier: records of the seeds before it. Default: none.
         curves: event files that the training curves are written to. Default: none.
         finished: records of executed runs, by arm, parameters and key.
     """
@@ -51,6 +52,7 @@ class Runner:
     executor: Executor = serial_executor
     report_only: bool = False
     first_seed: int = 0
+    earlier: Sequence[dict[str, Any]] = ()
     curves: CurveLog | None = None
     finished: dict[tuple[str, str, str], dict[str, Any]] = field(default_factory=dict)
     _keys: dict[Any, str] = field(default_factory=dict)

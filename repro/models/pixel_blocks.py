@@ -1,7 +1,6 @@
 """Blocks of two by two pixels as the channels of one pixel, in one pass over the bytes where numba can.
 
-PyTorch's way is to unshuffle, reorder, convert, subtract and divide, which takes a small network's step 6% of its time
-on gray images and 15% on color images.
+PyTorch's way is to pad, unshuffle, reorder, convert, subtract and divide, each in a loop of its own.
 """
 
 from functools import cache

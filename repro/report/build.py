@@ -195,7 +195,7 @@ def _row(claim: paper.Claim, finding: Finding, section: Section) -> dict[str, ob
     if claim.restates:
         notes.append(f"not counted: {claim.restates}")
     if described(first):
-        notes.append(test_informed(claim.id))
+        notes.append(test_informed(claim.id, section.dataset))
     else:
         notes.insert(0, "not the paper profile: networks and data may differ from what the quantity names")
     return {

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 from repro.config import COMMITTED
-from repro.config_search import FIRST_SEARCH_SEED
 from repro.engine.files import results_lock, write
 from repro.errors import UserError
 
@@ -55,38 +54,6 @@ def save(
             examples.unlink(missing_ok=True)  # those of earlier records
         else:
             write(examples, (json.dumps(shown) + "\n").encode())
-
-
-def earlier_seeds(folder: Path, experiment: str, dataset: str, first_seed: int) -> list[Record]:
-    """Return the committed records of the seeds below ``first_seed``, which a command adds seeds to.
-
-    Raises:
-        UserError: the records have other seeds, or a file is damaged.
-    """
-    if not first_seed:
-        return []
-    records = load(folder, experiment, dataset)
-    seeds = sorted({record["seed"] for record in records if record["seed"] < FIRST_SEARCH_SEED})
-    if seeds != list(range(first_seed)):
-        file = path(folder, experiment, dataset)
-        raise UserError(f"--first-seed {first_seed}: should be {len(seeds)}, the number of seeds in {file}")
-    return records
-
-
-def joined(earlier: list[Record], later: list[Record]) -> list[Record]:
-    """Return the records of earlier and later seeds as those of one experiment.
-
-    A kind of run that has later seeds also has their number of seeds; the others keep theirs. Of a run in both, such as
-    one of a search, the later record is kept.
-    """
-    counts = {_kind(record): {"seeds": record["seeds"]} for record in later if "seeds" in record}
-    again = {(*_kind(record), record["seed"], str(record["params"])) for record in later}
-    kept = [
-        record | counts.get(_kind(record), {})
-        for record in earlier
-        if (*_kind(record), record["seed"], str(record["params"])) not in again
-    ]
-    return kept + later
 
 
 def load(folder: Path, experiment: str, dataset: str) -> list[Record]:
@@ -160,7 +127,7 @@ def check(folder: Path, replaced: Path | None = None) -> int:
 def complete(records: list[Record]) -> list[Record]:
     """Return the records of runs that are complete for all seeds."""
     missing = _missing_seeds(records)
-    return [record for record in records if not missing[_kind(record)]]
+    return [record for record in records if not missing[kind(record)]]
 
 
 def _whole(file: Path, records: list[Record]) -> None:
@@ -178,9 +145,9 @@ def _missing_seeds(records: list[Record]) -> dict[tuple[str, str], str]:
     seeds: dict[tuple[str, str], set[int]] = {}
     counts: dict[tuple[str, str], int] = {}
     for record in records:
-        seeds.setdefault(_kind(record), set()).add(record["seed"])
+        seeds.setdefault(kind(record), set()).add(record["seed"])
         if "seeds" in record:
-            counts[_kind(record)] = record["seeds"]
+            counts[kind(record)] = record["seeds"]
     everything = set().union(*(present for kind, present in seeds.items() if kind not in counts))
     return {
         kind: _lack(len(present), counts[kind]) if kind in counts else _names(everything - present)
@@ -196,7 +163,7 @@ def _names(seeds: set[int]) -> str:
     return f"seeds {sorted(seeds)}" if seeds else ""
 
 
-def _kind(record: Record) -> tuple[str, str]:
+def kind(record: Record) -> tuple[str, str]:
     """Return arm and group, which runs share that differ only in their seeds."""
     return record["arm"], record["group"]
 
@@ -220,4 +187,4 @@ def load_shown(folder: Path, experiment: str, dataset: str) -> dict[str, Any] | 
 
 
 def _order(record: Record) -> tuple:
-    return (*_kind(record), record["seed"], json.dumps(record["settings"]))
+    return (*kind(record), record["seed"], json.dumps(record["settings"]))

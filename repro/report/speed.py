@@ -7,14 +7,14 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure
 
+from repro.errors import UserError
 from repro.report import plotting
 from repro.report.format import machine, markdown
 
 Bench = dict[str, Any]
-# Where ``repro bench`` writes, by the units for bf16 products of its machine.
-MAIN, OTHERS = "bench.json", "bench_{units}.json"
-UNITS = {"amx": "AMX", "avx512": "AVX-512 bf16, no AMX", "none": "no bf16 units", "cuda": "CUDA"}
-# Meaning of each ratio, and its targets on two cores with AMX and with AVX-512 bf16 alone.
+# Kinds of machines: their units for bf16 products, or fp32 where products are in fp32.
+KINDS = {"amx": "AMX", "avx512": "AVX-512 bf16", "none": "no bf16 units", "cuda": "CUDA", "fp32": "fp32"}
+# Meaning of each ratio, and the least values aimed at on two cores with AMX and with AVX-512 bf16 alone.
 MEANING = {
     "mnist.teacher_step_matmul_share": ("fraction of a teacher step spent in its matrix products", 0.5, 0.75),
     "mnist.vs_dataloader": ("plain loop (Dataset, DataLoader, fp32) / ours, teacher", 10, 8),
@@ -41,9 +41,10 @@ MEANING = {
 
 CAPTION = (
     "Time of a training step of a student (784-800-800-10 on soft targets, batch size 64), and of its matrix products "
-    "alone, as width, batch size, number of networks or number of threads is varied and the others are not."
+    "alone, as width, batch size, number of networks or number of threads is varied and the others are not; on the "
+    "first machine."
 )
-LEGEND = "Medians and ranges of five timings by `repro bench`, on two cores:"
+LEGEND = "Medians and ranges of timings by `repro bench`; targets are for two cores."
 # What is varied in the figure, and its label.
 VARIED = {
     "width": "units of each hidden layer",
@@ -53,20 +54,32 @@ VARIED = {
 }
 
 
-def path(folder: Path, units: str) -> Path:
-    """Return the file of the ratios measured on a machine with these units for bf16 products."""
-    return folder / "results" / (MAIN if units == "amx" else OTHERS.format(units=units))
+def path(folder: Path, kind: str) -> Path:
+    """Return the file of the ratios measured on a kind of machine; AMX, the main one, is not part of its name."""
+    return folder / "results" / ("bench.json" if kind == "amx" else f"bench_{kind}.json")
+
+
+def kind_of(machine: dict[str, Any]) -> str:
+    """Return the kind of a machine, as described in records."""
+    return machine["bf16_units"] if machine["precision"] == "bf16" else "fp32"
 
 
 def files(folder: Path) -> list[Path]:
     """Return the files ``results/bench*.json`` that exist, that of a machine with AMX first."""
-    return [file for file in (path(folder, units) for units in UNITS) if file.exists()]
+    return [file for file in (path(folder, kind) for kind in KINDS) if file.exists()]
 
 
 def read(file: Path) -> Bench:
-    """Return the ratios in a file; one that ``text`` cannot show raises what it raises there."""
+    """Return the ratios in a file; one that ``text`` cannot show raises what it raises there.
+
+    Raises:
+        UserError: the name of the file is that of another kind of machine.
+    """
     bench = json.loads(file.read_text(encoding="utf-8"))
     text([bench])
+    named = path(Path(), kind_of(bench["machine"])).name
+    if file.name != named:
+        raise UserError(f"{file}: was measured on a machine whose file is {named}; rename it, or run repro bench again")
     return bench
 
 
@@ -91,26 +104,27 @@ def draw(bench: dict[str, Any]) -> Figure:
 
 def text(benches: list[Bench]) -> str:
     """Return the ratios of every machine, and the figure where step times were measured, as Markdown."""
-    rows = [
-        {"ratio": f"`{name}`", "meaning": MEANING[name][0]}
-        | {text: value for bench in benches for text, value in _cells(name, bench).items()}
-        for name in MEANING
-        if any(name in bench["ratios"] for bench in benches)
-    ]
-    parts = [markdown(pd.DataFrame(rows)), LEGEND]
-    parts += [f"- {_units(bench)}: commit {bench['commit'][:10]} on {machine(bench['machine'])}" for bench in benches]
-    table, legend, *hosts = parts
-    text = f"{table}\n\n{legend}\n\n" + "\n".join(hosts)
-    return text + (f"\n\n{CAPTION}\n\n![Step time](figures/step_time.png)" if "growth" in benches[0] else "")
+    names = list(dict.fromkeys(name for bench in benches for name in bench["ratios"]))
+    rows = []
+    for name in names:
+        row = {"ratio": f"`{name}`", "meaning": MEANING[name][0]}
+        for bench in benches:
+            row |= _cells(name, bench)
+        rows.append(row)
+    hosts = "\n".join(map(_host, benches))
+    page = f"{markdown(pd.DataFrame(rows))}\n\n{LEGEND}\n\n{hosts}"
+    return page + (f"\n\n{CAPTION}\n\n![Step time](figures/step_time.png)" if "growth" in benches[0] else "")
 
 
 def _cells(name: str, bench: Bench) -> dict[str, str]:
     """Return median, range and target of a ratio on one machine."""
-    units, ratio = _units(bench), bench["ratios"].get(name)
-    target = {UNITS["amx"]: MEANING[name][1], UNITS["avx512"]: MEANING[name][2]}.get(units)
+    kind, ratio = kind_of(bench["machine"]), bench["ratios"].get(name)
+    target = {"amx": MEANING[name][1], "avx512": MEANING[name][2]}.get(kind)
     shown = f"{ratio['value']:.2f} [{ratio['low']:.2f}, {ratio['high']:.2f}]" if ratio else "–"
-    return {units: shown, f"target, {units}": "–" if target is None else f"{target:g}"}
+    return {KINDS[kind]: shown, f"target, {KINDS[kind]}": "–" if target is None else f"{target:g}"}
 
 
-def _units(bench: Bench) -> str:
-    return UNITS[bench["machine"]["bf16_units"]]
+def _host(bench: Bench) -> str:
+    host, runs = bench["machine"], sorted({ratio["runs"] for ratio in bench["ratios"].values()})
+    timings = f"{', '.join(map(str, runs))} timings of each side"
+    return f"- {KINDS[kind_of(host)]}: {machine(host)}; {timings}; commit {bench['commit'][:10]}"

@@ -26,7 +26,16 @@ from repro.specialists.pipeline import (
     specialist_runs,
 )
 from repro.specialists.runner import SpecialistsRunner, check
-from repro.specialists.runs import Arm, CombinedRun, EnsembleRun, NetRun, SpecialistRun, Variation
+from repro.specialists.runs import (
+    OF_ALL_SEEDS,
+    OF_THE_SEARCH,
+    Arm,
+    CombinedRun,
+    EnsembleRun,
+    NetRun,
+    SpecialistRun,
+    Variation,
+)
 from repro.specialists.settings import SpecialistsSettings
 from repro.specialists.specialist import Kind
 
@@ -42,8 +51,7 @@ def run(settings: SpecialistsSettings, runner: SpecialistsRunner, headline: Call
             the last.
     """
     check(settings, len(runner.data.classes))
-    if runner.first_seed >= settings.seeds:
-        raise UserError(f"--first-seed {runner.first_seed}: should be less than seeds, which is {settings.seeds}")
+    check_earlier(settings, runner)
     chosen = search.choose(settings, runner)
     if chosen is None or ends_after_search(settings):
         return
@@ -68,6 +76,26 @@ def run(settings: SpecialistsSettings, runner: SpecialistsRunner, headline: Call
     for seed in few:
         execute_combined(runner, [*clustering_runs(settings, runner, seed), *size_runs(settings, runner, seed)])
     execute_widths(settings, runner, few)
+
+
+def check_earlier(settings: SpecialistsSettings, runner: SpecialistsRunner) -> None:
+    """Check that the seeds to be trained can join those of earlier records, before hours of training.
+
+    Raises:
+        UserError: there is no further seed; or the earlier generalists have another key, which means other settings,
+            data, code or precision; or the ablations would skip a seed.
+    """
+    first, count = runner.first_seed, settings.num_ablation_seeds
+    if first >= settings.seeds:
+        raise UserError(f"--first-seed {first}: should be less than seeds, which is {settings.seeds}")
+    if first and runner.key(generalist_run(settings, 0)) not in {record["key"] for record in runner.earlier}:
+        raise UserError(
+            f"--first-seed {first}: the generalists of the earlier seeds have other settings, data, code or precision; "
+            "check out the commit that their records name, or train all seeds"
+        )
+    of_ablations = {r["seeds"] for r in runner.earlier if r["arm"] not in {*OF_ALL_SEEDS, *OF_THE_SEARCH}}
+    if any(count != earlier and not count > earlier == first for earlier in of_ablations):
+        raise UserError(f"--first-seed {first}: ablation_seeds should be {max(of_ablations)}, that of earlier records")
 
 
 def other_generalists(settings: SpecialistsSettings, seed: int) -> list[NetRun]:

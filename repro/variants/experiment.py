@@ -116,10 +116,10 @@ def choose(
 ) -> str | None:
     """Return the entry of a method's grid with fewest validation errors in the mean over the seeds of the search.
 
-    It is None while the search is not finished.
+    It is None while the search is not finished. An entry diverges if training does for any seed.
 
     Raises:
-        UserError: training diverged with every entry.
+        UserError: every entry diverges.
     """
     nets = search_runs(settings, method, kd_options)
     if not nets:

@@ -14,9 +14,11 @@ import pytest
 from commands import COMMANDS
 
 from repro import cli, config_help
+from repro.bench import measure
 from repro.engine import progress
 from repro.registry import EXPERIMENTS, load_components
 from repro.report import terminal
+from repro.training import compute
 
 INTERRUPTED = "interrupted; rerun the same command to resume from the last checkpoint"
 MARKUP = "[bold]runs[/bold] :smile: [/] 12"
@@ -60,6 +62,17 @@ def test_report_only_and_its_former_name_skip_training(monkeypatch, option):
     monkeypatch.setattr(cli, "run_experiment", lambda name, options: calls.append((name, options.report_only)))
     cli.app(["speech", option], standalone_mode=False)
     assert calls == [("speech", True)]
+
+
+def test_speed_ratios_are_written_to_the_file_of_the_kind_of_machine(monkeypatch, tmp_path):
+    paths = []
+    monkeypatch.setattr(measure, "measure", lambda data, path, *others: paths.append(path))
+    monkeypatch.setattr(compute, "bf16_units", lambda device: "amx")
+    for precision in ("bf16", "fp32"):
+        cli.app(["bench", "--device", "cpu", "--precision", precision, "--out", str(tmp_path)], standalone_mode=False)
+    assert [path.relative_to(tmp_path).as_posix() for path in paths] == [
+        "results/bench.json", "results/bench_fp32.json"
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize("command", EXPERIMENTS)

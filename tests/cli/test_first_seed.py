@@ -1,6 +1,7 @@
 """``--first-seed``: seeds added to the records of an earlier command."""
 
 import json
+from pathlib import Path
 
 import pytest
 from commands import words
@@ -8,50 +9,78 @@ from conftest import write_pets
 from typer.testing import CliRunner
 
 from repro.cli import app
+from repro.errors import UserError
+from repro.report import added_seeds
 
-SEEDS = (
-    "--set", "ablation_seeds=1", "--set", "soft_targets.fractions=[1.0]", "--set", "ablations.clusterings=[]",
-    "--set", "extra_generalists=0",
+FEW = (
+    "--set", "soft_targets.fractions=[1.0]", "--set", "ablations.clusterings=[]", "--set", "extra_generalists=0",
 )  # fmt: skip
+RECORDS = Path("first-out/results/specialists/pets/records.jsonl")
 
 
-def run(*arguments: str):
-    return CliRunner().invoke(app, list(arguments))
+def specialists(runs: str, here: Path, *more: str, out: str = "first-out"):
+    command = [*words("specialists", runs, here), *FEW, "--out", out]
+    return CliRunner().invoke(app, [*command, *(word for text in more for word in text.split())])
 
 
-def results(folder):
+def results(file: Path) -> list[dict]:
     """Return the deterministic part of the records."""
-    lines = (folder / "results" / "specialists" / "pets" / "records.jsonl").read_text().splitlines()
     names = ("key", "group", "arm", "params", "seed", "seeds", "metrics", "curve")
-    return [{name: record[name] for name in names} for record in map(json.loads, lines)]
+    return [{name: record[name] for name in names} for record in map(json.loads, file.read_text().splitlines())]
 
 
 @pytest.mark.timeout(200)
 def test_seeds_added_by_a_second_command_equal_those_of_one(tmp_path, monkeypatch, figures_are_stubs):
     write_pets(tmp_path)
     monkeypatch.chdir(tmp_path)
-    command = [*words("specialists", "at-once", tmp_path), *SEEDS]
-    assert run(*command, "--set", "seeds=2").exit_code == 0
-    parts = [*words("specialists", "first", tmp_path), *SEEDS]
-    assert run(*parts, "--set", "seeds=1").exit_code == 0
-    shown = (tmp_path / "first-out/results/specialists/pets/shown.json").read_bytes()
-    parts[parts.index("first")] = "second"  # another runs folder, as on another machine
-    result = run(*parts, "--set", "seeds=2", "--first-seed", "1")
+    few = "--set ablation_seeds=1"
+    assert specialists("at-once", tmp_path, "--set seeds=2", few, out="once").exit_code == 0
+    assert specialists("first", tmp_path, "--set seeds=1", few).exit_code == 0
+    before, shown = RECORDS.read_bytes(), RECORDS.with_name("shown.json").read_bytes()
+    for more, message in (
+        ("--set seeds=1 --first-seed 1", "should be less than seeds, which is 1"),
+        ("--set seeds=3 --first-seed 2", "should be 1, the number of seeds in"),
+        ("--set seeds=2 --first-seed 1 --set generalist.channels=5", "have other settings, data, code or precision"),
+        ("--set seeds=2 --first-seed 1 --set max_train_examples=100", "have other settings, data, code or precision"),
+        ("--set seeds=2 --first-seed 1 --report-only", "no further seed is complete, so the records stay"),
+    ):
+        result = specialists("second", tmp_path, more, few)
+        assert result.exit_code != 0 and message in str(result.exception)
+    assert RECORDS.read_bytes() == before
+    # Another runs folder, as on another machine.
+    result = specialists("second", tmp_path, "--set seeds=2 --first-seed 1", few)
     assert result.exit_code == 0, result.output
-    assert results(tmp_path / "first-out") == results(tmp_path / "at-once-out")
-    assert (tmp_path / "first-out/results/specialists/pets/shown.json").read_bytes() == shown
+    assert results(RECORDS) == results(Path("once/results/specialists/pets/records.jsonl"))
+    assert RECORDS.with_name("shown.json").read_bytes() == shown
 
-    for first_seed, message in (("3", "should be 2, the number of seeds in"), ("2", "should be less than seeds, ")):
-        result = run(*parts, "--set", "seeds=2", "--first-seed", first_seed)
-        assert result.exit_code != 0 and f"--first-seed {first_seed}: {message}" in str(result.exception)
+    result = specialists("third", tmp_path, "--set seeds=4 --first-seed 2 --set ablation_seeds=3")
+    assert result.exit_code != 0 and "ablation_seeds should be 1, that of earlier records" in str(result.exception)
 
 
 @pytest.mark.parametrize(
-    ("experiment", "message"),
-    [("mnist", "mnist cannot add seeds"), ("specialists", "should be 0, the number of seeds in")],
+    ("experiment", "message"), [("mnist", "mnist cannot add seeds"), ("specialists", "name the folder above results/")]
 )
 def test_without_earlier_seeds_none_are_added(tmp_path, monkeypatch, experiment, message):
     write_pets(tmp_path)
     monkeypatch.chdir(tmp_path)
-    result = run(*words(experiment, "runs", tmp_path), "--first-seed", "1")
+    result = CliRunner().invoke(app, [*words(experiment, "runs", tmp_path), "--first-seed", "1"])
     assert result.exit_code != 0 and message in str(result.exception)
+
+
+def record(arm: str, group: str, seed: int, seeds: int) -> dict:
+    return {"arm": arm, "group": group, "seed": seed, "seeds": seeds, "params": {}}
+
+
+def test_records_of_other_settings_do_not_join():
+    before = [record("generalist", "a", 0, 1), record("search", "s", 900, 1)]
+    for later, message in (
+        ([record("generalist", "b", 1, 2)], "no further seed is complete"),
+        ([record("generalist", "a", 2, 3), record("search", "s", 900, 1)], "generalist would not be complete"),
+    ):
+        with pytest.raises(UserError, match=message):
+            added_seeds.check(before, added_seeds.records.complete(added_seeds.joined(before, later)))
+    whole = added_seeds.joined(before, [record("generalist", "a", 1, 2), record("search", "s", 900, 1)])
+    added_seeds.check(before, added_seeds.records.complete(whole))
+    assert [(r["arm"], r["seed"], r["seeds"]) for r in whole] == [
+        ("generalist", 0, 2), ("generalist", 1, 2), ("search", 900, 1)
+    ]  # fmt: skip

@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from repro.models import pixel_blocks as pixel_blocks_module
 from repro.models.pixel_blocks import pixel_blocks
 
 
@@ -21,3 +22,12 @@ def test_every_byte_and_views_of_larger_images():
     images = torch.arange(256, dtype=torch.uint8).reshape(1, 1, 16, 16)
     for view in (images, images.transpose(2, 3), images[..., 2:10, 4:12]):
         assert torch.equal(pixel_blocks(view, torch.bfloat16).float(), pixel_blocks(view, torch.float32))
+
+
+def test_the_kernel_is_used_in_bf16_alone(monkeypatch):
+    calls = []
+    gather = pixel_blocks_module.gather
+    monkeypatch.setattr(pixel_blocks_module, "gather", lambda *arguments: calls.append(gather(*arguments)))
+    images = torch.zeros(3, 1, 4, 4, dtype=torch.uint8)
+    assert pixel_blocks(images, torch.bfloat16).shape == pixel_blocks(images, torch.float32).shape == (3, 4, 2, 2)
+    assert len(calls) == 1

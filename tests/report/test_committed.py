@@ -42,7 +42,12 @@ def test_committed_records_come_from_clean_commits_and_the_committed_profiles():
     folders = [path.parent for path in sorted((ROOT / "results").glob("*/*/records.jsonl"))]
     assert {"paper", "icons"} <= {folder.name for folder in folders}
     for folder in folders:
-        is_named = folder.parent.name == "variants" or folder.name in ("choice", "cifar100", "speechocean762")
+        is_named = folder.parent.name == "variants" or folder.name in (
+            "choice",
+            "cifar100",
+            "letters",
+            "speechocean762",
+        )
         profile = folder.name if is_named else "paper"
         for record in load(folder.parent.name, folder.name):
             assert len(record["commit"]) == 40 and record["profile"] == profile and not record["overrides"]

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from repro.errors import UserError
 from repro.report import scale_estimate, speed
 
 ROOT = Path(__file__).parents[2]
@@ -32,26 +33,39 @@ def test_the_estimate_equals_a_calculation_by_hand():
 
 
 def test_every_measured_ratio_is_explained(tmp_path):
-    assert speed.files(tmp_path) == []
+    assert speed.files(tmp_path) == [] and (ROOT / "results" / "bench.json") in speed.files(ROOT)
     benches = [speed.read(file) for file in speed.files(ROOT)]
     assert all(set(bench["ratios"]) == set(speed.MEANING) for bench in benches)
     assert all(f"`{name}`" in speed.text(benches) for name in speed.MEANING)
 
 
+def bench_of(units: str, value: float, precision: str = "bf16") -> str:
+    host = {"processor": "P", "cores": 2, "threads": 2, "device": "cpu", "precision": precision, "bf16_units": units}
+    ratio = {"value": value, "low": value, "high": value + 1, "runs": 5}
+    return json.dumps({"ratios": {"mnist.vs_dataloader": ratio}, "machine": host, "commit": units * 10})
+
+
 def test_machines_stand_side_by_side_with_their_targets(tmp_path):
     (tmp_path / "results").mkdir()
     for units, value in (("avx512", 7.5), ("amx", 9.25), ("cuda", 70.0)):
-        host = {"processor": "P", "cores": 2, "threads": 2, "device": "cpu", "precision": "bf16", "bf16_units": units}
-        ratio = {"value": value, "low": value, "high": value + 1, "runs": 5}
-        content = {"ratios": {"mnist.vs_dataloader": ratio}, "machine": host, "commit": units * 10}
-        speed.path(tmp_path, units).write_text(json.dumps(content))
+        speed.path(tmp_path, units).write_text(bench_of(units, value))
+    speed.path(tmp_path, "fp32").write_text(bench_of("amx", 2.0, "fp32"))
     benches = [speed.read(file) for file in speed.files(tmp_path)]
     header, _, row, *_ = speed.text(benches).splitlines()
-    cells = dict(zip(header.split(" | "), row.split(" | "), strict=True))
+    cells = dict(zip(header.strip("| ").split(" | "), row.strip("| ").split(" | "), strict=True))
     assert cells["AMX"] == "9.25 [9.25, 10.25]" and cells["target, AMX"] == "10"
-    assert cells["AVX-512 bf16, no AMX"].startswith("7.50") and cells["target, AVX-512 bf16, no AMX"] == "8"
-    assert cells["CUDA"].startswith("70.00") and cells["target, CUDA |"] == "– |"
-    assert (tmp_path / "results" / "bench.json").exists(), "the file of the machine with AMX has no suffix"
+    assert cells["AVX-512 bf16"].startswith("7.50") and cells["target, AVX-512 bf16"] == "8"
+    assert cells["CUDA"].startswith("70.00") and cells["fp32"].startswith("2.00") and cells["target, CUDA"] == "–"
+
+
+def test_ratios_of_another_kind_of_machine_and_unknown_ones_are_refused(tmp_path):
+    file = tmp_path / "bench.json"
+    file.write_text(bench_of("avx512", 7.5))
+    with pytest.raises(UserError, match=r"whose file is bench_avx512\.json"):
+        speed.read(file)
+    file.write_text(bench_of("amx", 7.5).replace("vs_dataloader", "vs_nothing"))
+    with pytest.raises(KeyError, match="vs_nothing"):
+        speed.read(file)
 
 
 def test_step_times_are_drawn_where_they_were_measured(tmp_path):

@@ -294,18 +294,3 @@ def test_a_missing_module_is_named_before_anything_is_trained(smoke, runner_for,
     runner.train = None
     with pytest.raises(UserError, match="a is no module of this model"):
         experiment.run(runner.settings, runner, lambda _: None)
-
-
-def test_a_grid_is_judged_by_the_mean_over_the_seeds_of_the_search(smoke, runner_for, stripy, monkeypatch):
-    settings = smoke.model_copy(update={"search_seeds": 2})
-    entries = experiment.grid(settings.baseline, None)
-    nets = experiment.search_runs(settings, settings.baseline, None)
-    assert [net.options for net in nets] == [entry for entry in entries for _ in range(2)] and nets[0].seeds == 2
-    assert len({net.seed for net in nets}) == 2 and min(net.seed for net in nets) > settings.seeds
-    errors = [10.0, 30.0, 19.0, 19.5, *[40.0] * (2 * len(entries) - 4)]
-    metrics = [{"validation_errors": count, "validation_nll": 1.0} for count in errors]
-    runner = runner_for(settings, stripy)
-    monkeypatch.setattr(runner, "execute", lambda runs: [{"metrics": each} for each in metrics])
-    assert experiment.choose(settings, runner, settings.baseline, None) == entries[1]
-    metrics[2] = {"diverged": True}
-    assert experiment.choose(settings, runner, settings.baseline, None) == entries[0]

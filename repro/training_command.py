@@ -1,0 +1,49 @@
+"""A training command from its options to its report, one profile after the other."""
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from repro import interrupts
+from repro.config import GROUPS
+from repro.config_search import RESULTS_SUFFIX, ends_after_search
+from repro.registry import EXPERIMENTS, Components, Experiment, load_components
+
+# PyTorch and the report modules take seconds to load: functions import them.
+if TYPE_CHECKING:
+    from repro.session import Options
+
+
+def run_experiment(command: str, options: "Options") -> None:
+    """Train and report an experiment, one profile after the other where the profile is a group of profiles."""
+    experiment = EXPERIMENTS[command]
+    components = load_components(command)
+    for profile in GROUPS.get(experiment.name, {}).get(options.profile, (options.profile,)):
+        _run_profile(experiment, components, replace(options, profile=profile))
+
+
+def _run_profile(experiment: Experiment, components: Components, options: "Options") -> None:
+    from repro.report import added_seeds, build, records, terminal
+    from repro.session import training_session
+
+    interrupts.raise_exceptions()
+    folder = options.folder(experiment.name)
+    make_runner = components.make_runner(options.data)
+    with training_session(experiment.name, options, folder, components.settings, make_runner) as (settings, runner):
+        search_only = ends_after_search(settings)
+        dataset = (experiment.dataset or runner.data.name) + (RESULTS_SUFFIX if search_only else "")
+        build.check(folder, experiment.name, dataset)
+        runner.earlier = earlier = added_seeds.earlier(folder, experiment.name, dataset, options.first_seed)
+        examples = records.load_shown(folder, experiment.name, dataset) if earlier else None
+        components.run(
+            settings,
+            runner,
+            lambda so_far: runner.progress.say(components.headline(added_seeds.joined(earlier, so_far))),
+        )
+        complete = records.complete(added_seeds.joined(earlier, list(runner.finished.values())))
+        added_seeds.check(earlier, complete)
+        if complete and not earlier and not search_only:
+            examples = components.examples(settings, runner)
+        records.save(folder, experiment.name, dataset, complete, examples)
+        build.report(folder)
+    terminal.show(components.headline(complete))
+    terminal.show(terminal.closing(folder, experiment.name, dataset))
