@@ -18,7 +18,7 @@ help:
 	@echo 'make mnist         section 3 on MNIST, profile paper (2 h 15 min on 2 cores without AMX)'
 	@echo 'make mnist ARGS="--profile quick"    the same in a few minutes; --profile smoke in seconds'
 	@echo 'make speech        sections 4 and 6 on synthetic speech; --profile speechocean762, quick, smoke as above'
-	@echo 'make specialists   sections 5 and 6.1 on the embedded icons; --profile cifar100, quick, smoke as above'
+	@echo 'make specialists   sections 5, 6.1, 8 on the embedded icons; --profile letters, cifar100, quick, smoke as above'
 	@echo 'make variants      later methods, on MNIST and icons; --profile cifar100, quick, smoke as above'
 	@echo 'make mnist-choice  the recipes tried for the MNIST profile paper, evaluated on the validation split'
 	@echo 'make config ARGS=mnist    every setting with its meaning; ARGS="mnist --profile list": the profiles'

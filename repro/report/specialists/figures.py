@@ -1,6 +1,8 @@
 """Figures of sections 5, 6.1 and 8, drawn from the records or from the stored examples of the first seed."""
 
 import base64
+import textwrap
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -120,21 +122,20 @@ def changed_predictions(examples: dict[str, Any]) -> Figure:
     cases = examples["changed"]
     columns = 2
     lines = max(1, -(-len(cases) // columns))
-    figure = Figure(figsize=(10, 1.25 * lines))
-    axes = figure.subplots(lines, 2 * columns, squeeze=False, width_ratios=[1, 3.2] * columns)
+    figure = Figure(figsize=(10, 1.1 * lines + 0.5))
+    axes = figure.subplots(lines, 2 * columns, squeeze=False, width_ratios=[1, 5] * columns)
     for axis in axes.flat:
         axis.set_axis_off()
     for number, case in enumerate(cases):
         row, column = number % lines, 2 * (number // lines)
         _image(axes[row][column], case["image"])
-        predictions = "\n".join(
-            f"{when}: " + ", ".join(f"{_plain(name)} {value:.2f}" for name, value in case[key])
-            for when, key in (("generalist", "before"), ("with specialists", "after"))
+        text = partial(
+            axes[row][column + 1].text, fontsize=6, va="top", color=OURS if case["kind"] == "corrected" else PAPER
         )
-        axes[row][column + 1].text(
-            0, 0.5, f"{_plain(case['label'])} ({case['kind']})\n{predictions}", fontsize=6, va="center",
-            color=OURS if case["kind"] == "corrected" else PAPER,
-        )  # fmt: skip
+        text(0, 1, f"{_plain(case['label'])} ({case['kind']})")
+        for place, when, key in ((0, "generalist", "before"), (0.5, "with specialists", "after")):
+            predictions = [f"  {value:.2f} {_plain(name)}" for name, value in case[key]]
+            text(place, 0.75, "\n".join([f"{when}:", *predictions]))
     totals = ", ".join(f"{count} {kind}" for kind, count in examples["changes"].items())
     images = examples["test_images"]
     figure.suptitle(f"Predictions that equation 5 corrected or broke: {totals}, of {images} test images\n"
@@ -218,9 +219,4 @@ def _cut(text: str, most: int) -> str:
 
 
 def _fold(name: str) -> str:
-    words, lines = name.replace("_", " ").split(), [""]
-    for word in words:
-        if len(lines[-1]) + len(word) > 14 and lines[-1]:
-            lines.append("")
-        lines[-1] = f"{lines[-1]} {word}".strip()
-    return "\n".join(literal(_cut(line, 20)) for line in lines[:2])
+    return "\n".join(map(literal, textwrap.wrap(name.replace("_", " "), 18, max_lines=3, placeholder="…")))
