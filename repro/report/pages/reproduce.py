@@ -28,8 +28,10 @@ GLANCE = (
     ("mnist.gap_closed", "mnist"),
     ("speech.gain_transferred", "speechocean762"),
     ("speech.soft3_recovered", "speechocean762"),
+    ("specialists.relative_gain", "letters"),
     ("specialists.relative_gain", "icons"),
     ("specialists.relative_gain", "cifar100"),
+    ("specialists.cover_trend", "letters"),
     ("specialists.cover_trend", "icons"),
 )
 GLANCE_BLOCK = re.compile(
