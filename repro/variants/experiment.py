@@ -19,6 +19,7 @@ from typing import Any, get_args
 
 import numpy as np
 
+from repro.config_search import FIRST_SEARCH_SEED
 from repro.errors import UserError
 from repro.variants import methods
 from repro.variants.models import Shape
@@ -28,8 +29,6 @@ from repro.variants.settings import MethodSettings, VariantsSettings
 from repro.variants.training import View
 
 Records = list[dict[str, Any]]
-# First seed of the models that a search compares; no student has it.
-SEARCH_SEED = 900
 # Furlanello et al. 2018 add the cross-entropy with the labels to that with the teacher, without a temperature.
 BORN_AGAIN = json.dumps({"hard_label_weight": 0.5, "temperature": 1.0})
 
@@ -105,7 +104,7 @@ def search_runs(settings: VariantsSettings, method: MethodSettings, kd_options: 
     if len(entries) == 1:
         return []
     return [
-        student(settings, Arm.SEARCH, SEARCH_SEED + seed, seeds=count, **method_fields(settings, method, options))
+        student(settings, Arm.SEARCH, FIRST_SEARCH_SEED + seed, seeds=count, **method_fields(settings, method, options))
         for options in entries
         for seed in range(count)
     ]
