@@ -30,7 +30,8 @@ def _run_profile(experiment: Experiment, components: Components, options: "Optio
     make_runner = components.make_runner(options.data)
     with training_session(experiment.name, options, folder, components.settings, make_runner) as (settings, runner):
         search_only = ends_after_search(settings)
-        dataset = (experiment.dataset or runner.data.name) + (RESULTS_SUFFIX if search_only else "")
+        suffix = RESULTS_SUFFIX if search_only else getattr(settings, "results_suffix", "")
+        dataset = (experiment.dataset or runner.data.name) + suffix
         build.check(folder, experiment.name, dataset)
         runner.earlier = earlier = added_seeds.earlier(folder, experiment.name, dataset, options.first_seed)
         examples = records.load_shown(folder, experiment.name, dataset) if earlier else None

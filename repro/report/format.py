@@ -9,8 +9,12 @@ import pandas as pd
 from repro.evaluation.stats import Estimate
 
 NONE = "–"
-# Data sets whose name does not say what they are.
-LABELS = {"synth": "synth (synthetic speech)"}
+# Data sets and settings whose name does not say what they are.
+LABELS = {
+    "synth": "synth (synthetic speech)",
+    "cifar100-2percent": "cifar100, subsets of 2%",
+    "letters-wide": "letters, 8 channels",
+}
 
 # Characters with a meaning in Markdown; an underscore has one only at the edge of a word.
 MARKUP = re.compile(r"[\\`*\[\]<>&|~$]|(?<![^\W_])_|_(?![^\W_])")

@@ -5,7 +5,7 @@ from typing import Annotated, Any, ClassVar, Literal, get_args
 from pydantic import Field, field_validator, model_validator
 
 from repro.config import Settings
-from repro.config_search import SearchedSettings, SearchSettings, combinations
+from repro.config_search import RESULTS_SUFFIX, SearchedSettings, SearchSettings, combinations
 from repro.data.sources import ImageSource
 from repro.training.recipe import Recipe
 
@@ -204,7 +204,11 @@ class SpecialistsSettings(SearchedSettings):
 
     seeds: int = Field(ge=1, le=100, description="Number of seeds of generalist, specialists, and longer training.")
     ablation_seeds: int | None = Field(
-        None, ge=1, le=100, description="Number of seeds of all else, at most seeds. Default: all seeds."
+        None, ge=0, le=100, description="Number of seeds of all else, at most seeds; 0 for none. Default: all seeds."
+    )
+    results_suffix: Annotated[str, Field(pattern=r"^(-[a-z0-9]+)*$", max_length=40)] = Field(
+        "",
+        description="Suffix of the results' name, such as -wide, for a second setting on the same data. Default: none.",
     )
     data: ImageSource = Field(ImageSource(), description="Image data set. Default: the icons.")
     max_train_examples: int | None = Field(
@@ -233,6 +237,8 @@ class SpecialistsSettings(SearchedSettings):
                 )
         if self.ablation_seeds is not None and self.ablation_seeds > self.seeds:
             raise ValueError("ablation_seeds must be at most seeds")
+        if self.results_suffix.endswith(RESULTS_SUFFIX):
+            raise ValueError(f"results_suffix must not end with {RESULTS_SUFFIX}, the suffix of searches")
         if self.search is not None:
             if self.search.num_specialists > self.specialists.count:
                 raise ValueError("search.num_specialists must be at most specialists.count")
@@ -244,4 +250,4 @@ class SpecialistsSettings(SearchedSettings):
     @property
     def num_ablation_seeds(self) -> int:
         """Number of seeds of all but generalist, specialists and longer training."""
-        return self.ablation_seeds or self.seeds
+        return self.seeds if self.ablation_seeds is None else self.ablation_seeds
