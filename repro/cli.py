@@ -63,6 +63,14 @@ FirstSeedOption = Annotated[
         help="Train the seeds from this one on and add them to the records of earlier seeds in --out (specialists).",
     ),
 ]
+ReuseRecordsOption = Annotated[
+    bool,
+    typer.Option(
+        "--reuse-records",
+        help="Count runs as finished that --out has records of, from the same settings, data and code; weights that "
+        "other runs need are trained again.",
+    ),
+]
 LogOption = Annotated[
     str, typer.Option("--log", help="none, or tensorboard: training curves in <runs>/tensorboard while networks train.")
 ]
@@ -85,6 +93,7 @@ def _add_command(name: str, experiment: Experiment) -> None:
         executor: ExecutorOption = "local",
         log: LogOption = "none",
         first_seed: FirstSeedOption = 0,
+        reuse_records: ReuseRecordsOption = False,
     ) -> None:
         if profile == config_help.LIST:
             _print_config(name, profile)
@@ -98,7 +107,18 @@ def _add_command(name: str, experiment: Experiment) -> None:
         run_experiment(
             name,
             Options(
-                profile, overrides or [], data, runs, out, device, precision, skip_training, executor, log, first_seed
+                profile,
+                overrides or [],
+                data,
+                runs,
+                out,
+                device,
+                precision,
+                skip_training,
+                executor,
+                log,
+                first_seed,
+                reuse_records,
             ),
         )
 

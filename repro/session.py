@@ -38,6 +38,7 @@ class Options:
     executor: str = "local"
     log: str = "none"
     first_seed: int = 0
+    reuse_records: bool = False
 
     def folder(self, experiment: str) -> Path:
         """Return the parent directory of results/ and figures/.

@@ -34,7 +34,10 @@ def _run_profile(experiment: Experiment, components: Components, options: "Optio
         dataset = (experiment.dataset or runner.data.name) + suffix
         build.check(folder, experiment.name, dataset)
         runner.earlier = earlier = added_seeds.earlier(folder, experiment.name, dataset, options.first_seed)
-        examples = records.load_shown(folder, experiment.name, dataset) if earlier else None
+        if options.reuse_records:
+            runner.store.adopt(added_seeds.reusable(folder, experiment.name, dataset))
+        keeps_examples = bool(earlier) or options.reuse_records
+        examples = records.load_shown(folder, experiment.name, dataset) if keeps_examples else None
         components.run(
             settings,
             runner,
@@ -42,7 +45,7 @@ def _run_profile(experiment: Experiment, components: Components, options: "Optio
         )
         complete = records.complete(added_seeds.joined(earlier, list(runner.finished.values())))
         added_seeds.check(earlier, complete)
-        if complete and not earlier and not search_only:
+        if complete and not keeps_examples and not search_only:
             examples = components.examples(settings, runner)
         records.save(folder, experiment.name, dataset, complete, examples)
         build.report(folder)

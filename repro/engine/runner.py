@@ -93,9 +93,16 @@ class Runner:
 
     def plan(self, runs: Iterable[Any]) -> list[Job]:
         """Return the jobs of the unfinished runs, each once; none if ``report_only``."""
-        if self.report_only:
-            return []
-        return self.jobs([run for run in {self.key(run): run for run in runs}.values() if not self.is_finished(run)])
+        return [] if self.report_only else self.jobs(self._unfinished(runs))
+
+    def _unfinished(self, runs: Iterable[Any]) -> list[Any]:
+        return [run for run in {self.key(run): run for run in runs}.values() if not self.is_finished(run)]
+
+    def _without_weights(self, runs: Iterable[Any]) -> list[Any]:
+        """Return the runs that unfinished ones depend on and of which only records are known, in their order."""
+        others = {self.key(other): other for run in self._unfinished(runs) for other in self.dependencies(run)}
+        missing = [run for key, run in others.items() if self.is_finished(run) and not self.store.has_weights(key)]
+        return sorted(missing, key=lambda run: len(self.dependencies(run)))
 
     def expect(self, runs: Iterable[Any]) -> None:
         """Add the operations of the unfinished runs to the expected work of the progress display."""
@@ -103,7 +110,11 @@ class Runner:
 
     def execute(self, runs: Sequence[Any]) -> list[dict[str, Any]]:
         """Execute the unfinished runs, and return the records of the finished ones in the order of ``runs``."""
-        self.executor(self.plan(runs))
+        jobs = self.plan(runs)
+        if jobs and (again := self.jobs(self._without_weights(runs))):
+            self.progress.expect(sum(job.flops for job in again))
+            self.executor(again)
+        self.executor(jobs)
         stored = [(run, self.store.record(self.key(run))) for run in runs]
         records = [record | self.request_metadata(run) for run, record in stored if record is not None]
         self.finished |= {(record["arm"], str(record["params"]), record["key"]): record for record in records}
@@ -124,7 +135,9 @@ class Runner:
         tensors = self.store.weights(self.key(run))
         if tensors is None:
             if self.report_only:
-                raise UserError(f"--report-only: corrupt weights ({run.arm}, seed {run.seed}); train the run again")
+                raise UserError(
+                    f"--report-only: missing or corrupt weights ({run.arm}, seed {run.seed}); train the run again"
+                )
             self.expect([run])
             self.execute([run])
             tensors = self.store.weights(self.key(run))

@@ -98,12 +98,27 @@ class Store:
         # Group and index in the group of each run.
         self._positions: dict[str, tuple[str, int]] = {}
         self._records: dict[str, dict[str, Any]] = {}
+        self._without_weights: set[str] = set()
         for path in sorted(folder.glob("*.json")):
             self.read(path.stem)
 
     def record(self, run: str) -> dict[str, Any] | None:
         """Return the record of the run with this key, or None if it is not finished."""
         return self._records.get(run)
+
+    def has_weights(self, run: str) -> bool:
+        """Return whether a finished run was stored here, rather than its record alone."""
+        return run not in self._without_weights
+
+    def adopt(self, records: list[dict[str, Any]]) -> None:
+        """Count runs as finished of which only these records, from committed results, are known.
+
+        They have no weights until they are made again.
+        """
+        for record in records:
+            if record["key"] not in self._records:
+                self._records[record["key"]], self._positions[record["key"]] = record, (record["key"], 0)
+                self._without_weights.add(record["key"])
 
     def records(self) -> list[dict[str, Any]]:
         """Return the records of all finished runs."""
@@ -175,11 +190,13 @@ class Store:
         for member, record in enumerate(records):
             self._records[record["key"]] = record
             self._positions[record["key"]] = (group, member)
+            self._without_weights.discard(record["key"])
 
     def _forget(self, group: str) -> None:
         (self.folder / f"{group}.json").unlink(missing_ok=True)
         for run in [run for run, (group_of_run, _) in self._positions.items() if group_of_run == group]:
             del self._positions[run], self._records[run]
+            self._without_weights.discard(run)
 
 
 def _digest(group: str, records: str) -> str:

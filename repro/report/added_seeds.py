@@ -1,4 +1,4 @@
-"""Records of further seeds, which join those of the seeds before them (``--first-seed``)."""
+"""Earlier records that a command adds to: those of other seeds (``--first-seed``) or runs (``--reuse-records``)."""
 
 from pathlib import Path
 
@@ -23,6 +23,18 @@ def earlier(folder: Path, experiment: str, dataset: str, first_seed: int) -> lis
     if seeds != set(range(first_seed)):
         raise UserError(f"--first-seed {first_seed}: should be {len(seeds)}, the number of seeds in {file}")
     return known
+
+
+def reusable(folder: Path, experiment: str, dataset: str) -> list[Record]:
+    """Return the records whose runs a command with ``--reuse-records`` need not make again.
+
+    Raises:
+        UserError: there are none, or a file is damaged.
+    """
+    known, file = records.load(folder, experiment, dataset), records.path(folder, experiment, dataset)
+    if not known:
+        raise UserError(f"--reuse-records: {file} does not exist; name the folder above results/ with --out")
+    return [{name: value for name, value in record.items() if name != "dataset"} for record in known]
 
 
 def joined(before: list[Record], later: list[Record]) -> list[Record]:
