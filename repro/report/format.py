@@ -44,6 +44,11 @@ def interval(estimate: Estimate, form: str = ".1f") -> str:
     return NONE if estimate.low is None else f"[{estimate.low:{form}}, {estimate.high:{form}}]"
 
 
+def in_epochs(count: float) -> str:
+    """Return a number of epochs with its noun."""
+    return f"{count:g} epoch" if count == 1 else f"{count:g} epochs"
+
+
 def signed(estimate: Estimate) -> str:
     """Return a difference with its sign and its 95% interval."""
     return f"{estimate.value:+.2f} {interval(estimate, '.2f')}"

@@ -11,8 +11,8 @@ from matplotlib.patches import Rectangle
 from repro import paper
 from repro.evaluation import stats
 from repro.names import text_of
+from repro.report.format import in_epochs, percent
 from repro.report.plotting import OURS, PAPER, SECOND, THIRD, legend, level, literal, points, ticks
-from repro.report.query import percent
 from repro.report.records import Record
 from repro.report.speech import analysis, queries
 from repro.report.speech.queries import accuracy, correct_frames
@@ -96,8 +96,7 @@ def few_data_curves(records: Records) -> Figure:
     chosen = queries.on_fraction(records, "hard", fraction)
     groups = [("hard targets", SECOND, nets) for nets in list(by_length.values())[-1:]]
     if len(by_length) > 1 and chosen != groups[0][2]:
-        epochs = chosen[0]["settings"]["recipe"]["epochs"]
-        length = f"{epochs:g} epoch" if epochs == 1 else f"{epochs:g} epochs"
+        length = in_epochs(chosen[0]["settings"]["recipe"]["epochs"])
         groups.append((f"hard targets, schedule of {length} (best on validation)", THIRD, chosen))
     groups.append(("soft targets", OURS, queries.on_fraction(records, "soft", fraction)))
     for label, color, nets in groups:

@@ -2,7 +2,7 @@
 
 from repro import paper
 from repro.evaluation.stats import Estimate
-from repro.report.query import signed
+from repro.report.format import in_epochs, signed
 from repro.report.records import Record
 
 OVER_MODELS = "95% CI over models only"
@@ -28,7 +28,7 @@ def distilled(temperature: float, gain: Estimate) -> str:
 def gain_kept(temperature: float, longer: dict[tuple[float, float], Estimate]) -> str:
     """Return the remark on the fraction of the gain that is kept; ``longer`` is keyed by epochs and temperature."""
     parts = [f"T = {temperature:g}", OVER_BOTH]
-    parts += [f"a student of {epochs:g} epochs at T = {t:g} keeps {fraction.value:.2f} of the same gain"
+    parts += [f"a student of {in_epochs(epochs)} at T = {t:g} keeps {fraction.value:.2f} of the same gain"
               for (epochs, t), fraction in longer.items()]  # fmt: skip
     return "; ".join(parts)
 
@@ -96,7 +96,7 @@ def recovered(soft: Record, hard: Record, stopped: list[float], lengths: list[fl
     return "; ".join(filter(None, [
         f"soft targets of {settings['num_teachers']} models at T = {float(settings['temperature']):g}",
         OVER_BOTH,
-        f"hard targets stopped after {epochs} of {hard['settings']['recipe']['epochs']:g} epochs{chosen}",
+        f"hard targets stopped after {epochs} of {in_epochs(hard['settings']['recipe']['epochs'])}{chosen}",
         early,
     ]))  # fmt: skip
 
