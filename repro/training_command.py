@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 from repro import interrupts
 from repro.config import GROUPS
 from repro.config_search import RESULTS_SUFFIX, ends_after_search
+from repro.errors import UserError
 from repro.registry import EXPERIMENTS, Components, Experiment, load_components
 
 # PyTorch and the report modules take seconds to load: functions import them.
@@ -30,14 +31,13 @@ def _run_profile(experiment: Experiment, components: Components, options: "Optio
     make_runner = components.make_runner(options.data)
     with training_session(experiment.name, options, folder, components.settings, make_runner) as (settings, runner):
         search_only = ends_after_search(settings)
-        suffix = RESULTS_SUFFIX if search_only else getattr(settings, "results_suffix", "")
+        suffix = getattr(settings, "results_suffix", "") + (RESULTS_SUFFIX if search_only else "")
         dataset = (experiment.dataset or runner.data.name) + suffix
         build.check(folder, experiment.name, dataset)
         runner.earlier = earlier = added_seeds.earlier(folder, experiment.name, dataset, options.first_seed)
-        if options.reuse_records:
-            runner.store.adopt(added_seeds.reusable(folder, experiment.name, dataset))
-        keeps_examples = bool(earlier) or options.reuse_records
-        examples = records.load_shown(folder, experiment.name, dataset) if keeps_examples else None
+        reused = added_seeds.reusable(folder, experiment.name, dataset) if options.reuse_records else []
+        runner.store.adopt(reused)
+        examples = records.load_shown(folder, experiment.name, dataset) if earlier or reused else None
         components.run(
             settings,
             runner,
@@ -45,6 +45,19 @@ def _run_profile(experiment: Experiment, components: Components, options: "Optio
         )
         complete = records.complete(added_seeds.joined(earlier, list(runner.finished.values())))
         added_seeds.check(earlier, complete)
+        lost = added_seeds.lost(reused, complete)
+        if lost and options.report_only:
+            arms = ", ".join(sorted({record["arm"] for record in lost}))
+            raise UserError(
+                f"--reuse-records --report-only: {len(lost)} of {len(reused)} records would be lost ({arms}), so they "
+                "stay as they are. Settings, data and code must be theirs; train first what they depend on"
+            )
+        if reused:
+            runner.progress.say(f"records reused: {len(reused) - len(lost)} of {len(reused)}")
+        # Examples are kept with the networks that they are of.
+        keeps_examples = bool(earlier) or (
+            bool(reused) and (options.report_only or (examples is not None and not lost))
+        )
         if complete and not keeps_examples and not search_only:
             examples = components.examples(settings, runner)
         records.save(folder, experiment.name, dataset, complete, examples)

@@ -56,6 +56,8 @@ class Runner:
     curves: CurveLog | None = None
     finished: dict[tuple[str, str, str], dict[str, Any]] = field(default_factory=dict)
     _keys: dict[Any, str] = field(default_factory=dict)
+    # Requested runs by key; runs of several arms may share one.
+    _requested: dict[str, list[Any]] = field(default_factory=dict)
 
     def key(self, run: Any) -> str:
         """Return the key of a run: a hash of settings, seed, data, code, device and precision; not of its arm."""
@@ -99,10 +101,9 @@ class Runner:
         return [run for run in {self.key(run): run for run in runs}.values() if not self.is_finished(run)]
 
     def _without_weights(self, runs: Iterable[Any]) -> list[Any]:
-        """Return the runs that unfinished ones depend on and of which only records are known, in their order."""
+        """Return the runs that unfinished ones depend on and of which only records are known."""
         others = {self.key(other): other for run in self._unfinished(runs) for other in self.dependencies(run)}
-        missing = [run for key, run in others.items() if self.is_finished(run) and not self.store.has_weights(key)]
-        return sorted(missing, key=lambda run: len(self.dependencies(run)))
+        return [run for key, run in others.items() if self.is_finished(run) and not self.store.has_weights(key)]
 
     def expect(self, runs: Iterable[Any]) -> None:
         """Add the operations of the unfinished runs to the expected work of the progress display."""
@@ -110,11 +111,21 @@ class Runner:
 
     def execute(self, runs: Sequence[Any]) -> list[dict[str, Any]]:
         """Execute the unfinished runs, and return the records of the finished ones in the order of ``runs``."""
-        jobs = self.plan(runs)
-        if jobs and (again := self.jobs(self._without_weights(runs))):
-            self.progress.expect(sum(job.flops for job in again))
-            self.executor(again)
-        self.executor(jobs)
+        for run in runs:
+            if run not in (same := self._requested.setdefault(self.key(run), [])):
+                same.append(run)
+        if again := [] if self.report_only else self._without_weights(runs):
+            self.progress.expect(sum(job.flops for job in self.jobs(again)))
+            missing = [*again, *self._unfinished(runs)]
+            self.executor(self.jobs(sorted(missing, key=lambda run: len(self.dependencies(run)))))
+            for run in again:
+                self._add_finished(self._requested.get(self.key(run), ()))
+        else:
+            self.executor(self.plan(runs))
+        return self._add_finished(runs)
+
+    def _add_finished(self, runs: Iterable[Any]) -> list[dict[str, Any]]:
+        """Add the records of the finished runs to ``finished`` and return them."""
         stored = [(run, self.store.record(self.key(run))) for run in runs]
         records = [record | self.request_metadata(run) for run, record in stored if record is not None]
         self.finished |= {(record["arm"], str(record["params"]), record["key"]): record for record in records}

@@ -37,6 +37,12 @@ def reusable(folder: Path, experiment: str, dataset: str) -> list[Record]:
     return [{name: value for name, value in record.items() if name != "dataset"} for record in known]
 
 
+def lost(reused: list[Record], complete: list[Record]) -> list[Record]:
+    """Return the reused records of runs that the present ones do not have."""
+    keys = {record["key"] for record in complete}
+    return [record for record in reused if record["key"] not in keys]
+
+
 def joined(before: list[Record], later: list[Record]) -> list[Record]:
     """Return the records of earlier and later seeds as those of one experiment.
 

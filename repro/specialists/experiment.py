@@ -95,6 +95,8 @@ def check_earlier(settings: SpecialistsSettings, runner: SpecialistsRunner) -> N
             "check out the commit that their records name, or train all seeds"
         )
     of_ablations = {r["seeds"] for r in runner.earlier if r["arm"] not in {*OF_ALL_SEEDS, *OF_THE_SEARCH}}
+    if first and not of_ablations:
+        of_ablations = {0}
     if any(count != earlier and not count > earlier == first for earlier in of_ablations):
         raise UserError(f"--first-seed {first}: ablation_seeds should be {max(of_ablations)}, that of earlier records")
 

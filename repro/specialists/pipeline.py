@@ -57,7 +57,7 @@ def specialist_runs(
     The list is empty where nothing may be trained and the generalist is not finished.
     """
     changed, config, soft = variation or Variation(), settings.specialists, settings.soft_targets
-    if runner.report_only and not runner.is_finished(generalist):
+    if runner.report_only and not (runner.is_finished(generalist) and runner.store.has_weights(runner.key(generalist))):
         return []
     kind, clustering = changed.kind or "dustbin", changed.clustering or config.clustering
     size = changed.subset_size or config.classes_per_specialist

@@ -96,7 +96,12 @@ class VariantsRunner(Runner):
         return super().request_metadata(run) | {"baseline": self.settings.baseline.name}
 
     def dependencies(self, run: Run) -> set[Run]:
-        """Return the runs that a run is made from, and the testbed's teacher, for the teacher agreement."""
+        """Return the runs that a run is made from, and the testbed's teacher, for the teacher agreement.
+
+        Timed networks are made for their timing, so that only their teachers must be stored.
+        """
+        if isinstance(run, TimingRun):
+            return set().union(*(self.dependencies(net) for net in (*run.nets, run.kd)))
         return super().dependencies(run) | {teacher_run(self.settings)} - {run}
 
     def check(self) -> None:

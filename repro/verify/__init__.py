@@ -51,7 +51,8 @@ class Place:
 
     def missing(self, data: Path | None) -> str:
         """Return in words which data the user has to provide; empty if none are missing."""
-        folders = [data_folder(data) / name for name in USER_DATA.get(self.dataset, ())]
+        names = [name for name in USER_DATA if self.dataset == name or self.dataset.startswith(f"{name}-")]
+        folders = [data_folder(data) / folder for name in names for folder in USER_DATA[name]]
         absent = folders and not any(folder.is_dir() for folder in folders)
         return f"{self.name}: needs the data in {' or '.join(map(str, folders))}" if absent else ""
 

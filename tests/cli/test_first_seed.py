@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 from repro.cli import app
 from repro.errors import UserError
 from repro.report import added_seeds
+from repro.specialists.runs import OF_ALL_SEEDS
 
 FEW = (
     "--set", "soft_targets.fractions=[1.0]", "--set", "ablations.clusterings=[]", "--set", "extra_generalists=0",
@@ -55,6 +56,11 @@ def test_seeds_added_by_a_second_command_equal_those_of_one(tmp_path, monkeypatc
 
     result = specialists("third", tmp_path, "--set seeds=4 --first-seed 2 --set ablation_seeds=3")
     assert result.exit_code != 0 and "ablation_seeds should be 1, that of earlier records" in str(result.exception)
+
+    none = [line for line in RECORDS.read_text().splitlines() if json.loads(line)["arm"] in OF_ALL_SEEDS]
+    RECORDS.write_text("".join(f"{line}\n" for line in none))
+    result = specialists("third", tmp_path, "--set seeds=4 --first-seed 2 --set ablation_seeds=1")
+    assert result.exit_code != 0 and "ablation_seeds should be 0, that of earlier records" in str(result.exception)
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ from matplotlib.figure import Figure
 from repro import paper
 from repro.evaluation import stats
 from repro.mnist.runs import Arm
+from repro.report.format import in_epochs
 from repro.report.mnist.analysis import errors
 from repro.report.plotting import OURS, PAPER, SECOND, legend, points, subplots
 from repro.report.query import interval, select
@@ -42,7 +43,7 @@ def table(records: list[Record]) -> pd.DataFrame:
     for epochs in other_teachers(records):
         teachers = select(records, Arm.OTHER_TEACHER, teacher_epochs=epochs)
         students = select(records, Arm.OF_OTHER_TEACHER, teacher_epochs=epochs)
-        rows += [_row(f"teacher of {epochs:g} epochs", teachers), _row("distilled from it", students)]
+        rows += [_row(f"teacher of {in_epochs(epochs)}", teachers), _row("distilled from it", students)]
     return pd.DataFrame([row for row in rows if row])
 
 
@@ -70,7 +71,7 @@ def _row(name: str, runs: list[Record], of: str = "") -> dict[str, object]:
 def by_teacher(records: list[Record]) -> Figure:
     """Draw a student's errors against those of its teacher, for teachers of several lengths, with the paper's point."""
     pairs = {
-        f"{epochs:g} epochs": (
+        in_epochs(epochs): (
             errors(select(records, Arm.OTHER_TEACHER, teacher_epochs=epochs)),
             errors(select(records, Arm.OF_OTHER_TEACHER, teacher_epochs=epochs)),
         )
@@ -78,7 +79,7 @@ def by_teacher(records: list[Record]) -> Figure:
     }
     teachers, students = select(records, Arm.TEACHER), select(records, Arm.DISTILLED)
     if teachers and students:
-        pairs[f"{teachers[0]['settings']['recipe']['epochs']:g} epochs"] = (errors(teachers), errors(students))
+        pairs[in_epochs(teachers[0]["settings"]["recipe"]["epochs"])] = (errors(teachers), errors(students))
     if together := select(records, Arm.OF_SEVERAL_TEACHERS):
         pairs[f"mean of {_count_teachers(together)}"] = (errors(together, "teacher_errors"), errors(together))
     figure, axis = subplots(figsize=(5, 4))

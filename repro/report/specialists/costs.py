@@ -5,6 +5,7 @@ from typing import Literal
 
 import numpy as np
 
+from repro.report.format import in_epochs
 from repro.report.query import select
 from repro.report.records import Record
 from repro.report.specialists.analysis import accuracy, accuracy_of, by_epochs, epochs, gain
@@ -50,7 +51,7 @@ def systems(records: list[Record]) -> list[System]:
         System("generalist with specialists", "specialists", 1 + trained / images, 1 + active, change.accuracy(1)),
     ]
     for more, longer in by_epochs(records, Arm.LONGER).items():
-        name = f"generalist, trained {more:g} epochs longer"
+        name = f"generalist, trained {in_epochs(more)} longer"
         rows.append(System(name, "longer", 1 + more / epochs(generalists[0]), 1.0, accuracy_of(longer)))
     for size in sorted({record["params"]["num_models"] for record in records if record["arm"] == Arm.ENSEMBLE}):
         values = accuracy(records, Arm.ENSEMBLE, num_models=size)

@@ -5,6 +5,7 @@ import numpy as np
 from repro import paper
 from repro.evaluation import stats
 from repro.evaluation.stats import NORMAL_QUANTILE, Estimate
+from repro.report.format import in_epochs
 from repro.report.query import direction, interval, percent, signed
 from repro.report.records import Record
 from repro.report.section import Finding
@@ -120,7 +121,7 @@ def _redistilled(records: list[Record]) -> list[Finding]:
     ours = analysis.paired(distilled, generalist)
     others = {label: analysis.accuracy(records, arm) for arm, label in STUDENTS.items() if arm != Arm.REDISTILLED}
     others |= {
-        f"generalist trained {count:g} epochs longer": analysis.accuracy_of(longer)
+        f"generalist trained {in_epochs(count)} longer": analysis.accuracy_of(longer)
         for count, longer in analysis.by_epochs(records, Arm.LONGER).items()
     }
     notes = [

@@ -9,6 +9,7 @@ from repro import paper
 from repro.evaluation import stats
 from repro.evaluation.stats import Estimate
 from repro.models.flops import count_parameters
+from repro.report.format import in_epochs
 from repro.report.query import interval, percent, select, signed
 from repro.report.records import Record
 from repro.report.speech import analysis, choices, queries
@@ -189,7 +190,7 @@ def _ablated(records: Records) -> list[tuple[str, str, Records]]:
     for targets, label in (("hard", "hard targets"), ("soft", "KD, T = {:g}")):
         for t, models in queries.trained_longer(records, targets).items():
             epochs = models[0]["settings"]["recipe"]["epochs"]
-            rows.append(("epochs", f"{epochs:g} epochs, {label.format(t)}", models))
+            rows.append(("epochs", f"{in_epochs(epochs)}, {label.format(t)}", models))
     for first in select(records, Arm.SINGLE_MODEL_FEW_TRANSCRIPTS)[:1]:
         fraction = f"{first['settings']['fraction']:.0%}"
         for arm, label in TRANSCRIPT_LABELS.items():

@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 
 from repro import paper
 from repro.evaluation import stats
+from repro.report.format import in_epochs
 from repro.report.plotting import OURS, PAPER, SECOND, THIRD, legend, literal, points, subplots, ticks
 from repro.report.query import select
 from repro.report.records import Record
@@ -201,10 +202,10 @@ def view(records: list[Record]) -> Figure:
         place = rows.index(view) + 0.2 * (number - (len(lengths) - 1) / 2)
         hpoint(axis, stats.mean_interval(analysis.accuracy(nets)), place, colors[number])
     if len(lengths) == 1:
-        axis.set_title(f"Students of {lengths[0]:g} epochs, by the view that the teacher sees", fontsize=9)
+        axis.set_title(f"Students of {in_epochs(lengths[0])}, by the view that the teacher sees", fontsize=9)
     else:
         for epochs, color in zip(lengths, colors, strict=True):
-            axis.plot([], [], "o", color=color, label=f"{epochs:g} epochs")
+            axis.plot([], [], "o", color=color, label=in_epochs(epochs))
         axis.legend(fontsize=7)
     axis.set_yticks(range(len(rows)), rows, fontsize=8)
     axis.invert_yaxis()
