@@ -8,6 +8,7 @@ import pytest
 from pydantic import BaseModel
 
 from repro import config
+from repro.config_search import combinations
 from repro.mnist.settings import MnistSettings
 from repro.report import build, plotting, records
 from repro.report.pages import reproduce
@@ -45,10 +46,11 @@ def test_committed_records_come_from_clean_commits_and_the_committed_profiles():
         is_named = folder.parent.name == "variants" or folder.name in (
             "choice",
             "cifar100",
+            "cifar100-2percent",
             "letters",
             "speechocean762",
         )
-        profile = folder.name if is_named else "paper"
+        profile = folder.name.replace("-", "_") if is_named else "paper"
         for record in load(folder.parent.name, folder.name):
             assert len(record["commit"]) == 40 and record["profile"] == profile and not record["overrides"]
     for bench in [json.loads(file.read_text()) for file in (ROOT / "results").glob("bench*.json")]:
@@ -96,6 +98,9 @@ def test_committed_records_follow_the_committed_profile(experiment, folder):
     settings = config.load(SETTINGS[experiment], config.profile_path(experiment, runs[0]["profile"]))
     known = recipes_in(settings)
     assert known
+    if experiment == "specialists" and settings.search is not None:
+        tried = [settings.changed(values) for stage in settings.search.stages for values in combinations(stage)]
+        known += [recipe for candidate in tried for recipe in recipes_in(candidate)]
     if experiment == "variants":
         teacher = settings.teacher.recipe.model_dump(mode="json")
         fractions = settings.capacity_gap.early_stopped_fractions
