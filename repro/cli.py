@@ -13,7 +13,6 @@ from repro.registry import EXPERIMENTS, Experiment
 from repro.training_command import run_experiment
 
 # PyTorch and the report modules take seconds to load, so commands import them when they need them.
-
 app = typer.Typer(
     help="Reproduce Hinton, Vinyals & Dean 2015, 'Distilling the Knowledge in a Neural Network'.",
     pretty_exceptions_enable=False,

@@ -102,6 +102,8 @@ class Runner:
 
     def _without_weights(self, runs: Iterable[Any]) -> list[Any]:
         """Return the runs that unfinished ones depend on and of which only records are known."""
+        if self.store.has_all_weights:
+            return []
         others = {self.key(other): other for run in self._unfinished(runs) for other in self.dependencies(run)}
         return [run for key, run in others.items() if self.is_finished(run) and not self.store.has_weights(key)]
 

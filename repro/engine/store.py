@@ -106,6 +106,11 @@ class Store:
         """Return the record of the run with this key, or None if it is not finished."""
         return self._records.get(run)
 
+    @property
+    def has_all_weights(self) -> bool:
+        """Whether all finished runs were stored here, as without ``adopt``."""
+        return not self._without_weights
+
     def has_weights(self, run: str) -> bool:
         """Return whether a finished run was stored here, rather than its record alone."""
         return run not in self._without_weights

@@ -16,12 +16,11 @@ def earlier(folder: Path, experiment: str, dataset: str, first_seed: int) -> lis
     """
     if not first_seed:
         return []
-    known, file = records.load(folder, experiment, dataset), records.path(folder, experiment, dataset)
-    if not known:
-        raise UserError(f"--first-seed {first_seed}: {file} does not exist; name the folder above results/ with --out")
+    option = f"--first-seed {first_seed}"
+    known, file = _load(option, folder, experiment, dataset), records.path(folder, experiment, dataset)
     seeds = _seeds(known)
     if seeds != set(range(first_seed)):
-        raise UserError(f"--first-seed {first_seed}: should be {len(seeds)}, the number of seeds in {file}")
+        raise UserError(f"{option}: should be {len(seeds)}, the number of seeds in {file}")
     return known
 
 
@@ -31,10 +30,17 @@ def reusable(folder: Path, experiment: str, dataset: str) -> list[Record]:
     Raises:
         UserError: there are none, or a file is damaged.
     """
-    known, file = records.load(folder, experiment, dataset), records.path(folder, experiment, dataset)
-    if not known:
-        raise UserError(f"--reuse-records: {file} does not exist; name the folder above results/ with --out")
+    known = _load("--reuse-records", folder, experiment, dataset)
     return [{name: value for name, value in record.items() if name != "dataset"} for record in known]
+
+
+def _load(option: str, folder: Path, experiment: str, dataset: str) -> list[Record]:
+    """Return the records that an option adds to."""
+    known = records.load(folder, experiment, dataset)
+    if not known:
+        file = records.path(folder, experiment, dataset)
+        raise UserError(f"{option}: {file} does not exist; name the folder above results/ with --out")
+    return known
 
 
 def lost(reused: list[Record], complete: list[Record]) -> list[Record]:
