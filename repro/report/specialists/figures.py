@@ -147,7 +147,7 @@ def changed_predictions(examples: dict[str, Any]) -> Figure:
 def ablations(records: list[Record]) -> Figure:
     """Draw relative gain by number of specialists, subset size, width and clustering: a panel for each ablation."""
     panels = analysis.ablations(records)
-    figure = Figure(figsize=(1 + 2.9 * len(panels), 3.6))
+    figure = Figure(figsize=(max(5.5, 1 + 2.9 * len(panels)), 3.6))
     axes = figure.subplots(1, len(panels), sharey=True, squeeze=False)
     for axis, panel in zip(axes[0], panels, strict=True):
         names = list(panel.gains) if panel.categorical else sorted(panel.gains)

@@ -25,10 +25,10 @@ def fractions(records: list[Record]) -> list[float]:
 
 
 def models(records: list[Record], kind: str, fraction: float) -> list[Record]:
-    """Return the records of the single specialists of a kind, as many for each kind."""
+    """Return the records of the single specialists of a kind, of as many specialists and seeds for each kind."""
     if kind == "dustbin" and fraction == 1:
-        count = analysis.num_ablated(records) or 0
-        return [record for record in select(records, Arm.SPECIALIST) if record["settings"]["number"] < count]
+        count, main = analysis.num_ablated(records) or 0, select(analysis.of_ablation_seeds(records), Arm.SPECIALIST)
+        return [record for record in main if record["settings"]["number"] < count]
     return analysis.of_kind(records, Arm.ABLATION_SPECIALIST, kind, fraction)
 
 
