@@ -13,6 +13,7 @@ NONE = "–"
 LABELS = {
     "synth": "synth (synthetic speech)",
     "cifar100-2percent": "cifar100, subsets of 2%",
+    "icons-2percent": "icons, subsets of 2%",
     "letters-wide": "letters, 8 channels",
 }
 

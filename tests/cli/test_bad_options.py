@@ -20,7 +20,7 @@ WORDS = {
     "mnist --report-only=maybe": "Option '--report-only' does not take a value",
     "mnist --profile nowhere": "profile: must be one of choice, evening, gpu, gpu_choice, long, paper, quick, smoke",
     "mnist --profile smoke --profile quik": "not 'quik'",
-    "specialists --profile nowhere": "cifar100, cifar100_2percent, letters, letters_search, letters_wide, paper",
+    "specialists --profile nowhere": "cifar100, cifar100_2percent, icons_2percent, icons_search, letters, letters_",
     "variants --profile nowhere": "cifar100, cifar100_resnet, classifier, icons, letters, mnist, paper, quick, ",
     "mnist --device tpu": "--device: must be one of auto, cpu, cuda, not 'tpu'",
     "mnist --device cuda": "--device cuda: no CUDA device is there; use --device cpu or auto",

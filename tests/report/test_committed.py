@@ -43,14 +43,8 @@ def test_committed_records_come_from_clean_commits_and_the_committed_profiles():
     folders = [path.parent for path in sorted((ROOT / "results").glob("*/*/records.jsonl"))]
     assert {"paper", "icons"} <= {folder.name for folder in folders}
     for folder in folders:
-        is_named = folder.parent.name == "variants" or folder.name in (
-            "choice",
-            "cifar100",
-            "cifar100-2percent",
-            "letters",
-            "speechocean762",
-        )
-        profile = folder.name.replace("-", "_") if is_named else "paper"
+        named = folder.name.replace("-", "_")
+        profile = named if named in config.COMMITTED[folder.parent.name] else "paper"
         for record in load(folder.parent.name, folder.name):
             assert len(record["commit"]) == 40 and record["profile"] == profile and not record["overrides"]
     for bench in [json.loads(file.read_text()) for file in (ROOT / "results").glob("bench*.json")]:
