@@ -1,5 +1,6 @@
 """Terminal output of the experiments: the headline table, and at the end the verdicts and the paths of the results."""
 
+import re
 from pathlib import Path
 
 import pandas as pd
@@ -12,13 +13,18 @@ from repro.engine.progress import PlainConsole
 from repro.names import text_of
 from repro.report import records
 
+# What a narrow terminal does not break: an interval alone in its cell, and words of up to 11 characters.
+UNBROKEN = re.compile(r"^\[.*\]$|\S{1,11}")
+
 
 def table(title: str, content: pd.DataFrame) -> Table:
     """Return a table for the terminal; all text in it is literal."""
-    shown = Table(title=Text(title, "table.title"), box=box.SIMPLE, title_justify="left")
-    for column in content.columns:
-        shown.add_column(Text(str(column)), overflow="fold", min_width=min(len(str(column)), 12))
-    for row in content.astype(str).itertuples(index=False):
+    shown = Table(title=Text(title, "table.title"), box=box.SIMPLE, padding=(0, 1, 0, 0), title_justify="left")
+    text = content.astype(str)
+    for column in text.columns:
+        parts = [part for cell in (str(column), *text[column]) for part in UNBROKEN.findall(cell)]
+        shown.add_column(Text(str(column)), overflow="fold", min_width=max(map(len, parts)))
+    for row in text.itertuples(index=False):
         shown.add_row(*map(Text, row))
     return shown
 

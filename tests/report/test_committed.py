@@ -1,11 +1,13 @@
 """Committed reports follow from the committed records, and these from the committed profiles."""
 
+import importlib
 import json
 import shutil
 from pathlib import Path
 
 import pytest
 from pydantic import BaseModel
+from rich.console import Console
 
 from repro import config
 from repro.config_search import combinations
@@ -141,3 +143,18 @@ def test_synthetic_speech_is_named_on_every_page_and_figure():
     for page in ("REPRODUCE.md", "results/index.html"):
         assert "synth (synthetic speech)" in (ROOT / page).read_text()
     assert "synthetic speech" not in (ROOT / "figures/speech/speechocean762/temperature.svg").read_text()
+
+
+HEADLINES = {"mnist": "mnist", "specialists": "letters", "speech": "synth", "variants": "icons"}
+
+
+@pytest.mark.parametrize(("experiment", "dataset"), HEADLINES.items())
+def test_headlines_fit_a_terminal_of_80_columns(experiment, dataset):
+    """A terminal would fold longer lines."""
+    runs = records.load(ROOT, experiment, dataset)
+    headline = importlib.import_module(f"repro.report.{experiment}.section").headline(runs)
+    console = Console(width=80)
+    with console.capture() as capture:
+        console.print(headline, soft_wrap=True)
+    assert max(map(len, capture.get().splitlines()[1:])) <= 80  # after the title
+    assert {"mnist": "[67.3, 72.5]", "specialists": "[60.66, 64.77]"}.get(experiment, "[") in capture.get()

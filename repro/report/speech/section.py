@@ -34,7 +34,7 @@ UTTERANCE = (
     "An utterance: filterbanks, words, phones, and the tied states of the alignment that are the targets, "
     "right or wrong."
 )
-HIDDEN_IN_TERMINAL = ["range over models"]
+HIDDEN_IN_TERMINAL = ["range over models", "WER delta vs single (pp)", "models", "models decoded"]
 
 
 def headline(runs: list[Record]) -> Table | str:
