@@ -10,6 +10,7 @@ from repro.specialists.runs import (
     CombinedRun,
     EnsembleRun,
     NetRun,
+    SameViewRun,
     SpecialistRun,
     Variation,
 )
@@ -104,7 +105,8 @@ def equal_cost_ensemble(
 def student_of(settings: SpecialistsSettings, arm: Arm, generalist: NetRun, teacher: AllClassesRun | None) -> NetRun:
     """Return a network distilled from ``teacher``, or trained on labels alone if that is None (section 8)."""
     config = settings.redistill
-    student = NetRun(arm, generalist.width, config.recipe, generalist.seed, teacher)
+    is_same = teacher is not None and config.view == "same"
+    student = (SameViewRun if is_same else NetRun)(arm, generalist.width, config.recipe, generalist.seed, teacher)
     if config.start == "generalist":
         student = replace(student, start=generalist)
     if teacher is None:

@@ -33,8 +33,10 @@ from repro.specialists.runs import (
     EnsembleRun,
     NetRun,
     Run,
+    SameViewRun,
     SpecialistRun,
 )
+from repro.specialists.same_view import SameViewTrainer, networks_per_image
 from repro.specialists.settings import SpecialistsSettings
 from repro.training.images import ImageTrainer, ImageTransferSet
 from repro.training.random_streams import Stream, generator
@@ -70,7 +72,8 @@ class SpecialistsRunner(Runner):
 
     def key_inputs(self, run: Run) -> list[Any]:
         """Return the record version, the number of training images, and the version of the code."""
-        return [RECORD_VERSION, len(self.data.train), store.code_version(CODE_DEPENDENCIES)]
+        modules = (*CODE_DEPENDENCIES, *(("specialists/same_view.py",) if isinstance(run, SameViewRun) else ()))
+        return [RECORD_VERSION, len(self.data.train), store.code_version(modules)]
 
     def request_metadata(self, run: Run) -> dict[str, Any]:
         """Return the metadata of a request, with the number of its seeds; of the first generalist's, also labels.
@@ -119,7 +122,9 @@ class SpecialistsRunner(Runner):
         if not isinstance(run, NetRun | SpecialistRun):
             return 1.0
         shape = self.data.train.images.shape
-        per_image = 6 * count_conv_multiply_adds(shape[1], run.width, len(self.data.classes), shape[-1])
+        per_image = 6.0 * count_conv_multiply_adds(shape[1], run.width, len(self.data.classes), shape[-1])
+        if isinstance(run, SameViewRun):
+            per_image *= 1 + networks_per_image(run.teacher, len(self.data.classes)) / 3
         return per_image * run.recipe.batch_size * run.recipe.steps(self.epoch_size(run))
 
     def epoch_size(self, run: NetRun | SpecialistRun) -> int:
@@ -198,7 +203,10 @@ class SpecialistsRunner(Runner):
     def training(self, run: NetRun | SpecialistRun) -> ImageTrainer[ConvNet]:
         """Return the trainer of a run, at its start or at its checkpoint."""
         start = starts.over_all_classes(self, run) if isinstance(run, NetRun) else starts.from_generalist(self, run)
-        return ImageTrainer(
+        trainer: Callable[..., ImageTrainer[ConvNet]] = ImageTrainer
+        if isinstance(run, SameViewRun) and run.teacher is not None:
+            trainer = partial(SameViewTrainer, predict=partial(self.predict, run.teacher))
+        return trainer(
             net=start.net,
             samplers=start.samplers,
             transfer=ImageTransferSet(self.data.train.images, start.labels, start.teacher, self.data.horizontal_flip),
@@ -231,6 +239,10 @@ class SpecialistsRunner(Runner):
         if isinstance(run, EnsembleRun):
             return arithmetic_mean(torch.stack([self.net_of(net).logits(cases.images)[0] for net in run.nets]))
         return self.combine(run, cases)[1].clamp_min(TINY).log()
+
+    def predict(self, run: AllClassesRun, images: Tensor) -> Tensor:
+        """Return log-probabilities of shape (image, classes) on images without labels."""
+        return self.log_probabilities(run, ImageSet(images.cpu(), torch.zeros(len(images), dtype=torch.long)))
 
     def combine(self, run: CombinedRun, cases: ImageSet) -> tuple[Tensor, Tensor, Tensor]:
         """Solve equation 5 on images.

@@ -70,6 +70,11 @@ class NetRun:
 
 
 @dataclass(frozen=True)
+class SameViewRun(NetRun):
+    """Distillation of a ``teacher`` that sees every image as the student does, translated and flipped."""
+
+
+@dataclass(frozen=True)
 class SpecialistRun:
     """Training of a specialist on the special classes ``subset``, starting from the generalist's weights.
 

@@ -12,6 +12,7 @@ from repro.training.recipe import Recipe
 Clustering = Literal["k-means", "spectral", "random"]
 DustbinInit = Literal["log count", "mean", "zeros"]
 Start = Literal["generalist", "new weights"]
+TeacherView = Literal["fixed", "same"]
 Positive = Annotated[int, Field(ge=1, le=100_000)]
 Width = Annotated[int, Field(ge=1, le=1024)]
 Epochs = Annotated[float, Field(gt=0, le=10_000)]
@@ -152,6 +153,11 @@ class Redistill(Settings):
     )
     start: Start = Field(
         "generalist", description="Initial weights: those of the generalist, or new ones. Default: generalist."
+    )
+    view: TeacherView = Field(
+        "fixed",
+        description="Images that the teacher sees: the original ones, or those of the student, translated and flipped."
+        " Default: fixed.",
     )
     recipe: ConvRecipe = Field(
         description="Training recipe of the distilled networks and of their control, which is trained on labels alone."
