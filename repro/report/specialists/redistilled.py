@@ -27,26 +27,33 @@ def redistilled(records: list[Record]) -> pd.DataFrame:
     if change is None or not select(records, Arm.REDISTILLED):
         return pd.DataFrame()
     before = _epochs(select(records, Arm.GENERALIST))
-    networks = [("generalist", generalist, before)]
+    networks = [("generalist", generalist, before, "–")]
     for longer in analysis.by_epochs(records, Arm.LONGER).values():
-        networks.append(("generalist, trained longer", analysis.accuracy_of(longer), f"{before} + {_epochs(longer)}"))
+        accuracy, trained = analysis.accuracy_of(longer), f"{before} + {_epochs(longer)}"
+        networks.append(("generalist, trained longer", accuracy, trained, "–"))
     for arm, label in STUDENTS.items():
         runs = select(records, arm)
         if runs:
             started = f"{before} + " if runs[0]["settings"]["start"] else ""
-            networks.append((label, analysis.accuracy_of(runs), f"{started}{_epochs(runs)}"))
-    networks.append(("generalist with specialists (teacher)", change.accuracy(1), "–"))
-    return pd.DataFrame(
-        [_row(name, epochs, values, generalist, change.accuracy(1)) for name, values, epochs in networks]
-    )
+            networks.append((label, analysis.accuracy_of(runs), f"{started}{_epochs(runs)}", _view(runs[0])))
+    networks.append(("generalist with specialists (teacher)", change.accuracy(1), "–", "–"))
+    return pd.DataFrame([
+        {"network": name, "epochs": epochs, "teacher sees": view} | _row(name, values, generalist, change.accuracy(1))
+        for name, values, epochs, view in networks
+    ])  # fmt: skip
 
 
-def _row(name: str, epochs: str, values: list[float], generalist: list[float], teacher: list[float]) -> dict[str, Any]:
+def _view(record: Record) -> str:
+    """Return which images the teacher sees."""
+    if record["settings"]["teacher"] is None:
+        return "–"
+    return "the student's images" if record["settings"]["run"] == "SameViewRun" else "original images"
+
+
+def _row(name: str, values: list[float], generalist: list[float], teacher: list[float]) -> dict[str, Any]:
     accuracy = stats.mean_interval(values)
     is_reference = name == "generalist"
     return {
-        "network": name,
-        "epochs": epochs,
         "accuracy": f"{accuracy.value:.2f} {interval(accuracy, '.2f')}",
         "delta vs generalist (pp)": "–" if is_reference else signed(analysis.paired(values, generalist)),
         "fraction of the specialists' gain": "–" if is_reference else _fraction(values, generalist, teacher),
