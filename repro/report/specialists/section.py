@@ -6,6 +6,7 @@ from pathlib import Path
 from rich.table import Table
 
 from repro.report import records, terminal
+from repro.report.format import dataset_label
 from repro.report.query import of_others
 from repro.report.records import Record
 from repro.report.searches import search_headline, search_section
@@ -76,5 +77,5 @@ def _section(folder: Path, dataset: str) -> Section | None:
     if "clusters" in examples:
         made = {"table2": (tables.TABLE_2, tables.clusters(examples))} | made
         plots = {figure.name: (figure.caption, partial(figure.draw, examples)) for figure in EXAMPLE_FIGURES} | plots
-    title = f"Specialists: {dataset}"
+    title = f"Specialists: {dataset_label(dataset)}"
     return Section("specialists", dataset, title, runs, made, plots, findings(runs), of_others(runs))
