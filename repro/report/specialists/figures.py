@@ -193,9 +193,8 @@ def equal_compute(records: list[Record]) -> Figure:
         axis.set_xlabel(f"cost of {label} (1: one generalist)")
         legend(axis, fontsize=8)
     axes[0].set_ylabel("test accuracy, %")
-    figure.suptitle(
-        "Accuracy by cost: mean over seeds, 95% CI (training of the distilled network is not drawn)", fontsize=10
-    )
+    distilled = " (training of the distilled network is not drawn)" if select(records, Arm.REDISTILLED) else ""
+    figure.suptitle(f"Accuracy by cost: mean over seeds, 95% CI{distilled}", fontsize=10)
     figure.tight_layout()
     return figure
 
