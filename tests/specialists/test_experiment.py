@@ -46,6 +46,7 @@ def test_ablations_may_have_fewer_seeds(stripy, runner_for, tmp_path):
     table3 = pd.read_csv(folder / "table3.csv")
     assert table3["seeds"].tolist() == [3] * 8 + [3, 2] + [3] * 8
     assert pd.read_csv(folder / "redistilled.csv")["seeds"].tolist() == [3, 3, 2, 2, 2, 2, 3]
+    assert set(pd.read_csv(folder / "kinds.csv")["seeds"]) == {2}
 
 
 def test_a_whole_run_gives_all_tables_and_figures(stripy, smoke, runner_for, tmp_path):

@@ -10,10 +10,9 @@ from repro.evaluation import metrics, stats
 from repro.evaluation.stats import Estimate
 from repro.report.query import select
 from repro.report.records import Record
-from repro.specialists.runs import Arm
+from repro.specialists.runs import OF_ALL_SEEDS, OF_THE_SEARCH, Arm
 
 NUMBER = "number of specialists"
-ABLATIONS = (Arm.KIND, Arm.CLUSTERING, Arm.SUBSET_SIZE, Arm.WIDTH)
 
 
 @dataclass(frozen=True)
@@ -144,8 +143,8 @@ def num_specialists(records: list[Record]) -> int | None:
 
 
 def of_ablation_seeds(records: list[Record]) -> list[Record]:
-    """Return the records of the seeds of the ablations, which may be fewer than those of Tables 3 and 4."""
-    seeds = {record["seed"] for record in records if record["arm"] in ABLATIONS}
+    """Return the records of the ablations' seeds, which may be fewer than those of Tables 3 and 4."""
+    seeds = {record["seed"] for record in records if record["arm"] not in {*OF_ALL_SEEDS, *OF_THE_SEARCH}}
     return [record for record in records if record["seed"] in seeds]
 
 
