@@ -21,7 +21,7 @@ CONFIGS = Path("paper_configs")
 COMMITTED = {
     "mnist": ("paper", "choice"),
     "speech": ("paper", "speechocean762"),
-    "specialists": ("paper", "icons_search", "cifar100", "cifar100_2percent", "letters"),
+    "specialists": ("paper", "icons_2percent", "icons_search", "cifar100", "cifar100_2percent", "letters"),
     "variants": ("mnist", "icons", "cifar100"),
 }
 # Names that stand for several profiles of an experiment, which its command runs in turn.

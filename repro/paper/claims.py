@@ -21,12 +21,13 @@ class Claim:
             interval for one more run of ours contains the figure; undecided when that interval is wider than the
             paper's effect, so that it would contain almost anything; exceeds when it lies wholly on the side that
             ``better`` names.
+            ``interval``: as ``figure``, with our 95% interval instead of the prediction interval.
             ``range``: reproduced when ours lies in ``paper_range`` and ``direction`` holds.
             ``direction``: reproduced when ``direction`` holds; there is no figure to meet.
             ``shown``: set beside the paper's and not judged.
         direction: what must hold, in words; the experiment's report computes it.
         better: the better side of the figure.
-        no_effect: value of the quantity where there is no effect, for rule ``figure``.
+        no_effect: value of the quantity where there is no effect, for rules ``figure`` and ``interval``.
         paper_range: values that reproduce the claim, for rule ``range``.
         seeds: number of networks that a verdict needs.
         paper_effect: the paper's effect, where a difference is judged and not the figure.
@@ -38,7 +39,7 @@ class Claim:
     quantity: str
     unit: str
     paper: float | str
-    rule: Literal["figure", "range", "direction", "shown"]
+    rule: Literal["figure", "interval", "range", "direction", "shown"]
     direction: str = ""
     better: Literal["lower", "higher", ""] = ""
     paper_range: tuple[float, float] | None = None
@@ -50,11 +51,9 @@ class Claim:
     @property
     def criterion(self) -> str:
         """Condition in words for the verdict "reproduced"."""
-        if self.rule == "figure":
-            return (
-                f"{self.direction}; the 95% prediction interval for one more run contains {self.paper} and is at most "
-                f"{self.widest:.4g} wide"
-            )
+        if self.rule in ("figure", "interval"):
+            interval = "the 95% prediction interval for one more run" if self.rule == "figure" else "it"
+            return f"{self.direction}; {interval} contains {self.paper} and is at most {self.widest:.4g} wide"
         if self.rule == "range" and self.paper_range is not None:
             low, high = self.paper_range
             return f"{self.direction}; ours is " + (f"{low:g}" if low == high else f"in [{low:g}, {high:g}]")
@@ -177,7 +176,7 @@ CLAIMS = (
           ("8", "8 specialists"), ("9", "9 specialists"), ("10plus", "10 or more specialists")),
           COVER_GAINS, strict=True)),
     Claim("specialists.cover_trend", "5", "slope of the relative gain on the number of covering specialists",
-          "% per specialist", COVER_SLOPE, "direction", "above zero, 95% interval over classes excludes zero",
+          "% per specialist", COVER_SLOPE, "interval", "above zero, 95% interval over classes excludes zero", "higher",
           paper_effect=COVER_SLOPE),
     Claim("specialists.soft_regulariser", "6.1",
           "accuracy with full-softmax specialists on soft targets, minus with dustbin specialists", "points",

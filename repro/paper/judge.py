@@ -56,7 +56,14 @@ def all_of(*directions: Direction | None) -> Direction | None:
     return Direction.HOLDS
 
 
-def judge(claim: Claim, value: float, run: Interval | None, direction: Direction | None, seeds: int = 2) -> Verdict:
+def judge(
+    claim: Claim,
+    value: float,
+    run: Interval | None,
+    direction: Direction | None,
+    seeds: int = 2,
+    interval: Interval | None = None,
+) -> Verdict:
     """Return the verdict on our result, by the claim's rule.
 
     What one seed gives is shown and not judged, unless the claim needs no more; nor is what has no interval to tell
@@ -68,13 +75,15 @@ def judge(claim: Claim, value: float, run: Interval | None, direction: Direction
         run: 95% prediction interval for one more run, which the paper's figure is; None where there is none.
         direction: whether the effect is there; None if the records cannot tell.
         seeds: number of networks behind the estimate.
+        interval: 95% interval of our estimate, which claims of rule ``interval`` need.
     """
     if claim.rule == "shown" or direction is None or seeds < claim.seeds:
         return Verdict.SHOWN
     if direction is not Direction.HOLDS:
         return Verdict.UNDECIDED if direction is Direction.UNDECIDED else Verdict.ABSENT
-    if claim.rule == "figure":
-        return Verdict.SHOWN if run is None else _against_figure(claim, *run)
+    if claim.rule in ("figure", "interval"):
+        judged = run if claim.rule == "figure" else interval
+        return Verdict.SHOWN if judged is None else _against_figure(claim, *judged)
     if claim.paper_range is not None:
         least, most = claim.paper_range
         return Verdict.REPRODUCED if least <= value <= most else Verdict.DIRECTION
@@ -82,7 +91,7 @@ def judge(claim: Claim, value: float, run: Interval | None, direction: Direction
 
 
 def _against_figure(claim: Claim, low: float, high: float) -> Verdict:
-    """Judge the paper's figure as one more run of ours: ``low`` .. ``high`` is its 95% prediction interval."""
+    """Judge the paper's figure by the 95% interval in which it should lie."""
     if low <= claim.figure <= high:
         return Verdict.REPRODUCED if high - low <= claim.widest else Verdict.UNDECIDED
     is_better = (claim.better == "lower" and high < claim.figure) or (claim.better == "higher" and low > claim.figure)

@@ -189,7 +189,8 @@ def claim_table(sections: list[Section]) -> pd.DataFrame:
 
 def _row(claim: paper.Claim, finding: Finding, section: Section) -> dict[str, object]:
     ours, first = finding.ours, section.records[0]
-    verdict = paper.judge(claim, ours.value, finding.run, finding.direction, ours.count)
+    interval = None if ours.low is None or ours.high is None else (ours.low, ours.high)
+    verdict = paper.judge(claim, ours.value, finding.run, finding.direction, ours.count, interval)
     run_low, run_high = finding.run or (None, None)
     notes = [finding.note]
     if claim.restates:

@@ -79,7 +79,9 @@ def random_gain(slope: float, noise: float, seeds: int = 2) -> Gain:
 @pytest.mark.parametrize(
     ("change", "direction", "verdict"),
     [
-        (random_gain(5.0, 1.0), "holds", "reproduced"),
+        (random_gain(5.0, 1.0), "holds", "exceeds"),
+        (random_gain(1.97, 1.0), "holds", "reproduced"),
+        (random_gain(1.0, 0.5), "holds", "direction holds"),
         (random_gain(0.0, 1.0), "absent", "not reproduced"),
         (random_gain(1.0, 9.0), "undecided", "undecided"),
         (random_gain(-5.0, 1.0), "absent", "not reproduced"),
@@ -88,7 +90,8 @@ def random_gain(slope: float, noise: float, seeds: int = 2) -> Gain:
 def test_a_slope_is_undecided_if_both_zero_and_the_papers_are_in_the_interval(change, direction, verdict):
     (finding,) = findings._slope(change)
     assert finding.direction == direction
-    assert paper.judge(paper.BY_ID[finding.claim], finding.ours.value, finding.run, finding.direction) == verdict
+    ours, claim = finding.ours, paper.BY_ID[finding.claim]
+    assert paper.judge(claim, ours.value, None, finding.direction, interval=(ours.low, ours.high)) == verdict
 
 
 def test_records_without_labels_give_a_slope_without_interval():
