@@ -17,6 +17,8 @@ from repro.report.section import Section
 MARKDOWN = MarkdownIt("commonmark", {"html": False}).enable("table")
 # Notes of an experiment link from its folder.
 LOCAL_LINK = re.compile(r"\]\((?![a-z]+:|/|\.|#)")
+# End tags that HTML makes optional; they would be an eighth of the page.
+END_TAGS = re.compile(r"</t[dhr]>\n?")
 # Longer tables are on the README page of their data set alone.
 MOST_ROWS = 40
 # Width, height and margin of an interval plot, in pixels.
@@ -74,10 +76,10 @@ def _section(section: Section) -> dict[str, Any]:
 
 
 def _html(text: str) -> Markup:
-    """Return Markdown as HTML, with links relative to ``results/`` and tables that scroll."""
+    """Return Markdown as HTML, with links relative to ``results/`` and tables that scroll and have no end tags."""
     html = MARKDOWN.render(text.replace("](figures/", "](../figures/").replace("](results/", "]("))
     html = html.replace("<table>", '<div class="scroll"><table>').replace("</table>", "</table></div>")
-    return Markup(html)  # MarkdownIt has escaped what users named
+    return Markup(END_TAGS.sub("", html))  # MarkdownIt has escaped what users named
 
 
 def _claim(row: Any) -> dict[str, Any]:
