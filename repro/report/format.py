@@ -14,7 +14,6 @@ LABELS = {
     "synth": "synth (synthetic speech)",
     "cifar100-2percent": "cifar100, subsets of 2%",
     "icons-2percent": "icons, subsets of 2%",
-    "letters-wide": "letters, 8 channels",
 }
 
 # Characters with a meaning in Markdown; an underscore has one only at the edge of a word.
