@@ -114,15 +114,16 @@ def _paper_section(name: str, claims: pd.DataFrame) -> dict[str, str]:
 
 
 def claim_rows(claims: pd.DataFrame, remarks: bool = False) -> pd.DataFrame:
-    """Return judged claims with criterion, the paper's figure, ours and the verdict."""
+    """Return judged claims with criterion, the paper's figure, ours and the verdict; what repeats is "as above"."""
     rows: list[dict[str, object]] = []
-    criterion = ""
+    claim = criterion = ""
     for row in claims.itertuples(index=False):
         repeated = row.criterion and row.criterion == criterion
-        criterion = str(row.criterion)
+        quantity = with_unit(str(row.quantity), str(row.unit))
+        named = "as above (" if row.claim == claim else f"{quantity} (`{row.claim}`, "
+        claim, criterion = str(row.claim), str(row.criterion)
         shown = {
-            "claim": f"{with_unit(str(row.quantity), str(row.unit))} "
-            f"(`{row.claim}`, {dataset_label(str(row.dataset))})",
+            "claim": f"{named}{dataset_label(str(row.dataset))})",
             "criterion": "as above" if repeated else criterion,
             "paper": row.paper, "ours": number(row.ours), "95% CI": bounds(row.ci_low, row.ci_high),
             "one more run": bounds(row.run_low, row.run_high), "n": row.seeds,
