@@ -147,7 +147,7 @@ def _missing_seeds(records: list[Record]) -> dict[tuple[str, str], str]:
     for record in records:
         seeds.setdefault(kind(record), set()).add(record["seed"])
         if "seeds" in record:
-            counts[kind(record)] = record["seeds"]
+            counts[kind(record)] = max(record["seeds"], counts.get(kind(record), 0))
     everything = set().union(*(present for kind, present in seeds.items() if kind not in counts))
     return {
         kind: _lack(len(present), counts[kind]) if kind in counts else _names(everything - present)

@@ -20,6 +20,7 @@ from repro.speech.settings import DataFraction, Decoding, SpeechSettings
 from repro.speech.table1 import (
     distilled_nets,
     ensemble_nets,
+    further_students,
     means,
     student,
     student_seeds,
@@ -52,6 +53,8 @@ def run(settings: SpeechSettings, runner: SpeechRunner, headline: Callable[[Reco
     temperature = best_temperature(settings, runner)
     if temperature is None:
         return
+    runner.expect(further_students(settings, temperature))
+    runner.execute(further_students(settings, temperature))
     runner.execute([target_precision(settings)])
     # Table 5: the paper's 3% of the data. Then word error rates.
     fractions = data_fraction_nets(settings, temperature)
@@ -120,11 +123,9 @@ def decodings(
 
     All students of ``temperature`` are decoded, and the first of every other temperature.
     """
-    students = distilled_nets(settings)
-    first = min(net.seed for net in students)
-    chosen = [net for net in students if net.temperature == temperature]
-    chosen += [net for net in students if net.temperature != temperature and net.seed == first]
-    seeds = {temperature: len({net.seed for net in students})}
+    students, (first, *_) = distilled_nets(settings), student_seeds(settings)
+    best = [net for net in students if net.temperature == temperature] + further_students(settings, temperature)
+    others = [net for net in students if net.temperature != temperature and net.seed == first]
 
     def decoding(system: str, net: NetRun | EnsembleRun | None, **fields: Any) -> DecodingRun:
         return DecodingRun(Arm.DECODE, net, *decoder, params=(("system", system),), **fields)
@@ -132,8 +133,8 @@ def decodings(
     return [
         *(decoding("single", net, seed=net.seed, seeds=num_models) for net in ensemble_nets(settings)[:num_models]),
         decoding("ensemble", whole_ensemble(settings)),
-        *(decoding("distilled", net, temperature=net.temperature, seed=net.seed, seeds=seeds.get(net.temperature, 1))
-          for net in chosen),
+        *(decoding("distilled", net, temperature=net.temperature, seed=net.seed, seeds=len(best)) for net in best),
+        *(decoding("distilled", net, temperature=net.temperature, seed=net.seed) for net in others),
         decoding("stock", None),
     ]  # fmt: skip
 

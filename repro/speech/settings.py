@@ -69,7 +69,20 @@ class Distilled(Settings):
     )
     hard_label_weight: float = Field(ge=0, le=1, description="Weight w in (1 - w) T^2 KL(soft) + w CE(hard).")
     seeds: int = Field(ge=1, le=100, description="Number of students at each temperature.")
+    best_temperature_seeds: int | None = Field(
+        None,
+        ge=1,
+        le=100,
+        description="Number of students at the temperature that is best on validation; the first of them choose it. "
+        "Default: as many as at the others.",
+    )
     recipe: FrameRecipe = Field(description="How students are trained.")
+
+    @model_validator(mode="after")
+    def _more_at_best(self) -> "Distilled":
+        if self.best_temperature_seeds is not None and self.best_temperature_seeds < self.seeds:
+            raise ValueError("best_temperature_seeds must be at least seeds")
+        return self
 
 
 class DataFraction(Settings):

@@ -47,6 +47,13 @@ def student_seeds(settings: SpeechSettings) -> range:
 
 
 def distilled_nets(settings: SpeechSettings) -> list[NetRun]:
-    """Return the students of Table 1: every temperature, every seed."""
+    """Return the students of Table 1 that choose the temperature: every temperature, every seed."""
     temperatures, seeds = settings.distilled.temperatures, student_seeds(settings)
     return [student(settings, Arm.DISTILLED, t, seed) for t in temperatures for seed in seeds]
+
+
+def further_students(settings: SpeechSettings, temperature: float) -> list[NetRun]:
+    """Return further students at the temperature that is best on validation, beside those of ``distilled_nets``."""
+    count = settings.distilled.best_temperature_seeds or settings.distilled.seeds
+    seeds = range(student_seeds(settings).stop, settings.ensemble_size + count)
+    return [student(settings, Arm.DISTILLED, temperature, seed, seeds=count) for seed in seeds]

@@ -240,6 +240,28 @@ def test_students_have_other_initial_weights_than_teachers(smoke):
     assert teachers.isdisjoint(net.seed for net in experiment.distilled_nets(smoke))
 
 
+def test_further_students_at_the_best_temperature_are_decoded_but_do_not_choose_it(smoke, runner_for):
+    first = experiment.distilled_nets(smoke)
+    (further,) = experiment.further_students(smoke, 2.0)
+    assert further.temperature == 2.0 and further.seed not in {net.seed for net in first}
+    decoded = [run.system for run in experiment.decodings(smoke, 1, 2.0, (0.4, 0)) if run.temperature]
+    assert sorted((net.temperature, net.seed) for net in decoded) == [(1.0, 3), (2.0, 3), (2.0, 4), (2.0, 5)]
+
+    def trained(temperature, seed, right):
+        return {"arm": Arm.DISTILLED, "params": {}, "seed": seed, "settings": {"temperature": temperature},
+                "metrics": {"validation_right": right, "validation_cases": 100}}  # fmt: skip
+
+    runs = [trained(1.0, 3, 50), trained(2.0, 3, 51)]
+    assert queries.best_temperature([*runs, trained(2.0, 4, 10)]) == 2.0, "seed 4 is missing at the other temperature"
+    assert len(queries.distilled([*runs, trained(2.0, 4, 10)])) == 2
+
+
+def test_fewer_students_at_the_best_temperature_than_at_others_are_refused(smoke):
+    few = smoke.model_dump() | {"distilled": smoke.distilled.model_dump() | {"best_temperature_seeds": 1}}
+    with pytest.raises(UserError, match="best_temperature_seeds must be at least seeds"):
+        config.validate(SpeechSettings, few)
+
+
 def test_scores_are_log_posterior_minus_log_prior(smoke, runner_for, prepared):
     runner = runner_for(smoke)
     nets = experiment.ensemble_nets(smoke)

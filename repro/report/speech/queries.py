@@ -80,8 +80,18 @@ def distilled(records: list[Record], temperature: float | None = None) -> list[R
 
 
 def best_temperature(records: list[Record]) -> float | None:
-    """Return the temperature whose students have the most correct validation frames; None without students."""
-    scores = {t: np.mean(accuracy(distilled(records, t), "validation")) for t in temperatures(records)}
+    """Return the temperature whose students have the most correct validation frames; None without students.
+
+    Students with seeds that some temperature lacks do not count: those at the best temperature are trained after it
+    was chosen.
+    """
+    of_temperature = {t: {record["seed"]: record for record in distilled(records, t)} for t in temperatures(records)}
+    seeds = set.intersection(*(set(students) for students in of_temperature.values())) if of_temperature else set()
+    scores = {
+        t: np.mean(accuracy([students[seed] for seed in sorted(seeds)], "validation"))
+        for t, students in of_temperature.items()
+        if seeds
+    }
     return max(scores, key=scores.__getitem__) if scores else None
 
 
