@@ -4,6 +4,7 @@ import contextlib
 import io
 import sys
 import time
+from collections import deque
 from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import IO, Any, cast
@@ -14,6 +15,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from repro.names import text_of
 
 LINE_SECONDS = 30.0
+RATE_LINES = 20  # lines over which the speed of the work is averaged for the ETA
 
 
 class PlainConsole(Console):
@@ -69,8 +71,10 @@ class ProgressDisplay:
         )
         self._bar.speed_estimate_period = 120.0
         self._task = self._bar.add_task(name, total=None)
-        self._total, self._done, self._started = 0.0, 0.0, time.monotonic()
-        self._last_line = self._started
+        self._total, self._done = 0.0, 0.0
+        self._last_line = time.monotonic()
+        # Times at which lines were printed and the work done by then; the first is that of the first work done.
+        self._rates: deque[tuple[float, float]] = deque(maxlen=RATE_LINES)
         self._description = name
 
     def __enter__(self) -> "ProgressDisplay":
@@ -81,12 +85,7 @@ class ProgressDisplay:
         self._bar.stop()
 
     def expect(self, flops: float) -> None:
-        """Add to the expected work, or subtract from it.
-
-        The first call starts the clock of the ETA, which thus leaves out the preparation of data.
-        """
-        if not self._total:
-            self._started = self._last_line = time.monotonic()
+        """Add to the expected work, or subtract from it."""
         self._total += flops
         self._bar.update(self._task, total=self._total)
 
@@ -100,9 +99,13 @@ class ProgressDisplay:
         self._done += flops
         self._bar.advance(self._task, flops)
         now = time.monotonic()
-        if self._total and not self.console.is_terminal and now - self._last_line > LINE_SECONDS:
+        if not self._rates:
+            self._rates.append((now, self._done))
+        elif self._total and not self.console.is_terminal and now - self._last_line > LINE_SECONDS:
+            before, done = self._rates[0]
+            self._rates.append((now, self._done))
             self._last_line = now
-            left = (self._total - self._done) * (now - self._started) / self._done
+            left = (self._total - self._done) * (now - before) / (self._done - done)
             self.say(f"{self._description}: {self._done / self._total:.0%} done, {_format_duration(left)} left")
 
     def say(self, content: object) -> None:

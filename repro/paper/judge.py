@@ -81,7 +81,7 @@ def judge(
         return Verdict.SHOWN
     if direction is not Direction.HOLDS:
         return Verdict.UNDECIDED if direction is Direction.UNDECIDED else Verdict.ABSENT
-    if claim.rule in ("figure", "interval"):
+    if claim.has_figure_to_meet:
         judged = run if claim.rule == "figure" else interval
         return Verdict.SHOWN if judged is None else _against_figure(claim, *judged)
     if claim.paper_range is not None:

@@ -211,7 +211,7 @@ def _row(claim: paper.Claim, finding: Finding, section: Section) -> dict[str, ob
 
 def _effect(claim: paper.Claim, finding: Finding) -> dict[str, object]:
     """Return our effect in multiples of the paper's (0 is none); empty where the paper prints no number."""
-    if claim.rule == "figure":
+    if claim.has_figure_to_meet:
         whole, zero, estimate = claim.figure - claim.no_effect, claim.no_effect, finding.ours
     elif claim.paper_effect is not None and finding.effect is not None:
         whole, zero, estimate = claim.paper_effect, 0.0, finding.effect

@@ -18,14 +18,25 @@ def clock(monkeypatch):
     return now
 
 
-def test_the_time_left_excludes_the_preparation_of_data(clock, capsys):
+def test_the_time_left_excludes_what_comes_before_the_first_work(clock, capsys):
     progress = ProgressDisplay("speech")
-    clock[0] += 3600  # preparation of data
     progress.expect(100.0)
+    clock[0] += 3600  # preparation of data, stored networks that are loaded
     progress.now("single net")
+    progress.advance(5.0)
     clock[0] += 40
-    progress.advance(25.0)
-    assert capsys.readouterr().err == "single net: 25% done, 2 min left\n"  # three times 40 seconds
+    progress.advance(20.0)
+    assert capsys.readouterr().err == "single net: 25% done, 2 min left\n"  # 20 in 40 seconds, 75 are left
+
+
+def test_the_time_left_follows_the_recent_speed(clock, capsys):
+    progress = ProgressDisplay("speech")
+    progress.expect(10_000.0)
+    for seconds in (1, 40):
+        for _ in range(60):
+            clock[0] += seconds
+            progress.advance(40.0)
+    assert capsys.readouterr().err.splitlines()[-1] == "speech: 48% done, 87 min left"  # 5200 at 40 in 40 seconds
 
 
 def test_a_line_every_half_minute_at_most_and_more_work_makes_it_longer(clock, capsys):

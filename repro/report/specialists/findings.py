@@ -94,11 +94,7 @@ def _slope(change: Gain) -> list[Finding]:
     if ranks is not None:
         theirs_ranked = covers.rank_correlation_of_paper()
         notes.append(f"rank correlation of the rows of Table 4 {ranks:.2f} (paper: {theirs_ranked:.2f})")
-    return [
-        Finding(
-            "specialists.cover_trend", ours, direction(ours, "specialists.cover_trend"), "; ".join(notes), effect=ours
-        )
-    ]
+    return [Finding("specialists.cover_trend", ours, direction(ours, "specialists.cover_trend"), "; ".join(notes))]
 
 
 def _soft_regularizer(records: list[Record]) -> list[Finding]:
