@@ -196,7 +196,8 @@ class SpeechRunner(Runner):
             return None
         means = [net.teacher.mean for net in nets if net.teacher is not None]
         teacher = Teacher(self.population(ensemble.nets), means, [net.temperature for net in nets])
-        if teacher.can_cache(len(cases)):
+        fits = 2 * STATES * len(cases) <= 1e9 * self.settings.soft_target_cache_gb
+        if teacher.can_cache(len(cases)) or (fits and teacher.arithmetic_at is None):
             teacher.cache(Inputs(self.data.train, self.compute), cases, len(self.data.train))
         return teacher
 

@@ -19,6 +19,7 @@ from repro.speech import experiment, search
 from repro.speech.alignment import STATES
 from repro.speech.decoding import pipeline
 from repro.speech.decoding.decoder import Search, costs
+from repro.speech.ensemble_targets import Teacher
 from repro.speech.features import BANKS, Inputs, pack
 from repro.speech.preparation import Prepared
 from repro.speech.runner import SpeechRunner
@@ -198,6 +199,16 @@ def test_trainers_receive_the_settings_of_their_runs(smoke, runner_for, prepared
             assert list(teacher.means) == [net.teacher.mean for net in group]
             assert len(teacher.ensemble) == len(group[0].teacher.nets)
     assert {arguments["context"].validation is None for arguments in seen} == {True, False}
+
+
+def test_soft_targets_are_cached_where_the_profile_allows_the_memory(smoke, runner_for, monkeypatch):
+    runner = runner_for(smoke)
+    runner.execute(experiment.ensemble_nets(smoke))
+    arithmetic = [experiment.arithmetic_mean_student(smoke, 2.0)]
+    monkeypatch.setattr(Teacher, "can_cache", lambda self, cases: False)
+    for nets, is_cached in ((experiment.distilled_nets(smoke), True), (arithmetic, False)):
+        teacher = runner._teacher(nets, runner.cases(1.0, 0))
+        assert (teacher.cached_logits is not None) == is_cached
 
 
 def test_training_and_choice_of_temperature_do_not_use_test_frames(smoke, runner_for, prepared):
