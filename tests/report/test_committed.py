@@ -10,7 +10,7 @@ from pydantic import BaseModel
 from rich.console import Console
 
 from repro import config
-from repro.config_search import combinations
+from repro.config_search import SearchedSettings, combinations
 from repro.mnist.settings import MnistSettings
 from repro.report import build, plotting, records
 from repro.report.pages import reproduce
@@ -88,15 +88,25 @@ def recipes_in(value) -> list[dict]:
     return [recipe for part in parts for recipe in recipes_in(part)] if isinstance(parts, (list, tuple)) else []
 
 
+def searched_recipes(settings: SearchedSettings) -> list[dict]:
+    """All recipes that a search can try: a later stage goes on with any value of an earlier one."""
+    values: dict[str, dict[str, list]] = {}
+    for stage in settings.search.stages:
+        for name, tried in stage.items():
+            recipe, _, _ = name.rpartition(".")
+            values.setdefault(recipe, {}).setdefault(name, [settings.value(name)]).extend(tried)
+    candidates = [settings.changed(each) for of_recipe in values.values() for each in combinations(of_recipe)]
+    return [recipe for candidate in candidates for recipe in recipes_in(candidate)]
+
+
 @pytest.mark.parametrize(("experiment", "folder"), DATASETS)
 def test_committed_records_follow_the_committed_profile(experiment, folder):
     runs = load(experiment, folder)
     settings = config.load(SETTINGS[experiment], config.profile_path(experiment, runs[0]["profile"]))
     known = recipes_in(settings)
     assert known
-    if experiment == "specialists" and settings.search is not None:
-        tried = [settings.changed(values) for stage in settings.search.stages for values in combinations(stage)]
-        known += [recipe for candidate in tried for recipe in recipes_in(candidate)]
+    if getattr(settings, "search", None) is not None:
+        known += searched_recipes(settings)
     if experiment == "variants":
         teacher = settings.teacher.recipe.model_dump(mode="json")
         fractions = settings.capacity_gap.early_stopped_fractions
