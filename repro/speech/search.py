@@ -14,7 +14,7 @@ from repro.errors import UserError
 from repro.speech.runner import SpeechRunner
 from repro.speech.runs import Arm, NetRun
 from repro.speech.settings import Search, SpeechSettings, is_of_students
-from repro.speech.table1 import ensemble_nets, student
+from repro.speech.table1 import ensemble_nets, student, teacher_of_students
 
 
 def choose(settings: SpeechSettings, runner: SpeechRunner) -> SpeechSettings | None:
@@ -36,6 +36,7 @@ def choose(settings: SpeechSettings, runner: SpeechRunner) -> SpeechSettings | N
             runner.expect(ensemble_nets(best))
             if len(runner.execute(ensemble_nets(best))) < best.ensemble_size:
                 return None
+            runner.execute([teacher_of_students(best)])  # its record says what the students can reach
         everything = [net for nets in runs.values() for net in nets]
         runner.expect(everything)
         if len(runner.execute(everything)) < len(everything):
