@@ -12,7 +12,7 @@ from repro.report.query import of_others
 from repro.report.records import Record
 from repro.report.searches import search_headline, search_section
 from repro.report.section import Figure, Section, drawable, left_out, note
-from repro.report.speech import analysis, figures, tables
+from repro.report.speech import analysis, figures, queries, tables
 from repro.speech.runs import Arm
 
 
@@ -41,7 +41,7 @@ def headline(runs: list[Record]) -> Table | str:
     """Return Table 1 for the terminal; before it exists, the table of the search."""
     title, make = tables.TABLES["table1"]
     table = make(runs)
-    if table.empty or not any(record["arm"] == Arm.ENSEMBLE for record in runs):
+    if table.empty or not queries.ensemble(runs):
         return search_headline(runs, tables.TABLES["search"])
     return terminal.table(title, table.drop(columns=HIDDEN_IN_TERMINAL))
 
