@@ -1,6 +1,8 @@
 """Section and table of a search for recipes, stage by stage."""
 
+import math
 from collections.abc import Callable
+from typing import Any
 
 import pandas as pd
 from rich.table import Table
@@ -55,8 +57,8 @@ def search_table(
     for stage, groups in sorted(stages.items()):
         groups = [group for group in groups if not any("diverged" in record["metrics"] for record in group)]
         best = min(groups, key=lambda group: (badness(group), str(group[0]["params"])), default=None)
-        for group in groups:
-            values = {name: value for name, value in group[0]["params"].items() if name != "stage"}
+        for group in sorted(groups, key=_in_order):
+            values = _values(group)
             accuracies = accuracy(group)
             rows.append({
                 "stage": stage,
@@ -66,3 +68,13 @@ def search_table(
                 "chosen": "yes" if group is best else "",
             })  # fmt: skip
     return pd.DataFrame(rows)
+
+
+def _values(group: Group) -> dict[str, Any]:
+    return {name: value for name, value in group[0]["params"].items() if name != "stage"}
+
+
+def _in_order(group: Group) -> list[tuple[float, str]]:
+    """Return a key that sorts candidates by their values: numbers in order, then text."""
+    return [(value, "") if isinstance(value, int | float) else (math.inf, str(value))
+            for value in _values(group).values()]  # fmt: skip

@@ -7,6 +7,7 @@ from conftest import write_pets
 from typer.testing import CliRunner
 
 from repro.cli import app
+from repro.report.searches import search_table
 
 
 @pytest.mark.timeout(200)
@@ -24,3 +25,18 @@ def test_a_profile_that_ends_after_its_search_has_results_of_its_own(tmp_path, m
     assert pd.read_csv(results / "claims.csv").empty
     assert not (results / experiment / dataset).exists()
     assert f"recipe search on {dataset}" in (tmp_path / "runs-out" / "REPRODUCE.md").read_text()
+
+
+def test_candidates_stand_in_the_order_of_their_values():
+    def runs(stage, name, value, errors):
+        return [{"params": {"stage": stage, name: value}, "metrics": {"errors": errors}}]
+
+    records = [
+        *runs(2, "hidden_units", "64, 64", 5), *runs(2, "hidden_units", "192", 6),
+        *runs(1, "epochs", 4.0, 8), *runs(1, "epochs", 12.0, 7), *runs(1, "epochs", 2, 9),
+    ]  # fmt: skip
+    table = search_table(records, lambda group: group[0]["metrics"]["errors"], lambda group: [0.0])
+    assert list(table["settings"]) == [
+        "epochs = 2", "epochs = 4.0", "epochs = 12.0", "hidden_units = 192", "hidden_units = 64, 64"
+    ]  # fmt: skip
+    assert list(table["chosen"]) == ["", "", "yes", "", "yes"]
