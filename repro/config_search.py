@@ -1,11 +1,13 @@
 """Settings that are searched stage by stage: the candidates of a stage, and settings with other values."""
 
+from collections.abc import Callable, Sequence
 from itertools import product
 from typing import Any, TypeVar
 
 from pydantic import Field
 
 from repro.config import Settings, assign, validate
+from repro.errors import UserError
 
 # Seeds from here on are those of a search; settings have at most 100 others.
 FIRST_SEARCH_SEED = 900
@@ -53,6 +55,33 @@ def ends_after_search(settings: Settings) -> bool:
     """Return whether a profile has a search and nothing after it."""
     search = getattr(settings, "search", None)
     return search is not None and search.only
+
+
+def best_of_stages(
+    settings: SearchedType,
+    stages: Sequence[Stage],
+    judge: Callable[[Stage, SearchedType, dict[Params, SearchedType]], dict[Params, float] | None],
+) -> SearchedType | None:
+    """Return the settings with the best values of each stage, which hold from the next stage on; None if unfinished.
+
+    Args:
+        judge: returns the validation errors of a stage's candidates, by what tells them apart, without those that
+            diverge; None if they are not finished. It is called with the stage, the best settings so far, and the
+            candidates.
+
+    Raises:
+        UserError: all candidates of a stage diverge.
+    """
+    best = settings.changed({})
+    for number, stage in enumerate(stages, 1):
+        tried = candidates(number, best, stage)
+        errors = judge(stage, best, tried)
+        if errors is None:
+            return None
+        if not errors:
+            raise UserError(f"search.stages: every candidate of stage {number} diverged; lower the learning rates")
+        best = tried[min(errors, key=lambda params: (errors[params], str(dict(params))))]
+    return best
 
 
 def combinations(stage: Stage) -> list[dict[str, Any]]:

@@ -112,8 +112,8 @@ def find(store: Store, arm: str, seed: int, params: Mapping[str, str]) -> dict[s
         if all(str(described[record["key"]].get(name)) == value for name, value in params.items())
     ]  # fmt: skip
     if not chosen:
-        known = sorted({", ".join(f"{name}={run.get(name)}" for name in params) for run in described.values()})
-        raise UserError(f"--param: {arm}, seed {seed}, was trained with {'; '.join(known)}")
+        values = {", ".join(f"{name}={run.get(name)}" for name in params) for run in described.values()}
+        raise UserError(f"--param: {arm}, seed {seed}, was trained with {'; '.join(sorted(values))}")
     if len({record["group"] for record in chosen}) != 1:
         raise UserError(f"--param: must choose one run of {arm}: {_alternatives([*described.values()])}")
     return max(chosen, key=lambda record: store.stored_at(record["key"]))

@@ -7,7 +7,7 @@ with the fewest errors, in the mean over the seeds, hold from the next stage on.
 
 from dataclasses import replace
 
-from repro.config_search import FIRST_SEARCH_SEED, Params, candidates
+from repro.config_search import FIRST_SEARCH_SEED, Params, Stage, best_of_stages
 from repro.errors import UserError
 from repro.specialists.evaluate import validation_errors
 from repro.specialists.pipeline import generalist_run, specialist_runs, student_of
@@ -26,7 +26,7 @@ def choose(settings: SpecialistsSettings, runner: SpecialistsRunner) -> Speciali
     """
     if settings.search is None:
         return settings
-    best, stages = settings.changed({}), settings.search.stages
+    count = settings.search.num_specialists
     seeds = range(FIRST_SEARCH_SEED, FIRST_SEARCH_SEED + settings.search.seeds)
     generalists = [replace(generalist_run(settings, seed), arm=Arm.SEARCH_GENERALIST) for seed in seeds]
     runner.expect(generalists)
@@ -35,12 +35,12 @@ def choose(settings: SpecialistsSettings, runner: SpecialistsRunner) -> Speciali
         return None
     if any("diverged" in record["metrics"] for record in trained):
         raise UserError("search: the generalist diverged; lower generalist.recipe.learning_rate")
-    for number, stage in enumerate(stages, 1):
-        tried, scores = candidates(number, best, stage), {}
-        runs = {
-            params: judged_runs(other, runner, generalists, params, settings.search.num_specialists)
-            for params, other in tried.items()
-        }
+
+    def judge(
+        stage: Stage, best: SpecialistsSettings, tried: dict[Params, SpecialistsSettings]
+    ) -> dict[Params, float] | None:
+        errors: dict[Params, float] = {}
+        runs = {params: judged_runs(other, runner, generalists, params, count) for params, other in tried.items()}
         runner.expect([part for several in runs.values() for run in several for part in (*specialists_of(run), run)])
         for params, several in runs.items():
             members = list(dict.fromkeys(part for run in several for part in specialists_of(run)))
@@ -53,11 +53,10 @@ def choose(settings: SpecialistsSettings, runner: SpecialistsRunner) -> Speciali
             if len(records) < len(generalists):
                 return None
             if not any("diverged" in record["metrics"] for record in records):
-                scores[params] = validation_errors(records)
-        if not scores:
-            raise UserError(f"search.stages: every candidate of stage {number} diverged; lower the learning rates")
-        best = tried[min(scores, key=lambda params: (scores[params], str(dict(params))))]
-    return best
+                errors[params] = validation_errors(records)
+        return errors
+
+    return best_of_stages(settings, settings.search.stages, judge)
 
 
 def judged_runs(

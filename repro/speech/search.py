@@ -9,8 +9,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from repro.config_search import FIRST_SEARCH_SEED, Params, candidates
-from repro.errors import UserError
+from repro.config_search import FIRST_SEARCH_SEED, Params, Stage, best_of_stages
 from repro.speech.runner import SpeechRunner
 from repro.speech.runs import Arm, NetRun
 from repro.speech.settings import Search, SpeechSettings, is_of_students
@@ -28,11 +27,11 @@ def choose(settings: SpeechSettings, runner: SpeechRunner) -> SpeechSettings | N
     search = settings.search
     if search is None:
         return settings
-    best = settings.changed({})
-    for number, stage in enumerate(search.stages, 1):
-        tried = candidates(number, best, stage)
-        runs = {params: judged_nets(other, search, params, is_of_students(stage)) for params, other in tried.items()}
-        if is_of_students(stage):
+
+    def judge(stage: Stage, best: SpeechSettings, tried: dict[Params, SpeechSettings]) -> dict[Params, float] | None:
+        of_students = is_of_students(stage)
+        runs = {params: judged_nets(other, search, params, of_students) for params, other in tried.items()}
+        if of_students:
             runner.expect(ensemble_nets(best))
             if len(runner.execute(ensemble_nets(best))) < best.ensemble_size:
                 return None
@@ -41,15 +40,14 @@ def choose(settings: SpeechSettings, runner: SpeechRunner) -> SpeechSettings | N
         runner.expect(everything)
         if len(runner.execute(everything)) < len(everything):
             return None
-        scores = {}
+        errors = {}
         for params, nets in runs.items():
             measured = [record["metrics"] for record in runner.execute(nets)]
             if not any("diverged" in metrics for metrics in measured):
-                scores[params] = -float(np.mean([metrics["validation_right"] for metrics in measured]))
-        if not scores:
-            raise UserError(f"search.stages: every candidate of stage {number} diverged; lower the learning rates")
-        best = tried[min(scores, key=lambda params: (scores[params], str(dict(params))))]
-    return best
+                errors[params] = float(np.mean([m["validation_cases"] - m["validation_right"] for m in measured]))
+        return errors
+
+    return best_of_stages(settings, search.stages, judge)
 
 
 def judged_nets(settings: SpeechSettings, search: Search, params: Params, of_students: bool) -> list[NetRun]:
