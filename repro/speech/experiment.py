@@ -72,9 +72,9 @@ def run(settings: SpeechSettings, runner: SpeechRunner, headline: Callable[[Reco
     for stage in (fractions, *ablations):
         runner.execute(stage)
     untranscribed_speech(settings, runner, temperature)
-    for stage in (longer_training(settings), [arithmetic_mean_student(settings, temperature)]):
-        runner.expect(stage)
-        runner.execute(stage)
+    arithmetic = [arithmetic_mean_student(settings, temperature)]
+    runner.expect(arithmetic)
+    runner.execute(arithmetic)
 
 
 def best_temperature(settings: SpeechSettings, runner: SpeechRunner) -> float | None:
@@ -90,8 +90,9 @@ def best_temperature(settings: SpeechSettings, runner: SpeechRunner) -> float | 
 
 def target_precision(settings: SpeechSettings) -> TargetPrecisionRun:
     """Return the measurement of what inexact storage of the soft targets changes."""
-    first, temperatures = distilled_nets(settings)[0], settings.distilled.temperatures
-    return TargetPrecisionRun(Arm.TARGET_PRECISION, teacher_of_students(settings), first, temperatures)
+    temperatures, seed = settings.distilled.temperatures, student_seeds(settings)[0]
+    lowest = student(settings, Arm.DISTILLED, min(temperatures), seed)
+    return TargetPrecisionRun(Arm.TARGET_PRECISION, teacher_of_students(settings), lowest, temperatures)
 
 
 def choose_decoder(settings: SpeechSettings, decoding: Decoding, runner: SpeechRunner) -> DecoderSettings | None:
@@ -185,19 +186,6 @@ def narrower_students(settings: SpeechSettings, temperature: float) -> list[NetR
             nets.append(NetRun(hard_arm, hidden, settings.recipe, seed, seeds=seeds))
             nets.append(student(settings, Arm.STUDENT_WIDTH_KD, temperature, seed, hidden_units=hidden))
     return nets
-
-
-def longer_training(settings: SpeechSettings) -> list[NetRun]:
-    """Return students and models on hard targets that train for more epochs than those of Table 1."""
-    longer, seeds = settings.ablations.longer, student_seeds(settings)
-    if longer is None:
-        return []
-    arm, params = Arm.TRAINED_LONGER, {targets: (("targets", targets),) for targets in ("hard", "soft")}
-    recipe = settings.recipe.model_copy(update={"epochs": longer.epochs})
-    hard = [NetRun(arm, settings.hidden_units, recipe, seed, seeds=len(seeds), params=params["hard"]) for seed in seeds]
-    recipe = settings.distilled.recipe.model_copy(update={"epochs": longer.epochs})
-    return hard + [student(settings, arm, t, seed, recipe=recipe, params=params["soft"])
-                   for t in longer.temperatures for seed in seeds]  # fmt: skip
 
 
 def arithmetic_mean_student(settings: SpeechSettings, temperature: float) -> NetRun:

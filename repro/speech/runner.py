@@ -34,7 +34,7 @@ from repro.speech.runs import Arm, DecodingRun, EnsembleRun, NetRun, Run, ScaleR
 from repro.speech.settings import Decoding, SpeechSettings
 from repro.speech.target_precision import storage_errors
 from repro.speech.training import FrameTrainer, Watched, frames_of_fraction, make_net
-from repro.training.compute import cores
+from repro.training.compute import cores, memory_bytes
 from repro.training.mlp import MemberSpec
 from repro.training.trainer import TrainerContext
 
@@ -46,6 +46,12 @@ CODE_DEPENDENCIES = (
     "training/fused_update.py", "training/kernels.py", "training/loss_kernel.py", "training/optimizers.py",
     "training/random_streams.py", "training/recipe.py", "training/trainer.py",
 )  # fmt: skip
+# The modules that determine the words of a decoding, beside the weights.
+DECODING_DEPENDENCIES = tuple(
+    f"speech/decoding/{name}.py" for name in ("decoder", "language_model", "pipeline", "sphinx", "wer")
+)
+# Memory of a job beside the soft targets that it stores.
+JOB_BYTES = 4 << 30
 # Validation frames on which the precision of stored soft targets is measured.
 PRECISION_FRAMES = 1000
 
@@ -77,6 +83,7 @@ class SpeechRunner(Runner):
             self.settings.curve_eval_frames,
             STATES,
             run_store.code_version(CODE_DEPENDENCIES),
+            *([run_store.code_version(DECODING_DEPENDENCIES)] if isinstance(run, DecodingRun | ScaleRun) else []),
         ]
 
     @property
@@ -122,9 +129,11 @@ class SpeechRunner(Runner):
             else:
                 others.append(Job(run.arm, self.measure_target_precision, (run,), 1.0))
         averages = [Job(group[0].arm, self.average, (group,), 1.0) for group in ensembles.values()]
-        return [Job(group[0].arm, self.train, (group,), self.flops(group)) for group in nets.values()] + [
-            *averages, *others,
-        ]  # fmt: skip
+        training = [
+            Job(group[0].arm, self.train, (group,), self.flops(group), memory_bytes=JOB_BYTES + self._stored(group))
+            for group in nets.values()
+        ]
+        return [*training, *averages, *others]
 
     def flops(self, nets: list[NetRun]) -> float:
         """Return the operations of training these models together, soft targets included."""
@@ -172,6 +181,11 @@ class SpeechRunner(Runner):
         except Diverged:
             if first.arm != Arm.SEARCH:
                 raise
+            candidates = {net.params: [other for other in nets if other.params == net.params] for net in nets}
+            if len(candidates) > 1:  # alone, to tell which of them diverge
+                for group_of_one in candidates.values():
+                    self.train(group_of_one)
+                return None
             seconds = training.seconds / len(nets)
             lost = [self.record(net, {"diverged": True}, [], seconds, len(nets)) for net in nets]
             return self.store.add(group, lost, {})  # the search goes on with the other candidates
@@ -196,10 +210,19 @@ class SpeechRunner(Runner):
             return None
         means = [net.teacher.mean for net in nets if net.teacher is not None]
         teacher = Teacher(self.population(ensemble.nets), means, [net.temperature for net in nets])
-        fits = 2 * STATES * len(cases) <= 1e9 * self.settings.soft_target_cache_gb
-        if teacher.can_cache(len(cases)) or (fits and teacher.arithmetic_at is None):
+        if teacher.can_cache(len(cases)) or self._stored(nets):
             teacher.cache(Inputs(self.data.train, self.compute), cases, len(self.data.train))
         return teacher
+
+    def _stored(self, nets: list[NetRun]) -> int:
+        """Return the bytes of the soft targets that are stored as the profile allows; 0 for none.
+
+        They are stored in fp16, which changes nothing where logits are bf16, and where the memory is there.
+        """
+        size = 2 * STATES * len(self.cases(nets[0].fraction, nets[0].data_seed))
+        limit = min(1e9 * self.settings.soft_target_cache_gb, memory_bytes() - JOB_BYTES)
+        geometric = nets[0].teacher is not None and all(net.teacher.mean == "geometric" for net in nets if net.teacher)
+        return size if geometric and self.compute.precision == "bf16" and size <= limit else 0
 
     def average(self, ensembles: list[EnsembleRun]) -> None:
         """Evaluate means of the first few models of one ensemble, all in one pass over the data."""

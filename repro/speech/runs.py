@@ -25,7 +25,6 @@ class Arm(StrEnum):
     SMALLER_ENSEMBLE = "smaller_ensemble"
     STUDENT_WIDTH_HARD_TARGETS = "student_width_hard_targets"
     STUDENT_WIDTH_KD = "student_width_kd"
-    TRAINED_LONGER = "trained_longer"
     SINGLE_MODEL_FEW_TRANSCRIPTS = "single_model_few_transcripts"
     ENSEMBLE_FEW_TRANSCRIPTS = "ensemble_few_transcripts"
     KD_TRANSCRIBED_ONLY = "kd_transcribed_only"

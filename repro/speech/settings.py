@@ -102,17 +102,8 @@ class DataFraction(Settings):
     )
 
 
-class Longer(Settings):
-    """Students and models on hard targets that are trained for more epochs than those of Table 1."""
-
-    epochs: float = Field(gt=0, le=1000, description="Training length in epochs.")
-    temperatures: tuple[Temperature, ...] = Field(
-        min_length=1, max_length=20, description="Temperatures of the students that are trained longer."
-    )
-
-
 class Ablations(Settings):
-    """Experiments beyond the paper: size of the ensemble, width of the student, training length, transcripts."""
+    """Experiments beyond the paper: size of the ensemble, width of the student, transcripts."""
 
     renamed: ClassVar[dict[str, str]] = {
         "sizes": "ensemble_sizes", "widths": "width_fractions", "transcribed": "transcribed_fraction",
@@ -124,7 +115,6 @@ class Ablations(Settings):
     width_fractions: tuple[Fraction, ...] = Field(
         (), description="Widths of narrower students, as fractions of the teachers' width. Default: none."
     )
-    longer: Longer | None = Field(None, description="Longer training of students and baselines. Default: none.")
     transcribed_fraction: Fraction = Field(
         0.3, description="Fraction of the utterances whose transcripts the teachers see. Default: 0.3."
     )
@@ -141,7 +131,7 @@ class Decoding(Settings):
     }  # fmt: skip
     utterances: int = Field(ge=1, description="Number of test utterances to decode, taken from each speaker in turn.")
     validation_utterances: int = Field(
-        ge=1, description="Number of validation utterances on which the acoustic scale is chosen."
+        ge=1, description="Number of validation utterances on which acoustic scale and vocabulary are chosen."
     )
     acoustic_scales: tuple[Annotated[float, Field(gt=0, le=100)], ...] = Field(
         min_length=1,
@@ -219,8 +209,8 @@ class SpeechSettings(SearchedSettings):
         3.0,
         ge=3,
         le=10_000,
-        description="GB of memory up to which soft targets are computed once and stored in fp16; larger ones are "
-        "computed for each batch. At least 3. Default: 3.",
+        description="GB of memory up to which soft targets are computed once and stored in fp16, where products are "
+        "bf16 and the machine has 4 GB more; larger ones are computed for each batch. At least 3. Default: 3.",
     )
     curve_eval_frames: int = Field(
         20_000, ge=100, description="Frames of each part of the data evaluated during training. Default: 20000."

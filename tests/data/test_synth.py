@@ -139,14 +139,17 @@ def test_a_corpus_made_from_other_settings_is_replaced_and_other_files_are_not(t
         SynthSettings(snr=(20, 10))
 
 
-def test_a_damaged_recording_is_reported_and_the_corpus_made_again(tmp_path):
+@pytest.mark.parametrize("damaged", ["recording", "text"])
+def test_a_damaged_corpus_is_reported_and_made_again(tmp_path, damaged):
     messages = list[str]()
     first = sources.load(Data(synth=TINY), tmp_path, messages.append)
     made = contents(tmp_path)
     recording = first.train[0].audio
-    recording.write_bytes(recording.read_bytes()[:-1])
+    root = recording.parents[2]
+    path = {"recording": recording, "text": root / "train" / "text"}[damaged]
+    path.write_bytes(path.read_bytes()[:-1] if damaged == "recording" else b"")
     assert sources.load(Data(synth=TINY), tmp_path, messages.append).digest == first.digest
     assert contents(tmp_path) == made
-    assert len(messages) == 2 and messages[1].startswith(f"{recording.parents[2]} is damaged")
+    assert len(messages) == 2 and messages[1].startswith(f"{root} is damaged")
     sources.load(Data(synth=TINY), tmp_path, messages.append)
     assert len(messages) == 2

@@ -64,7 +64,6 @@ DERIVED = {
     "generalist_trained_longer": "epochs",
     "other_teacher": "epochs",
     "teacher_view": "epochs",
-    "trained_longer": "epochs",
     "translated_transfer_set": "max_translation",
 }
 DATASETS = [

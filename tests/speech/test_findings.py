@@ -67,7 +67,8 @@ def test_hard_targets_are_reported_with_the_schedule_that_is_best_on_validation(
     assert list(table["test"]) == ["20.00 –", "10.00 –", "90.00 –"]
     more = [*runs, trained(30.0, 10, 10, seed=1), trained(2.0, 26, 20, seed=1)]
     assert list(queries.schedules(more, "hard", 0.03)) == [2.0, 30.0], "the length of 4 has no second seed yet"
-    assert queries.on_fraction(runs, "soft", 0.03) == [] and tables.hard_schedules(runs[:1]).empty
+    assert queries.on_fraction(runs, "soft", 0.03) == [] == queries.longest_schedule(runs, "soft", 0.03)
+    assert tables.hard_schedules(runs[:1]).empty
 
 
 def test_gain_transferred_matches_a_computation_by_hand():
@@ -85,5 +86,9 @@ def test_gain_transferred_matches_a_computation_by_hand():
     assert by_claim["speech.ensemble_frame_acc"].direction == "holds"
     best = by_claim["speech.best_temperature"]
     assert best.ours.value == 2.0 and best.direction == "holds"
+    further = students[1] | {"seed": 7, "metrics": students[1]["metrics"] | {"test_speaker_right": [60, 80]}}
+    more = {finding.claim: finding for finding in analysis.findings([*base, *students, further])}
+    assert more["speech.gain_transferred"].ours.value > 1, "a further student counts"
+    assert more["speech.best_temperature"].note == best.note, "but not where temperatures are compared"
     without = {finding.claim for finding in analysis.findings(base + students[:2])}
     assert "speech.gain_transferred" in without and "speech.best_temperature" not in without

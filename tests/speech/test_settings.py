@@ -19,7 +19,7 @@ def test_network_of_the_paper_has_84_4_million_parameters():
 def test_profiles_follow_the_procedure_of_the_paper(profile):
     settings = config.load(SpeechSettings, config.profile_path("speech", profile))
     distilled, recipe = settings.distilled, settings.recipe
-    assert distilled.hard_label_weight == 0.5 and {1.0, 2.0} <= set(distilled.temperatures)
+    assert 0 < distilled.hard_label_weight <= 0.5 and {1.0, 2.0} <= set(distilled.temperatures)
     assert 0.03 in {entry.fraction for entry in settings.data_fractions}
     assert not any((recipe.hidden_dropout, recipe.max_translation, distilled.recipe.hidden_dropout))
 
@@ -67,6 +67,6 @@ def test_settings_are_described_in_full_sentences():
     room = [model for model in all_settings() if model.__module__ == SpeechSettings.__module__]
     fields = {name: field for model in room for name, field in model.model_fields.items()
               if model is not FrameRecipe}  # fmt: skip
-    assert {"fraction", "max_active_hmms", "epochs", "num_evals"} <= set(fields)
+    assert {"fraction", "max_active_hmms", "hard_epochs", "num_evals"} <= set(fields)
     for name, field in fields.items():
         assert field.description and field.description[0].isupper() and field.description.endswith("."), name

@@ -52,17 +52,31 @@ def _synth(data: Data, folder: Path, say: Callable[[str], None]) -> Corpus:
             printed = time.monotonic()
             say(f"synthetic speech: {fraction:.0%} made")
 
-    def build() -> Corpus:
-        return kaldi(synth.build(root, data.synth, progress=progress), "synth", synthetic=True)
+    def build() -> None:
+        synth.build(root, data.synth, progress=progress)
+
+    def read() -> Corpus:
+        return kaldi(root, "synth", synthetic=True)
+
+    def read_if_whole() -> Corpus | None:
+        if not first_digest.exists():
+            return read()
+        try:
+            corpus = read()
+        except UserError:  # a table of the corpus is missing or malformed
+            return None
+        return corpus if first_digest.read_text(encoding="utf-8", errors="replace") == corpus.digest else None
 
     try:
         if not synth.about(root):
             say(f"making synthetic speech in {root}")
-        corpus = build()
-        if first_digest.exists() and first_digest.read_text(encoding="utf-8", errors="replace") != corpus.digest:
+        build()
+        corpus = read_if_whole()
+        if corpus is None:
             say(f"{root} is damaged: its content has changed since it was made; making it again")
             shutil.rmtree(root)
-            corpus = build()
+            build()
+            corpus = read()
         if not first_digest.exists():
             files.write(first_digest, corpus.digest.encode())
     except OSError as error:

@@ -75,10 +75,10 @@ def _of_fraction(full: list[Record], hard: list[Record], soft: list[Record]) -> 
 
 def margins(records: list[Record], best: float) -> dict[str, dict[float, Estimate]]:
     """Return by how much the students at ``best`` exceed those at every other temperature, by part of the data."""
+    students = queries.alike_distilled(records)
     return {
-        part: {t: difference(correct_frames(queries.distilled(records, best), part),
-                             correct_frames(queries.distilled(records, t), part))
-               for t in queries.temperatures(records) if t != best}
+        part: {t: difference(correct_frames(students[best], part), correct_frames(others, part))
+               for t, others in students.items() if t != best}
         for part in ("validation", "test")
     }  # fmt: skip
 
@@ -120,17 +120,13 @@ def _frame_accuracies(records: list[Record]) -> list[Finding]:
         return results
     student = correct_frames(students)
     gain_over_single, fraction_kept = difference(student, single), gain_kept(single, mean, student)
-    longer = {
-        (nets[0]["settings"]["recipe"]["epochs"], t): gain_kept(single, mean, correct_frames(nets))
-        for t, nets in queries.trained_longer(records, "soft").items()
-    }
     return [
         *results,
         Finding("speech.distilled_frame_acc", stats.mean_interval(accuracy(students)),
                 direction(gain_over_single, "speech.distilled_frame_acc"),
                 remarks.distilled(best, gain_over_single), effect=gain_over_single),
         Finding("speech.gain_transferred", _counted(fraction_kept, students),
-                direction(fraction_kept, "speech.gain_transferred"), remarks.gain_kept(best, longer),
+                direction(fraction_kept, "speech.gain_transferred"), remarks.gain_kept(best),
                 one_more_run(_fraction_kept, single, mean, student)),
     ]  # fmt: skip
 
@@ -152,10 +148,11 @@ def _best_temperature(records: list[Record]) -> list[Finding]:
 
 def _contrast(records: list[Record], temperature: float) -> Estimate | None:
     """Return the test frame accuracy at a temperature minus the mean over the others; None where it was not tried."""
-    others = [t for t in queries.temperatures(records) if t != temperature]
-    if temperature not in queries.temperatures(records) or not others:
+    students = queries.alike_distilled(records)
+    others = [t for t in students if t != temperature]
+    if temperature not in students or not others:
         return None
-    systems = [correct_frames(queries.distilled(records, t)) for t in (temperature, *others)]
+    systems = [correct_frames(students[t]) for t in (temperature, *others)]
     return over_models_and_speakers(lambda first, *rest: first - sum(rest) / len(rest), *systems)
 
 
@@ -189,11 +186,11 @@ def _word_error_rates(records: list[Record]) -> list[Finding]:
 def _data_fraction(records: list[Record]) -> list[Finding]:
     full = queries.single_models(records)
     hard, soft = (queries.on_fraction(records, kind, queries.PAPER_FRACTION) for kind in ("hard", "soft"))
-    if not (full and hard and soft):
+    as_long = queries.longest_schedule(records, "hard", queries.PAPER_FRACTION)
+    if not (full and hard and soft and as_long):
         return []
     fraction = recovered(full, hard, soft)
     lacking = difference(correct_frames(full), correct_frames(hard, "stopped_test"))
-    as_long = queries.longest_schedule(records, "hard", queries.PAPER_FRACTION)
     lost_hard, lost_soft = (np.array([queries.lost_at_end(record) for record in nets]) for nets in (as_long, soft))
     overfit, stopping = stats.paired_difference(lost_hard, lost_soft), EarlyStopping.of(hard)
     lengths = list(queries.schedules(records, "hard", queries.PAPER_FRACTION))

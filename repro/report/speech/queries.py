@@ -79,28 +79,21 @@ def distilled(records: list[Record], temperature: float | None = None) -> list[R
     return [] if chosen is None else select(records, Arm.DISTILLED, temperature=chosen)
 
 
-def best_temperature(records: list[Record]) -> float | None:
-    """Return the temperature whose students have the most correct validation frames; None without students.
+def alike_distilled(records: list[Record]) -> dict[float, list[Record]]:
+    """Return Table 1's students by temperature, those whose seeds every temperature has; empty without any.
 
-    Students with seeds that some temperature lacks do not count: those at the best temperature are trained after it
-    was chosen.
+    Further students at the best temperature are trained after it was chosen, so that comparisons leave them out.
     """
-    of_temperature = {t: {record["seed"]: record for record in distilled(records, t)} for t in temperatures(records)}
-    seeds = set.intersection(*(set(students) for students in of_temperature.values())) if of_temperature else set()
-    scores = {
-        t: np.mean(accuracy([students[seed] for seed in sorted(seeds)], "validation"))
-        for t, students in of_temperature.items()
-        if seeds
-    }
+    by_seed = [{record["seed"]: record for record in distilled(records, t)} for t in temperatures(records)]
+    seeds = sorted(set.intersection(*map(set, by_seed))) if by_seed else []
+    of_each = zip(temperatures(records), by_seed, strict=True)
+    return {t: [students[seed] for seed in seeds] for t, students in of_each if seeds}
+
+
+def best_temperature(records: list[Record]) -> float | None:
+    """Return the temperature whose students have the most correct validation frames; None without students."""
+    scores = {t: np.mean(accuracy(students, "validation")) for t, students in alike_distilled(records).items()}
     return max(scores, key=scores.__getitem__) if scores else None
-
-
-def trained_longer(records: list[Record], targets: str) -> dict[float, list[Record]]:
-    """Return the models that are trained longer, by temperature; ``targets`` is "hard" or "soft"."""
-    arm = Arm.TRAINED_LONGER
-    return {
-        t: select(records, arm, targets=targets, temperature=t) for t in temperatures(records, arm, targets=targets)
-    }
 
 
 def data_fractions(records: list[Record]) -> list[float]:
@@ -131,7 +124,7 @@ def schedules(records: list[Record], targets: str, fraction: float) -> dict[floa
 
 def longest_schedule(records: list[Record], targets: str, fraction: float) -> list[Record]:
     """Return the models trained on a fraction of the data for most epochs."""
-    return list(schedules(records, targets, fraction).values())[-1]
+    return next(reversed(schedules(records, targets, fraction).values()), [])
 
 
 def word_errors(records: list[Record], system: str, **settings: float) -> list[WordErrors]:

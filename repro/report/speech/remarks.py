@@ -25,12 +25,9 @@ def distilled(temperature: float, gain: Estimate) -> str:
     )
 
 
-def gain_kept(temperature: float, longer: dict[tuple[float, float], Estimate]) -> str:
-    """Return the remark on the fraction of the gain that is kept; ``longer`` is keyed by epochs and temperature."""
-    parts = [f"T = {temperature:g}", OVER_BOTH]
-    parts += [f"a student of {in_epochs(epochs)} at T = {t:g} keeps {fraction.value:.2f} of the same gain"
-              for (epochs, t), fraction in longer.items()]  # fmt: skip
-    return "; ".join(parts)
+def gain_kept(temperature: float) -> str:
+    """Return the remark on the fraction of the gain that is kept."""
+    return f"T = {temperature:g}; {OVER_BOTH}"
 
 
 def best_temperature(best: float, margins: dict[str, dict[float, Estimate]], similar: list[float]) -> str:

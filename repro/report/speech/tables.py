@@ -9,7 +9,6 @@ from repro import paper
 from repro.evaluation import stats
 from repro.evaluation.stats import Estimate
 from repro.models.flops import count_parameters
-from repro.report.format import in_epochs
 from repro.report.query import interval, percent, select, signed
 from repro.report.records import Record
 from repro.report.speech import analysis, choices, queries
@@ -94,9 +93,10 @@ def table5(records: Records) -> pd.DataFrame:
         data, of_paper = f"{100 * fraction:g}%", fraction == queries.PAPER_FRACTION
         hard, soft = (queries.on_fraction(records, targets, fraction) for targets in ("hard", "soft"))
         hard_claims = ("hard3_train_acc", "hard3_test_acc") if of_paper else ()
-        rows.append(_fraction_row(data, "hard", hard, stopped=True, claims=hard_claims))
         as_long = queries.longest_schedule(records, "hard", fraction)
-        rows.append(_fraction_row(data, "hard", as_long, stopped=False))
+        if hard:
+            rows.append(_fraction_row(data, "hard", hard, stopped=True, claims=hard_claims))
+            rows.append(_fraction_row(data, "hard", as_long, stopped=False))
         if soft:
             t, size = float(soft[0]["settings"]["temperature"]), soft[0]["settings"]["num_teachers"]
             claims = ("soft3_train_acc", "soft3_test_acc") if of_paper else ()
@@ -161,7 +161,7 @@ def recovered(records: Records) -> pd.DataFrame:
 
 
 def ablations(records: Records) -> pd.DataFrame:
-    """Return the ablations: size of the ensemble, width of the student, epochs, speech without transcripts."""
+    """Return the ablations: size of the ensemble, width of the student, speech without transcripts."""
     baselines = queries.single_models(records)
     if not baselines:
         return pd.DataFrame()
@@ -172,8 +172,14 @@ def ablations(records: Records) -> pd.DataFrame:
             rows.append({"varied": varied, "model": name,
                          "frame accuracy": with_interval(analysis.frame_accuracy(system)),
                          "delta vs single (pp)": signed(analysis.difference(system, single)),
-                         "models": queries.count_models(models)})  # fmt: skip
+                         "epochs": _epochs(models), "models": queries.count_models(models)})  # fmt: skip
     return pd.DataFrame(rows)
+
+
+def _epochs(models: Records) -> str:
+    """Return the training length of some models; nothing for ensembles."""
+    recipe = models[0]["settings"].get("recipe")
+    return f"{recipe['epochs']:g}" if recipe else NONE
 
 
 def _ablated(records: Records) -> list[tuple[str, str, Records]]:
@@ -187,10 +193,6 @@ def _ablated(records: Records) -> list[tuple[str, str, Records]]:
         for arm, targets in ((Arm.STUDENT_WIDTH_HARD_TARGETS, "hard targets"), (Arm.STUDENT_WIDTH_KD, "KD")):
             models = [r for r in select(records, arm) if r["settings"]["hidden_units"][0] == units]
             rows.append(("width", f"{units} units, {targets}", models))
-    for targets, label in (("hard", "hard targets"), ("soft", "KD, T = {:g}")):
-        for t, models in queries.trained_longer(records, targets).items():
-            epochs = models[0]["settings"]["recipe"]["epochs"]
-            rows.append(("epochs", f"{in_epochs(epochs)}, {label.format(t)}", models))
     for first in select(records, Arm.SINGLE_MODEL_FEW_TRANSCRIPTS)[:1]:
         fraction = f"{first['settings']['fraction']:.0%}"
         for arm, label in TRANSCRIPT_LABELS.items():
