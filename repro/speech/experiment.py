@@ -2,8 +2,8 @@
 
 ``repro speech`` gives on synthetic speech, in test frame accuracy: single models 29.23 (paper, on its own data: 58.9),
 ensemble of ten 31.97 (61.1), distilled model 31.72 (60.8), 0.91 of the gain transferred (0.86); on 3% of the data soft
-targets recover 0.58 of what hard targets lack (0.87). ``repro speech --profile speechocean762``: 32.94, 34.61, 34.13,
-0.71 and 0.83. See results/speech; tables, figures and verdicts are made from the records by ``repro.report``.
+targets recover 0.58 of what hard targets lack (0.87). ``repro speech --profile speechocean762``: 33.63, 34.76, 34.52,
+0.78 and 0.89. See results/speech; tables, figures and verdicts are made from the records by ``repro.report``.
 """
 
 from collections.abc import Callable
