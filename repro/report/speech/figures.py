@@ -67,8 +67,8 @@ def temperature(records: Records) -> Figure:
         ticks(axis.xaxis, tried)
         axis.set_xlabel("temperature T")
         legend(axis, framealpha=0.5)
-    figure.suptitle("Students of the ensemble; 95% CI over seeds (left), over models and test speakers (right)",
-                    fontsize=9)  # fmt: skip
+    both = "Students of the ensemble; 95% CI over seeds (left), over models and test speakers (right)"
+    figure.suptitle(both if decoded else "Students, 95% CI over seeds", fontsize=9)
     figure.tight_layout()
     return figure
 
