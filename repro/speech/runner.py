@@ -47,9 +47,7 @@ CODE_DEPENDENCIES = (
     "training/random_streams.py", "training/recipe.py", "training/trainer.py",
 )  # fmt: skip
 # The modules that determine the words of a decoding, beside the weights.
-DECODING_DEPENDENCIES = tuple(
-    f"speech/decoding/{name}.py" for name in ("decoder", "language_model", "pipeline", "sphinx", "wer")
-)
+DECODING_DEPENDENCIES = (*pipeline.CODE_DEPENDENCIES, "speech/decoding/decoder.py", "speech/decoding/wer.py")
 # Memory of a job beside the soft targets that it stores.
 JOB_BYTES = 4 << 30
 # Validation frames on which the precision of stored soft targets is measured.
@@ -130,7 +128,13 @@ class SpeechRunner(Runner):
                 others.append(Job(run.arm, self.measure_target_precision, (run,), 1.0))
         averages = [Job(group[0].arm, self.average, (group,), 1.0) for group in ensembles.values()]
         training = [
-            Job(group[0].arm, self.train, (group,), self.flops(group), memory_bytes=JOB_BYTES + self._stored(group))
+            Job(
+                group[0].arm,
+                self.train,
+                (group,),
+                self.flops(group),
+                memory_bytes=JOB_BYTES + self._stored_bytes(group),
+            )
             for group in nets.values()
         ]
         return [*training, *averages, *others]
@@ -181,10 +185,10 @@ class SpeechRunner(Runner):
         except Diverged:
             if first.arm != Arm.SEARCH:
                 raise
-            candidates = {net.params: [other for other in nets if other.params == net.params] for net in nets}
-            if len(candidates) > 1:  # alone, to tell which of them diverge
-                for group_of_one in candidates.values():
-                    self.train(group_of_one)
+            candidates = dict.fromkeys(net.params for net in nets)
+            if len(candidates) > 1:  # train each alone, to tell which of them diverge
+                for params in candidates:
+                    self.train([net for net in nets if net.params == params])
                 return None
             seconds = training.seconds / len(nets)
             lost = [self.record(net, {"diverged": True}, [], seconds, len(nets)) for net in nets]
@@ -210,14 +214,15 @@ class SpeechRunner(Runner):
             return None
         means = [net.teacher.mean for net in nets if net.teacher is not None]
         teacher = Teacher(self.population(ensemble.nets), means, [net.temperature for net in nets])
-        if teacher.can_cache(len(cases)) or self._stored(nets):
+        if teacher.can_cache(len(cases)) or self._stored_bytes(nets):
             teacher.cache(Inputs(self.data.train, self.compute), cases, len(self.data.train))
         return teacher
 
-    def _stored(self, nets: list[NetRun]) -> int:
-        """Return the bytes of the soft targets that are stored as the profile allows; 0 for none.
+    def _stored_bytes(self, nets: list[NetRun]) -> int:
+        """Return the size of the soft targets that are computed once, as far as profile and machine have the memory.
 
-        They are stored in fp16, which changes nothing where logits are bf16, and where the memory is there.
+        0 where they are computed for each batch: fp16 would round fp32 logits, and the arithmetic mean has no logits
+        that serve every temperature.
         """
         size = 2 * STATES * len(self.cases(nets[0].fraction, nets[0].data_seed))
         limit = min(1e9 * self.settings.soft_target_cache_gb, memory_bytes() - JOB_BYTES)

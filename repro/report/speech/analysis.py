@@ -186,9 +186,9 @@ def _word_error_rates(records: list[Record]) -> list[Finding]:
 def _data_fraction(records: list[Record]) -> list[Finding]:
     full = queries.single_models(records)
     hard, soft = (queries.on_fraction(records, kind, queries.PAPER_FRACTION) for kind in ("hard", "soft"))
-    as_long = queries.longest_schedule(records, "hard", queries.PAPER_FRACTION)
-    if not (full and hard and soft and as_long):
+    if not (full and hard and soft):
         return []
+    as_long = queries.longest_schedule(records, "hard", queries.PAPER_FRACTION)
     fraction = recovered(full, hard, soft)
     lacking = difference(correct_frames(full), correct_frames(hard, "stopped_test"))
     lost_hard, lost_soft = (np.array([queries.lost_at_end(record) for record in nets]) for nets in (as_long, soft))
