@@ -1,4 +1,4 @@
-"""Soft targets of an ensemble of acoustic models: computed for each batch, or cached in fp16."""
+"""Soft targets of an ensemble of acoustic models: computed for each batch, or once and cached."""
 
 from collections.abc import Sequence
 from copy import deepcopy
@@ -14,9 +14,6 @@ from repro.speech.features import Inputs
 
 Mean = Literal["arithmetic", "geometric"]
 
-# Logits are cached in fp16 up to this size.
-CACHE_BYTES = 3 << 30
-
 # Frames whose probabilities are averaged together, and the smallest probability whose logarithm is taken.
 AVERAGED, TINY = 64, 1e-38
 
@@ -25,7 +22,8 @@ class Teacher:
     """Soft targets of an ensemble as logits of its geometric mean, and of its arithmetic mean where a student needs it.
 
     Soft targets over thousands of states take about 10 kB a frame, so they are computed for each batch. The logits of
-    the geometric mean serve every temperature; for few frames they are computed once and cached in fp16.
+    the geometric mean serve every temperature; where they fit in memory they are computed once and cached, in the
+    precision in which they are computed.
     """
 
     def __init__(self, ensemble: BatchedMLP, means: Sequence[Mean], temperatures: Sequence[float]):
@@ -55,16 +53,12 @@ class Teacher:
         """Index of each student's mean in ``logits``: 0 for the geometric, 1 for the arithmetic one."""
         return tuple(int(mean == "arithmetic") for mean in self.means)
 
-    def can_cache(self, cases: int) -> bool:
-        """Return whether the logits of that many frames fit, and no student needs the arithmetic mean."""
-        return self.arithmetic_at is None and 2 * self.ensemble.sizes[-1] * cases <= CACHE_BYTES
-
     @torch.no_grad()
     def cache(self, inputs: Inputs, cases: Int[Tensor, "case"], frames: int) -> None:
         """Compute and store the geometric mean's logits of ``cases`` of all ``frames``."""
         number = torch.full((frames,), -1)
         number[cases] = torch.arange(len(cases))
-        cached = torch.empty(len(cases), self.ensemble.sizes[-1], dtype=torch.float16)
+        cached = torch.empty(len(cases), self.ensemble.sizes[-1], dtype=self.ensemble.dtype)
         for start in range(0, len(cases), 1000):
             cached[start : start + 1000] = self._geometric(self.ensemble.hidden(inputs[cases[start : start + 1000]]))
         self.cached_logits, self._number = cached, number

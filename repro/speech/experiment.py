@@ -6,7 +6,7 @@ targets recover 0.58 of what hard targets lack (0.87). ``repro speech --profile 
 0.78 and 0.89. See results/speech; tables, figures and verdicts are made from the records by ``repro.report``.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -63,7 +63,9 @@ def run(settings: SpeechSettings, runner: SpeechRunner, headline: Callable[[Reco
     if settings.decoding is not None:
         decoder = choose_decoder(settings, settings.decoding, runner)
         if decoder is not None:
-            runner.execute(decodings(settings, settings.decoding.num_models, temperature, decoder))
+            runs = decodings(settings, settings.decoding.num_models, temperature, decoder)
+            runner.expect(runs)
+            runner.execute(runs)
         headline(list(runner.finished.values()))
     # The other fractions, and ablations beyond the paper.
     ablations = (smaller_ensembles(settings, temperature), narrower_students(settings, temperature))
@@ -101,11 +103,17 @@ def choose_decoder(settings: SpeechSettings, decoding: Decoding, runner: SpeechR
     if len(scales) == 1 and not others:
         return scales[0], first
     nets = tuple(ensemble_nets(settings)[: decoding.scale_models])
-    records = runner.execute([ScaleRun(Arm.ACOUSTIC_SCALE, nets, scales, first)])
+
+    def compare(scales: tuple[float, ...], vocabularies: Sequence[int]) -> Records:
+        runs = [ScaleRun(Arm.ACOUSTIC_SCALE, nets, scales, words) for words in vocabularies]
+        runner.expect(runs)
+        return runner.execute(runs)
+
+    records = compare(scales, [first])
     if not records:
         return None
     scale, _ = best_decoder(records)
-    records += runner.execute([ScaleRun(Arm.ACOUSTIC_SCALE, nets, (scale,), other) for other in others])
+    records += compare((scale,), others)
     return best_decoder(records) if len(records) == len(decoding.general_words) else None
 
 

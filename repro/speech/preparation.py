@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from repro.data.speech.corpus import RATE, Corpus, Utterance, summary
+from repro.data.speech.corpus import Corpus, Utterance, summary
 from repro.data.speech.lexicon import Pronunciations
 from repro.engine import files, store
 from repro.engine.pool import Pool
@@ -22,7 +22,6 @@ from repro.training.random_streams import Stream, generator
 
 CHUNK = 100  # utterances
 # Alignment takes memory with the square of the length: 0.7 GB for 60 seconds, 8.6 GB for 600.
-LONGEST = 180  # seconds
 Usable = list[Aligned]
 Reasons = dict[str, list[str]]
 Say = Callable[[str], None]
@@ -193,9 +192,6 @@ def _align(
         listed = any(word in aligner.lexicon for word in unknown)
         reason = "a pronunciation in unknown phones" if listed else "a word outside the lexicon"
         left_out[reason].append(f"{utterance.id} ({', '.join(unknown)})")
-        return None
-    if len(samples) > LONGEST * RATE:
-        left_out[f"longer than {LONGEST} seconds"].append(utterance.id)
         return None
     banks = filterbanks(samples)
     if len(banks) < WINDOW:

@@ -4,7 +4,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -21,14 +21,14 @@ from repro.engine.progress import ProgressDisplay
 from repro.engine.runner import Diverged, Runner
 from repro.engine.store import Store
 from repro.errors import UserError
-from repro.models.flops import count_parameters, step_flops
+from repro.models.flops import count_multiply_adds, step_flops
 from repro.models.mlp import BatchedMLP
 from repro.speech.alignment import STATES
 from repro.speech.decoding import pipeline
 from repro.speech.decoding.decoder import Search
 from repro.speech.ensemble_targets import Teacher
 from repro.speech.evaluate import Measure, sample
-from repro.speech.features import INPUTS, Inputs
+from repro.speech.features import INPUTS, Frames, Inputs
 from repro.speech.preparation import Prepared, prepare
 from repro.speech.runs import Arm, DecodingRun, EnsembleRun, NetRun, Run, ScaleRun, TargetPrecisionRun
 from repro.speech.settings import Decoding, SpeechSettings
@@ -121,9 +121,12 @@ class SpeechRunner(Runner):
             elif isinstance(run, EnsembleRun):
                 ensembles[run.nets[0]].append(run)
             elif isinstance(run, DecodingRun):
-                others.append(Job(run.arm, self.decode, (run,), 1.0, driver_only=True))
+                flops = pipeline.equivalent_flops(self.data.test, self.decoding.utterances)
+                others.append(Job(run.arm, self.decode, (run,), flops, driver_only=True))
             elif isinstance(run, ScaleRun):
-                others.append(Job(run.arm, self.compare_scales, (run,), 1.0, driver_only=True))
+                once = pipeline.equivalent_flops(self.data.validation, self.decoding.validation_utterances)
+                flops = len(run.nets) * len(run.scales) * once
+                others.append(Job(run.arm, self.compare_scales, (run,), flops, driver_only=True))
             else:
                 others.append(Job(run.arm, self.measure_target_precision, (run,), 1.0))
         averages = [Job(group[0].arm, self.average, (group,), 1.0) for group in ensembles.values()]
@@ -133,21 +136,28 @@ class SpeechRunner(Runner):
                 self.train,
                 (group,),
                 self.flops(group),
-                memory_bytes=JOB_BYTES + self._stored_bytes(group),
+                memory_bytes=JOB_BYTES + self._cache_bytes(group),
             )
             for group in nets.values()
         ]
         return [*training, *averages, *others]
 
     def flops(self, nets: list[NetRun]) -> float:
-        """Return the operations of training these models together, soft targets included."""
+        """Return the operations of training these models together, soft targets and evaluations included."""
         first = nets[0]
-        steps = first.recipe.steps(len(self.cases(first.fraction, first.data_seed)))
-        flops = step_flops((INPUTS, *first.hidden_units, STATES), first.recipe.batch_size) * len(nets)
+        cases = self.cases(first.fraction, first.data_seed)
+        steps, batch, sizes = (
+            first.recipe.steps(len(cases)),
+            first.recipe.batch_size,
+            (INPUTS, *first.hidden_units, STATES),
+        )
+        evaluated = self.measure.count(cases, first.num_evals, first.early_stopping)
+        flops = len(nets) * (steps * step_flops(sizes, batch) + 2 * evaluated * count_multiply_adds(sizes))
         if first.teacher is not None:
-            parameters = sum(count_parameters((INPUTS, *net.hidden_units, STATES)) for net in first.teacher.nets)
-            flops += 2 * parameters * first.recipe.batch_size
-        return steps * flops
+            frames = len(cases) if self._cache_bytes(nets) else steps * batch
+            of_teachers = ((INPUTS, *net.hidden_units, STATES) for net in first.teacher.nets)
+            flops += 2 * frames * sum(map(count_multiply_adds, of_teachers))
+        return flops
 
     def population(self, nets: tuple[NetRun, ...] | list[NetRun]) -> BatchedMLP:
         """Return finished models of one shape as one batched MLP."""
@@ -214,20 +224,19 @@ class SpeechRunner(Runner):
             return None
         means = [net.teacher.mean for net in nets if net.teacher is not None]
         teacher = Teacher(self.population(ensemble.nets), means, [net.temperature for net in nets])
-        if teacher.can_cache(len(cases)) or self._stored_bytes(nets):
+        if self._cache_bytes(nets):
             teacher.cache(Inputs(self.data.train, self.compute), cases, len(self.data.train))
         return teacher
 
-    def _stored_bytes(self, nets: list[NetRun]) -> int:
-        """Return the size of the soft targets that are computed once, as far as profile and machine have the memory.
+    def _cache_bytes(self, nets: list[NetRun]) -> int:
+        """Return the size of the soft targets if they are computed once: profile and machine have the memory.
 
-        0 where they are computed for each batch: fp16 would round fp32 logits, and the arithmetic mean has no logits
-        that serve every temperature.
+        0 if they are computed for each batch, as those of the arithmetic mean are, whose logits depend on T.
         """
-        size = 2 * STATES * len(self.cases(nets[0].fraction, nets[0].data_seed))
+        size = self.compute.dtype.itemsize * STATES * len(self.cases(nets[0].fraction, nets[0].data_seed))
         limit = min(1e9 * self.settings.soft_target_cache_gb, memory_bytes() - JOB_BYTES)
         geometric = nets[0].teacher is not None and all(net.teacher.mean == "geometric" for net in nets if net.teacher)
-        return size if geometric and self.compute.precision == "bf16" and size <= limit else 0
+        return size if geometric and size <= limit else 0
 
     def average(self, ensembles: list[EnsembleRun]) -> None:
         """Evaluate means of the first few models of one ensemble, all in one pass over the data."""
@@ -243,13 +252,14 @@ class SpeechRunner(Runner):
     def decode(self, run: DecodingRun) -> None:
         """Decode the test utterances with a system's scores, and store the word errors."""
         self.progress.now(run.arm)
-        start = time.monotonic()
+        start, task = time.monotonic(), self.task(run.general_words)
+        on_done = self._advance(self.data.test, task.test)
         if run.system is None:
-            metrics = pipeline.decode_stock(self.task(run.general_words), self.data, self.corpus, cores())
+            metrics = pipeline.decode_stock(task, self.data, self.corpus, cores(), on_done)
         else:
             nets = run.system.nets if isinstance(run.system, EnsembleRun) else (run.system,)
-            task, search = self.task(run.general_words), self._search(run.scale)
-            metrics = pipeline.decode(task, self.data, self._scores(nets), search, cores())
+            search = self._search(run.scale)
+            metrics = pipeline.decode(task, self.data, self._scores(nets), search, cores(), on_done)
         record = self.record(run, metrics, [], time.monotonic() - start)
         self.store.add(self.key(run), [record], {})
 
@@ -257,12 +267,18 @@ class SpeechRunner(Runner):
         """Decode the validation utterances with each model at each acoustic scale, and store the word error rates."""
         start, searches, rates = time.monotonic(), {scale: self._search(scale) for scale in run.scales}, []
         task = self.task(run.general_words)
+        on_done = self._advance(self.data.validation, task.validation)
         for number, net in enumerate(run.nets, 1):
             self.progress.now(f"{run.arm}, model {number} of {len(run.nets)}")
-            rates.append(pipeline.validation_rates(task, self.data, self._scores((net,)), searches, cores()))
+            rates.append(pipeline.validation_rates(task, self.data, self._scores((net,)), searches, cores(), on_done))
         metrics = {"rates": [[scale, [of_net[scale] for of_net in rates]] for scale in run.scales],
                    "utterances": len(task.validation), **task.metadata["validation"]}  # fmt: skip
         self.store.add(self.key(run), [self.record(run, metrics, [], time.monotonic() - start)], {})
+
+    def _advance(self, frames: Frames, utterances: Int[Tensor, "utterance"]) -> Callable[[], None]:
+        """Return a function that counts one of the utterances as decoded."""
+        flops = pipeline.equivalent_flops(frames, len(utterances))
+        return partial(self.progress.advance, flops / len(utterances))
 
     def _search(self, scale: float) -> Search:
         return Search(acoustic_scale=scale, max_active_hmms=self.decoding.max_active_hmms)

@@ -207,10 +207,10 @@ class SpeechSettings(SearchedSettings):
     decoding: Decoding | None = Field(None, description="How words are decoded. Default: no decoding.")
     soft_target_cache_gb: float = Field(
         3.0,
-        ge=3,
+        ge=0,
         le=10_000,
-        description="GB of memory up to which soft targets are computed once and stored in fp16, where products are "
-        "bf16 and the machine has 4 GB more; larger ones are computed for each batch. At least 3. Default: 3.",
+        description="GB of memory up to which soft targets are computed once and cached, if the machine has 4 GB more; "
+        "larger ones are computed for each batch. Default: 3.",
     )
     curve_eval_frames: int = Field(
         20_000, ge=100, description="Frames of each part of the data evaluated during training. Default: 20000."

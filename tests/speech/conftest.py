@@ -1,7 +1,7 @@
 """Fixtures of speech: a small corpus, smoke settings, and runners on both."""
 
 import pytest
-from toy_corpus import VALIDATION_RATES, decode, recordings, word_errors
+from toy_corpus import decode, decode_stock, recordings, validation_rates
 
 from repro import config
 from repro.data.speech.corpus import Corpus
@@ -30,9 +30,8 @@ def smoke() -> SpeechSettings:
 @pytest.fixture
 def runner_for(runner_for, prepared, monkeypatch):
     """A factory of runners whose decoder is replaced: errors are a function of the scores."""
-    monkeypatch.setattr(pipeline, "decode", decode)
-    monkeypatch.setattr(pipeline, "validation_rates", lambda task, data, make, searches, threads: VALIDATION_RATES)
-    monkeypatch.setattr(pipeline, "decode_stock", lambda task, data, corpus, threads: word_errors(2))
+    for stand_in in (decode, decode_stock, validation_rates):
+        monkeypatch.setattr(pipeline, stand_in.__name__, stand_in)
 
     def make(settings, data=prepared, folder="runs") -> SpeechRunner:
         return runner_for(settings, data, folder, kind=SpeechRunner, corpus=Corpus("toy", (), (), {}, "toy"))

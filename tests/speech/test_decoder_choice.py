@@ -55,7 +55,7 @@ def test_acoustic_scales_are_compared_on_validation(prepared, monkeypatch):
     task = pipeline.Task({}, None, torch.arange(2), torch.arange(3), {"test": {}})
     calls = []
 
-    def decode(task, scores, search, threads):
+    def decode(task, scores, search, threads, on_done):
         part = next(iter(scores))
         calls.append((part, search.acoustic_scale))
         return [["go", "there"] if search.acoustic_scale == 0.5 else ["no"]] * (2 if part == "validation" else 3)
@@ -63,10 +63,11 @@ def test_acoustic_scales_are_compared_on_validation(prepared, monkeypatch):
     names = {id(prepared.validation): "validation", id(prepared.test): "test"}
     monkeypatch.setattr(pipeline, "_decode", decode)
     searches = {scale: Search(acoustic_scale=scale) for scale in (0.3, 0.5)}
+    on_done = lambda: None  # noqa: E731
     make_scores = lambda frames, _: iter([names[id(frames)]])  # noqa: E731
-    assert pipeline.validation_rates(task, prepared, make_scores, searches, 1) == {0.3: 1.0, 0.5: 0.0}
+    assert pipeline.validation_rates(task, prepared, make_scores, searches, 1, on_done) == {0.3: 1.0, 0.5: 0.0}
     assert calls == [("validation", 0.3), ("validation", 0.5)]
-    metrics = pipeline.decode(task, prepared, make_scores, searches[0.3], 1)
+    metrics = pipeline.decode(task, prepared, make_scores, searches[0.3], 1, on_done)
     assert calls[2:] == [("test", 0.3)] and metrics["scale"] == 0.3
     assert sum(metrics["test_substitutions"]) + sum(metrics["test_deletions"]) == 6
 
@@ -77,7 +78,11 @@ class Searches:
     def __init__(self, rates):
         self.rates, self.requested = rates, []
 
+    def expect(self, runs):
+        self.expected = runs
+
     def execute(self, runs):
+        assert runs is self.expected
         self.requested += [(run.general_words, run.scales) for run in runs]
         known = [run for run in runs if run.general_words in self.rates]
         return [{"metrics": {"rates": self.rates[run.general_words]}, "settings": {"general_words": run.general_words}}

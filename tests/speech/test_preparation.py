@@ -13,6 +13,7 @@ import torch
 from hums import tone, write_corpus
 from processes import children_of, new_workers
 
+from repro.data.speech import corpus as corpora
 from repro.data.speech import synth
 from repro.data.speech.corpus import Corpus
 from repro.data.speech.kaldi import kaldi
@@ -122,7 +123,7 @@ def here(monkeypatch):
 
 
 def test_utterances_without_alignment_are_listed(root, tmp_path, here, monkeypatch):
-    monkeypatch.setattr(preparation, "LONGEST", 2)
+    monkeypatch.setattr(corpora, "LONGEST", 2)
     names = ["click", "short", "long", "broken", "unknown", "foreign", "fails", "good"]
     with open(root / "train" / "wav.scp", "a") as scp, open(root / "train" / "text", "a") as text:
         for name in names:
@@ -140,7 +141,7 @@ def test_utterances_without_alignment_are_listed(root, tmp_path, here, monkeypat
         "a pronunciation in unknown phones": ["foreign (foreign)"],
         "no alignment found": ["fails"],
         "fewer frames than the window of 26": ["click", "short"],
-        "longer than 2 seconds": ["long"],
+        "more than 2 seconds": ["long"],
     }
     assert "2 channels, averaged" not in data.remarked  # only of utterances that are used
     assert {*data.train.ids, *data.validation.ids} == {"train0", "train1", "good"}

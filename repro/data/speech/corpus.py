@@ -14,6 +14,7 @@ from torch import Tensor
 
 RATE = 16_000  # samples per second
 LOWEST_RATE = 1000
+LONGEST = 180  # seconds of a recording or a segment of one
 OVERSHOOT = 0.5  # seconds that a segment may end after its recording; it is cut there
 # Sizes in headers that the file does not hold, as libsndfile reports them.
 CUT_OFF = re.compile(r"(?:data|SSND|Data Size|riff) *: (\d+) \(should be (\d+)\)|\*\*\* Calculated frame count")
@@ -50,7 +51,7 @@ class Corpus:
 
     Attributes:
         lexicon: pronunciations that come with the corpus, by word, as phones without stress.
-        digest: identifies transcripts, lexicon and the content of the audio files.
+        digest: identifies transcripts, lexicon and audio files: by their content, LibriSpeech's by their size.
         synthetic: whether the speech was made by ``repro.data.speech.synth``.
         left_out: ids of the utterances that cannot be used, by reason; the text that is the reason follows in brackets.
         remarked: ids of the utterances that were changed, by reason.
@@ -84,8 +85,8 @@ def read_audio(
 
     Raises:
         ValueError: the reason that the recording cannot be used: the file is no audio, is empty, ends before the end
-            that its header gives, has samples that are not finite or fewer than 1000 a second, or lacks the segment or
-            the channel.
+            that its header gives, has samples that are not finite or fewer than 1000 a second, lacks the segment or
+            the channel, or is longer than 180 seconds.
     """
     try:
         with soundfile.SoundFile(path) as file:
@@ -94,6 +95,8 @@ def read_audio(
             if (first and first >= frames) or last > frames + OVERSHOOT * rate:
                 raise ValueError("a segment that ends after its recording")
             frames = min(last, frames) - first
+            if frames > LONGEST * rate:  # not read: it might not fit in memory
+                raise ValueError(f"more than {LONGEST} seconds")
             if first:
                 file.seek(first)
             samples = file.read(frames, dtype="float32", always_2d=True)

@@ -1,7 +1,6 @@
 """The corpus that the setting ``data`` of the speech experiment selects."""
 
 import re
-import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -52,8 +51,8 @@ def _synth(data: Data, folder: Path, say: Callable[[str], None]) -> Corpus:
             printed = time.monotonic()
             say(f"synthetic speech: {fraction:.0%} made")
 
-    def build() -> None:
-        synth.build(root, data.synth, progress=progress)
+    def build(is_damaged: bool = False) -> None:
+        synth.build(root, data.synth, progress=progress, is_damaged=is_damaged)
 
     def read() -> Corpus:
         return kaldi(root, "synth", synthetic=True)
@@ -74,8 +73,7 @@ def _synth(data: Data, folder: Path, say: Callable[[str], None]) -> Corpus:
         corpus = read_if_whole()
         if corpus is None:
             say(f"{root} is damaged: its content has changed since it was made; making it again")
-            shutil.rmtree(root)
-            build()
+            build(is_damaged=True)
             corpus = read()
         if not first_digest.exists():
             files.write(first_digest, corpus.digest.encode())

@@ -119,7 +119,7 @@ class Decoder:
 def transcribe(
     listeners: Sequence[Callable[[Item], list[str]]],
     items: Iterable[Item],
-    on_done: Callable[[int], None] | None = None,
+    on_done: Callable[[], None] | None = None,
 ) -> list[list[str]]:
     """Return the words of many utterances, decoded in parallel with one thread for each listener.
 
@@ -130,7 +130,7 @@ def transcribe(
     Args:
         listeners: functions from an item to words, such as ``[decoder.words for decoder in decoders]``.
         items: scores or samples of the utterances.
-        on_done: called with the number of utterances done.
+        on_done: called after each utterance.
     """
     idle: SimpleQueue[Callable[[Item], list[str]]] = SimpleQueue()
     for listener in listeners:
@@ -150,7 +150,7 @@ def transcribe(
         while len(pending) > leave:
             hypotheses.append(pending.popleft().result())
             if on_done:
-                on_done(len(hypotheses))
+                on_done()
 
     pool = ThreadPoolExecutor(len(listeners))
     try:

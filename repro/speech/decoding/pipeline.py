@@ -24,6 +24,8 @@ from repro.speech.preparation import Prepared
 from repro.speech.training import blocks
 from repro.training.compute import Compute
 
+# Operations of training in the time in which two cores decode a frame.
+FLOPS_OF_FRAME = 5e7
 CODE_DEPENDENCIES = ("speech/decoding/language_model.py", "speech/decoding/pipeline.py", "speech/decoding/sphinx.py")
 
 
@@ -76,6 +78,11 @@ def in_turn(frames: Frames, count: int) -> Int[Tensor, "utterance"]:
     return torch.tensor(sorted(number for _, number in sorted(turn)[:count]))
 
 
+def equivalent_flops(frames: Frames, utterances: int) -> float:
+    """Return the operations of training that take about as long as decoding that many utterances, for the ETA."""
+    return FLOPS_OF_FRAME * len(frames) * min(1, utterances / len(frames.ids))
+
+
 def log_prior(train: Frames) -> Float[Tensor, "states"]:
     """Return the log frequency of each state in the training frames; unseen states count as half a frame."""
     counts = torch.bincount(train.states, minlength=STATES).double().clamp_min(0.5)
@@ -101,47 +108,53 @@ def scores(
 
 
 MakeScores = Callable[[Frames, Tensor], Iterator[np.ndarray]]
+OnDone = Callable[[], None]  # called after each utterance
 
 
 def validation_rates(
-    task: Task, data: Prepared, make_scores: MakeScores, searches: dict[float, Search], threads: int
+    task: Task, data: Prepared, make_scores: MakeScores, searches: dict[float, Search], threads: int, on_done: OnDone
 ) -> dict[float, float]:
     """Return the word error rate on validation with each search, by its acoustic scale.
 
     Args:
         make_scores: returns the scores of some utterances of a part of the data.
     """
-    references = _references(data, data.validation, task.validation)
-    return {
-        scale: wer.count(references, _decode(task, make_scores(data.validation, task.validation), search, threads)).rate
-        for scale, search in searches.items()
-    }
+    references, rates = _references(data, data.validation, task.validation), {}
+    for scale, search in searches.items():
+        scores = make_scores(data.validation, task.validation)
+        rates[scale] = wer.count(references, _decode(task, scores, search, threads, on_done)).rate
+    return rates
 
 
-def decode(task: Task, data: Prepared, make_scores: MakeScores, search: Search, threads: int) -> dict[str, Any]:
+def decode(
+    task: Task, data: Prepared, make_scores: MakeScores, search: Search, threads: int, on_done: OnDone
+) -> dict[str, Any]:
     """Decode the test utterances; return the errors of each, and the acoustic scale."""
-    hypotheses = _decode(task, make_scores(data.test, task.test), search, threads)
+    hypotheses = _decode(task, make_scores(data.test, task.test), search, threads, on_done)
     return _word_errors(task, data, hypotheses) | {"scale": search.acoustic_scale}
 
 
-def decode_stock(task: Task, data: Prepared, corpus: Corpus, threads: int) -> dict[str, Any]:
+def decode_stock(task: Task, data: Prepared, corpus: Corpus, threads: int, on_done: OnDone) -> dict[str, Any]:
     """Decode test with pocketsphinx's own acoustic model, with the same dictionary and language model."""
     spoken = {utterance.id: utterance for utterance in corpus.test}
     samples = (spoken[data.test.ids[n]].read()[0].numpy() for n in task.test.tolist())
     decoders = [Decoder(task.pronunciations, task.language_model) for _ in range(threads)]
-    return _word_errors(task, data, transcribe([decoder.stock for decoder in decoders], samples))
+    return _word_errors(task, data, transcribe([decoder.stock for decoder in decoders], samples, on_done))
 
 
-def _decode(task: Task, scores: Iterator[np.ndarray], search: Search, threads: int) -> list[list[str]]:
-    return decode_scores([Decoder(task.pronunciations, task.language_model, search) for _ in range(threads)], scores)
+def _decode(task: Task, scores: Iterator[np.ndarray], search: Search, threads: int, on_done: OnDone) -> list[list[str]]:
+    decoders = [Decoder(task.pronunciations, task.language_model, search) for _ in range(threads)]
+    return decode_scores(decoders, scores, on_done)
 
 
-def decode_scores(decoders: Sequence[Decoder], scores: Iterator[np.ndarray]) -> list[list[str]]:
+def decode_scores(
+    decoders: Sequence[Decoder], scores: Iterator[np.ndarray], on_done: OnDone | None = None
+) -> list[list[str]]:
     """Return the words of utterances by their scores, which PyTorch makes on a single thread beside the decoders."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        return transcribe([decoder.words for decoder in decoders], scores)
+        return transcribe([decoder.words for decoder in decoders], scores, on_done)
     finally:
         torch.set_num_threads(threads)
 

@@ -180,7 +180,12 @@ def specification(settings: SynthSettings, seed: int = 0) -> dict[str, Any]:
 
 
 def build(
-    folder: Path, settings: SynthSettings | None = None, seed: int = 0, progress: Callable[[float], None] | None = None
+    folder: Path,
+    settings: SynthSettings | None = None,
+    seed: int = 0,
+    progress: Callable[[float], None] | None = None,
+    *,
+    is_damaged: bool = False,
 ) -> Path:
     """Make the corpus as a Kaldi data directory in ``folder``, unless it exists, and return the folder.
 
@@ -194,6 +199,7 @@ def build(
         settings: amount of speech. Default: 10 hours of train and 1 hour of test.
         seed: of all random draws. Default: 0.
         progress: called after each speaker with the fraction that is done, 0 .. 1. Default: not called.
+        is_damaged: replace the corpus even if it exists. Default: no.
 
     Raises:
         UserError: the folder has other content, another process is building there, or eSpeak does not start.
@@ -201,7 +207,7 @@ def build(
     """
     settings, folder = settings or SynthSettings(), folder.expanduser().absolute()
     made_from = specification(settings, seed)
-    if about(folder).get("made_from") == made_from:
+    if not is_damaged and about(folder).get("made_from") == made_from:
         return folder
     folder.parent.mkdir(parents=True, exist_ok=True)
     unfinished, replaced = (folder.with_name(f"{folder.name}.{state}") for state in ("unfinished", "replaced"))
