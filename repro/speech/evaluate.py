@@ -79,12 +79,12 @@ class Measure:
         parts = {part: self._of_ensembles(net, part, at, wanted) for part, at in self._held_out().items()}
         return [metrics | {"nets": count} for metrics, (count, _) in zip(_merged(parts), wanted, strict=True)]
 
-    def count(self, cases: Int[Tensor, "case"], looks: int, early_stopping: bool) -> int:
-        """Return the number of frames on which a model is evaluated, once trained and ``looks`` times before."""
+    def count(self, cases: Int[Tensor, "case"], num_evals: int, early_stopping: bool) -> int:
+        """Return the number of frames on which a model is evaluated, once trained and ``num_evals`` times before."""
         held_out = {part: len(at) for part, at in self._held_out().items()}
         once = min(len(cases), self.some) + sum(held_out.values())
         look = sum(min(count, self.some) for count in (len(cases), *held_out.values()))
-        return once + looks * look + (once + looks * held_out["validation"] if early_stopping else 0)
+        return once + num_evals * look + (once + num_evals * held_out["validation"] if early_stopping else 0)
 
     def _held_out(self) -> dict[str, Int[Tensor, "case"]]:
         return {part: torch.arange(0, len(getattr(self.data, part)), self.every) for part in ("validation", "test")}

@@ -15,7 +15,7 @@ import numpy as np
 from repro.config_search import ends_after_search
 from repro.speech import search
 from repro.speech.runner import SpeechRunner
-from repro.speech.runs import Arm, DecodingRun, EnsembleRun, NetRun, ScaleRun, TargetPrecisionRun
+from repro.speech.runs import Arm, DecodingRun, EnsembleRun, NetRun, ScaleRun, TargetPrecisionRun, word_error_rates
 from repro.speech.settings import DataFraction, Decoding, SpeechSettings
 from repro.speech.table1 import (
     distilled_nets,
@@ -104,25 +104,25 @@ def choose_decoder(settings: SpeechSettings, decoding: Decoding, runner: SpeechR
         return scales[0], first
     nets = tuple(ensemble_nets(settings)[: decoding.scale_models])
 
-    def compare(scales: tuple[float, ...], vocabularies: Sequence[int]) -> Records:
-        runs = [ScaleRun(Arm.ACOUSTIC_SCALE, nets, scales, words) for words in vocabularies]
+    def compare(scales: Sequence[float], vocabularies: Sequence[int]) -> Records | None:
+        runs = [ScaleRun(Arm.ACOUSTIC_SCALE, (net,), (scale,), words, seed=net.seed, seeds=len(nets))
+                for words in vocabularies for scale in scales for net in nets]  # fmt: skip
         runner.expect(runs)
-        return runner.execute(runs)
+        records = runner.execute(runs)
+        return records if len(records) == len(runs) else None
 
     records = compare(scales, [first])
-    if not records:
+    if records is None:
         return None
     scale, _ = best_decoder(records)
-    records += compare((scale,), others)
-    return best_decoder(records) if len(records) == len(decoding.general_words) else None
+    more = compare([scale], others)
+    return None if more is None else best_decoder([*records, *more])
 
 
 def best_decoder(records: Records) -> DecoderSettings:
     """Return acoustic scale and vocabulary with the fewest validation errors in the mean over the models."""
-    return min(
-        (float(np.mean(of_nets)), scale, record["settings"]["general_words"])
-        for record in records for scale, of_nets in record["metrics"]["rates"]
-    )[1:]  # fmt: skip
+    rates = word_error_rates(records)
+    return min(rates, key=lambda of: (np.mean(rates[of]), of))
 
 
 def decodings(

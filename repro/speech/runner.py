@@ -268,8 +268,8 @@ class SpeechRunner(Runner):
         start, searches, rates = time.monotonic(), {scale: self._search(scale) for scale in run.scales}, []
         task = self.task(run.general_words)
         on_done = self._advance(self.data.validation, task.validation)
-        for number, net in enumerate(run.nets, 1):
-            self.progress.now(f"{run.arm}, model {number} of {len(run.nets)}")
+        self.progress.now(run.arm)
+        for net in run.nets:
             rates.append(pipeline.validation_rates(task, self.data, self._scores((net,)), searches, cores(), on_done))
         metrics = {"rates": [[scale, [of_net[scale] for of_net in rates]] for scale in run.scales],
                    "utterances": len(task.validation), **task.metadata["validation"]}  # fmt: skip

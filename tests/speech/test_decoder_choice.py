@@ -73,7 +73,7 @@ def test_acoustic_scales_are_compared_on_validation(prepared, monkeypatch):
 
 
 class Searches:
-    """A runner whose records give the rates by number of general words, none for an unknown number."""
+    """A runner whose records give the models' rates by general words and scale, none for an unknown number."""
 
     def __init__(self, rates):
         self.rates, self.requested = rates, []
@@ -83,23 +83,27 @@ class Searches:
 
     def execute(self, runs):
         assert runs is self.expected
-        self.requested += [(run.general_words, run.scales) for run in runs]
-        known = [run for run in runs if run.general_words in self.rates]
-        return [{"metrics": {"rates": self.rates[run.general_words]}, "settings": {"general_words": run.general_words}}
-                for run in known]  # fmt: skip
+        self.requested += [(run.general_words, *run.scales, run.seed) for run in runs]
+        return [self.record(run) for run in runs if run.general_words in self.rates]
+
+    def record(self, run):
+        (scale,), (net,) = run.scales, run.nets
+        rate = self.rates[run.general_words][scale][net.seed]
+        return {"metrics": {"rates": [[scale, [rate]]]}, "settings": {"general_words": run.general_words}}
 
 
 def test_scale_then_vocabulary_are_chosen_by_the_mean_over_the_models(smoke):
     decoding = Decoding(utterances=1, validation_utterances=1, acoustic_scales=(0.1, 0.2, 0.4), scale_models=2)
     both = decoding.model_copy(update={"general_words": (0, 900)})
-    rates = [[0.1, [0.5, 0.1]], [0.2, [0.2, 0.3]], [0.4, [0.1, 0.6]]]
+    rates = {0.1: [0.5, 0.1], 0.2: [0.2, 0.3], 0.4: [0.1, 0.6]}
     choose = lambda decoding, runner: experiment.choose_decoder(smoke, decoding, runner)  # noqa: E731
     assert choose(decoding, Searches({0: rates})) == (0.2, 0)
     assert choose(decoding, Searches({})) is None and choose(both, Searches({0: rates})) is None
     for general, chosen in ((0.1, 900), (0.9, 0)):
-        runner = Searches({0: rates, 900: [[0.2, [general, 0.3]]]})
+        runner = Searches({0: rates, 900: {0.2: [general, 0.3]}})
         assert choose(both, runner) == (0.2, chosen)
-        assert runner.requested == [(0, (0.1, 0.2, 0.4)), (900, (0.2,))]
+        of_scales = [(0, scale, model) for scale in (0.1, 0.2, 0.4) for model in (0, 1)]
+        assert runner.requested == [*of_scales, (900, 0.2, 0), (900, 0.2, 1)]
     assert choose(decoding.model_copy(update={"acoustic_scales": (0.3,)}), Searches({})) == (0.3, 0)
 
 

@@ -1,12 +1,13 @@
 """Tables of what is chosen on validation: recipes, acoustic scale and vocabulary."""
 
+from statistics import fmean
+
 import pandas as pd
 
-from repro.evaluation import stats
 from repro.report.query import select
 from repro.report.records import Record
 from repro.report.searches import search_table
-from repro.speech.runs import Arm
+from repro.speech.runs import Arm, word_error_rates
 
 Records = list[Record]
 
@@ -23,21 +24,20 @@ def _accuracies(group: Records) -> list[float]:
 
 def acoustic_scale(records: Records) -> pd.DataFrame:
     """Return word error rates on validation by acoustic scale and vocabulary; the best is used for all systems."""
-    rows, runs = [], select(records, Arm.ACOUSTIC_SCALE)
-    means = {(record["key"], scale): stats.mean_interval([100 * rate for rate in rates])
-             for record in runs for scale, rates in record["metrics"]["rates"]}  # fmt: skip
-    best = min(means, key=lambda of: (means[of].value, of[1]), default=None)
-    for record in runs:
-        metrics = record["metrics"]
-        for scale, rates in metrics["rates"]:
-            rows.append({
-                "words of general English": f"{record['settings']['general_words']:,}",
-                "vocabulary": f"{metrics['vocabulary']:,}",
-                "validation words outside it": f"{metrics['unknown_words']:,}",
-                "perplexity": f"{metrics['perplexity']:,}", "acoustic scale": f"{scale:g}",
-                "WER": f"{means[record['key'], scale].value:.2f}",
-                "each model": " ".join(f"{100 * rate:.2f}" for rate in rates),
-                "validation utterances": metrics["utterances"],
-                "chosen": "yes" if (record["key"], scale) == best else "",
-            })  # fmt: skip
-    return pd.DataFrame(rows)
+    runs = select(records, Arm.ACOUSTIC_SCALE)
+    about = {record["settings"]["general_words"]: record["metrics"] for record in runs}
+    rates = {of: [100 * rate for rate in of_nets] for of, of_nets in word_error_rates(runs).items()}
+    best = min(rates, key=lambda of: (fmean(rates[of]), of), default=None)
+    return pd.DataFrame([
+        {
+            "words of general English": f"{words:,}",
+            "vocabulary": f"{about[words]['vocabulary']:,}",
+            "validation words outside it": f"{about[words]['unknown_words']:,}",
+            "perplexity": f"{about[words]['perplexity']:,}", "acoustic scale": f"{scale:g}",
+            "WER": f"{fmean(of_nets):.2f}",
+            "each model": " ".join(f"{rate:.2f}" for rate in of_nets),
+            "validation utterances": about[words]["utterances"],
+            "chosen": "yes" if (scale, words) == best else "",
+        }
+        for (scale, words), of_nets in sorted(rates.items(), key=lambda item: (item[0][1], item[0][0]))
+    ])  # fmt: skip
