@@ -3,7 +3,7 @@
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from repro import interrupts
+from repro import config, interrupts
 from repro.config import GROUPS
 from repro.config_search import RESULTS_SUFFIX, ends_after_search
 from repro.errors import UserError
@@ -15,10 +15,18 @@ if TYPE_CHECKING:
 
 
 def run_experiment(command: str, options: "Options") -> None:
-    """Train and report an experiment, one profile after the other where the profile is a group of profiles."""
+    """Train and report an experiment, one profile after the other where the profile is a group of profiles.
+
+    Raises:
+        UserError: a setting of any of the profiles is wrong; nothing is trained.
+    """
     experiment = EXPERIMENTS[command]
     components = load_components(command)
-    for profile in GROUPS.get(experiment.name, {}).get(options.profile, (options.profile,)):
+    profiles = GROUPS.get(experiment.name, {}).get(options.profile, (options.profile,))
+    for profile in profiles:
+        path = config.profile_path(experiment.name, profile)
+        config.load(components.settings, path, options.overrides, experiment.name)
+    for profile in profiles:
         _run_profile(experiment, components, replace(options, profile=profile))
 
 

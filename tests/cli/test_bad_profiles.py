@@ -1,6 +1,12 @@
 """Malformed profiles: one line that names the file or the setting, exit code 2."""
 
+from pathlib import Path
+
 import pytest
+
+from repro import config, training_command
+from repro.errors import UserError
+from repro.session import Options
 
 PROFILES = {
     "empty": (b"", "setting seeds: is missing"),
@@ -51,3 +57,12 @@ def test_a_name_of_no_profile_lists_the_known_ones(error_of, name):
         "profile: must be one of choice, evening, gpu, gpu_choice, long, paper, quick, smoke, or a path" in line
         and len(line) < 300
     )
+
+
+def test_all_profiles_of_a_group_are_checked_before_the_first_is_trained(monkeypatch):
+    monkeypatch.setitem(config.GROUPS["variants"], "paper", ("smoke_mnist", "smoke_nothing"))
+    trained = []
+    monkeypatch.setattr(training_command, "_run_profile", lambda *arguments: trained.append(arguments))
+    with pytest.raises(UserError, match="profile: must be one of"):
+        training_command.run_experiment("variants", Options("paper", [], None, Path(), None, "cpu", "fp32", False))
+    assert not trained
