@@ -3,8 +3,8 @@
 import time
 from collections import defaultdict
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from functools import cached_property, partial
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -25,13 +25,13 @@ from repro.models.flops import count_multiply_adds, step_flops
 from repro.models.mlp import BatchedMLP
 from repro.speech.alignment import STATES
 from repro.speech.decoding import pipeline
-from repro.speech.decoding.decoder import Search
+from repro.speech.decoding.recognizer import Recognizer
 from repro.speech.ensemble_targets import Teacher
 from repro.speech.evaluate import Measure, sample
-from repro.speech.features import INPUTS, Frames, Inputs
+from repro.speech.features import INPUTS, Inputs
 from repro.speech.preparation import Prepared, prepare
 from repro.speech.runs import Arm, DecodingRun, EnsembleRun, NetRun, Run, ScaleRun, TargetPrecisionRun
-from repro.speech.settings import Decoding, SpeechSettings
+from repro.speech.settings import SpeechSettings
 from repro.speech.target_precision import storage_errors
 from repro.speech.training import FrameTrainer, Watched, frames_of_fraction, make_net
 from repro.training.compute import cores, memory_bytes
@@ -47,7 +47,12 @@ CODE_DEPENDENCIES = (
     "training/random_streams.py", "training/recipe.py", "training/trainer.py",
 )  # fmt: skip
 # The modules that determine the words of a decoding, beside the weights.
-DECODING_DEPENDENCIES = (*pipeline.CODE_DEPENDENCIES, "speech/decoding/decoder.py", "speech/decoding/wer.py")
+DECODING_DEPENDENCIES = (
+    *pipeline.CODE_DEPENDENCIES,
+    "speech/decoding/decoder.py",
+    "speech/decoding/recognizer.py",
+    "speech/decoding/wer.py",
+)
 # Memory of a job beside the soft targets that it stores.
 JOB_BYTES = 4 << 30
 # Validation frames on which the precision of stored soft targets is measured.
@@ -61,7 +66,6 @@ class SpeechRunner(Runner):
     settings: SpeechSettings
     corpus: Corpus
     data: Prepared
-    _tasks: dict[int, pipeline.Task] = field(default_factory=dict)
 
     @cached_property
     def measure(self) -> Measure:
@@ -84,28 +88,29 @@ class SpeechRunner(Runner):
             *([run_store.code_version(DECODING_DEPENDENCIES)] if isinstance(run, DecodingRun | ScaleRun) else []),
         ]
 
-    @property
-    def decoding(self) -> Decoding:
-        """Settings of the decoding.
+    @cached_property
+    def recognizer(self) -> Recognizer:
+        """The decoder of the corpus.
 
         Raises:
             UserError: the profile has no ``[decoding]``.
         """
         if self.settings.decoding is None:
             raise UserError("setting decoding: is missing, and a run is to be decoded")
-        return self.settings.decoding
+        return Recognizer(
+            self.corpus, self.data, self.settings.decoding, self.store.folder / "aligned", self.compute,
+            self.progress.advance,
+        )  # fmt: skip
 
     def settings_of(self, run: Run) -> dict[str, Any]:
         """Return a run's settings as JSON, with the number of a student's teachers or how words are decoded."""
         settings = super().settings_of(run)
         if isinstance(run, NetRun):
             settings["num_teachers"] = len(run.teacher.nets) if run.teacher else 0
-        if isinstance(run, DecodingRun):
-            settings["decoding"] = self.decoding.model_dump(mode="json", include={"utterances", "max_active_hmms"})
-        if isinstance(run, ScaleRun):
-            settings["decoding"] = self.decoding.model_dump(
-                mode="json", include={"validation_utterances", "max_active_hmms"}
-            )
+        if isinstance(run, DecodingRun | ScaleRun):
+            limit = "utterances" if isinstance(run, DecodingRun) else "validation_utterances"
+            decoding = self.recognizer.settings
+            settings["decoding"] = decoding.model_dump(mode="json", include={limit, "max_active_hmms"})
         return settings
 
     def cases(self, fraction: float, data_seed: int) -> Int[Tensor, "frame"]:
@@ -121,11 +126,9 @@ class SpeechRunner(Runner):
             elif isinstance(run, EnsembleRun):
                 ensembles[run.nets[0]].append(run)
             elif isinstance(run, DecodingRun):
-                flops = pipeline.equivalent_flops(self.data.test, self.decoding.utterances)
-                others.append(Job(run.arm, self.decode, (run,), flops, driver_only=True))
+                others.append(Job(run.arm, self.decode, (run,), self.recognizer.flops("test"), driver_only=True))
             elif isinstance(run, ScaleRun):
-                once = pipeline.equivalent_flops(self.data.validation, self.decoding.validation_utterances)
-                flops = len(run.nets) * len(run.scales) * once
+                flops = len(run.nets) * len(run.scales) * self.recognizer.flops("validation")
                 others.append(Job(run.arm, self.compare_scales, (run,), flops, driver_only=True))
             else:
                 others.append(Job(run.arm, self.measure_target_precision, (run,), 1.0))
@@ -252,41 +255,18 @@ class SpeechRunner(Runner):
     def decode(self, run: DecodingRun) -> None:
         """Decode the test utterances with a system's scores, and store the word errors."""
         self.progress.now(run.arm)
-        start, task = time.monotonic(), self.task(run.general_words)
-        on_done = self._advance(self.data.test, task.test)
-        if run.system is None:
-            metrics = pipeline.decode_stock(task, self.data, self.corpus, cores(), on_done)
-        else:
-            nets = run.system.nets if isinstance(run.system, EnsembleRun) else (run.system,)
-            search = self._search(run.scale)
-            metrics = pipeline.decode(task, self.data, self._scores(nets), search, cores(), on_done)
-        record = self.record(run, metrics, [], time.monotonic() - start)
-        self.store.add(self.key(run), [record], {})
+        start, net = time.monotonic(), None
+        if run.system is not None:
+            net = self.population(run.system.nets if isinstance(run.system, EnsembleRun) else (run.system,))
+        metrics = self.recognizer.test_errors(net, run.scale, run.general_words)
+        self.store.add(self.key(run), [self.record(run, metrics, [], time.monotonic() - start)], {})
 
     def compare_scales(self, run: ScaleRun) -> None:
         """Decode the validation utterances with each model at each acoustic scale, and store the word error rates."""
-        start, searches, rates = time.monotonic(), {scale: self._search(scale) for scale in run.scales}, []
-        task = self.task(run.general_words)
-        on_done = self._advance(self.data.validation, task.validation)
         self.progress.now(run.arm)
-        for net in run.nets:
-            rates.append(pipeline.validation_rates(task, self.data, self._scores((net,)), searches, cores(), on_done))
-        metrics = {"rates": [[scale, [of_net[scale] for of_net in rates]] for scale in run.scales],
-                   "utterances": len(task.validation), **task.metadata["validation"]}  # fmt: skip
+        start, nets = time.monotonic(), [self.population((net,)) for net in run.nets]
+        metrics = self.recognizer.validation_rates(nets, run.scales, run.general_words)
         self.store.add(self.key(run), [self.record(run, metrics, [], time.monotonic() - start)], {})
-
-    def _advance(self, frames: Frames, utterances: Int[Tensor, "utterance"]) -> Callable[[], None]:
-        """Return a function that counts one of the utterances as decoded."""
-        flops = pipeline.equivalent_flops(frames, len(utterances))
-        return partial(self.progress.advance, flops / len(utterances))
-
-    def _search(self, scale: float) -> Search:
-        return Search(acoustic_scale=scale, max_active_hmms=self.decoding.max_active_hmms)
-
-    def _scores(self, nets: tuple[NetRun, ...]) -> pipeline.MakeScores:
-        """Return a function that gives the scores of utterances by the mean of finished models."""
-        net, prior = self.population(nets), pipeline.log_prior(self.data.train)
-        return lambda frames, some: pipeline.scores(net, frames, some, prior, self.compute)
 
     def measure_target_precision(self, run: TargetPrecisionRun) -> None:
         """Measure what inexact storage of the soft targets changes, on some validation frames."""
@@ -297,14 +277,6 @@ class SpeechRunner(Runner):
         rows = [row for t in run.temperatures for row in storage_errors(ensemble, student, batch, t)]
         record = self.record(run, {"rows": rows, "frames": len(chosen)}, [], time.monotonic() - start)
         self.store.add(self.key(run), [record], {})
-
-    def task(self, general_words: int) -> pipeline.Task:
-        """Return utterances, language model and dictionary of the decodings with a number of general words."""
-        if general_words not in self._tasks:
-            folder, decoding = self.store.folder / "aligned", self.decoding
-            counts = decoding.validation_utterances, decoding.utterances
-            self._tasks[general_words] = pipeline.make_task(self.corpus, self.data, folder, *counts, general_words)
-        return self._tasks[general_words]
 
 
 def make_runner(folder_setting: Path | None) -> Callable[..., SpeechRunner]:
