@@ -21,9 +21,8 @@ AVERAGED, TINY = 64, 1e-38
 class Teacher:
     """Soft targets of an ensemble as logits of its geometric mean, and of its arithmetic mean where a student needs it.
 
-    Soft targets over thousands of states take about 10 kB a frame, so they are computed for each batch. The logits of
-    the geometric mean serve every temperature; where they fit in memory they are computed once and cached, in the
-    precision in which they are computed.
+    Soft targets over thousands of states take about 10 kB a frame, so they are computed for each batch unless ``cache``
+    is called: the logits of the geometric mean serve every temperature, and are cached in the type of the products.
     """
 
     def __init__(self, ensemble: BatchedMLP, means: Sequence[Mean], temperatures: Sequence[float]):

@@ -82,9 +82,13 @@ class Measure:
     def count(self, cases: Int[Tensor, "case"], num_evals: int, early_stopping: bool) -> int:
         """Return the number of frames on which a model is evaluated, once trained and ``num_evals`` times before."""
         held_out = {part: len(at) for part, at in self._held_out().items()}
-        once = min(len(cases), self.some) + sum(held_out.values())
+        once = min(len(cases), self.some) + self.count_held_out()
         look = sum(min(count, self.some) for count in (len(cases), *held_out.values()))
         return once + num_evals * look + (once + num_evals * held_out["validation"] if early_stopping else 0)
+
+    def count_held_out(self) -> int:
+        """Return the number of frames of validation and test on which models are evaluated."""
+        return sum(map(len, self._held_out().values()))
 
     def _held_out(self) -> dict[str, Int[Tensor, "case"]]:
         return {part: torch.arange(0, len(getattr(self.data, part)), self.every) for part in ("validation", "test")}

@@ -14,8 +14,9 @@ import numpy as np
 
 from repro.config_search import ends_after_search
 from repro.speech import search
+from repro.speech.decoding.choice import ScaleAndWords, best_decoder, word_error_rates
 from repro.speech.runner import SpeechRunner
-from repro.speech.runs import Arm, DecodingRun, EnsembleRun, NetRun, ScaleRun, TargetPrecisionRun, word_error_rates
+from repro.speech.runs import Arm, DecodingRun, EnsembleRun, NetRun, ScaleRun, TargetPrecisionRun
 from repro.speech.settings import DataFraction, Decoding, SpeechSettings
 from repro.speech.table1 import (
     distilled_nets,
@@ -29,7 +30,6 @@ from repro.speech.table1 import (
 )
 
 Records = list[dict[str, Any]]
-DecoderSettings = tuple[float, int]  # acoustic scale, and words of general English in the vocabulary
 PAPER_FRACTION = 0.03  # section 6; trained before the other fractions
 
 
@@ -45,7 +45,7 @@ def run(settings: SpeechSettings, runner: SpeechRunner, headline: Callable[[Reco
         return
     settings = chosen
     # Table 1: the ensemble, and the models distilled from it.
-    runner.expect([*ensemble_nets(settings), *distilled_nets(settings)])
+    runner.expect([*ensemble_nets(settings), *means(settings), *distilled_nets(settings)])
     runner.execute(ensemble_nets(settings))
     runner.execute(means(settings))
     runner.execute(distilled_nets(settings))
@@ -97,7 +97,7 @@ def target_precision(settings: SpeechSettings) -> TargetPrecisionRun:
     return TargetPrecisionRun(Arm.TARGET_PRECISION, teacher_of_students(settings), lowest, temperatures)
 
 
-def choose_decoder(settings: SpeechSettings, decoding: Decoding, runner: SpeechRunner) -> DecoderSettings | None:
+def choose_decoder(settings: SpeechSettings, decoding: Decoding, runner: SpeechRunner) -> ScaleAndWords | None:
     """Return acoustic scale and vocabulary of all decodings, chosen on validation one by one; None while unknown."""
     scales, (first, *others) = decoding.acoustic_scales, decoding.general_words
     if len(scales) == 1 and not others:
@@ -114,19 +114,13 @@ def choose_decoder(settings: SpeechSettings, decoding: Decoding, runner: SpeechR
     records = compare(scales, [first])
     if records is None:
         return None
-    scale, _ = best_decoder(records)
+    scale, _ = best_decoder(word_error_rates(records))
     more = compare([scale], others)
-    return None if more is None else best_decoder([*records, *more])
-
-
-def best_decoder(records: Records) -> DecoderSettings:
-    """Return acoustic scale and vocabulary with the fewest validation errors in the mean over the models."""
-    rates = word_error_rates(records)
-    return min(rates, key=lambda of: (np.mean(rates[of]), of))
+    return None if more is None else best_decoder(word_error_rates([*records, *more]))
 
 
 def decodings(
-    settings: SpeechSettings, num_models: int, temperature: float, decoder: DecoderSettings
+    settings: SpeechSettings, num_models: int, temperature: float, decoder: ScaleAndWords
 ) -> list[DecodingRun]:
     """Return the decodings with single models, the ensemble, students and pocketsphinx's own acoustic model.
 
@@ -221,6 +215,6 @@ def untranscribed_speech(settings: SpeechSettings, runner: SpeechRunner, tempera
     seeds = range(count, count + settings.distilled.seeds)
     same = [student(settings, Arm.KD_TRANSCRIBED_ONLY, temperature, seed, **soft_only, **part) for seed in seeds]
     more = [student(settings, Arm.KD_WITH_UNTRANSCRIBED, temperature, seed, **soft_only) for seed in seeds]
-    runner.expect([*teachers, *same, *more])
+    runner.expect([*teachers, ensemble, *same, *more])
     for stage in (teachers, [ensemble], same, more):
         runner.execute(stage)

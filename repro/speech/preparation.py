@@ -21,7 +21,6 @@ from repro.speech.features import WINDOW, Aligned, Frames, filterbanks, pack
 from repro.training.random_streams import Stream, generator
 
 CHUNK = 100  # utterances
-# Alignment takes memory with the square of the length: 0.7 GB for 60 seconds, 8.6 GB for 600.
 Usable = list[Aligned]
 Reasons = dict[str, list[str]]
 Say = Callable[[str], None]

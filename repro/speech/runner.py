@@ -2,7 +2,7 @@
 
 import time
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -47,12 +47,7 @@ CODE_DEPENDENCIES = (
     "training/random_streams.py", "training/recipe.py", "training/trainer.py",
 )  # fmt: skip
 # The modules that determine the words of a decoding, beside the weights.
-DECODING_DEPENDENCIES = (
-    *pipeline.CODE_DEPENDENCIES,
-    "speech/decoding/decoder.py",
-    "speech/decoding/recognizer.py",
-    "speech/decoding/wer.py",
-)
+DECODING_DEPENDENCIES = (*pipeline.CODE_DEPENDENCIES, "speech/decoding/decoder.py", "speech/decoding/wer.py")
 # Memory of a job beside the soft targets that it stores.
 JOB_BYTES = 4 << 30
 # Validation frames on which the precision of stored soft targets is measured.
@@ -132,7 +127,9 @@ class SpeechRunner(Runner):
                 others.append(Job(run.arm, self.compare_scales, (run,), flops, driver_only=True))
             else:
                 others.append(Job(run.arm, self.measure_target_precision, (run,), 1.0))
-        averages = [Job(group[0].arm, self.average, (group,), 1.0) for group in ensembles.values()]
+        averages = [
+            Job(group[0].arm, self.average, (group,), self.ensemble_flops(group)) for group in ensembles.values()
+        ]
         training = [
             Job(
                 group[0].arm,
@@ -149,18 +146,17 @@ class SpeechRunner(Runner):
         """Return the operations of training these models together, soft targets and evaluations included."""
         first = nets[0]
         cases = self.cases(first.fraction, first.data_seed)
-        steps, batch, sizes = (
-            first.recipe.steps(len(cases)),
-            first.recipe.batch_size,
-            (INPUTS, *first.hidden_units, STATES),
-        )
+        steps, batch = first.recipe.steps(len(cases)), first.recipe.batch_size
         evaluated = self.measure.count(cases, first.num_evals, first.early_stopping)
-        flops = len(nets) * (steps * step_flops(sizes, batch) + 2 * evaluated * count_multiply_adds(sizes))
+        training = len(nets) * steps * step_flops((INPUTS, *first.hidden_units, STATES), batch)
+        flops = training + forward_flops(nets, evaluated)
         if first.teacher is not None:
-            frames = len(cases) if self._cache_bytes(nets) else steps * batch
-            of_teachers = ((INPUTS, *net.hidden_units, STATES) for net in first.teacher.nets)
-            flops += 2 * frames * sum(map(count_multiply_adds, of_teachers))
+            flops += forward_flops(first.teacher.nets, len(cases) if self._cache_bytes(nets) else steps * batch)
         return flops
+
+    def ensemble_flops(self, ensembles: list[EnsembleRun]) -> float:
+        """Return the operations of evaluating means of the first few models of one ensemble."""
+        return forward_flops(max((ensemble.nets for ensemble in ensembles), key=len), self.measure.count_held_out())
 
     def population(self, nets: tuple[NetRun, ...] | list[NetRun]) -> BatchedMLP:
         """Return finished models of one shape as one batched MLP."""
@@ -251,6 +247,7 @@ class SpeechRunner(Runner):
         for ensemble, metrics in zip(ensembles, results, strict=True):
             record = self.record(ensemble, metrics, [], seconds, len(ensembles))
             self.store.add(self.key(ensemble), [record], {})
+        self.progress.advance(self.ensemble_flops(ensembles))
 
     def decode(self, run: DecodingRun) -> None:
         """Decode the test utterances with a system's scores, and store the word errors."""
@@ -277,6 +274,11 @@ class SpeechRunner(Runner):
         rows = [row for t in run.temperatures for row in storage_errors(ensemble, student, batch, t)]
         record = self.record(run, {"rows": rows, "frames": len(chosen)}, [], time.monotonic() - start)
         self.store.add(self.key(run), [record], {})
+
+
+def forward_flops(nets: Sequence[NetRun], frames: int) -> float:
+    """Return the operations of models' predictions on some frames."""
+    return 2 * frames * sum(count_multiply_adds((INPUTS, *net.hidden_units, STATES)) for net in nets)
 
 
 def make_runner(folder_setting: Path | None) -> Callable[..., SpeechRunner]:

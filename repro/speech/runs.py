@@ -1,6 +1,5 @@
 """Runs of sections 4 and 6: models, ensembles, decodings, the acoustic scale, the precision of soft targets."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
@@ -116,15 +115,6 @@ class TargetPrecisionRun:
     temperatures: tuple[float, ...]
     seed: int = 0
     seeds: int = field(default=1, compare=False)
-
-
-def word_error_rates(records: Iterable[dict[str, Any]]) -> dict[tuple[float, int], list[float]]:
-    """Return each model's word error rate on validation, by acoustic scale and words of general English."""
-    rates: dict[tuple[float, int], list[float]] = {}
-    for record in records:
-        for scale, of_nets in record["metrics"]["rates"]:
-            rates.setdefault((scale, record["settings"]["general_words"]), []).extend(of_nets)
-    return rates
 
 
 Run = NetRun | EnsembleRun | DecodingRun | ScaleRun | TargetPrecisionRun

@@ -32,7 +32,7 @@ def choose(settings: SpeechSettings, runner: SpeechRunner) -> SpeechSettings | N
         of_students = is_of_students(stage)
         runs = {params: judged_nets(other, search, params, of_students) for params, other in tried.items()}
         if of_students:
-            runner.expect(ensemble_nets(best))
+            runner.expect([*ensemble_nets(best), teacher_of_students(best)])
             if len(runner.execute(ensemble_nets(best))) < best.ensemble_size:
                 return None
             runner.execute([teacher_of_students(best)])  # its record says what the students can reach

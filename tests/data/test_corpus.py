@@ -7,6 +7,7 @@ import torch
 import torchaudio
 from hums import tone
 
+from repro.data.speech import corpus
 from repro.data.speech.corpus import read_audio
 
 
@@ -48,6 +49,26 @@ def test_files_that_were_cut_off_are_refused(tmp_path, container):
     soundfile.write(path, tone(), 16_000, format=container)
     assert len(read_audio(path)[0]) == 8000
     path.write_bytes(path.read_bytes()[: path.stat().st_size * 8 // 10])
+    with pytest.raises(ValueError, match="ends before the end that its header gives"):
+        read_audio(path)
+
+
+def test_long_recordings_are_refused_unread_and_their_segments_are_read(tmp_path, monkeypatch):
+    monkeypatch.setattr(corpus, "LONGEST", 2)
+    path, read = tmp_path / "a", []
+    original = soundfile.SoundFile.read
+    monkeypatch.setattr(
+        soundfile.SoundFile,
+        "read",
+        lambda file, frames, **named: read.append(frames) or original(file, frames, **named),
+    )
+    for seconds, container in ((2.1, "WAV"), (60, "FLAC"), (60, "MP3")):
+        soundfile.write(path, tone(seconds), 16_000, format=container)
+        with pytest.raises(ValueError, match="more than 2 seconds"):
+            read_audio(path)
+        assert read.pop() == 32_001
+    assert len(read_audio(path, 50, 52)[0]) == 32_000
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 50])
     with pytest.raises(ValueError, match="ends before the end that its header gives"):
         read_audio(path)
 

@@ -139,6 +139,16 @@ def test_a_corpus_made_from_other_settings_is_replaced_and_other_files_are_not(t
         SynthSettings(snr=(20, 10))
 
 
+def test_a_damaged_corpus_is_not_made_again_twice(tmp_path, monkeypatch):
+    folder = build(tmp_path / "corpus", TINY)
+    seen = synth.made_at(folder)
+    monkeypatch.setattr(synth, "_write", None)  # made again, it would be called
+    os.utime(folder / "about.json", ns=(seen + 1, seen + 1))  # by another process
+    assert build(folder, TINY, damaged=seen) == folder
+    with pytest.raises(TypeError):
+        build(folder, TINY, damaged=seen + 1)
+
+
 @pytest.mark.parametrize("damaged", ["recording", "text"])
 def test_a_damaged_corpus_is_reported_and_made_again(tmp_path, damaged):
     messages = list[str]()

@@ -51,8 +51,8 @@ def _synth(data: Data, folder: Path, say: Callable[[str], None]) -> Corpus:
             printed = time.monotonic()
             say(f"synthetic speech: {fraction:.0%} made")
 
-    def build(is_damaged: bool = False) -> None:
-        synth.build(root, data.synth, progress=progress, is_damaged=is_damaged)
+    def build(damaged: int | None = None) -> None:
+        synth.build(root, data.synth, progress=progress, damaged=damaged)
 
     def read() -> Corpus:
         return kaldi(root, "synth", synthetic=True)
@@ -70,10 +70,11 @@ def _synth(data: Data, folder: Path, say: Callable[[str], None]) -> Corpus:
         if not synth.about(root):
             say(f"making synthetic speech in {root}")
         build()
+        made_at = synth.made_at(root)
         corpus = read_if_whole()
         if corpus is None:
             say(f"{root} is damaged: its content has changed since it was made; making it again")
-            build(is_damaged=True)
+            build(made_at)
             corpus = read()
         if not first_digest.exists():
             files.write(first_digest, corpus.digest.encode())

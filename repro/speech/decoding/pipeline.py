@@ -24,8 +24,6 @@ from repro.speech.preparation import Prepared
 from repro.speech.training import blocks
 from repro.training.compute import Compute
 
-# Operations of training in the time in which two cores decode a frame.
-FLOPS_OF_FRAME = 5e7
 CODE_DEPENDENCIES = ("speech/decoding/language_model.py", "speech/decoding/pipeline.py", "speech/decoding/sphinx.py")
 
 
@@ -76,11 +74,6 @@ def in_turn(frames: Frames, count: int) -> Int[Tensor, "utterance"]:
         seen[speaker] = seen.get(speaker, 0) + 1
         turn.append((seen[speaker], number))
     return torch.tensor(sorted(number for _, number in sorted(turn)[:count]))
-
-
-def equivalent_flops(frames: Frames, utterances: int) -> float:
-    """Return the operations of training that take about as long as decoding that many utterances, for the ETA."""
-    return FLOPS_OF_FRAME * len(frames) * min(1, utterances / len(frames.ids))
 
 
 def log_prior(train: Frames) -> Float[Tensor, "states"]:

@@ -185,7 +185,7 @@ def build(
     seed: int = 0,
     progress: Callable[[float], None] | None = None,
     *,
-    is_damaged: bool = False,
+    damaged: int | None = None,
 ) -> Path:
     """Make the corpus as a Kaldi data directory in ``folder``, unless it exists, and return the folder.
 
@@ -199,7 +199,7 @@ def build(
         settings: amount of speech. Default: 10 hours of train and 1 hour of test.
         seed: of all random draws. Default: 0.
         progress: called after each speaker with the fraction that is done, 0 .. 1. Default: not called.
-        is_damaged: replace the corpus even if it exists. Default: no.
+        damaged: ``made_at`` of a corpus that is to be replaced; one that was made since then stays. Default: none.
 
     Raises:
         UserError: the folder has other content, another process is building there, or eSpeak does not start.
@@ -207,7 +207,7 @@ def build(
     """
     settings, folder = settings or SynthSettings(), folder.expanduser().absolute()
     made_from = specification(settings, seed)
-    if not is_damaged and about(folder).get("made_from") == made_from:
+    if damaged is None and about(folder).get("made_from") == made_from:
         return folder
     folder.parent.mkdir(parents=True, exist_ok=True)
     unfinished, replaced = (folder.with_name(f"{folder.name}.{state}") for state in ("unfinished", "replaced"))
@@ -217,6 +217,8 @@ def build(
     except filelock.Timeout as error:
         raise UserError(f"{folder}: another process is building this corpus; wait for it") from error
     try:
+        if damaged is not None and made_at(folder) != damaged:
+            return folder  # by another process
         for leftover in (unfinished, replaced):
             shutil.rmtree(leftover, ignore_errors=True)
         if folder.exists() and not about(folder) and any(folder.iterdir()):
@@ -231,6 +233,14 @@ def build(
     finally:
         lock.release()
     return folder
+
+
+def made_at(folder: Path) -> int:
+    """Return when a corpus was made, in nanoseconds since 1970; 0 if there is no complete corpus in the folder."""
+    try:
+        return (folder / ABOUT).stat().st_mtime_ns
+    except OSError:
+        return 0
 
 
 def about(folder: Path) -> dict[str, Any]:
