@@ -48,9 +48,10 @@ def ensemble_size(records: Records) -> Figure:
 
 
 def temperature(records: Records) -> Figure:
-    """Draw frame accuracy and word error rate of the students against T."""
+    """Draw frame accuracy of the students, and their word error rate minus single models', against T."""
     tried = queries.temperatures(records)
-    decoded = [t for t in tried if queries.word_errors(records, "distilled", temperature=t)]
+    singles = queries.word_errors(records, "single")
+    decoded = [t for t in tried if singles and queries.word_errors(records, "distilled", temperature=t)]
     figure = Figure(figsize=(8.4 if decoded else 4.4, 3.6))
     axes = figure.subplots(1, 2 if decoded else 1, squeeze=False)[0]
     accuracies = [stats.mean_interval(accuracy(queries.distilled(records, t))) for t in tried]
@@ -60,13 +61,13 @@ def temperature(records: Records) -> Figure:
     axes[0].set_ylabel("test frame accuracy, %")
     if decoded:
         _word_error_rates(axes[1], records, decoded)
-    for axis in axes:
+    for axis, place in zip(axes, ("upper right", "lower right"), strict=False):
         axis.axvline(paper.BY_ID["speech.best_temperature"].paper, color=PAPER, linewidth=0.8, label="paper: best T",
                      zorder=0)  # fmt: skip
         axis.set_xscale("log")
         ticks(axis.xaxis, tried)
         axis.set_xlabel("temperature T")
-        legend(axis, framealpha=0.5)
+        legend(axis, loc=place, framealpha=0.5)
     both = "Students of the ensemble; 95% CI over seeds (left), over models and test speakers (right)"
     figure.suptitle(both if decoded else "Students, 95% CI over seeds", fontsize=9)
     figure.tight_layout()
@@ -74,17 +75,17 @@ def temperature(records: Records) -> Figure:
 
 
 def _word_error_rates(axis: Axes, records: Records, decoded: list[float]) -> None:
-    names = queries.speakers(records)
+    """Draw differences from single models on the same utterances: clearer than rates, which vary with the speakers."""
+    names, single = queries.speakers(records), queries.word_errors(records, "single")
     students = [queries.word_errors(records, "distilled", temperature=t) for t in decoded]
     counts = ", ".join(str(len(errors)) for errors in students)
-    rates = [percent(wer.rate(errors, names)) for errors in students]
-    points(axis, decoded, rates, OURS, f"KD (models at each T: {counts})")
-    single, ensemble = (queries.word_errors(records, system) for system in ("single", "ensemble"))
-    if single:
-        level(axis, percent(wer.rate(single, names)), SECOND, "single models")
+    deltas = [percent(wer.difference(errors, single, names)) for errors in students]
+    points(axis, decoded, deltas, OURS, f"KD (models at each T: {counts})")
+    axis.axhline(0, color=SECOND, label="single models")
+    ensemble = queries.word_errors(records, "ensemble")
     if ensemble:
-        axis.axhline(100 * wer.rate(ensemble).value, color="0.3", linestyle=":", label="ensemble")
-    axis.set_ylabel("word error rate, %")
+        level(axis, percent(wer.difference(ensemble, single, names)), "0.3", "ensemble")
+    axis.set_ylabel("word error rate, delta vs single (pp)")
 
 
 def few_data_curves(records: Records) -> Figure:
