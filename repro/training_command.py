@@ -4,7 +4,6 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from repro import config, interrupts
-from repro.config import GROUPS
 from repro.config_search import RESULTS_SUFFIX, ends_after_search
 from repro.errors import UserError
 from repro.registry import EXPERIMENTS, Components, Experiment, load_components
@@ -22,7 +21,7 @@ def run_experiment(command: str, options: "Options") -> None:
     """
     experiment = EXPERIMENTS[command]
     components = load_components(command)
-    profiles = GROUPS.get(experiment.name, {}).get(options.profile, (options.profile,))
+    profiles = config.GROUPS.get(experiment.name, {}).get(options.profile, (options.profile,))
     for profile in profiles:
         path = config.profile_path(experiment.name, profile)
         config.load(components.settings, path, options.overrides, experiment.name)

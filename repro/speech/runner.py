@@ -155,7 +155,7 @@ class SpeechRunner(Runner):
         return flops
 
     def ensemble_flops(self, ensembles: list[EnsembleRun]) -> float:
-        """Return the operations of evaluating means of the first few models of one ensemble."""
+        """Return the FLOPs of evaluating means of the first few models of one ensemble."""
         return forward_flops(max((ensemble.nets for ensemble in ensembles), key=len), self.measure.count_held_out())
 
     def population(self, nets: tuple[NetRun, ...] | list[NetRun]) -> BatchedMLP:
@@ -277,7 +277,7 @@ class SpeechRunner(Runner):
 
 
 def forward_flops(nets: Sequence[NetRun], frames: int) -> float:
-    """Return the operations of models' predictions on some frames."""
+    """Return the FLOPs of the models' forward passes on a number of frames."""
     return 2 * frames * sum(count_multiply_adds((INPUTS, *net.hidden_units, STATES)) for net in nets)
 
 

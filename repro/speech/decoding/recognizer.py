@@ -24,7 +24,7 @@ class Recognizer:
 
     Attributes:
         folder: where language models are written.
-        advance: is called with operations of training that take as long as what was decoded since the last call.
+        advance: called after each utterance with the FLOPs of training that take as long as decoding it.
     """
 
     corpus: Corpus

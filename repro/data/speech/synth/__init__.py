@@ -218,7 +218,7 @@ def build(
         raise UserError(f"{folder}: another process is building this corpus; wait for it") from error
     try:
         if damaged is not None and made_at(folder) != damaged:
-            return folder  # by another process
+            return folder  # another process has made it again
         for leftover in (unfinished, replaced):
             shutil.rmtree(leftover, ignore_errors=True)
         if folder.exists() and not about(folder) and any(folder.iterdir()):
