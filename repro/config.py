@@ -20,7 +20,7 @@ CONFIGS = Path("paper_configs")
 # The profiles of each experiment whose results are committed: those that claims and report pages describe.
 COMMITTED = {
     "mnist": ("paper", "choice"),
-    "speech": ("paper", "speechocean762", "speechocean762_search"),
+    "speech": ("paper", "synth_search", "speechocean762", "speechocean762_search"),
     "specialists": ("paper", "icons_2percent", "icons_search", "cifar100", "cifar100_2percent", "letters"),
     "variants": ("mnist", "icons", "cifar100"),
 }

@@ -74,13 +74,15 @@ class SpeechRunner(Runner):
 
     def key_inputs(self, run: Run) -> list[Any]:
         """Return what determines a run's record beside its settings: the code, the states and the evaluated frames."""
+        # Both are read with the first key, before an edit can tell the file from the code that runs.
+        weights, words = map(run_store.code_version, (CODE_DEPENDENCIES, DECODING_DEPENDENCIES))
         return [
             RECORD_VERSION,
             self.settings.eval_frame_stride,
             self.settings.curve_eval_frames,
             STATES,
-            run_store.code_version(CODE_DEPENDENCIES),
-            *([run_store.code_version(DECODING_DEPENDENCIES)] if isinstance(run, DecodingRun | ScaleRun) else []),
+            weights,
+            *([words] if isinstance(run, DecodingRun | ScaleRun) else []),
         ]
 
     @cached_property
@@ -181,7 +183,7 @@ class SpeechRunner(Runner):
             ),
         )  # fmt: skip
         flops, earlier = self.flops(nets) / training.steps, training.seconds
-        advice = "lower its learning_rate"
+        advice, diverged = "lower its learning_rate", False
         try:
             for snapshot in self.train_loop(training, first.num_evals, flops, name=first.arm, advice=advice):
                 seen = self.measure.look(snapshot.net, cases)
@@ -194,14 +196,11 @@ class SpeechRunner(Runner):
         except Diverged:
             if first.arm != Arm.SEARCH:
                 raise
-            candidates = dict.fromkeys(net.params for net in nets)
-            if len(candidates) > 1:  # train each alone, to tell which of them diverge
-                for params in candidates:
-                    self.train([net for net in nets if net.params == params])
-                return None
+            diverged = True
+        if diverged:
             seconds = training.seconds / len(nets)
-            lost = [self.record(net, {"diverged": True}, [], seconds, len(nets)) for net in nets]
-            return self.store.add(group, lost, {})  # the search goes on with the other candidates
+            del training  # its memory is free when candidates are trained again
+            return self._judge_diverged(nets, seconds)
         results = self.measure.nets(training.net, cases)
         if first.early_stopping:
             stopped = self.measure.nets(training.best_net(), cases)
@@ -216,6 +215,16 @@ class SpeechRunner(Runner):
             for m, (net, about) in enumerate(zip(nets, results, strict=True))
         ]  # fmt: skip
         self.store.add(group, records, training.net.state_dict())
+
+    def _judge_diverged(self, nets: list[NetRun], seconds: float) -> None:
+        """Train each candidate alone, to tell which of them diverge; store that a single one does."""
+        candidates = dict.fromkeys(net.params for net in nets)
+        if len(candidates) > 1:
+            for params in candidates:
+                self.train([net for net in nets if net.params == params])
+            return
+        lost = [self.record(net, {"diverged": True}, [], seconds, len(nets)) for net in nets]
+        self.store.add(run_store.key([self.key(net) for net in nets]), lost, {})
 
     def _teacher(self, nets: list[NetRun], cases: Int[Tensor, "case"]) -> Teacher | None:
         ensemble = nets[0].teacher

@@ -137,7 +137,7 @@ def _best_temperature(records: list[Record]) -> list[Finding]:
         return []  # of fewer temperatures none is between others
     margin = margins(records, best)
     similar = [t for t, estimate in margin["validation"].items() if not positive(estimate)]
-    estimate = Estimate(best, None, None, len(queries.distilled(records)))
+    estimate = Estimate(best, None, None, len(queries.alike_distilled(records)[best]))
     note = remarks.best_temperature(best, margin, similar)
     contrast = _contrast(records, paper.BY_ID["speech.best_temperature"].figure)
     if contrast is None:

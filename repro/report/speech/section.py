@@ -1,11 +1,13 @@
 """The section of the report on speech, for each corpus."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 from rich.table import Table
 
+from repro.config_search import RESULTS_SUFFIX
 from repro.report import records, terminal
 from repro.report.plotting import marked
 from repro.report.query import of_others
@@ -57,19 +59,26 @@ def _section(folder: Path, dataset: str) -> Section | None:
     if not runs:
         return None
     if searched := search_section("speech", dataset, runs, tables.TABLES["search"]):
-        return searched
+        return _marked_synthetic(searched) if dataset == f"synth{RESULTS_SUFFIX}" else searched
     made = {name: (title, make(runs)) for name, (title, make) in tables.TABLES.items()}
-    plots, remarks, title = drawable(FIGURES, runs), of_others(runs), dataset
+    plots = drawable(FIGURES, runs)
     shown = records.load_shown(folder, "speech", dataset)
     if shown is not None:
         made["left_out"] = left_out("Utterances", "utterances", shown)
         plots["utterance"] = (UTTERANCE, partial(figures.utterance, shown))
-        if shown["synthetic"]:
-            title = f"{dataset} (synthetic speech)"
-            remarks = {"Synthetic speech": note("speech", "synthetic")} | remarks
-            made = {name: (f"{text} (synthetic speech)", table) for name, (text, table) in made.items()}
-            plots = {
-                name: (f"{caption} Synthetic speech.", partial(marked, draw, "synthetic speech"))
-                for name, (caption, draw) in plots.items()
-            }
-    return Section("speech", dataset, f"Speech: {title}", runs, made, plots, analysis.findings(runs), remarks)
+    findings = analysis.findings(runs)
+    section = Section("speech", dataset, f"Speech: {dataset}", runs, made, plots, findings, of_others(runs))
+    return _marked_synthetic(section) if shown is not None and shown["synthetic"] else section
+
+
+def _marked_synthetic(section: Section) -> Section:
+    """Return a section whose title, tables and figures say that the speech is synthetic."""
+    tables = {name: (f"{text} (synthetic speech)", table) for name, (text, table) in section.tables.items()}
+    plots = {
+        name: (f"{caption} Synthetic speech.", partial(marked, draw, "synthetic speech"))
+        for name, (caption, draw) in section.figures.items()
+    }
+    return replace(
+        section, title=f"{section.title} (synthetic speech)", tables=tables, figures=plots,
+        remarks={"Synthetic speech": note("speech", "synthetic")} | dict(section.remarks),
+    )  # fmt: skip

@@ -1,8 +1,8 @@
 """The synthetic corpus "synth": voice queries spoken by eSpeak NG in noisy rooms, made on this machine.
 
-The corpus is a Kaldi data directory that ``repro.data.speech.kaldi`` reads, and a pure function of its settings and the
-seed: an utterance depends on nothing but its part, its speaker and its number. ``grammar`` makes the sentences,
-``voices`` the speakers; this module makes recordings and writes the corpus.
+The corpus is a Kaldi data directory that ``repro.data.speech.kaldi`` reads, and a pure function of its settings: an
+utterance depends on nothing but the seed, the noise, its part, its speaker and its number. ``grammar`` makes the
+sentences, ``voices`` the speakers; this module makes recordings and writes the corpus.
 """
 
 import hashlib
@@ -51,7 +51,7 @@ Decibel = Annotated[float, Field(ge=-20, le=100)]
 
 
 class SynthSettings(Settings):
-    """Amount of synthetic speech, number of speakers, and level of the noise."""
+    """Amount of synthetic speech, number of speakers, level of the noise, and seed."""
 
     train_hours: Hours = Field(10.0, description="Hours of speech in train. Default: 10.")
     test_hours: Hours = Field(1.0, description="Hours of speech in test. Default: 1.")
@@ -62,6 +62,11 @@ class SynthSettings(Settings):
         description="Lowest and highest signal-to-noise ratio in dB, drawn uniformly for each utterance. "
         "Default: [10, 30].",
     )
+
+    seed: int = Field(
+        0, ge=0, description="Seed of sentences, speakers and noise; corpora of different seeds share no recording. "
+        "Default: 0."
+    )  # fmt: skip
 
     @model_validator(mode="after")
     def _ordered(self) -> "SynthSettings":
@@ -165,12 +170,11 @@ def _power(spectrum: Complex64[np.ndarray, "frequency"], length: int) -> float:
     return float(2 * (np.abs(spectrum) ** 2).sum(dtype=np.float64) / length**2)
 
 
-def specification(settings: SynthSettings, seed: int = 0) -> dict[str, Any]:
+def specification(settings: SynthSettings) -> dict[str, Any]:
     """Return everything that determines the corpus as JSON data: equal data give the same words and samples."""
     files = (FILES / name for name in ("rules.txt", "words.txt"))
     return {
         "settings": settings.model_dump(mode="json"),
-        "seed": seed,
         "code": code_version(
             ("data/speech/synth/__init__.py", "data/speech/synth/grammar.py", "data/speech/synth/voices.py")
         ),
@@ -182,7 +186,6 @@ def specification(settings: SynthSettings, seed: int = 0) -> dict[str, Any]:
 def build(
     folder: Path,
     settings: SynthSettings | None = None,
-    seed: int = 0,
     progress: Callable[[float], None] | None = None,
     *,
     damaged: int | None = None,
@@ -197,7 +200,6 @@ def build(
     Args:
         folder: the directory to make.
         settings: amount of speech. Default: 10 hours of train and 1 hour of test.
-        seed: of all random draws. Default: 0.
         progress: called after each speaker with the fraction that is done, 0 .. 1. Default: not called.
         damaged: ``made_at`` of a corpus that is to be replaced; one that was made since then stays. Default: none.
 
@@ -206,7 +208,7 @@ def build(
         OSError: a file cannot be written.
     """
     settings, folder = settings or SynthSettings(), folder.expanduser().absolute()
-    made_from = specification(settings, seed)
+    made_from = specification(settings)
     if damaged is None and about(folder).get("made_from") == made_from:
         return folder
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -223,7 +225,7 @@ def build(
             shutil.rmtree(leftover, ignore_errors=True)
         if folder.exists() and not about(folder) and any(folder.iterdir()):
             raise UserError(f"{folder}: holds something other than this corpus; name another folder")
-        written = _write(unfinished, settings, seed, progress or (lambda fraction: None))
+        written = _write(unfinished, settings, progress or (lambda fraction: None))
         content = json.dumps({"made_from": made_from, **written}, indent=1) + "\n"
         (unfinished / ABOUT).write_text(content, encoding="utf-8")
         if folder.exists():
@@ -258,7 +260,7 @@ def _flac(sound: Int16[np.ndarray, "sample"]) -> bytes:
     return content.getvalue()
 
 
-def _write(root: Path, settings: SynthSettings, seed: int, progress: Callable[[float], None]) -> dict[str, Any]:
+def _write(root: Path, settings: SynthSettings, progress: Callable[[float], None]) -> dict[str, Any]:
     digest, hours, done = hashlib.sha256(), {}, 0.0
     sizes = {"train": (settings.train_hours, settings.train_speakers),
              "test": (settings.test_hours, settings.test_speakers)}  # fmt: skip
@@ -267,11 +269,11 @@ def _write(root: Path, settings: SynthSettings, seed: int, progress: Callable[[f
         for part, (length, count) in sizes.items():
             tables: dict[str, list[str]] = {"wav.scp": [], "text": [], "utt2spk": []}
             samples = 0
-            for person in (speaker(part, number, seed) for number in range(count)):
+            for person in (speaker(part, number, settings.seed) for number in range(count)):
                 until, number = samples + length * 3600 * RATE / count, 0
                 (root / "audio" / person.id).mkdir(parents=True)
                 while samples < until:
-                    words, sound = utterance(espeak, person, number, seed, settings.snr)
+                    words, sound = utterance(espeak, person, number, settings.seed, settings.snr)
                     id = f"{person.id}-{number:05d}"
                     location = f"audio/{person.id}/{id}.flac"
                     (root / location).write_bytes(_flac(sound))
