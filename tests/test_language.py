@@ -102,7 +102,7 @@ NAMES = {
     "jitter_offsets": "random_translations", "picked": "batch_indices", "mirrored": "horizontal_flip",
     "constrain": "clip_weight_norms", "Seen": "ModelOutput", "Watching": "FeatureExtractor", "Adding": "KDPlusTerm",
     "looks_at_pixels": "needs_input_grad", "same_places": "match_spatial_size", "by_pixels": "input_gradient",
-    "inherits": "shared_options", "untaught": "no_kd_baseline", "ahead": "gain_over", "clear": "is_significant",
+    "inherits": "shared_options", "untaught": "no_kd_baseline", "ahead": "gains", "clear": "is_significant",
     "looks_of": "marker_styles", "SideBySide": "LocalPoolExecutor",
     "Reported": "ForwardingProgress", "Unseen": "NullProgress", "Shipped": "RunnerSpec", "lifeline": "parent_alive",
     "some_done": "wait_any", "is_here": "runs_in_driver", "one_after_another": "serial_executor",

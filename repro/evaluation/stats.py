@@ -1,11 +1,13 @@
 """Confidence intervals and paired tests over seeds, examples and speakers. All intervals are 95% CIs."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
 
 import numpy as np
+import pandas as pd
 from scipy import stats
+from statsmodels.regression.linear_model import OLS
 from statsmodels.stats.contingency_tables import mcnemar
 from statsmodels.stats.proportion import proportion_confint
 
@@ -74,18 +76,43 @@ def paired_difference(first: Values, second: Values) -> Estimate:
     return mean_interval(np.asarray(first, dtype=float) - np.asarray(second, dtype=float))
 
 
-def p_of_zero(mean: Estimate) -> float:
-    """Return the two-sided p value of Student's t test that a mean of ``mean_interval`` is zero.
+@dataclass(frozen=True)
+class Contrast:
+    """The mean difference of a system from a baseline, and its two-sided p value (None where it is undefined)."""
 
-    It is the p value of ``scipy.stats.ttest_rel`` on the pairs (tested), from the interval alone: callers hold
-    estimates, some of them rescaled, and no longer the pairs.
+    difference: Estimate
+    p_value: float | None
+
+
+def contrasts(values: Mapping[str, Mapping[int, float]], baseline: str) -> dict[str, Contrast]:
+    """Return every other system minus a baseline, from a two-way analysis of variance by system and seed.
+
+    The variance that neither explains is pooled over the systems, which therefore need not have the same seeds, and a
+    few seeds suffice. With two systems it is Student's paired t test.
+
+    Args:
+        values: the value of each system at each of its seeds.
+        baseline: the system that the others are compared with.
     """
-    assert mean.low is not None and mean.high is not None, "a single value has no interval and no p value"
-    half, freedom = (mean.high - mean.low) / 2, mean.count - 1
-    if half == 0:
-        return float(mean.value == 0)
-    error = half / stats.t.ppf(0.5 + LEVEL / 2, freedom)
-    return float(2 * stats.t.sf(abs(mean.value) / error, freedom))
+    others = [system for system in values if system != baseline]
+    if baseline not in values or not others:
+        return {}
+    cells = [(system, seed, value) for system, by_seed in values.items() for seed, value in by_seed.items()]
+    data = pd.DataFrame(cells, columns=["system", "seed", "value"])
+    systems, seeds = pd.get_dummies(data["system"], dtype=float), pd.get_dummies(data["seed"], dtype=float)
+    fit = OLS(data["value"].to_numpy(), np.hstack([systems, seeds.iloc[:, 1:]])).fit()
+    result = {}
+    for system in others:
+        contrast = np.zeros(fit.params.shape)
+        contrast[: len(values)] = (systems.columns == system) * 1.0 - (systems.columns == baseline)
+        value = float(contrast @ fit.params)
+        if fit.df_resid < 1:
+            result[system] = Contrast(Estimate(value, None, None, len(values[system])), None)
+            continue
+        test = fit.t_test(contrast)
+        low, high = map(float, test.conf_int(1 - LEVEL)[0])
+        result[system] = Contrast(Estimate(value, low, high, len(values[system])), float(test.pvalue))
+    return result
 
 
 def ratio_interval(numerator: Values, denominator: Values) -> Estimate:

@@ -11,6 +11,8 @@ from repro.variants.settings import VariantsSettings
 from repro.variants.training import View
 
 Params = tuple[tuple[str, Any], ...]
+# Difference between the seeds of successive born-again generations, whose order of examples is that of the first.
+GENERATION_SEEDS = 1000
 
 
 class Arm(StrEnum):

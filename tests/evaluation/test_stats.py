@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from scipy.stats import ttest_rel
+from scipy.stats import t, ttest_rel
 
 from repro.evaluation import metrics, stats
 
@@ -19,7 +19,27 @@ def test_a_paired_difference_and_its_p_value_are_those_of_scipy():
     ours, scipys = stats.paired_difference(first, second), ttest_rel(first, second)
     interval = scipys.confidence_interval(0.95)
     assert (ours.low, ours.high) == pytest.approx((interval.low, interval.high), rel=1e-12)
-    assert stats.p_of_zero(ours) == pytest.approx(scipys.pvalue, rel=1e-9)
+    two_systems = {"first": dict(enumerate(first)), "second": dict(enumerate(second))}
+    contrast = stats.contrasts(two_systems, "second")["first"]
+    assert contrast.p_value == pytest.approx(scipys.pvalue, rel=1e-9)
+    assert vars(contrast.difference) == pytest.approx(vars(ours), rel=1e-9)
+
+
+def test_contrasts_are_those_of_a_two_way_analysis_of_variance():
+    draw = np.random.default_rng(0)
+    table = draw.normal(70, 1, (4, 5)) + draw.normal(0, 3, 5)
+    values = {f"system {n}": dict(enumerate(row)) for n, row in enumerate(table)}
+    contrast = stats.contrasts(values, "system 0")["system 2"]
+    residuals = table - table.mean(0) - table.mean(1, keepdims=True) + table.mean()
+    error = np.sqrt(2 / 5 * (residuals**2).sum() / 12)
+    assert contrast.difference.value == pytest.approx(table[2].mean() - table[0].mean())
+    assert contrast.p_value == pytest.approx(2 * t.sf(abs(contrast.difference.value) / error, 12))
+    assert contrast.difference.high - contrast.difference.value == pytest.approx(t.ppf(0.975, 12) * error)
+    unequal = stats.contrasts(values | {"system 2": {4: table[2, 4], 1: table[2, 1]}}, "system 0")["system 2"]
+    lone = stats.contrasts({name: {0: by_seed[0]} for name, by_seed in values.items()}, "system 0")["system 2"]
+    assert unequal.difference.count == 2 and unequal.p_value > contrast.p_value
+    assert lone.difference.value == table[2, 0] - table[0, 0] and lone.difference.low is lone.p_value is None
+    assert stats.contrasts(values, "absent") == stats.contrasts({"a": {0: 1.0}}, "a") == {}
 
 
 def test_wilson_interval():

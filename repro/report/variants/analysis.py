@@ -1,4 +1,4 @@
-"""Analysis of the records of the variants: rows of a testbed, paired with KD.
+"""Analysis of the records of the variants: rows of a testbed, compared with KD.
 
 Nothing here is a claim of the paper; ``repro/paper/later_work.py`` lists the results that the methods' authors report.
 """
@@ -9,10 +9,10 @@ import numpy as np
 from statsmodels.stats.multitest import multipletests
 
 from repro.evaluation import stats
-from repro.evaluation.stats import Estimate
+from repro.evaluation.stats import Contrast, Estimate
 from repro.report.query import select
 from repro.report.records import Record
-from repro.variants.runs import Arm, label
+from repro.variants.runs import GENERATION_SEEDS, Arm, label
 
 # Arms whose runs are rows of the table of methods; those after the first train several models.
 ROW_ARMS = (Arm.METHOD, Arm.BORN_AGAIN, Arm.BORN_AGAIN_ENSEMBLE, Arm.TEACHER_ASSISTANT)
@@ -56,16 +56,22 @@ def mean_accuracy(records: list[Record]) -> float:
     return float(np.mean(accuracy(records)))
 
 
-def gain_over(records: list[Record], row: str, baseline: str | None = None) -> Estimate | None:
-    """Return the gain in test accuracy (percentage points) over another row, KD by default, paired by seed.
+def contrasts(records: list[Record], baseline: str | None = None) -> dict[str, Contrast]:
+    """Return every row's gain in test accuracy (percentage points) over another row, KD by default.
 
-    None where the two rows do not have as many seeds.
+    Models of a seed see the same examples in the same order, born-again generations too: seeds are blocks.
     """
-    nets = of_row(records, row)
-    others = of_row(records, kd_baseline(records) if baseline is None else baseline)
-    if not nets or len(nets) != len(others):
-        return None
-    return stats.paired_difference(accuracy(nets), accuracy(others))
+    values = {}
+    for row in rows(records):
+        nets = of_row(records, row)
+        seeds = (record["seed"] % GENERATION_SEEDS for record in nets)
+        values[row] = dict(zip(seeds, accuracy(nets), strict=True))
+    return stats.contrasts(values, kd_baseline(records) if baseline is None else baseline)
+
+
+def gains(records: list[Record], baseline: str | None = None) -> dict[str, Estimate]:
+    """Return the differences of ``contrasts``."""
+    return {row: contrast.difference for row, contrast in contrasts(records, baseline).items()}
 
 
 def timing(records: list[Record], row: str) -> Record | None:
@@ -80,12 +86,11 @@ def teacher_agreement(records: list[Record]) -> Estimate | None:
     return stats.mean_interval(values) if values else None
 
 
-def is_significant(gains: list[Estimate]) -> list[bool]:
-    """Return which of several gains differ significantly from zero at the 5% level, by Holm's method (1979)."""
-    tested = [gain.low is not None for gain in gains]
-    p_values = [stats.p_of_zero(gain) for gain, has_interval in zip(gains, tested, strict=True) if has_interval]
+def is_significant(tested: list[Contrast]) -> list[bool]:
+    """Return which of several differences are significant at the 5% level, by Holm's method (1979)."""
+    p_values = [contrast.p_value for contrast in tested if contrast.p_value is not None]
     rejected = iter(multipletests(p_values, method="holm")[0] if p_values else ())
-    return [bool(next(rejected)) if has_interval else False for has_interval in tested]
+    return [contrast.p_value is not None and bool(next(rejected)) for contrast in tested]
 
 
 def verdicts(records: list[Record]) -> dict[str, str]:
@@ -94,13 +99,11 @@ def verdicts(records: list[Record]) -> dict[str, str]:
     The row without distillation is tested by itself, because whether distillation helps is the paper's own question;
     all other rows of the testbed are one family of tests.
     """
-    alone = [row for row in rows(records) if row == no_kd_baseline(records)]
-    others = [row for row in rows(records) if row not in (kd_baseline(records), *alone)]
-    result = {}
-    for family in (alone, others):
-        gains = {row: gain for row in family if (gain := gain_over(records, row)) is not None}
-        for (row, gain), significant in zip(gains.items(), is_significant(list(gains.values())), strict=True):
-            result[row] = (BETTER if gain.value > 0 else WORSE) if significant else NOT_SIGNIFICANT
+    tested, result = contrasts(records), {}
+    alone = [row for row in tested if row == no_kd_baseline(records)]
+    for family in (alone, [row for row in tested if row not in alone]):
+        for row, significant in zip(family, is_significant([tested[row] for row in family]), strict=True):
+            result[row] = (BETTER if tested[row].difference.value > 0 else WORSE) if significant else NOT_SIGNIFICANT
     return result
 
 

@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 
 from repro import paper
 from repro.evaluation import stats
+from repro.evaluation.stats import Estimate
 from repro.report.format import in_epochs
 from repro.report.plotting import OURS, PAPER, SECOND, THIRD, legend, literal, points, subplots, ticks
 from repro.report.query import select
@@ -21,10 +22,8 @@ BESIDE: dict[str, Any] = {"loc": "center left", "bbox_to_anchor": (1.01, 0.5), "
 
 
 def methods(records: list[Record]) -> Figure:
-    """Draw each row's gain over KD, paired by seed."""
-    baseline = analysis.kd_baseline(records)
-    others = [row for row in analysis.rows(records) if row != baseline]
-    gains = {row: gain for row in others if (gain := analysis.gain_over(records, row)) is not None}
+    """Draw each row's gain over KD."""
+    baseline, gains = analysis.kd_baseline(records), analysis.gains(records)
     ordered = sorted(gains, key=lambda row: gains[row].value)
     figure, axis = subplots(figsize=(7.2, 0.32 * len(ordered) + 1.3))
     verdicts = analysis.verdicts(records)
@@ -36,7 +35,7 @@ def methods(records: list[Record]) -> Figure:
     accuracy = analysis.mean_accuracy(analysis.of_row(records, baseline))
     beside = "" if teacher is None else f"; its teacher {analysis.accuracy([teacher])[0]:.2f}%"
     axis.set_xlabel(
-        "delta vs KD, percentage points of test accuracy; bars: 95% CI over seeds, paired\n"
+        "delta vs KD, percentage points of test accuracy; bars: 95% CI over seeds\n"
         "blue: significantly different from KD (Holm's correction over rows; no KD is tested by itself)",
         fontsize=8,
     )
@@ -61,8 +60,9 @@ def marker_styles(records: list[Record]) -> dict[str, dict[str, Any]]:
 def cost(records: list[Record]) -> Figure:
     """Draw each row's gain over KD against time and memory of training relative to KD."""
     figure, axes = subplots(1, 2, figsize=(10, 4.2), sharey=True)
+    gains = {analysis.kd_baseline(records): Estimate(0.0, None, None, 0)} | analysis.gains(records)
     for row, style in marker_styles(records).items():
-        timing, gain = analysis.timing(records, row), analysis.gain_over(records, row)
+        timing, gain = analysis.timing(records, row), gains.get(row)
         if timing is None or gain is None:
             continue
         metrics = timing["metrics"]
@@ -78,7 +78,7 @@ def cost(records: list[Record]) -> Figure:
         axis.set_xlabel(f"{name} of training / KD")
     axes[0].set_ylabel("delta vs KD, percentage points")
     axes[0].set_title("times of models that are trained in sequence are summed", fontsize=8)
-    axes[1].set_title("grey: 95% CI over seeds, paired; range of five timings", fontsize=8)
+    axes[1].set_title("grey: 95% CI over seeds; range of five timings", fontsize=8)
     axes[1].legend(**BESIDE)
     figure.tight_layout()
     return figure

@@ -25,11 +25,11 @@ SOURCES = {
 
 def methods(records: list[Record]) -> pd.DataFrame:
     """Return accuracy, difference from KD, time and memory of every row, with numbers that programs can read."""
-    rows = []
+    rows, gains = [], analysis.gains(records)
     for row in analysis.rows(records):
         nets, timing = analysis.of_row(records, row), analysis.timing(records, row)
         mean = stats.mean_interval(analysis.accuracy(nets))
-        gain = analysis.gain_over(records, row) or Estimate(float("nan"), None, None, 0)
+        gain = gains.get(row, Estimate(float("nan"), None, None, 0))
         rows.append({
             "method": row, "metric": "test accuracy, %", "ours": _digits(mean.value), "ci_low": _digits(mean.low),
             "ci_high": _digits(mean.high), "seeds": mean.count, "diff_from_kd": _digits(gain.value),
@@ -62,17 +62,17 @@ def summary(records: list[Record]) -> pd.DataFrame:
         accuracy = f"{analysis.accuracy([teacher])[0]:.2f}"
         name = f"teacher ({teacher['settings']['shape']})"
         rows.append(dict.fromkeys(SUMMARY, "–") | {"method": name, "test accuracy": accuracy})
-    verdicts, no_kd = analysis.verdicts(records), analysis.no_kd_baseline(records)
+    verdicts, gains = analysis.verdicts(records), analysis.gains(records)
+    gains_over_no_kd = analysis.gains(records, analysis.no_kd_baseline(records))
     for row in analysis.rows(records):
         nets, timing = analysis.of_row(records, row), analysis.timing(records, row)
-        gain, gain_over_no_kd = analysis.gain_over(records, row), analysis.gain_over(records, row, no_kd)
         agreement = analysis.teacher_agreement(nets)
         values = (
             row,
             with_interval(nets),
-            "–" if gain is None or row == analysis.kd_baseline(records) else signed(gain),
+            signed(gains[row]) if row in gains else "–",
             verdicts.get(row, "–"),
-            "–" if gain_over_no_kd is None or row == no_kd else signed(gain_over_no_kd),
+            signed(gains_over_no_kd[row]) if row in gains_over_no_kd else "–",
             "–" if agreement is None else f"{agreement.value:.1f}%",
             "–" if timing is None else step_time(timing),
             "–" if timing is None else f"{timing['metrics']['memory_over_kd']:.2f}",
@@ -155,19 +155,19 @@ def views(records: list[Record]) -> pd.DataFrame:
 
 
 def testbeds(by_testbed: dict[str, list[Record]]) -> pd.DataFrame:
-    """Return accuracy and paired difference from KD of every row on every testbed, with a dagger where significant."""
+    """Return accuracy and difference from KD of every row on every testbed, with a dagger where significant."""
     order = dict.fromkeys(row for records in by_testbed.values() for row in analysis.rows(records))
     verdicts = {testbed: analysis.verdicts(records) for testbed, records in by_testbed.items()}
+    gains = {testbed: analysis.gains(records) for testbed, records in by_testbed.items()}
     table = []
     for row in order:
         cells = {"method": row}
         for testbed, records in by_testbed.items():
-            nets, gain = analysis.of_row(records, row), analysis.gain_over(records, row)
+            nets, gain = analysis.of_row(records, row), gains[testbed].get(row)
             mean = f"{analysis.mean_accuracy(nets):.2f}" if nets else "–"
             verdict = verdicts[testbed].get(row, analysis.NOT_SIGNIFICANT)
             dagger = "" if verdict == analysis.NOT_SIGNIFICANT else " †"
-            is_kd = row == analysis.kd_baseline(records)
-            cells[testbed] = mean if gain is None or is_kd else f"{mean} ({signed(gain)}){dagger}"
+            cells[testbed] = mean if gain is None else f"{mean} ({signed(gain)}){dagger}"
         table.append(cells)
     return pd.DataFrame(table)
 
