@@ -228,7 +228,7 @@ def size(records: Records) -> pd.DataFrame:
     ]  # fmt: skip
     for decoding in select(records, Arm.DECODE, system="single")[:1]:
         metrics = decoding["metrics"]
-        rows.append(("utterances decoded", f"{len(metrics['test_words'])}, of {sum(metrics['test_words']):,} words"))
+        rows.append(("utterances decoded", f"{len(metrics['test_words']):,}, of {sum(metrics['test_words']):,} words"))
         labels = {"unknown_words": "test words outside the vocabulary", "vocabulary": "words in the vocabulary",
                   "perplexity": "perplexity of the trigram model"}  # fmt: skip
         rows += [(label, f"{metrics[name]:,}") for name, label in labels.items() if name in metrics]
