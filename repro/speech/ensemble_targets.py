@@ -14,8 +14,9 @@ from repro.speech.features import Inputs
 
 Mean = Literal["arithmetic", "geometric"]
 
-# Frames whose probabilities are averaged together, and the smallest probability whose logarithm is taken.
-AVERAGED, TINY = 64, 1e-38
+# Frames whose probabilities are averaged together, and the smallest probability whose logarithm is taken: smaller ones
+# are denormal, so the processor may take them for zero.
+AVERAGED, TINY = 64, torch.finfo(torch.float32).tiny
 
 
 class Teacher:

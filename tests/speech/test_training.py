@@ -182,6 +182,19 @@ def test_students_of_both_means_trained_together(frames):
     torch.testing.assert_close((arithmetic / 2).softmax(-1), (each / 2).softmax(-1).mean(0))
 
 
+def test_the_arithmetic_mean_of_confident_models_has_finite_logits(frames):
+    ensemble, inputs = make_net((8,), STATES, [0, 1], CPU), Inputs(frames, CPU)
+    with torch.no_grad():
+        ensemble.weights[-1] *= 1e4
+    torch.set_flush_denormal(True)  # as training does
+    try:
+        teacher = Teacher(ensemble, ["geometric", "arithmetic"], [1.0, 1.0])
+        _, arithmetic = teacher.logits(inputs[torch.arange(9)], torch.arange(9))
+    finally:
+        torch.set_flush_denormal(False)
+    assert arithmetic.isfinite().all() and arithmetic.min() < -80
+
+
 def test_training_a_student_leaves_the_teacher_unchanged(frames):
     ensemble = make_net((8,), STATES, [0, 1], CPU)
     before = {name: value.clone() for name, value in ensemble.state_dict().items()}
