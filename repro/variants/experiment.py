@@ -1,9 +1,8 @@
 """Comparison of later distillation methods: what is trained, in which order.
 
 First the teachers and the search of KD's settings on validation images; the students with and without KD, one for each
-seed; for every other method the search over its grid, then its students; born-again and teacher-assistant sequences;
-timings; ablations.
-All students of a testbed have the same shape, order of examples, augmentation and number of steps.
+seed; the searches over the grids of all other methods, then their students; born-again and teacher-assistant sequences;
+timings; ablations. All students of a testbed have the same shape, order of examples, augmentation and number of steps.
 
 Committed results (test accuracy in %, five seeds, one teacher; in parentheses the difference from KD, 95% CI):
 
@@ -152,10 +151,10 @@ def choose_others(settings: VariantsSettings, runner: VariantsRunner, kd_options
     searches = [net for method in others for net in search_runs(settings, method, kd_options)]
     # Until the search is finished, the work ahead is estimated with the first entry of each grid.
     expected = [net for method in others for net in students(settings, method, grid(method, kd_options)[0])]
-    runner.expect([*searches, *students(settings, settings.baseline, kd_options), *expected])
-    known = [method for method in others if not search_runs(settings, method, kd_options)]
-    first = [net for method in known for net in students(settings, method, grid(method, kd_options)[0])]
-    runner.execute([*students(settings, settings.baseline, kd_options), *first, *searches])
+    with_kd = students(settings, settings.baseline, kd_options)
+    runner.expect([*searches, *with_kd, *expected])
+    unsearched = {method.name for method in others if len(method.grid) == 1}
+    runner.execute([*with_kd, *(net for net in expected if dict(net.params)["name"] in unsearched), *searches])
     chosen = {method.name: choose(settings, runner, method, kd_options) for method in others}
     return {name: options for name, options in chosen.items() if options is not None}
 

@@ -73,12 +73,12 @@ def _section(folder: Path, dataset: str) -> Section | None:
 
 def _marked_synthetic(section: Section) -> Section:
     """Return a section whose title, tables and figures say that the speech is synthetic."""
-    tables = {name: (f"{text} (synthetic speech)", table) for name, (text, table) in section.tables.items()}
+    titled = {name: (f"{text} (synthetic speech)", table) for name, (text, table) in section.tables.items()}
     plots = {
         name: (f"{caption} Synthetic speech.", partial(marked, draw, "synthetic speech"))
         for name, (caption, draw) in section.figures.items()
     }
     return replace(
-        section, title=f"{section.title} (synthetic speech)", tables=tables, figures=plots,
+        section, title=f"{section.title} (synthetic speech)", tables=titled, figures=plots,
         remarks={"Synthetic speech": note("speech", "synthetic")} | dict(section.remarks),
     )  # fmt: skip

@@ -16,6 +16,7 @@ from repro.variants.runs import GENERATION_SEEDS, Arm, label
 
 # Arms whose runs are rows of the table of methods; those after the first train several models.
 ROW_ARMS = (Arm.METHOD, Arm.BORN_AGAIN, Arm.BORN_AGAIN_ENSEMBLE, Arm.TEACHER_ASSISTANT)
+ITSELF = Estimate(0.0, 0.0, 0.0, 0)  # difference of a row from itself
 BETTER, WORSE, NOT_SIGNIFICANT = "better", "worse", "n.s."
 
 

@@ -9,7 +9,6 @@ from matplotlib.figure import Figure
 
 from repro import paper
 from repro.evaluation import stats
-from repro.evaluation.stats import Estimate
 from repro.report.format import in_epochs
 from repro.report.plotting import OURS, PAPER, SECOND, THIRD, legend, literal, points, subplots, ticks
 from repro.report.query import select
@@ -60,7 +59,7 @@ def marker_styles(records: list[Record]) -> dict[str, dict[str, Any]]:
 def cost(records: list[Record]) -> Figure:
     """Draw each row's gain over KD against time and memory of training relative to KD."""
     figure, axes = subplots(1, 2, figsize=(10, 4.2), sharey=True)
-    gains = {analysis.kd_baseline(records): Estimate(0.0, None, None, 0)} | analysis.gains(records)
+    gains = {analysis.kd_baseline(records): analysis.ITSELF} | analysis.gains(records)
     for row, style in marker_styles(records).items():
         timing, gain = analysis.timing(records, row), gains.get(row)
         if timing is None or gain is None:
