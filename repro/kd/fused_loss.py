@@ -65,7 +65,7 @@ class _OutputLoss(torch.autograd.Function):
     ):  # fmt: skip
         ctx.copy = copy
         if copy is not None:
-            logits = torch.bmm(hidden, copy.value)
+            logits = copy.products(hidden)
             losses, to_bias = copy.loss_backward(logits, bias, labels, soft)
             ctx.save_for_backward(hidden, copy.value, logits, to_bias)
             return losses

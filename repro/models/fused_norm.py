@@ -8,12 +8,12 @@ from functools import cache
 
 import numpy as np
 import torch
-from jaxtyping import BFloat16, Float
+from jaxtyping import Float
 from numba import njit, prange
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from repro.training.kernels import CHUNKS, compiled, match_threads, prepare, rounded, widened
+from repro.training.kernels import CHUNKS, array, compiled, match_threads, prepare, rounded, widened
 
 # Numbers that the inner loops go over at least: several registers of the processor.
 VECTOR = 64
@@ -22,9 +22,9 @@ VECTOR = 64
 def norm_relu(
     hidden: Float[Tensor, "batch channel row column"], norm: nn.BatchNorm2d
 ) -> Float[Tensor, "batch channel row column"]:
-    """Return ``relu(norm(hidden))``, fused in training where ``hidden`` is bf16 and on the CPU."""
+    """Return ``relu(norm(hidden))``, fused in training on the CPU."""
     several = hidden.numel() > hidden.shape[1]  # PyTorch raises where a channel has a single value
-    if norm.training and several and hidden.dtype == torch.bfloat16 and hidden.device.type == "cpu":
+    if norm.training and several and hidden.dtype in (torch.bfloat16, torch.float32) and hidden.device.type == "cpu":
         return _NormReLU.apply(hidden.contiguous(memory_format=torch.channels_last), norm.weight, norm.bias, norm)
     return F.relu(norm(hidden))
 
@@ -32,10 +32,10 @@ def norm_relu(
 class _NormReLU(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx, hidden: BFloat16[Tensor, "batch channel row column"], weight: Tensor, bias: Tensor, norm: nn.BatchNorm2d
+        ctx, hidden: Float[Tensor, "batch channel row column"], weight: Tensor, bias: Tensor, norm: nn.BatchNorm2d
     ):
         match_threads()
-        _prepare()
+        _prepare(hidden.dtype)
         result = torch.empty_like(hidden)
         statistics = torch.empty(4, len(weight))
         arrays = (tensor.detach().numpy() for tensor in (weight, bias, statistics))
@@ -53,7 +53,7 @@ class _NormReLU(torch.autograd.Function):
         return result
 
     @staticmethod
-    def backward(ctx, upstream: BFloat16[Tensor, "batch channel row column"]):
+    def backward(ctx, upstream: Float[Tensor, "batch channel row column"]):
         match_threads()
         hidden, statistics = ctx.saved_tensors
         result, sums = torch.empty_like(hidden), torch.empty(2, statistics.shape[1])
@@ -62,12 +62,12 @@ class _NormReLU(torch.autograd.Function):
         return result, sums[1], sums[0], None
 
 
-def _rows(tensor: BFloat16[Tensor, "batch channel row column"]) -> np.ndarray:
-    """Return the bits of a channels-last tensor as rows of whole pixels, of ``VECTOR`` numbers or more where it can."""
+def _rows(tensor: Float[Tensor, "batch channel row column"]) -> np.ndarray:
+    """Return a channels-last tensor as rows of whole pixels, of ``VECTOR`` numbers or more where it can."""
     channels, pixels = tensor.shape[1], tensor.numel() // tensor.shape[1]
     together = -(-VECTOR // channels)
     shape = (-1, together * channels) if pixels % together == 0 else (-1, channels)
-    return tensor.permute(0, 2, 3, 1).view(torch.uint16).numpy().reshape(shape)
+    return array(tensor.permute(0, 2, 3, 1)).reshape(shape)
 
 
 @compiled
@@ -77,28 +77,33 @@ def normalize(values, weight, bias, statistics, epsilon, result):
     NaN, by which training is seen to diverge, stays NaN.
 
     Args:
-        values: bits of bf16 values, (row, unit); a row holds one or more pixels of all channels.
+        values: (row, unit); a row holds one or more pixels of all channels.
         weight: factor of each channel, in fp32.
         bias: summand of each channel, in fp32.
         statistics: memory for mean, variance, and factor and summand of the values, (4, channel), in fp32.
         epsilon: summand of the variance, in fp32.
-        result: memory for the bits of the result, same shape as ``values``.
+        result: memory for the result, same shape and type as ``values``.
     """
     rows, units = values.shape
     channels = len(weight)
     sums = np.zeros((CHUNKS, 2, units), np.float32)
+    # Of differences from one value of the channel: the square of a large mean would swallow the variance.
+    near = np.zeros(channels, np.float32)
+    for channel in range(channels if rows else 0):
+        near[channel] = widened(values[0, channel])
+    nears = repeated(near, units)
     for chunk in prange(CHUNKS):
         total, squares = sums[chunk, 0], sums[chunk, 1]
         for row in range(rows * chunk // CHUNKS, rows * (chunk + 1) // CHUNKS):
             for unit in range(units):
-                value = widened(values[row, unit])
+                value = widened(values[row, unit]) - nears[unit]
                 total[unit] += value
                 squares[unit] += value * value
     added = add_up(sums, channels)
     count = max(rows * units // channels, 1)
     for channel in range(channels):
-        mean = added[0, channel] / count
-        variance = max(added[1, channel] / count - mean * mean, 0.0)
+        difference = added[0, channel] / count
+        mean, variance = near[channel] + difference, max(added[1, channel] / count - difference * difference, 0.0)
         factor = weight[channel] / np.sqrt(variance + epsilon)
         statistics[0, channel], statistics[1, channel] = mean, variance
         statistics[2, channel], statistics[3, channel] = factor, bias[channel] - mean * factor
@@ -107,7 +112,7 @@ def normalize(values, weight, bias, statistics, epsilon, result):
         for row in range(rows * chunk // CHUNKS, rows * (chunk + 1) // CHUNKS):
             for unit in range(units):
                 value = scale[unit] * widened(values[row, unit]) + shift[unit]
-                result[row, unit] = rounded(np.float32(0) if value < 0 else value)
+                result[row, unit] = rounded(np.float32(0) if value < 0 else value, result)
 
 
 @compiled
@@ -115,12 +120,12 @@ def backward(gradient, values, statistics, epsilon, to_parameters, result):
     """Write the gradients of ``normalize``.
 
     Args:
-        gradient: bits of the bf16 gradient of the output, (row, unit).
-        values: bits of the bf16 input, same shape.
+        gradient: gradient of the output, (row, unit).
+        values: the input, same shape and type.
         statistics: as ``normalize`` wrote them.
         epsilon: summand of the variance, in fp32.
         to_parameters: memory for the gradients of bias and weight, (2, channel), in fp32.
-        result: memory for the bits of the gradient of the input, same shape as ``values``.
+        result: memory for the gradient of the input, same shape and type as ``values``.
     """
     rows, units = values.shape
     channels = statistics.shape[1]
@@ -131,8 +136,8 @@ def backward(gradient, values, statistics, epsilon, to_parameters, result):
         for row in range(rows * chunk // CHUNKS, rows * (chunk + 1) // CHUNKS):
             for unit in range(units):
                 value = widened(values[row, unit])
-                passes = scale[unit] * value + shift[unit] > 0
-                g = widened(gradient[row, unit]) if passes else np.float32(0)
+                g = widened(gradient[row, unit])  # read in any case: a branch would not be vectorized
+                g = g if scale[unit] * value + shift[unit] > 0 else np.float32(0)
                 total[unit] += g
                 products[unit] += g * value
     added = add_up(sums, channels)
@@ -151,9 +156,9 @@ def backward(gradient, values, statistics, epsilon, to_parameters, result):
         for row in range(rows * chunk // CHUNKS, rows * (chunk + 1) // CHUNKS):
             for unit in range(units):
                 value = widened(values[row, unit])
-                passes = scale[unit] * value + shift[unit] > 0
-                g = widened(gradient[row, unit]) if passes else np.float32(0)
-                result[row, unit] = rounded(scale[unit] * g + slope[unit] * value + offset[unit])
+                g = widened(gradient[row, unit])  # read in any case: a branch would not be vectorized
+                g = g if scale[unit] * value + shift[unit] > 0 else np.float32(0)
+                result[row, unit] = rounded(scale[unit] * g + slope[unit] * value + offset[unit], result)
 
 
 @njit(inline="always")
@@ -177,8 +182,8 @@ def repeated(vector, units):
 
 
 @cache
-def _prepare() -> None:
-    bits, units = np.empty((0, 1), np.uint16), np.ones(1, np.float32)
+def _prepare(dtype: torch.dtype) -> None:
+    values, units = array(torch.empty(0, 1, dtype=dtype)), np.ones(1, np.float32)
     statistics = np.ones((4, 1), np.float32)
-    prepare(normalize, bits, units, units, statistics, np.float32(1), bits)
-    prepare(backward, bits, bits, statistics, np.float32(1), np.ones((2, 1), np.float32), bits)
+    prepare(normalize, values, units, units, statistics, np.float32(1), values)
+    prepare(backward, values, values, statistics, np.float32(1), np.ones((2, 1), np.float32), values)

@@ -7,12 +7,12 @@ from functools import cache
 
 import numpy as np
 import torch
-from jaxtyping import BFloat16, Float, UInt8
+from jaxtyping import Float, UInt8
 from numba import prange
 from torch import Tensor
 from torch.nn import functional as F
 
-from repro.training.kernels import compiled, match_threads, prepare
+from repro.training.kernels import array, compiled, match_threads, prepare
 
 GRAY = 128  # becomes zero; images of odd size end in it
 
@@ -27,8 +27,8 @@ def pixel_blocks(
     rows, columns = images.shape[-2:]
     if rows % 2 or columns % 2:
         images = F.pad(images, (0, columns % 2, 0, rows % 2), value=GRAY)
-    if dtype == torch.bfloat16 and images.device.type == "cpu":
-        return _by_kernel(images.contiguous())
+    if dtype in (torch.bfloat16, torch.float32) and images.device.type == "cpu":
+        return _by_kernel(images.contiguous(), dtype)
     blocks = F.pixel_unshuffle(images, 2)
     return _normalized(blocks.contiguous(memory_format=torch.channels_last).to(dtype))
 
@@ -37,22 +37,24 @@ def _normalized(pixels: Tensor) -> Tensor:
     return (pixels - GRAY) / 64
 
 
-def _by_kernel(images: UInt8[Tensor, "batch channel row column"]) -> BFloat16[Tensor, "batch blocks row2 column2"]:
+def _by_kernel(
+    images: UInt8[Tensor, "batch channel row column"], dtype: torch.dtype
+) -> Float[Tensor, "batch blocks row2 column2"]:
     match_threads()
     batch, channels, rows, columns = images.shape
-    result = torch.empty(batch, rows // 2, columns // 2, 4 * channels, dtype=torch.bfloat16)
-    gather(images.numpy(), _table(), result.view(torch.uint16).numpy())
+    result = torch.empty(batch, rows // 2, columns // 2, 4 * channels, dtype=dtype)
+    gather(images.numpy(), _table(dtype), array(result))
     return result.permute(0, 3, 1, 2)
 
 
 @compiled
 def gather(images, table, result):
-    """Write the bits of the normalized pixels of all blocks.
+    """Write the normalized pixels of all blocks.
 
     Args:
         images: bytes, (batch, channel, row, column), of even size.
-        table: bits of the normalized pixel for each byte.
-        result: memory, (batch, row / 2, column / 2, 4 * channel).
+        table: the normalized pixel for each byte; bf16 as bits.
+        result: memory, (batch, row / 2, column / 2, 4 * channel), of the same type.
     """
     batch, channels, rows, columns = images.shape
     for case in prange(batch):
@@ -60,12 +62,12 @@ def gather(images, table, result):
             for channel in range(channels):
                 first = 4 * channel + 2 * (row % 2)
                 for column in range(columns):
-                    bits = table[images[case, channel, row, column]]
-                    result[case, row // 2, column // 2, first + column % 2] = bits
+                    pixel = table[images[case, channel, row, column]]
+                    result[case, row // 2, column // 2, first + column % 2] = pixel
 
 
 @cache
-def _table() -> np.ndarray:
-    table = _normalized(torch.arange(256).bfloat16()).view(torch.uint16).numpy()
-    prepare(gather, np.empty((0, 1, 0, 0), np.uint8), table, np.empty((0, 0, 0, 4), np.uint16))
+def _table(dtype: torch.dtype) -> np.ndarray:
+    table = array(_normalized(torch.arange(256).to(dtype)))
+    prepare(gather, np.empty((0, 1, 0, 0), np.uint8), table, np.empty((0, 0, 0, 4), table.dtype))
     return table

@@ -11,12 +11,13 @@ from torch import Tensor
 
 from repro.models.mlp import BatchedMLP
 from repro.speech.features import Inputs
+from repro.training.compute import aligned
 
 Mean = Literal["arithmetic", "geometric"]
 
-# Frames whose probabilities are averaged together, and the smallest probability whose logarithm is taken: smaller ones
-# are denormal, so the processor may take them for zero.
-AVERAGED, TINY = 64, torch.finfo(torch.float32).tiny
+# Frames whose probabilities are averaged together, frames whose logits are computed together to be cached, and the
+# smallest probability whose logarithm is taken: smaller ones are denormal, so the processor may take them for zero.
+AVERAGED, CACHED, TINY = 64, 512, torch.finfo(torch.float32).tiny
 
 
 class Teacher:
@@ -44,7 +45,8 @@ class Teacher:
         self.arithmetic_at = next(iter(arithmetic), None)
         # The mean of the models' logits is one matrix product: hidden units side by side, weights stacked.
         weight, count = ensemble.weights[-1], len(ensemble)
-        self._weight = (weight.flatten(0, 1) / count).to(ensemble.dtype)
+        self._weight = aligned((count * weight.shape[1], weight.shape[2]), ensemble.dtype, weight.device)
+        self._weight.copy_(weight.detach().flatten(0, 1) / count)
         self._bias = ensemble.biases[-1].mean(0).to(ensemble.dtype)
         self.cached_logits: Tensor | None = None
 
@@ -59,8 +61,8 @@ class Teacher:
         number = torch.full((frames,), -1)
         number[cases] = torch.arange(len(cases))
         cached = torch.empty(len(cases), self.ensemble.sizes[-1], dtype=self.ensemble.dtype)
-        for start in range(0, len(cases), 1000):
-            cached[start : start + 1000] = self._geometric(self.ensemble.hidden(inputs[cases[start : start + 1000]]))
+        for block in torch.arange(len(cases)).split(CACHED):
+            cached[block] = self._geometric(self.ensemble.hidden(inputs[cases[block]]))
         self.cached_logits, self._number = cached, number
 
     @torch.no_grad()
@@ -88,4 +90,5 @@ class Teacher:
         return torch.cat([geometric, arithmetic.to(geometric.dtype)])
 
     def _geometric(self, hidden: Float[Tensor, "nets batch unit"]) -> Float[Tensor, "batch states"]:
-        return torch.addmm(self._bias, hidden.transpose(0, 1).flatten(1), self._weight)
+        logits = aligned((hidden.shape[1], self._weight.shape[1]), hidden.dtype, hidden.device)
+        return torch.addmm(self._bias, hidden.transpose(0, 1).flatten(1), self._weight, out=logits)

@@ -4,6 +4,9 @@ A step of a small network on a processor with bf16 units spends more time on its
 gradient is cast to fp32, the optimizer reads and writes every weight and its state, the norms of section 3 read and
 scale the weights again, and the next step casts them to bf16. Here each weight is read and written once.
 
+Arrays of activations and gradients are fp32, or bf16 given as its bits (uint16), which numba does not know as numbers.
+A kernel is compiled for each of the two.
+
 The updates are those of PyTorch's fused optimizers, up to rounding. Sums are over the same rows in the same order
 whatever the number of threads and of models, so that a model's weights do not depend on either.
 """
@@ -11,17 +14,24 @@ whatever the number of threads and of models, so that a model's weights do not d
 import contextlib
 import ctypes
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numba
 import numpy as np
 import torch
-from numba import njit, prange
+from numba import njit, prange, types
+from numba.extending import overload
+from torch import Tensor
 
 CHUNKS = 8  # parts of a model's rows, each updated by one thread
 # All but the assumptions that no number is NaN or infinite, by which training is seen to diverge.
 FAST = {"contract", "reassoc", "nsz", "arcp", "afn"}
+
+# Of fp32 as bits: all but the sign; infinity; what rounds to bf16 but one bit, and that bit; the shift to bf16; in bf16,
+# the place of the bit by which NaN is no infinity.
+MAGNITUDE, INFINITY, HALF, UNIT, SHIFT, QUIET = map(np.uint32, (0x7FFFFFFF, 0x7F800000, 0x7FFF, 1, 16, 6))
 
 # Kernels use PyTorch's threads: those of a pool of their own would wait for PyTorch's on the same cores.
 for library in Path(torch.__file__).parent.glob("lib/libgomp*"):
@@ -53,42 +63,67 @@ def compiled(function: Callable, fastmath: set[str] | bool = FAST) -> Callable:
         return njit(parallel=True, fastmath=fastmath)(function)
 
 
+def array(tensor: Tensor) -> np.ndarray:
+    """Return a tensor's numbers in the same memory, those in bf16 as the integers of their bits."""
+    return (tensor.view(torch.uint16) if tensor.dtype == torch.bfloat16 else tensor).detach().numpy()
+
+
+def widened(number):
+    """Return a number of an array in fp32."""
+
+
+def rounded(value, array):
+    """Return a number in fp32 as ``array`` holds it: as it is, or rounded to bf16."""
+
+
 @njit(inline="always")
-def widened(bits):
+def _widened_bits(bits):
     """Return a bf16 number, given as its 16 bits, in fp32."""
     return np.uint32(np.uint32(bits) << np.uint32(16)).view(np.float32)
 
 
 @njit(inline="always")
-def rounded(value):
+def _rounded_bits(value):
     """Return the 16 bits of the nearest bf16 number; of two, the even one. NaN stays NaN."""
     bits = np.float32(value).view(np.uint32)
-    nearest = np.uint32(bits + np.uint32(0x7FFF) + np.uint32((bits >> np.uint32(16)) & np.uint32(1)))
-    is_nan = np.uint32(bits & np.uint32(0x7FFFFFFF)) > np.uint32(0x7F800000)
-    return np.uint16(0x7FC0) if is_nan else np.uint16(nearest >> np.uint32(16))
+    # 1 or 0 in place of a branch, whose variables numba would warn of where it is inlined twice.
+    is_nan = np.uint32(np.uint32(bits & MAGNITUDE) > INFINITY)
+    half = HALF + np.uint32((bits >> SHIFT) & UNIT)
+    return np.uint16((np.uint32(bits + (half & np.uint32(is_nan - UNIT))) >> SHIFT) | np.uint32(is_nan << QUIET))
+
+
+# By the type of the array, numba compiles one expression or the other in place of the calls.
+_overload = partial(overload, inline="always")
+_overload(widened)(
+    lambda number: (lambda number: number) if number == types.float32 else (lambda number: _widened_bits(number))
+)
+_overload(rounded)(
+    lambda value, array: (
+        (lambda value, array: value) if array.dtype == types.float32 else (lambda value, array: _rounded_bits(value))
+    )
+)
 
 
 @compiled
-def dropout(values, drawn, threshold, scale, relu, result):
+def dropout(values, drawn, result, threshold, scale, relu):
     """Drop units and scale the others, after a ReLU if asked for.
 
     Args:
-        values: bits of bf16 values, (model, batch, unit).
+        values: (model, batch, unit).
         drawn: random bytes, same shape; a unit whose byte is below ``threshold`` is dropped.
+        result: memory for the result, same shape and type; may be ``values``.
         threshold: a byte.
         scale: factor of the units that stay, in fp32.
         relu: whether negative values are set to zero.
-        result: memory for the bits of the result, same shape; may be ``values``.
     """
     models, batch, units = values.shape
     for row in prange(models * batch):
         model, case = row // batch, row % batch
         for unit in range(units):
-            bits = values[model, case, unit]
-            # A sign bit, and not NaN, by which training is seen to diverge.
-            negative = (bits >= np.uint16(0x8000)) & (bits <= np.uint16(0xFF80))
-            stays = (drawn[model, case, unit] >= threshold) & ~(relu & negative)
-            result[model, case, unit] = rounded(scale * widened(bits)) if stays else np.uint16(0)
+            value = widened(values[model, case, unit])
+            # NaN, by which training is seen to diverge, is not negative.
+            stays = (drawn[model, case, unit] >= threshold) & ~(relu & (value < 0))
+            result[model, case, unit] = rounded(scale * value if stays else np.float32(0), result)
 
 
 @compiled
@@ -96,10 +131,10 @@ def relu_backward(gradient, output, scale, result, sums):
     """Take a gradient back through ReLU and dropout, and add it up over the batch for the biases.
 
     Args:
-        gradient: bits of the bf16 gradient of the layer's output, (model, batch, out).
-        output: bits of the bf16 output, same shape; the gradient passes where it is above zero.
+        gradient: gradient of the layer's output, (model, batch, out).
+        output: the output, same shape; the gradient passes where it is above zero.
         scale: factor of the units that dropout left, in fp32.
-        result: memory for the bits of the gradient before ReLU and dropout, same shape.
+        result: memory for the gradient before ReLU and dropout, same shape and type.
         sums: memory for its sums over parts of the batch, (model, CHUNKS, out), in fp32.
     """
     models, batch, units = gradient.shape
@@ -109,11 +144,9 @@ def relu_backward(gradient, output, scale, result, sums):
         total[:] = 0
         for row in range(batch * chunk // CHUNKS, batch * (chunk + 1) // CHUNKS):
             for unit in range(units):
-                bits = output[model, row, unit]
-                # Above zero: no sign bit, and not zero.
-                passes = (bits < np.uint16(0x8000)) & (bits > np.uint16(0))
-                g = scale * widened(gradient[model, row, unit]) if passes else np.float32(0)
-                result[model, row, unit] = rounded(g)
+                g = scale * widened(gradient[model, row, unit])  # read in any case: a branch would not be vectorized
+                g = g if widened(output[model, row, unit]) > 0 else np.float32(0)
+                result[model, row, unit] = rounded(g, result)
                 total[unit] += g
 
 
@@ -136,17 +169,18 @@ def _bound(weight, copy, sums, max_norm):
                 for unit in range(units):
                     w = weight[model, row, unit] * scale[unit]
                     weight[model, row, unit] = w
-                    copy[model, row, unit] = rounded(w)
+                    if copy is not None:
+                        copy[model, row, unit] = rounded(w, copy)
 
 
 @compiled
 def adamw(weight, copy, gradient, mean, square, sums, constants, max_norm):
-    """Update weights by AdamW, bound the norms of their columns and copy them to bf16, in place.
+    """Update weights by AdamW, bound the norms of their columns and copy them, in place.
 
     Args:
         weight: fp32 weights, (model, in, out).
-        copy: bits of the bf16 copy, same shape.
-        gradient: bits of the bf16 gradient, same shape.
+        copy: the copy, same shape or with longer rows; None where there is none.
+        gradient: same shape and type as the copy.
         mean: running mean of the gradient, same shape.
         square: running mean of its square, same shape.
         sums: memory for the squared norms, (model, CHUNKS, out).
@@ -170,7 +204,8 @@ def adamw(weight, copy, gradient, mean, square, sums, constants, max_norm):
                 mean[model, row, unit] = m
                 square[model, row, unit] = v
                 weight[model, row, unit] = w
-                copy[model, row, unit] = rounded(w)
+                if copy is not None:
+                    copy[model, row, unit] = rounded(w, copy)
                 total[unit] += w * w
     if max_norm > 0:
         _bound(weight, copy, sums, max_norm)
@@ -178,12 +213,12 @@ def adamw(weight, copy, gradient, mean, square, sums, constants, max_norm):
 
 @compiled
 def sgd(weight, copy, gradient, velocity, sums, constants, max_norm):
-    """Update weights by SGD with Nesterov momentum, bound the norms of their columns and copy them to bf16, in place.
+    """Update weights by SGD with Nesterov momentum, bound the norms of their columns and copy them, in place.
 
     Args:
         weight: fp32 weights, (model, in, out).
-        copy: bits of the bf16 copy, same shape.
-        gradient: bits of the bf16 gradient, same shape.
+        copy: the copy, same shape or with longer rows; None where there is none.
+        gradient: same shape and type as the copy.
         velocity: momentum buffer, same shape.
         sums: memory for the squared norms, (model, CHUNKS, out).
         constants: rate, momentum and decay, in fp32.
@@ -203,7 +238,8 @@ def sgd(weight, copy, gradient, velocity, sums, constants, max_norm):
                 w -= rate * (g + momentum * v)
                 velocity[model, row, unit] = v
                 weight[model, row, unit] = w
-                copy[model, row, unit] = rounded(w)
+                if copy is not None:
+                    copy[model, row, unit] = rounded(w, copy)
                 total[unit] += w * w
     if max_norm > 0:
         _bound(weight, copy, sums, max_norm)

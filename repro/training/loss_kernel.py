@@ -1,4 +1,4 @@
-"""Kernel of the distillation loss: bf16 logits become their gradient while they are in the cache, compiled by numba.
+"""Kernel of the distillation loss: logits become their gradient while they are in the cache, compiled by numba.
 
 It computes what ``kd.fused_loss`` computes with PyTorch's operations, exponentials to 1e-7 of their value. Sums are
 over the same examples in the same order whatever the number of threads and of models.
@@ -60,7 +60,7 @@ def gradient(logits, biases, labels, teachers, targets, target_of, objectives, r
     """Turn logits into the gradient of the distillation loss, averaged over the batch, in place.
 
     Args:
-        logits: bits of bf16 logits without their biases, (model, batch, class); bits of the gradient afterwards.
+        logits: logits without their biases, (model, batch, class), or longer rows; the gradient afterwards.
         biases: biases in fp32, (model, class).
         labels: classes, (batch,).
         teachers: logits of the teachers in fp32, (teacher, batch, class).
@@ -71,7 +71,8 @@ def gradient(logits, biases, labels, teachers, targets, target_of, objectives, r
             (model, CHUNKS, class).
     """
     losses, sums = results
-    models, batch, classes = logits.shape
+    models, batch, _ = logits.shape
+    classes = biases.shape[1]
     mean = ONE / np.float32(batch)
     for chunk in prange(CHUNKS):
         p, negative_entropy = np.empty((len(targets), classes), np.float32), np.empty(len(targets), np.float32)
@@ -86,11 +87,11 @@ def gradient(logits, biases, labels, teachers, targets, target_of, objectives, r
                 p[number] *= ONE / total
                 negative_entropy[number] = _dot(p[number], teacher) / t - log_sum
             for model in range(models):
-                bits, sum_ = logits[model, row], sums[model, chunk]
+                output, sum_ = logits[model, row], sums[model, chunk]
                 t, hard = objectives[model, 0], objectives[model, 1]
                 soft = ONE - hard
                 for c in range(classes):
-                    z[c] = widened(bits[c]) + biases[model, c]
+                    z[c] = widened(output[c]) + biases[model, c]
                 loss, scale = -hard * z[label], ONE
                 if soft != 0:
                     number = target_of[model, 1]
@@ -117,6 +118,6 @@ def gradient(logits, biases, labels, teachers, targets, target_of, objectives, r
                 for c in range(classes):
                     g = scale * z[c]
                     sum_[c] += g
-                    bits[c] = rounded(g)
+                    output[c] = rounded(g, output)
                 sum_[label] -= hard * mean
-                bits[label] = rounded(scale * z[label] - hard * mean)
+                output[label] = rounded(scale * z[label] - hard * mean, output)

@@ -177,8 +177,8 @@ class MLPTrainer(Trainer[BatchedMLP]):
 def fused_update(
     net: BatchedMLP, optimizer: Optimizer, max_norm: float | None, compute: Compute
 ) -> "FusedUpdate | None":
-    """Return updates in one pass over the weights for a network on a CPU in bf16; None elsewhere."""
-    if compute.device.type != "cpu" or compute.dtype != torch.bfloat16:
+    """Return updates in one pass over the weights for a network on a CPU; None elsewhere."""
+    if compute.device.type != "cpu":
         return None
     from repro.training.fused_update import FusedUpdate  # here, for numba is not needed elsewhere
 

@@ -21,17 +21,18 @@ def norm_of(channels: int) -> nn.BatchNorm2d:
     return norm
 
 
-def hidden_of(*shape: int) -> torch.Tensor:
-    hidden = (2 * torch.randn(shape) + 3).bfloat16()
+def hidden_of(*shape: int, dtype: torch.dtype = torch.bfloat16) -> torch.Tensor:
+    hidden = (2 * torch.randn(shape) + 3).to(dtype)
     return hidden.contiguous(memory_format=torch.channels_last).requires_grad_()
 
 
 @pytest.mark.parametrize("shape", [(64, 8, 16, 16), (32, 32, 4, 4), (33, 5, 7, 7), (3, 100, 1, 1), (4, 3, 1, 1)])
 @pytest.mark.parametrize("memory_format", [torch.channels_last, torch.contiguous_format])
-def test_equals_batch_norm_and_relu_in_fp32(shape, memory_format):
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.bfloat16, 2**-8), (torch.float32, 1e-5)])
+def test_equals_batch_norm_and_relu_in_fp32(shape, memory_format, dtype, tolerance):
     torch.manual_seed(0)
-    norm, hidden = norm_of(shape[1]), hidden_of(*shape)
-    upstream = torch.randn(shape).bfloat16().contiguous(memory_format=memory_format)
+    norm, hidden = norm_of(shape[1]), hidden_of(*shape, dtype=dtype)
+    upstream = torch.randn(shape).to(dtype).contiguous(memory_format=memory_format)
     reference, same = copy.deepcopy(norm), hidden.detach().float().requires_grad_()
     output, expected = norm_relu(hidden, norm), F.relu(reference(same))
     output.backward(upstream)
@@ -40,19 +41,21 @@ def test_equals_batch_norm_and_relu_in_fp32(shape, memory_format):
     def close(ours: torch.Tensor, theirs: torch.Tensor, tolerance: float) -> bool:
         return bool((ours.float() - theirs).abs().max() <= tolerance * theirs.abs().max())
 
-    assert output.dtype == hidden.grad.dtype == torch.bfloat16
-    assert close(output, expected, 2**-8) and close(hidden.grad, same.grad, 2**-7)
+    assert output.dtype == hidden.grad.dtype == dtype
+    assert type(output.grad_fn).__name__ == "_NormReLUBackward", "by the kernel"
+    assert close(output, expected, tolerance) and close(hidden.grad, same.grad, 2 * tolerance)
     for name in ("weight", "bias"):
         assert close(getattr(norm, name).grad, getattr(reference, name).grad, 1e-4)
     for name in ("running_mean", "running_var", "num_batches_tracked"):
         assert close(getattr(norm, name).double(), getattr(reference, name).double(), 1e-5)
 
 
-def test_is_as_precise_as_pytorch_where_the_mean_is_large():
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.bfloat16, 2**-7), (torch.float32, 1e-5)])
+def test_is_as_precise_as_pytorch_where_the_mean_is_large(dtype, tolerance):
     torch.manual_seed(0)
-    norm, hidden = norm_of(8), (torch.randn(64, 8, 8, 8) + 100).bfloat16()
+    norm, hidden = norm_of(8), (torch.randn(64, 8, 8, 8) + 100).to(dtype)
     exact = F.relu(copy.deepcopy(norm).double()(hidden.double()))
-    assert (norm_relu(hidden, norm).double() - exact).abs().max() <= 2**-7 * exact.abs().max()
+    assert (norm_relu(hidden, norm).double() - exact).abs().max() <= tolerance * exact.abs().max()
 
 
 def test_not_a_number_stays():
@@ -67,11 +70,11 @@ def test_a_single_value_of_a_channel_is_refused_by_pytorch():
         norm_relu(hidden_of(1, 8, 1, 1), norm_of(8))
 
 
-@pytest.mark.parametrize("change", ["fp32", "evaluation"])
+@pytest.mark.parametrize("change", ["fp64", "evaluation"])
 def test_otherwise_pytorch_computes_it(change):
     norm, hidden = norm_of(8), hidden_of(4, 8, 2, 2)
-    if change == "fp32":
-        hidden = hidden.detach().float().requires_grad_()
+    if change == "fp64":
+        norm, hidden = norm.double(), hidden.detach().double().requires_grad_()
     else:
         norm.eval()
     assert torch.equal(norm_relu(hidden, norm), F.relu(copy.deepcopy(norm)(hidden)))
