@@ -29,8 +29,8 @@ CHUNKS = 8  # parts of a model's rows, each updated by one thread
 # All but the assumptions that no number is NaN or infinite, by which training is seen to diverge.
 FAST = {"contract", "reassoc", "nsz", "arcp", "afn"}
 
-# Of fp32 as bits: all but the sign; infinity; what rounds to bf16 but one bit, and that bit; the shift to bf16; in bf16,
-# the place of the bit by which NaN is no infinity.
+# Of fp32 as bits: all but the sign; infinity; what rounds to bf16 but one bit, and that bit; the shift to bf16; and in
+# bf16, the place of the bit by which NaN is no infinity.
 MAGNITUDE, INFINITY, HALF, UNIT, SHIFT, QUIET = map(np.uint32, (0x7FFFFFFF, 0x7F800000, 0x7FFF, 1, 16, 6))
 
 # Kernels use PyTorch's threads: those of a pool of their own would wait for PyTorch's on the same cores.
