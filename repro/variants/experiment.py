@@ -1,8 +1,9 @@
 """Comparison of later distillation methods: what is trained, in which order.
 
-First the teachers and the search of KD's settings on validation images; the students with and without KD, one for each
+First the teacher and the search of KD's settings on validation images; the students with and without KD, one for each
 seed; the searches over the grids of all other methods, then their students; born-again and teacher-assistant sequences;
-timings; ablations. All students of a testbed have the same shape, order of examples, augmentation and number of steps.
+timings; ablations, with their teachers. All students of a testbed have the same shape, order of examples, augmentation
+and number of steps.
 
 Committed results (test accuracy in %, five seeds, one teacher; in parentheses the difference from KD, 95% CI):
 
@@ -40,9 +41,8 @@ def run(settings: VariantsSettings, runner: VariantsRunner, headline: Callable[[
     """
     runner.check()
     kd = settings.baseline
-    teachers = [teacher_run(settings), *ablation_teachers(settings)]
-    runner.expect([*teachers, *search_runs(settings, kd, None)])
-    runner.execute(teachers)
+    runner.expect([teacher_run(settings), *search_runs(settings, kd, None), *ablation_teachers(settings)])
+    runner.execute([teacher_run(settings)])
     kd_options = choose(settings, runner, kd, None)
     if kd_options is None:
         return
@@ -56,6 +56,7 @@ def run(settings: VariantsSettings, runner: VariantsRunner, headline: Callable[[
     headline(list(runner.finished.values()))
     in_sequence = sequential(settings, kd_options)
     ablations = [
+        *ablation_teachers(settings),
         *capacity_gap(settings, kd_options),
         *temperature_sweep(settings, kd_options),
         *teacher_views(settings, kd_options),

@@ -118,6 +118,8 @@ def test_committed_records_follow_the_committed_profile(experiment, folder):
         )
         assert recipe in others, run["arm"]
     for method in getattr(settings, "methods", ()):
+        if not select(runs, "method", name=method.name):
+            continue  # long experiments are committed in parts, whole rows at a time
         tried = [run["settings"]["options"] for run in select(runs, "search", name=method.name)]
         for options in method.grid if len(method.grid) > 1 else ():
             assert any(options.items() <= options_tried.items() for options_tried in tried), (method.name, options)
