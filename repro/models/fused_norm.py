@@ -17,14 +17,17 @@ from repro.training.kernels import CHUNKS, array, compiled, match_threads, prepa
 
 # Numbers that the inner loops go over at least: several registers of the processor.
 VECTOR = 64
+# Rows whose mean is near enough to that of all, even with an outlier among them.
+SAMPLED = 64
 
 
 def norm_relu(
     hidden: Float[Tensor, "batch channel row column"], norm: nn.BatchNorm2d
 ) -> Float[Tensor, "batch channel row column"]:
-    """Return ``relu(norm(hidden))``, fused in training on the CPU."""
+    """Return ``relu(norm(hidden))``, fused in training on the CPU, unless a hook is to see ``norm``'s output."""
     several = hidden.numel() > hidden.shape[1]  # PyTorch raises where a channel has a single value
-    if norm.training and several and hidden.dtype in (torch.bfloat16, torch.float32) and hidden.device.type == "cpu":
+    known = hidden.dtype in (torch.bfloat16, torch.float32) and hidden.device.type == "cpu"
+    if norm.training and several and known and not norm._forward_hooks:
         return _NormReLU.apply(hidden.contiguous(memory_format=torch.channels_last), norm.weight, norm.bias, norm)
     return F.relu(norm(hidden))
 
@@ -49,13 +52,16 @@ class _NormReLU(torch.autograd.Function):
         running_mean.lerp_(statistics[0], momentum)
         running_var.lerp_(statistics[1] * (count / (count - 1)), momentum)
         batches.add_(1)
-        ctx.save_for_backward(hidden, statistics)
+        ctx.save_for_backward(hidden, weight, bias, statistics)
         return result
 
     @staticmethod
     def backward(ctx, upstream: Float[Tensor, "batch channel row column"]):
+        hidden, weight, bias, statistics = ctx.saved_tensors
+        if torch.is_grad_enabled():  # of this gradient, a gradient will be asked for, which the kernel has not
+            output = F.relu(F.batch_norm(hidden, None, None, weight, bias, True, 0.0, float(ctx.epsilon)))
+            return *torch.autograd.grad(output, (hidden, weight, bias), upstream, create_graph=True), None
         match_threads()
-        hidden, statistics = ctx.saved_tensors
         result, sums = torch.empty_like(hidden), torch.empty(2, statistics.shape[1])
         gradient = _rows(upstream.contiguous(memory_format=torch.channels_last))
         backward(gradient, _rows(hidden), statistics.numpy(), ctx.epsilon, sums.numpy(), _rows(result))
@@ -67,7 +73,7 @@ def _rows(tensor: Float[Tensor, "batch channel row column"]) -> np.ndarray:
     channels, pixels = tensor.shape[1], tensor.numel() // tensor.shape[1]
     together = -(-VECTOR // channels)
     shape = (-1, together * channels) if pixels % together == 0 else (-1, channels)
-    return array(tensor.permute(0, 2, 3, 1)).reshape(shape)
+    return array(tensor.permute(0, 2, 3, 1).view(shape))
 
 
 @compiled
@@ -87,10 +93,11 @@ def normalize(values, weight, bias, statistics, epsilon, result):
     rows, units = values.shape
     channels = len(weight)
     sums = np.zeros((CHUNKS, 2, units), np.float32)
-    # Of differences from one value of the channel: the square of a large mean would swallow the variance.
-    near = np.zeros(channels, np.float32)
-    for channel in range(channels if rows else 0):
-        near[channel] = widened(values[0, channel])
+    # Of differences from the mean of some rows: the square of a large mean would swallow the variance.
+    near, some = np.zeros(channels, np.float32), min(rows, SAMPLED)
+    for number in range(some):
+        for channel in range(channels):
+            near[channel] += widened(values[rows * number // some, channel]) / np.float32(some)
     nears = repeated(near, units)
     for chunk in prange(CHUNKS):
         total, squares = sums[chunk, 0], sums[chunk, 1]

@@ -27,7 +27,8 @@ def pixel_blocks(
     rows, columns = images.shape[-2:]
     if rows % 2 or columns % 2:
         images = F.pad(images, (0, columns % 2, 0, rows % 2), value=GRAY)
-    if dtype in (torch.bfloat16, torch.float32) and images.device.type == "cpu":
+    by_kernel = images.dtype == torch.uint8 and dtype in (torch.bfloat16, torch.float32)
+    if by_kernel and images.device.type == "cpu":
         return _by_kernel(images.contiguous(), dtype)
     blocks = F.pixel_unshuffle(images, 2)
     return _normalized(blocks.contiguous(memory_format=torch.channels_last).to(dtype))

@@ -69,7 +69,7 @@ VARIANTS = (
         "ImageNet, ResNet-34 to ResNet-18",
         "error, %",
         "30.24 alone, 30.79 KD",
-        "29.16 (recalled)",
+        "29.16 (not verified)",
     ),
     VariantFigure(
         "born-again ensemble (3)",

@@ -9,9 +9,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from repro.models.mlp import BatchedMLP
+from repro.models.mlp import BatchedMLP, aligned
 from repro.speech.features import Inputs
-from repro.training.compute import aligned
 
 Mean = Literal["arithmetic", "geometric"]
 

@@ -4,7 +4,7 @@ import contextlib
 import ctypes
 import os
 import platform
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -15,7 +15,6 @@ from repro.errors import UserError
 
 DEVICES = ("auto", "cpu", "cuda")
 PRECISIONS = ("auto", "fp32", "bf16")
-ALIGNED = 16  # numbers in fp32: a cache line
 # Where Linux says how many bytes a container may have, by the version of control groups.
 MEMORY_LIMITS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
 
@@ -89,16 +88,6 @@ def machine(compute: Compute) -> dict[str, str | int]:
         "torch": torch.__version__.split("+")[0],
         "python": platform.python_version(),
     }
-
-
-def aligned(shape: Sequence[int], dtype: torch.dtype, device: torch.device | str = "cpu") -> torch.Tensor:
-    """Return memory for a tensor, in fp32 with rows that start at multiples of ``ALIGNED`` numbers.
-
-    Without, fp32 products with thousands of columns take half as long again. In bf16, rows follow one another.
-    """
-    *others, units = shape
-    length = -(-units // ALIGNED) * ALIGNED if dtype == torch.float32 else units
-    return torch.empty(*others, length, dtype=dtype, device=device)[..., :units]
 
 
 @contextlib.contextmanager

@@ -7,9 +7,8 @@ import torch
 from torch import Tensor
 
 from repro.kd.fused_loss import SoftTargets
-from repro.models.mlp import BatchedMLP
+from repro.models.mlp import BatchedMLP, aligned
 from repro.training import kernels, loss_kernel
-from repro.training.compute import aligned
 from repro.training.optimizers import Optimizer
 from repro.training.random_streams import Mask
 
@@ -127,9 +126,10 @@ class FusedUpdate:
         self._compile()
 
     def _compile(self) -> None:
-        arrays, state = self._arrays[0], {name: value.clone() for name, value in self._states[0].items()}
-        nothing = (None if array is None else array[:0] for array in arrays)
-        kernels.prepare(self._optimizer.kernel, *nothing, self._optimizer.advance(state), self._max_norms[0])
+        for arrays, state, max_norm in zip(self._arrays, self._states, self._max_norms, strict=True):
+            nothing = (None if array is None else array[:0] for array in arrays)
+            constants = self._optimizer.advance({name: value.clone() for name, value in state.items()})
+            kernels.prepare(self._optimizer.kernel, *nothing, constants, max_norm)
 
     def step(self) -> None:
         """Update the weights by the gradients in their copies, bound their norms and renew the copies."""

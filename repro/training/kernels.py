@@ -1,8 +1,9 @@
-"""Kernels that update weights in one pass over memory: optimizer, norm bound and bf16 copy, compiled by numba.
+"""Kernels that take one pass over memory: updates of weights, dropout, and gradients of ReLU, compiled by numba.
 
-A step of a small network on a processor with bf16 units spends more time on its weights than on their products: the
-gradient is cast to fp32, the optimizer reads and writes every weight and its state, the norms of section 3 read and
-scale the weights again, and the next step casts them to bf16. Here each weight is read and written once.
+A step of a small network on a processor with bf16 units would spend more time on its weights than on their products:
+the gradient is cast to fp32, the optimizer reads and writes every weight and its state, the norms of section 3 read and
+scale the weights again, and the next step casts them to bf16. Here each weight is read and written once. Without bf16
+units, too, what is no product takes a third of a step of separate operations.
 
 Arrays of activations and gradients are fp32, or bf16 given as its bits (uint16), which numba does not know as numbers.
 A kernel is compiled for each of the two.
@@ -13,6 +14,7 @@ whatever the number of threads and of models, so that a model's weights do not d
 
 import contextlib
 import ctypes
+import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -36,6 +38,8 @@ MAGNITUDE, INFINITY, HALF, UNIT, SHIFT, QUIET = map(np.uint32, (0x7FFFFFFF, 0x7F
 # Kernels use PyTorch's threads: those of a pool of their own would wait for PyTorch's on the same cores.
 for library in Path(torch.__file__).parent.glob("lib/libgomp*"):
     ctypes.CDLL(str(library), mode=ctypes.RTLD_GLOBAL)
+if sys.platform == "darwin":  # where a second OpenMP beside PyTorch's would end the process
+    numba.config.THREADING_LAYER = "workqueue"  # type: ignore[attr-defined]
 
 
 def match_threads() -> None:
@@ -94,14 +98,10 @@ def _rounded_bits(value):
 
 # By the type of the array, numba compiles one expression or the other in place of the calls.
 _overload = partial(overload, inline="always")
-_overload(widened)(
-    lambda number: (lambda number: number) if number == types.float32 else (lambda number: _widened_bits(number))
-)
-_overload(rounded)(
-    lambda value, array: (
-        (lambda value, array: value) if array.dtype == types.float32 else (lambda value, array: _rounded_bits(value))
-    )
-)
+_widened = {types.float32: lambda number: number, types.uint16: lambda number: _widened_bits(number)}
+_rounded = {types.float32: lambda value, array: value, types.uint16: lambda value, array: _rounded_bits(value)}
+_overload(widened)(lambda number: _widened.get(number))
+_overload(rounded)(lambda value, array: _rounded.get(array.dtype))
 
 
 @compiled

@@ -55,7 +55,7 @@ class Optimizer:
 
     @property
     def kernel(self) -> Callable[..., None]:
-        """Kernel that makes the same update in one pass over a weight and its bf16 copy (``training.kernels``)."""
+        """Kernel that makes the same update in one pass over a weight and its copy (``training.kernels``)."""
         raise NotImplementedError
 
     def _initial_state(self, parameter: nn.Parameter) -> dict[str, Tensor]:

@@ -41,7 +41,7 @@ def run(settings: VariantsSettings, runner: VariantsRunner, headline: Callable[[
     """
     runner.check()
     kd = settings.baseline
-    runner.expect([teacher_run(settings), *search_runs(settings, kd, None), *ablation_teachers(settings)])
+    runner.expect([teacher_run(settings), *search_runs(settings, kd, None)])
     runner.execute([teacher_run(settings)])
     kd_options = choose(settings, runner, kd, None)
     if kd_options is None:

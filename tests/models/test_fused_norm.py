@@ -58,6 +58,38 @@ def test_is_as_precise_as_pytorch_where_the_mean_is_large(dtype, tolerance):
     assert (norm_relu(hidden, norm).double() - exact).abs().max() <= tolerance * exact.abs().max()
 
 
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.bfloat16, 2**-7), (torch.float32, 1e-4)])
+def test_an_outlier_where_sums_start_does_not_spoil_the_variance(dtype, tolerance):
+    torch.manual_seed(0)
+    norm, hidden = norm_of(4), torch.randn(64, 4, 8, 8)
+    hidden[0, :, 0, 0] = 1000
+    hidden = hidden.to(dtype)
+    exact = F.relu(copy.deepcopy(norm).double()(hidden.double()))[1:]
+    assert (norm_relu(hidden, norm)[1:].double() - exact).abs().max() <= tolerance * exact.abs().max()
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32])
+def test_second_derivatives_are_those_of_pytorch(dtype):
+    results = []
+    for relu_of_norm in (norm_relu, lambda hidden, norm: F.relu(norm(hidden))):
+        torch.manual_seed(0)
+        norm, hidden = norm_of(3), hidden_of(4, 3, 4, 4, dtype=dtype)
+        loss = relu_of_norm(hidden, norm).float().square().sum()
+        (gradient,) = torch.autograd.grad(loss, hidden, create_graph=True)
+        gradient.float().square().sum().backward()
+        results.append((hidden.grad.float(), norm.weight.grad))
+    for ours, theirs in zip(*results, strict=True):
+        tolerance = 1e-4 if dtype == torch.float32 else 0.05
+        torch.testing.assert_close(ours, theirs, rtol=tolerance, atol=tolerance * float(theirs.abs().max()))
+
+
+def test_hooks_see_the_norm():
+    norm, seen = norm_of(8), []
+    norm.register_forward_hook(lambda module, inputs, output: seen.append(output.shape))
+    norm_relu(hidden_of(4, 8, 2, 2), norm)
+    assert seen == [(4, 8, 2, 2)]
+
+
 def test_not_a_number_stays():
     hidden = hidden_of(4, 8, 2, 2)
     with torch.no_grad():

@@ -25,6 +25,12 @@ def test_every_byte_and_views_of_larger_images():
             assert torch.equal(pixel_blocks(view, dtype).double(), pixel_blocks(view, torch.float64))
 
 
+def test_the_gradient_by_float_images_is_that_of_pytorch():
+    images = torch.zeros(2, 1, 4, 4, requires_grad=True)
+    pixel_blocks(images, torch.float32).sum().backward()
+    assert images.grad is not None and torch.equal(images.grad, torch.full_like(images, 1 / 64))
+
+
 @pytest.mark.parametrize(("dtype", "calls"), [(torch.bfloat16, 1), (torch.float32, 1), (torch.float64, 0)])
 def test_the_kernel_is_used_in_bf16_and_fp32(monkeypatch, dtype, calls):
     shapes = []

@@ -144,6 +144,11 @@ def test_the_gradient_of_relu_and_dropout_is_that_of_pytorch(scale, dtype):
     torch.testing.assert_close(to_bias, expected.float().sum(1, keepdim=True), rtol=1e-5, atol=1e-5)
 
 
+def test_numbers_of_another_type_are_refused():
+    with pytest.raises(numba.TypingError):
+        WeightCopy(torch.zeros(1, 2, 3), torch.float32).relu_backward(*torch.zeros(2, 1, 4, 3).double(), 1.0)
+
+
 def test_the_output_layer_of_speech_writes_its_gradient_to_the_copy(dtype):
     torch.manual_seed(0)
     hidden, weight, labels = torch.randn(2, 9, 6).to(dtype), torch.randn(2, 6, 7), torch.arange(9) % 7
@@ -214,6 +219,10 @@ def test_kernels_are_compiled_where_no_cache_can_be_written(monkeypatch):
     before = copy.deepcopy(net_and_optimizer[0].weights[0])
     updated(*net_and_optimizer, torch.ones(MODELS, ROWS, UNITS), None)
     assert calls == [0, MODELS] and not torch.equal(before, net_and_optimizer[0].weights[0])
+    calls.clear()
+    mixed = BatchedMLP([5, 16, ROWS, 3], range(MODELS))  # in fp32, one layer has no copy and one has
+    FusedUpdate(mixed, AdamW(mixed.parameters()), None)
+    assert calls == [0, 0], "each kind is compiled at the start"
 
     def no_folder(**options):
         if options.get("cache"):

@@ -7,8 +7,10 @@ import pytest
 import torch
 from conftest import CLASSES
 from samples import METHODS
+from torch.nn import functional as F
 
 from repro.errors import UserError
+from repro.models import conv
 from repro.training import compute
 from repro.training.recipe import Recipe
 from repro.training.trainer import TrainerContext
@@ -125,6 +127,19 @@ def test_the_teachers_logits_are_computed_once_where_images_never_change(stripy)
     assert once.teacher.shape == (800, CLASSES) and each_step.teacher is None
     torch.testing.assert_close(once.teacher, once.teacher_net.logits(stripy.train.images)[0])
     assert training(replace(stripy, horizontal_flip=True), recipe=still).teacher is None
+
+
+def test_gradient_attention_of_convolutional_networks_learns_what_it_does_without_kernels(stripy, monkeypatch):
+    """It needs second derivatives, which the compiled batch normalization leaves to PyTorch."""
+    learned = []
+    for fused in (True, False):
+        with monkeypatch.context() as patch:
+            if not fused:
+                patch.setattr(conv, "norm_relu", lambda hidden, norm: F.relu(norm(hidden)))
+            trainer = training(stripy, "attention", options={"kind": "gradient", "weight": 1.0})
+            trainer.losses(0).sum().backward()
+            learned.append(trainer.net.student.down[0].weight.grad)
+    torch.testing.assert_close(*learned, rtol=1e-3, atol=1e-3 * float(learned[0].abs().max()))
 
 
 def test_gradient_attention_changes_the_loss_noticeably(stripy):
