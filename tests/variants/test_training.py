@@ -130,7 +130,7 @@ def test_the_teachers_logits_are_computed_once_where_images_never_change(stripy)
 
 
 def test_gradient_attention_of_convolutional_networks_learns_what_it_does_without_kernels(stripy, monkeypatch):
-    """It needs second derivatives, which the compiled batch normalization leaves to PyTorch."""
+    """Second derivatives, which gradient attention needs, are left to PyTorch by the compiled batch normalization."""
     learned = []
     for fused in (True, False):
         with monkeypatch.context() as patch:
