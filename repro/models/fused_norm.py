@@ -13,11 +13,11 @@ from numba import njit, prange
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from repro.training.kernels import CHUNKS, array, compiled, match_threads, prepare, rounded, widened
+from repro.training.kernels import CHUNKS, DTYPES, array, compiled, match_threads, prepare, rounded, widened
 
 # Numbers that the inner loops go over at least: several registers of the processor.
 VECTOR = 64
-# Rows whose mean is near enough to that of all, even with an outlier among them.
+# Rows whose mean is subtracted before summing: enough that one outlier does not matter.
 SAMPLED = 64
 
 
@@ -26,8 +26,8 @@ def norm_relu(
 ) -> Float[Tensor, "batch channel row column"]:
     """Return ``relu(norm(hidden))``, fused in training on the CPU, unless a hook is to see ``norm``'s output."""
     several = hidden.numel() > hidden.shape[1]  # PyTorch raises where a channel has a single value
-    known = hidden.dtype in (torch.bfloat16, torch.float32) and hidden.device.type == "cpu"
-    if norm.training and several and known and not norm._forward_hooks:
+    compilable = hidden.dtype in DTYPES and hidden.device.type == "cpu"
+    if norm.training and several and compilable and not norm._forward_hooks:
         return _NormReLU.apply(hidden.contiguous(memory_format=torch.channels_last), norm.weight, norm.bias, norm)
     return F.relu(norm(hidden))
 
@@ -58,7 +58,7 @@ class _NormReLU(torch.autograd.Function):
     @staticmethod
     def backward(ctx, upstream: Float[Tensor, "batch channel row column"]):
         hidden, weight, bias, statistics = ctx.saved_tensors
-        if torch.is_grad_enabled():  # of this gradient, a gradient will be asked for, which the kernel has not
+        if torch.is_grad_enabled():  # with create_graph: the kernel's gradient cannot be differentiated again
             output = F.relu(F.batch_norm(hidden, None, None, weight, bias, True, 0.0, float(ctx.epsilon)))
             return *torch.autograd.grad(output, (hidden, weight, bias), upstream, create_graph=True), None
         match_threads()
@@ -93,7 +93,7 @@ def normalize(values, weight, bias, statistics, epsilon, result):
     rows, units = values.shape
     channels = len(weight)
     sums = np.zeros((CHUNKS, 2, units), np.float32)
-    # Of differences from the mean of some rows: the square of a large mean would swallow the variance.
+    # Sums are those of differences from the mean of a few rows: a large mean, squared, would cancel the variance.
     near, some = np.zeros(channels, np.float32), min(rows, SAMPLED)
     for number in range(some):
         for channel in range(channels):

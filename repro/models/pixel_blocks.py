@@ -12,7 +12,7 @@ from numba import prange
 from torch import Tensor
 from torch.nn import functional as F
 
-from repro.training.kernels import array, compiled, match_threads, prepare
+from repro.training.kernels import DTYPES, array, compiled, match_threads, prepare
 
 GRAY = 128  # becomes zero; images of odd size end in it
 
@@ -27,8 +27,7 @@ def pixel_blocks(
     rows, columns = images.shape[-2:]
     if rows % 2 or columns % 2:
         images = F.pad(images, (0, columns % 2, 0, rows % 2), value=GRAY)
-    by_kernel = images.dtype == torch.uint8 and dtype in (torch.bfloat16, torch.float32)
-    if by_kernel and images.device.type == "cpu":
+    if images.dtype == torch.uint8 and dtype in DTYPES and images.device.type == "cpu":
         return _by_kernel(images.contiguous(), dtype)
     blocks = F.pixel_unshuffle(images, 2)
     return _normalized(blocks.contiguous(memory_format=torch.channels_last).to(dtype))

@@ -2,8 +2,8 @@
 
 A step of a small network on a processor with bf16 units would spend more time on its weights than on their products:
 the gradient is cast to fp32, the optimizer reads and writes every weight and its state, the norms of section 3 read and
-scale the weights again, and the next step casts them to bf16. Here each weight is read and written once. Without bf16
-units, too, what is no product takes a third of a step of separate operations.
+scale the weights again, and the next step casts them to bf16. Here each weight is read and written once. In fp32,
+separate operations would still take a fifth to a third of a step.
 
 Arrays of activations and gradients are fp32, or bf16 given as its bits (uint16), which numba does not know as numbers.
 A kernel is compiled for each of the two.
@@ -31,9 +31,15 @@ CHUNKS = 8  # parts of a model's rows, each updated by one thread
 # All but the assumptions that no number is NaN or infinite, by which training is seen to diverge.
 FAST = {"contract", "reassoc", "nsz", "arcp", "afn"}
 
-# Of fp32 as bits: all but the sign; infinity; what rounds to bf16 but one bit, and that bit; the shift to bf16; and in
-# bf16, the place of the bit by which NaN is no infinity.
-MAGNITUDE, INFINITY, HALF, UNIT, SHIFT, QUIET = map(np.uint32, (0x7FFFFFFF, 0x7F800000, 0x7FFF, 1, 16, 6))
+# Types that the kernels are compiled for.
+DTYPES = (torch.bfloat16, torch.float32)
+# Bits of an fp32 number.
+MAGNITUDE = np.uint32(0x7FFFFFFF)  # all but the sign
+INFINITY = np.uint32(0x7F800000)
+SHIFT = np.uint32(16)  # from fp32 to bf16
+HALF = np.uint32(0x7FFF)  # almost half of bf16's last place
+UNIT = np.uint32(1)
+QUIET = np.uint32(6)  # place in bf16 of the bit that tells NaN from infinity
 
 # Kernels use PyTorch's threads: those of a pool of their own would wait for PyTorch's on the same cores.
 for library in Path(torch.__file__).parent.glob("lib/libgomp*"):
@@ -90,7 +96,7 @@ def _widened_bits(bits):
 def _rounded_bits(value):
     """Return the 16 bits of the nearest bf16 number; of two, the even one. NaN stays NaN."""
     bits = np.float32(value).view(np.uint32)
-    # 1 or 0 in place of a branch, whose variables numba would warn of where it is inlined twice.
+    # 1 or 0 instead of a branch, about which numba warns where it is inlined twice.
     is_nan = np.uint32(np.uint32(bits & MAGNITUDE) > INFINITY)
     half = HALF + np.uint32((bits >> SHIFT) & UNIT)
     return np.uint16((np.uint32(bits + (half & np.uint32(is_nan - UNIT))) >> SHIFT) | np.uint32(is_nan << QUIET))
