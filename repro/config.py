@@ -8,9 +8,9 @@ import os
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, ClassVar, TypeVar
+from typing import Annotated, Any, ClassVar, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError, ValidationInfo, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 
 from repro.config_fields import explain, leaf_types, one_line
@@ -36,6 +36,16 @@ EXTENDS = "extends"
 # What the parser raises: a TOMLDecodeError, which is a ValueError, and plain ones for endless numbers and brackets.
 NOT_TOML = (ValueError, RecursionError)
 NUMBERS = {int, float}
+
+
+ResultsSuffix = Annotated[
+    str,
+    Field(
+        pattern=r"^(-[a-z0-9]+)*$",
+        max_length=40,
+        description="Suffix of the results' name, such as -wide, for a second setting on the same data. Default: none.",
+    ),
+]
 
 
 class Settings(BaseModel):

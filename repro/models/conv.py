@@ -66,11 +66,15 @@ class ConvNet(Model):
 
     def forward(self, images: UInt8[Tensor, "batch channel row column"]) -> Float[Tensor, "1 batch class"]:
         """Return logits, in fp32."""
+        return self.head(self.pooled(images))[None]
+
+    def pooled(self, images: UInt8[Tensor, "batch channel row column"]) -> Float[Tensor, "batch feature"]:
+        """Return the input of the last layer, in fp32."""
         hidden = pixel_blocks(images, self.dtype)
         for down, keep, stage in zip(self.down, self.keep, self.stages, strict=True):
             hidden = down(hidden)
             hidden = stage(hidden + keep(hidden))
-        return self.head(hidden.float().mean((2, 3)))[None]
+        return hidden.float().mean((2, 3))
 
     @torch.no_grad()
     def logits(

@@ -4,7 +4,7 @@ from typing import Annotated, Any, ClassVar, Literal, get_args
 
 from pydantic import Field, field_validator, model_validator
 
-from repro.config import Settings
+from repro.config import ResultsSuffix, Settings
 from repro.config_search import RESULTS_SUFFIX, SearchedSettings, SearchSettings, combinations
 from repro.data.sources import ImageSource
 from repro.training.recipe import Recipe
@@ -212,10 +212,7 @@ class SpecialistsSettings(SearchedSettings):
     ablation_seeds: int | None = Field(
         None, ge=0, le=100, description="Number of seeds of all else, at most seeds; 0 for none. Default: all seeds."
     )
-    results_suffix: Annotated[str, Field(pattern=r"^(-[a-z0-9]+)*$", max_length=40)] = Field(
-        "",
-        description="Suffix of the results' name, such as -wide, for a second setting on the same data. Default: none.",
-    )
+    results_suffix: ResultsSuffix = ""
     data: ImageSource = Field(ImageSource(), description="Image data set. Default: the icons.")
     max_train_examples: int | None = Field(
         None, ge=100, description="Largest number of training images to use. Default: all of them."

@@ -1,7 +1,7 @@
 """Comparison of later distillation methods: what is trained, in which order.
 
 First the teacher and the search of KD's settings on validation images; the students with and without KD, one for each
-seed; the searches over the grids of all other methods, then their students; born-again and teacher-assistant sequences;
+seed; the search over the grid of each other method, then its students; born-again and teacher-assistant sequences;
 timings; ablations, with their teachers. All students of a testbed have the same shape, order of examples, augmentation
 and number of steps.
 
@@ -46,13 +46,7 @@ def run(settings: VariantsSettings, runner: VariantsRunner, headline: Callable[[
     kd_options = choose(settings, runner, kd, None)
     if kd_options is None:
         return
-    chosen = {kd.name: kd_options} | choose_others(settings, runner, kd_options)
-    rows = {
-        method.name: students(settings, method, chosen[method.name])
-        for method in settings.methods
-        if method.name in chosen
-    }
-    runner.execute([net for nets in rows.values() for net in nets])
+    rows = train_others(settings, runner, kd_options)
     headline(list(runner.finished.values()))
     in_sequence = sequential(settings, kd_options)
     ablations = [
@@ -66,6 +60,7 @@ def run(settings: VariantsSettings, runner: VariantsRunner, headline: Callable[[
     runner.execute(born_again_ensembles(settings))
     runner.execute(timings(settings, [nets[0] for nets in rows.values()], kd_options))
     runner.execute(ablations)
+    runner.remove_cached_features()
 
 
 def student(settings: VariantsSettings, arm: Arm, seed: int, **changed: Any) -> NetRun:
@@ -142,22 +137,28 @@ def _validation_score(metrics: dict[str, Any]) -> tuple[float, float]:
     return metrics["validation_errors"], metrics["validation_nll"]
 
 
-def choose_others(settings: VariantsSettings, runner: VariantsRunner, kd_options: str) -> dict[str, str]:
-    """Train KD's students and those without a search; search the grids of all other methods.
+def train_others(settings: VariantsSettings, runner: VariantsRunner, kd_options: str) -> dict[str, list[NetRun]]:
+    """Train KD's students, then search and train one method after the other, so that rows are finished early.
 
     Returns:
-        The chosen options by the method's name, without KD's.
+        The students by the method's name, KD's included; methods whose search is not finished are absent.
     """
-    others = [method for method in settings.methods if method != settings.baseline]
-    searches = [net for method in others for net in search_runs(settings, method, kd_options)]
-    # Until the search is finished, the work ahead is estimated with the first entry of each grid.
+    kd = settings.baseline
+    others = [method for method in settings.methods if method != kd]
+    rows = {kd.name: students(settings, kd, kd_options)}
+    # Until a search is finished, the work ahead is estimated with the first entry of its grid.
     expected = [net for method in others for net in students(settings, method, grid(method, kd_options)[0])]
-    with_kd = students(settings, settings.baseline, kd_options)
-    runner.expect([*searches, *with_kd, *expected])
-    unsearched = {method.name for method in others if len(method.grid) == 1}
-    runner.execute([*with_kd, *(net for net in expected if dict(net.params)["name"] in unsearched), *searches])
-    chosen = {method.name: choose(settings, runner, method, kd_options) for method in others}
-    return {name: options for name, options in chosen.items() if options is not None}
+    searches = {method.name: search_runs(settings, method, kd_options) for method in others}
+    runner.expect([*rows[kd.name], *expected, *(net for nets in searches.values() for net in nets)])
+    ready = rows[kd.name]
+    for method in sorted(others, key=lambda method: len(method.grid) > 1):
+        # A method is searched while the students of the one before are trained, so that no worker is idle.
+        runner.execute([*ready, *searches[method.name]])
+        options = choose(settings, runner, method, kd_options)
+        ready = [] if options is None else students(settings, method, options)
+        rows |= {method.name: ready} if ready else {}
+    runner.execute(ready)
+    return rows
 
 
 def students(settings: VariantsSettings, method: MethodSettings, options: str) -> list[NetRun]:

@@ -24,8 +24,9 @@ from repro.evaluation import metrics
 from repro.kd.losses import arithmetic_mean
 from repro.training import compute
 from repro.training.trainer import TrainerContext
-from repro.variants import methods, models
+from repro.variants import feature_cache, methods, models
 from repro.variants.cost import TIMINGS, spread_steps, step_bytes
+from repro.variants.feature_cache import FeatureCache
 from repro.variants.runs import Arm, EnsembleRun, NetRun, Run, TimingRun, label, teacher_run
 from repro.variants.settings import VariantsSettings
 from repro.variants.training import Distillation, DistillationTrainer, assemble
@@ -175,7 +176,28 @@ class VariantsRunner(Runner):
             seed=run.seed,
             context=TrainerContext(recipe=run.recipe, compute=self.compute, checkpoint=checkpoint),
             order=run.order,
+            cache=self.cache(run) if checkpoint is not None else None,
         )
+
+    def cache(self, run: NetRun) -> FeatureCache | None:
+        """Return where a student finds the features of the testbed's teacher that another one of its seed computed.
+
+        Other teachers have few students for each seed, and a GPU computes features faster than it reads them.
+        """
+        teacher, recipe = teacher_run(self.settings), run.recipe
+        width = teacher.shape.width
+        if run.teacher != teacher or width is None or self.compute.device.type == "cuda":
+            return None
+        order = run.seed if run.order is None else run.order
+        sizes = recipe.steps(len(self.data.train)), recipe.batch_size, 4 * width
+        name = store.key([self.key(teacher), order, run.view, recipe.max_translation, *sizes])
+        path = self.store.folder / f"{name}{feature_cache.SUFFIX}"
+        return FeatureCache(path, *sizes, most_bytes=1e9 * self.settings.feature_cache_gb)
+
+    def remove_cached_features(self) -> None:
+        """Remove the features of the teacher that students computed; they are of no use when all are trained."""
+        if not self.report_only:
+            feature_cache.remove(self.store.folder)
 
     def train(self, run: NetRun, training: DistillationTrainer) -> None:
         """Train to the end; the history becomes the curve of (epoch, training loss).

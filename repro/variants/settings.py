@@ -4,7 +4,7 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import Field, model_validator
 
-from repro.config import Settings, validate
+from repro.config import ResultsSuffix, Settings, validate
 from repro.data.sources import ImageSource
 from repro.errors import UserError
 from repro.training.recipe import Recipe
@@ -128,6 +128,7 @@ class VariantsSettings(Settings):
         "study_seeds": "ablation_seeds", "cost_steps": "timing_steps", "train_cases": "max_train_examples",
     }  # fmt: skip
 
+    results_suffix: ResultsSuffix = ""
     data: ImageSource = Field(description="Data set of the testbed.")
     max_train_examples: int | None = Field(
         None, ge=10, description="Number of training images, drawn at random. Default: all."
@@ -144,6 +145,13 @@ class VariantsSettings(Settings):
     temperature_sweep: TemperatureSweep = Field(TemperatureSweep(), description="Ablation of the temperature.")
     teacher_views: TeacherViews = Field(TeacherViews(), description="Ablation of the view that the teacher sees.")
     ablation_seeds: int = Field(3, ge=1, le=100, description="Number of seeds per cell of the ablations. Default: 3.")
+    feature_cache_gb: float = Field(
+        4.0,
+        ge=0,
+        le=10_000,
+        description="GB of disk up to which features of the testbed's convolutional teacher are stored while students "
+        "train, so that those of one seed compute them once. Default: 4.",
+    )
     timing_steps: int = Field(
         10, ge=1, le=10_000, description="Number of training steps over which a method is timed. Default: 10."
     )

@@ -11,10 +11,12 @@ from repro.config import Settings
 from repro.data.types import ImageData
 from repro.errors import UserError
 from repro.models.base import Model
+from repro.models.conv import ConvNet
 from repro.training.compute import Compute
 from repro.training.images import ImageTrainer, ImageTransferSet
 from repro.training.random_streams import BatchSampler, Dropout, Stream, generator
 from repro.training.trainer import TrainerContext
+from repro.variants.feature_cache import FeatureCache
 from repro.variants.features import FeatureExtractor
 from repro.variants.methods.base import Method, ModelOutput
 from repro.variants.models import Network
@@ -74,6 +76,7 @@ class DistillationTrainer(ImageTrainer[Learning]):
         seed: int,
         context: TrainerContext,
         order: int | None = None,
+        cache: FeatureCache | None = None,
     ):
         """Prepare student, teacher and method, and resume from the checkpoint if there is one.
 
@@ -84,6 +87,7 @@ class DistillationTrainer(ImageTrainer[Learning]):
             seed: seed of the initial weights of the method's modules.
             context: recipe, device and checkpoint.
             order: seed of the data order and of the augmentation. Default: ``seed``.
+            cache: where a convolutional teacher's pooled features of each step are stored. Default: they are not.
 
         Raises:
             UserError: a module that the method reads does not exist or does not match the teacher's.
@@ -91,7 +95,7 @@ class DistillationTrainer(ImageTrainer[Learning]):
         method, options = distillation.method, distillation.options
         teacher, view = distillation.teacher, distillation.view
         recipe, compute = context.recipe, context.compute
-        self.teacher_net, self.view, self.seed = teacher, view, seed
+        self.teacher_net, self.view, self.seed, self.cache = teacher, view, seed, cache
         if teacher is not None:
             teacher.to(compute.device).eval().requires_grad_(False)
             teacher.dtype = compute.dtype
@@ -99,9 +103,8 @@ class DistillationTrainer(ImageTrainer[Learning]):
         moves = view != "still" and (recipe.max_translation > 0 or data.horizontal_flip)
         if not moves:
             recipe = recipe.model_copy(update={"max_translation": 0})
-        needs_forward = module.needs_input_gradient or method.teacher_modules(options)
         # Logits of images that never change are computed once, where the method needs nothing else of the teacher.
-        precompute = (view in ("fixed", "still") or not moves) and not needs_forward
+        precompute = (view in ("fixed", "still") or not moves) and not module.needs_features(0)
         first = seed if order is None else order
         super().__init__(
             net=Learning(student, module),
@@ -129,16 +132,23 @@ class DistillationTrainer(ImageTrainer[Learning]):
             drop = self.recipe.input_dropout, self.recipe.hidden_dropout
             noise = [Dropout([self.seed], step, *drop, images.device)]
         student = self.student(images, *noise)
-        teacher = None
-        if fixed is not None:
-            teacher = ModelOutput(fixed)
-        elif self.teacher_features is not None:
-            view = images
-            if self.view == "different":
-                view = self.augment(self.batch_indices(step), step, -1 - self.samplers[0].seed)
-            with torch.set_grad_enabled(method.needs_input_gradient):
-                teacher = self.teacher_features(view)
+        teacher = ModelOutput(fixed) if fixed is not None else self.teacher_output(images, step)
         return method(student, teacher, labels, step / self.whole)[None]
+
+    def teacher_output(self, images: Tensor, step: int) -> ModelOutput | None:
+        """Return what the method needs of the teacher, for a step at which the student sees ``images``."""
+        method, net = self.net.method, self.teacher_net
+        if self.teacher_features is None:
+            return None
+
+        def view() -> Tensor:
+            different = self.view == "different"
+            return self.augment(self.batch_indices(step), step, -1 - self.samplers[0].seed) if different else images
+
+        with torch.set_grad_enabled(method.needs_input_gradient):
+            if self.cache is None or not isinstance(net, ConvNet) or method.needs_features(step / self.whole):
+                return self.teacher_features(view())
+            return ModelOutput(net.head(self.cache.at(step, lambda: net.pooled(view()))))
 
 
 def assemble(

@@ -55,6 +55,10 @@ class Method(nn.Module):
         """Whether the loss needs gradients by the images."""
         return False
 
+    def needs_features(self, progress: float) -> bool:
+        """Whether the loss needs more of the teacher than its logits; ``progress`` is that of ``forward``."""
+        return self.needs_input_gradient or bool(self.teacher_modules(self.options))
+
     @staticmethod
     def student_modules(options: Any) -> tuple[str, ...]:
         """Return the names of the student's modules whose outputs the loss needs."""

@@ -39,11 +39,15 @@ class Method(base.KDPlusTerm):
         ((self.guided, self.hint),) = options.pairs
         self.regressor = Regressor(student.features[self.guided], teacher.features[self.hint])
 
+    def needs_features(self, progress: float) -> bool:
+        """Whether training is in stage 1."""
+        return progress < self.options.stage1_fraction
+
     def forward(
         self, student: ModelOutput, teacher: ModelOutput, labels: Int[Tensor, "batch"], progress: float
     ) -> Float[Tensor, ""]:
         """Return the loss of stage 1 up to ``stage1_fraction`` of the steps, then that of stage 2."""
-        if progress >= self.options.stage1_fraction:
+        if not self.needs_features(progress):
             return self.soft_loss(student, teacher, labels)
         prediction, hint = self.regressor(student.features[self.guided]), teacher.features[self.hint]
         return 0.5 * F.mse_loss(match_spatial_size(prediction, hint), hint.to(prediction.dtype))
