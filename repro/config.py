@@ -22,7 +22,7 @@ COMMITTED = {
     "mnist": ("paper", "choice"),
     "speech": ("paper", "synth_search", "speechocean762", "speechocean762_search"),
     "specialists": ("paper", "icons_2percent", "icons_search", "cifar100", "cifar100_2percent", "letters"),
-    "variants": ("mnist", "icons", "cifar100"),
+    "variants": ("mnist", "icons", "icons_long", "cifar100"),
 }
 # Names that stand for several profiles of an experiment, which its command runs in turn.
 GROUPS = {

@@ -14,6 +14,7 @@ LABELS = {
     "synth": "synth (synthetic speech)",
     "cifar100-2percent": "cifar100, subsets of 2%",
     "icons-2percent": "icons, subsets of 2%",
+    "icons-long": "icons, 20 epochs",
 }
 
 # Characters with a meaning in Markdown; an underscore has one only at the edge of a word.

@@ -21,7 +21,7 @@ WORDS = {
     "mnist --profile nowhere": "profile: must be one of choice, evening, gpu, gpu_choice, long, paper, quick, smoke",
     "mnist --profile smoke --profile quik": "not 'quik'",
     "specialists --profile nowhere": "cifar100, cifar100_2percent, icons_2percent, icons_search, letters, letters_",
-    "variants --profile nowhere": "cifar100, cifar100_resnet, classifier, icons, letters, mnist, paper, quick, ",
+    "variants --profile nowhere": "cifar100, cifar100_resnet, classifier, icons, icons_long, mnist, paper, quick, ",
     "mnist --device tpu": "--device: must be one of auto, cpu, cuda, not 'tpu'",
     "mnist --device cuda": "--device cuda: no CUDA device is there; use --device cpu or auto",
     "mnist --precision fp8": "--precision: must be one of auto, fp32, bf16, not 'fp8'",

@@ -208,7 +208,7 @@ def test_an_unknown_profile_lists_the_known_ones():
     with pytest.raises(UserError, match="no file"):
         config.profile_path("mnist", "nowhere.toml")
     with pytest.raises(
-        UserError, match="cifar100, cifar100_resnet, classifier, icons, letters, mnist, paper, quick, quick_icons"
+        UserError, match="cifar100, cifar100_resnet, classifier, icons, icons_long, mnist, paper, quick, quick_icons"
     ):
         config.profile_path("variants", "papr")
     with pytest.raises(UserError, match="paper stands for mnist and icons; name one of them"):

@@ -6,6 +6,7 @@ from rich.table import Table
 
 from repro.report import records as storage
 from repro.report import terminal
+from repro.report.format import dataset_label
 from repro.report.query import of_others, select
 from repro.report.records import Record
 from repro.report.section import Figure, Section, drawable, left_out
@@ -49,7 +50,7 @@ def headline(records: list[Record]) -> Table | str:
 
 def sections(folder: Path) -> list[Section]:
     """Return the section on all testbeds and one for each testbed that has records."""
-    order = ("mnist", "icons")
+    order = ("mnist", "icons", "icons-long")
     names = sorted(storage.datasets(folder, "variants"), key=lambda name: (*order, name).index(name))
     parts = [part for name in names if (part := _section(folder, name)) is not None]
     testbeds = {part.dataset: part.records for part in parts if has_students(part.records)}
@@ -73,4 +74,4 @@ def _section(folder: Path, dataset: str) -> Section | None:
     made = {name: (title, make(records)) for name, (title, make) in tables.TABLES.items()}
     made["left_out"] = left_out("Images", "files", storage.load_shown(folder, "variants", dataset) or {})
     plots = drawable(FIGURES, records)
-    return Section("variants", dataset, f"Variants: {dataset}", records, made, plots, [], {})
+    return Section("variants", dataset, f"Variants: {dataset_label(dataset)}", records, made, plots, [], {})

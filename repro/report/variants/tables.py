@@ -8,6 +8,7 @@ import pandas as pd
 from repro import paper
 from repro.evaluation import stats
 from repro.evaluation.stats import Estimate
+from repro.report.format import dataset_label
 from repro.report.query import interval, select, signed
 from repro.report.records import Record
 from repro.report.variants import analysis
@@ -167,7 +168,7 @@ def testbeds(by_testbed: dict[str, list[Record]]) -> pd.DataFrame:
             mean = f"{analysis.mean_accuracy(nets):.2f}" if nets else "–"
             verdict = verdicts[testbed].get(row, analysis.NOT_SIGNIFICANT)
             dagger = "" if verdict == analysis.NOT_SIGNIFICANT else " †"
-            cells[testbed] = mean if gain is None else f"{mean} ({signed(gain)}){dagger}"
+            cells[dataset_label(testbed)] = mean if gain is None else f"{mean} ({signed(gain)}){dagger}"
         table.append(cells)
     return pd.DataFrame(table)
 
