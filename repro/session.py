@@ -104,6 +104,8 @@ def training_session(
             progress.say(f"curves: tensorboard --logdir {curves.folder}")
         try:
             yield settings, runner
+            if not options.report_only:
+                runner.remove_caches()
         finally:
             runner.executor.close()
 

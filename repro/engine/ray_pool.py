@@ -239,9 +239,9 @@ def worker_runner(spec: RunnerSpec) -> Runner:
         check_writable(folder)
         state = ray.get(spec.state[0])
         compute.choose(state["compute"].device.type, state["compute"].precision)  # sets the precision of this process
-        _runners[spec.state] = spec.kind(
-            **state, store=store.Store(folder), progress=ReportingProgress(spec.monitor[0])
-        )
+        # The folder is temporary and its disk may be memory: caches are not kept there.
+        state |= {"keeps_caches": False, "store": store.Store(folder), "progress": ReportingProgress(spec.monitor[0])}
+        _runners[spec.state] = spec.kind(**state)
     return _runners[spec.state]
 
 

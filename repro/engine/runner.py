@@ -42,6 +42,7 @@ class Runner:
         first_seed: first seed to train. Default: 0.
         earlier: records of the seeds before it. Default: none.
         curves: event files that the training curves are written to. Default: none.
+        keeps_caches: whether files in the runs folder that only speed up later runs are worthwhile. Default: yes.
         finished: records of executed runs, by arm, parameters and key.
     """
 
@@ -54,10 +55,16 @@ class Runner:
     first_seed: int = 0
     earlier: Sequence[dict[str, Any]] = ()
     curves: CurveLog | None = None
+    keeps_caches: bool = True
     finished: dict[tuple[str, str, str], dict[str, Any]] = field(default_factory=dict)
     _keys: dict[Any, str] = field(default_factory=dict)
     # Requested runs by key; runs of several arms may share one.
     _requested: dict[str, list[Any]] = field(default_factory=dict)
+
+    @property
+    def max_in_flight(self) -> int:
+        """Number of jobs that are executed at the same time."""
+        return getattr(self.executor, "max_in_flight", 1)
 
     def key(self, run: Any) -> str:
         """Return the key of a run: a hash of settings, seed, data, code, device and precision; not of its arm."""
@@ -138,6 +145,9 @@ class Runner:
         seeds = {"seeds": run.seeds} if hasattr(run, "seeds") else {}
         names = {"arm": run.arm, "params": _params(run), "group": self.group(run)}
         return {name: self.provenance[name] for name in ("profile", "overrides", "config")} | names | seeds
+
+    def remove_caches(self) -> None:
+        """Remove files in the runs folder that are of no use once all runs are finished."""
 
     def load_tensors(self, run: Any) -> dict[str, Tensor]:
         """Return the stored tensors of a finished run, which is executed again if they are corrupt.

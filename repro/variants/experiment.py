@@ -15,21 +15,30 @@ Committed results (test accuracy in %, five seeds, one teacher; in parentheses t
 import json
 import math
 from collections.abc import Callable
-from dataclasses import replace
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 
 from repro.config_search import FIRST_SEARCH_SEED
 from repro.errors import UserError
-from repro.variants import methods
+from repro.variants import ablations, methods
 from repro.variants.models import Shape
 from repro.variants.runner import VariantsRunner
-from repro.variants.runs import GENERATION_SEEDS, Arm, EnsembleRun, NetRun, TimingRun, label, teacher_run
+from repro.variants.runs import (
+    GENERATION_SEEDS,
+    Arm,
+    EnsembleRun,
+    NetRun,
+    TimingRun,
+    label,
+    student,
+    teacher_run,
+    to_json,
+)
 from repro.variants.settings import MethodSettings, VariantsSettings
-from repro.variants.training import View
 
 Records = list[dict[str, Any]]
+RUNS_OF_A_WORKER = 4  # in a search; the fewer, the longer workers wait for the last of them
 # Furlanello et al. 2018 add the cross-entropy with the labels to that with the teacher, without a temperature.
 BORN_AGAIN = json.dumps({"hard_label_weight": 0.5, "temperature": 1.0})
 
@@ -49,38 +58,18 @@ def run(settings: VariantsSettings, runner: VariantsRunner, headline: Callable[[
     rows = train_others(settings, runner, kd_options)
     headline(list(runner.finished.values()))
     in_sequence = sequential(settings, kd_options)
-    ablations = [
-        *ablation_teachers(settings),
-        *capacity_gap(settings, kd_options),
-        *temperature_sweep(settings, kd_options),
-        *teacher_views(settings, kd_options),
-    ]
-    runner.expect([*in_sequence, *ablations])
+    in_ablations = ablations.runs(settings, kd_options)
+    runner.expect([*in_sequence, *in_ablations])
     runner.execute(in_sequence)
     runner.execute(born_again_ensembles(settings))
     runner.execute(timings(settings, [nets[0] for nets in rows.values()], kd_options))
-    runner.execute(ablations)
-    runner.remove_cached_features()
-
-
-def student(settings: VariantsSettings, arm: Arm, seed: int, **changed: Any) -> NetRun:
-    """Return a student without distillation, or one in which the fields ``changed`` differ.
-
-    The seed of a student is never the teacher's, which is 0.
-    """
-    net = NetRun(arm, settings.student.shape, settings.student.recipe, 1 + seed, seeds=settings.ablation_seeds)
-    return replace(net, **changed)
+    runner.execute(in_ablations)
 
 
 def method_fields(settings: VariantsSettings, method: MethodSettings, options: str) -> dict[str, Any]:
     """Return the fields of a student that a method determines."""
     teacher = teacher_run(settings) if methods.find(method.method).has_teacher else None
     return {"method": method.method, "options": options, "teacher": teacher, "params": (("name", method.name),)}
-
-
-def to_json(options: dict[str, Any]) -> str:
-    """Return options as JSON; equal options give equal text."""
-    return json.dumps(options, sort_keys=True)
 
 
 def grid(method: MethodSettings, kd_options: str | None) -> list[str]:
@@ -138,27 +127,42 @@ def _validation_score(metrics: dict[str, Any]) -> tuple[float, float]:
 
 
 def train_others(settings: VariantsSettings, runner: VariantsRunner, kd_options: str) -> dict[str, list[NetRun]]:
-    """Train KD's students, then search and train one method after the other, so that rows are finished early.
+    """Train KD's students, then search and train the other methods, few at a time so that rows are finished early.
 
     Returns:
         The students by the method's name, KD's included; methods whose search is not finished are absent.
     """
     kd = settings.baseline
-    others = [method for method in settings.methods if method != kd]
+    others = sorted((method for method in settings.methods if method != kd), key=lambda method: len(method.grid) > 1)
     rows = {kd.name: students(settings, kd, kd_options)}
     # Until a search is finished, the work ahead is estimated with the first entry of its grid.
     expected = [net for method in others for net in students(settings, method, grid(method, kd_options)[0])]
     searches = {method.name: search_runs(settings, method, kd_options) for method in others}
     runner.expect([*rows[kd.name], *expected, *(net for nets in searches.values() for net in nets)])
     ready = rows[kd.name]
-    for method in sorted(others, key=lambda method: len(method.grid) > 1):
-        # A method is searched while the students of the one before are trained, so that no worker is idle.
-        runner.execute([*ready, *searches[method.name]])
-        options = choose(settings, runner, method, kd_options)
-        ready = [] if options is None else students(settings, method, options)
-        rows |= {method.name: ready} if ready else {}
+    for methods_at_a_time in batched(others, searches, runner.max_in_flight):
+        # Methods are searched while the students of those before are trained.
+        runner.execute([*ready, *(net for method in methods_at_a_time for net in searches[method.name])])
+        ready = []
+        for method in methods_at_a_time:
+            options = choose(settings, runner, method, kd_options)
+            if options is not None:
+                rows[method.name] = students(settings, method, options)
+                ready += rows[method.name]
     runner.execute(ready)
     return rows
+
+
+def batched(
+    others: list[MethodSettings], searches: dict[str, list[NetRun]], workers: int
+) -> list[list[MethodSettings]]:
+    """Return methods in batches whose searches have several runs for each worker, so that few workers are idle."""
+    batches: list[list[MethodSettings]] = [[]]
+    for method in others:
+        if sum(len(searches[other.name]) for other in batches[-1]) >= RUNS_OF_A_WORKER * workers:
+            batches.append([])
+        batches[-1].append(method)
+    return batches
 
 
 def students(settings: VariantsSettings, method: MethodSettings, options: str) -> list[NetRun]:
@@ -224,67 +228,6 @@ def born_again_ensembles(settings: VariantsSettings) -> list[EnsembleRun]:
         EnsembleRun(Arm.BORN_AGAIN_ENSEMBLE, tuple(born_again(settings, seed)[1:]), settings.seeds, params)
         for seed in range(settings.seeds)
     ]
-
-
-def ablation_teachers(settings: VariantsSettings) -> list[NetRun]:
-    """Return the teachers of the capacity-gap ablation: of other sizes, and stopped early."""
-    gap = settings.capacity_gap
-    stopped = [teacher_run(settings, fraction=fraction) for fraction in gap.early_stopped_fractions]
-    return [*(teacher_run(settings, shape) for shape in gap.teachers), *stopped]
-
-
-def capacity_gap(settings: VariantsSettings, kd_options: str) -> list[NetRun]:
-    """Return every student without a teacher, with every teacher, and with teachers that were stopped early."""
-    gap, seeds = settings.capacity_gap, range(settings.ablation_seeds)
-    nets: list[NetRun] = []
-
-    def add(distilled_from: str, **fields: Any) -> None:
-        params = (("distilled_from", distilled_from),)
-        nets.extend(student(settings, Arm.CAPACITY_GAP, seed, params=params, **fields) for seed in seeds)
-
-    for shape in gap.students:
-        add("no teacher", shape=shape)
-    for large in gap.teachers:
-        for shape in gap.students:
-            add("teacher", shape=shape, method="kd", options=kd_options, teacher=teacher_run(settings, large))
-    for fraction in gap.early_stopped_fractions:
-        teacher = teacher_run(settings, fraction=fraction)
-        add("early-stopped teacher", method="kd", options=kd_options, teacher=teacher)
-    return nets
-
-
-def temperature_sweep(settings: VariantsSettings, kd_options: str) -> list[NetRun]:
-    """Return students of every temperature with every size, and with every weight of the hard labels."""
-    sweep, nets, chosen = settings.temperature_sweep, [], json.loads(kd_options)
-    by_size: dict[str, Any] = {"method": "kd", "teacher": teacher_run(settings)}
-    by_weight = by_size | {"params": (("varied", "hard-label weight"),)}
-    by_size |= {"params": (("varied", "student size"),)}
-    for temperature in sweep.temperatures:
-        for seed in range(settings.ablation_seeds):
-            for shape in sweep.students:
-                options = to_json(chosen | {"temperature": temperature})
-                nets.append(student(settings, Arm.TEMPERATURE_SWEEP, seed, shape=shape, options=options, **by_size))
-            for weight in sweep.hard_label_weights:
-                options = to_json({"temperature": temperature, "hard_label_weight": weight})
-                nets.append(student(settings, Arm.TEMPERATURE_SWEEP, seed, options=options, **by_weight))
-    return nets
-
-
-def teacher_views(settings: VariantsSettings, kd_options: str) -> list[NetRun]:
-    """Return students by the view that their teacher sees, and students without a teacher, by number of epochs."""
-    nets = []
-    distilled = {"method": "kd", "options": kd_options, "teacher": teacher_run(settings)}
-    distilled |= {"params": (("distilled_from", "teacher"),)}
-    alone = {"params": (("distilled_from", "no teacher"),)}
-    views_alone: tuple[View, ...] = ("same", "still")
-    for epochs in settings.teacher_views.epochs:
-        recipe = settings.student.recipe.model_copy(update={"epochs": epochs})
-        for seed in range(settings.ablation_seeds):
-            for fields, views in ((distilled, get_args(View)), (alone, views_alone)):
-                nets += [
-                    student(settings, Arm.TEACHER_VIEW, seed, recipe=recipe, view=view, **fields) for view in views
-                ]
-    return nets
 
 
 def timings(settings: VariantsSettings, nets: list[NetRun], kd_options: str) -> list[TimingRun]:

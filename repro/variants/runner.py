@@ -176,28 +176,33 @@ class VariantsRunner(Runner):
             seed=run.seed,
             context=TrainerContext(recipe=run.recipe, compute=self.compute, checkpoint=checkpoint),
             order=run.order,
-            cache=self.cache(run) if checkpoint is not None else None,
+            # Without a checkpoint steps are timed, and a step includes the teacher's.
+            cache=self.feature_cache(run, teacher) if checkpoint is not None else None,
         )
 
-    def cache(self, run: NetRun) -> FeatureCache | None:
-        """Return where a student finds the features of the testbed's teacher that another one of its seed computed.
+    def feature_cache(self, run: NetRun, teacher: models.Network | None) -> FeatureCache | None:
+        """Return the cache of the teacher's features that a student shares with the others of its seed.
 
-        Other teachers have few students for each seed, and a GPU computes features faster than it reads them.
+        There is none where few students would share it, as with other teachers, views and numbers of epochs than the
+        testbed's, and on a GPU, which computes features faster than they are read.
         """
-        teacher, recipe = teacher_run(self.settings), run.recipe
-        width = teacher.shape.width
-        if run.teacher != teacher or width is None or self.compute.device.type == "cuda":
+        shape, recipe = self.settings.teacher.shape, self.settings.student.recipe
+        alike = run.teacher == teacher_run(self.settings) and run.view == "same" and run.recipe == recipe
+        worthwhile = alike and self.keeps_caches and self.compute.device.type == "cpu"
+        if teacher is None or shape.width is None or not worthwhile:
             return None
         order = run.seed if run.order is None else run.order
-        sizes = recipe.steps(len(self.data.train)), recipe.batch_size, 4 * width
-        name = store.key([self.key(teacher), order, run.view, recipe.max_translation, *sizes])
-        path = self.store.folder / f"{name}{feature_cache.SUFFIX}"
-        return FeatureCache(path, *sizes, most_bytes=1e9 * self.settings.feature_cache_gb)
+        sizes = recipe.steps(len(self.data.train)), recipe.batch_size, 4 * shape.width
+        depends_on = [order, recipe.max_translation, feature_cache.weights_digest(teacher)]
+        most_bytes = 1e9 * self.settings.feature_cache_gb
+        return FeatureCache(self.store.folder, self._cache_group(), depends_on, sizes, most_bytes)
 
-    def remove_cached_features(self) -> None:
-        """Remove the features of the teacher that students computed; they are of no use when all are trained."""
-        if not self.report_only:
-            feature_cache.remove(self.store.folder)
+    def remove_caches(self) -> None:
+        """Remove the caches of the teacher's features."""
+        feature_cache.remove(self.store.folder, self._cache_group())
+
+    def _cache_group(self) -> str:
+        return self.key(teacher_run(self.settings))
 
     def train(self, run: NetRun, training: DistillationTrainer) -> None:
         """Train to the end; the history becomes the curve of (epoch, training loss).

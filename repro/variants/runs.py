@@ -1,7 +1,8 @@
 """Runs of the variants: a run is everything that determines a model, an ensemble or a timing."""
 
+import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
@@ -111,6 +112,20 @@ def teacher_run(settings: VariantsSettings, shape: Shape | None = None, fraction
     if fraction != 1:
         recipe = recipe.model_copy(update={"epochs": fraction * recipe.epochs})
     return NetRun(Arm.TEACHER, shape or settings.teacher.shape, recipe, 0)
+
+
+def student(settings: VariantsSettings, arm: Arm, seed: int, **changed: Any) -> NetRun:
+    """Return a student without distillation, or one in which the fields ``changed`` differ.
+
+    The seed of a student is never the teacher's, which is 0.
+    """
+    net = NetRun(arm, settings.student.shape, settings.student.recipe, 1 + seed, seeds=settings.ablation_seeds)
+    return replace(net, **changed)
+
+
+def to_json(options: dict[str, Any]) -> str:
+    """Return options as JSON; equal options give equal text."""
+    return json.dumps(options, sort_keys=True)
 
 
 Run = NetRun | EnsembleRun | TimingRun

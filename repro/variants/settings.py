@@ -149,8 +149,8 @@ class VariantsSettings(Settings):
         4.0,
         ge=0,
         le=10_000,
-        description="GB of disk up to which features of the testbed's convolutional teacher are stored while students "
-        "train, so that those of one seed compute them once. Default: 4.",
+        description="Most GB of disk for features of the testbed's convolutional teacher, which all students of a seed "
+        "share; they are removed when training ends. 0 for none. Default: 4.",
     )
     timing_steps: int = Field(
         10, ge=1, le=10_000, description="Number of training steps over which a method is timed. Default: 10."

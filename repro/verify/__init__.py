@@ -187,7 +187,7 @@ def announcement(place: Place, plan: Plan) -> str:
     names = ", ".join(f"{arm} ({count})" if count > 1 else arm for arm, count in arms.items())
     return (
         f"verify {place.name}: {len(plan.pairs)} of {len(place.records)} records, "
-        f"{plan.seconds / 60:.1f} minutes at most on the machine of the records: {names}"
+        f"about {plan.seconds / 60:.1f} minutes on the machine of the records: {names}"
     )
 
 

@@ -230,11 +230,13 @@ def test_rows_of_equally_many_assistants_are_labeled_by_their_shapes(smoke):
     assert {dict(run.params)["row"] for run in timings} >= labels
 
 
-@pytest.mark.parametrize("profile", ["mnist", "icons", "cifar100", "quick_mnist", "quick_icons", "smoke_mnist"])
+@pytest.mark.parametrize(
+    "profile", ["mnist", "icons", "icons_long", "cifar100", "quick_mnist", "quick_icons", "smoke_mnist"]
+)
 def test_every_profile_has_every_method(profile):
     settings = config.load(VariantsSettings, config.profile_path("variants", profile))
     assert {method.method for method in settings.methods} == set(METHODS) <= set(methods.names())
-    if profile in ("mnist", "icons", "cifar100"):
+    if profile in ("mnist", "icons", "icons_long", "cifar100"):
         assert settings.seeds >= (5 if profile == "mnist" else 3) and settings.sequential.born_again_generations == 3
         assert sorted(map(len, settings.sequential.assistants)) == [1, 2]
 

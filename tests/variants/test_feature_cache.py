@@ -1,24 +1,28 @@
 """A teacher's features on disk: students are the same with and without them, and the teacher sees each batch once."""
 
+import errno
 import math
+import os
 import shutil
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
 import torch
 from samples import METHODS
-from students import OPTIONS, WIDE, training, weights
+from students import OPTIONS, RECIPE, WIDE, training, weights
 
 from repro import config
-from repro.variants import experiment, feature_cache, models
+from repro.variants import experiment, feature_cache, methods, models
 from repro.variants.feature_cache import FeatureCache
 from repro.variants.models import Shape
 from repro.variants.runner import VariantsRunner
-from repro.variants.runs import Arm, teacher_run
+from repro.variants.runs import Arm, student, teacher_run
 from repro.variants.settings import VariantsSettings
 
-SIZES = (5, 80, 16)  # steps, batch and features of the teacher in students
 PLENTY = 1e9
+# Those that need no more than the teacher's logits, at least in some steps.
+READERS = [name for name in METHODS if methods.find(name).has_teacher and name not in ("attention", "feature_maps")]
 
 
 @pytest.fixture
@@ -27,7 +31,7 @@ def seen(monkeypatch):
     batches, pooled = [], models.ConvNet.pooled
 
     def watched(net, images):
-        if net.width == WIDE.width and len(images) == SIZES[1]:
+        if net.width == WIDE.width and len(images) == RECIPE.batch_size:
             batches.append(images)
         return pooled(net, images)
 
@@ -35,95 +39,134 @@ def seen(monkeypatch):
     return batches
 
 
-def train(data, path, name="kd", most_bytes=PLENTY, **changed):
+def train(data, folder, name="kd", most_bytes=PLENTY, **changed):
     trainer = training(data, name, **changed)
-    steps = trainer.steps
-    trainer.cache = FeatureCache(path, steps, *SIZES[1:], most_bytes)
+    trainer.cache = FeatureCache(folder, "teacher", 0, (trainer.steps, RECIPE.batch_size, 4 * WIDE.width), most_bytes)
     for _ in trainer.run():
         pass
     return trainer
 
 
-@pytest.mark.parametrize("name", [name for name in METHODS if name != "none"])
-def test_students_are_the_same_to_the_bit_with_and_without_stored_features(stripy, tmp_path, name):
-    plain = training(stripy, name)
+def same(a, b):
+    return all(torch.equal(weights(a)[name], value) for name, value in weights(b).items())
+
+
+@pytest.mark.parametrize("view", ["same", "different"])
+@pytest.mark.parametrize("name", READERS)
+def test_students_are_the_same_to_the_bit_with_and_without_stored_features(stripy, tmp_path, name, view):
+    plain = training(stripy, name, view=view)
     for _ in plain.run():
         pass
     for _ in range(2):  # the first stores the features, the second reads them
-        stored = train(stripy, tmp_path / "a.features", name)
-        assert all(torch.equal(weights(stored)[key], value) for key, value in weights(plain).items())
+        stored = train(stripy, tmp_path, name, view=view)
+        assert same(stored, plain) and stored.cache.path.exists()
 
 
 def test_the_teacher_sees_each_batch_once(stripy, tmp_path, seen):
-    steps = train(stripy, tmp_path / "a.features").steps
-    train(stripy, tmp_path / "a.features", "dkd")
+    steps = train(stripy, tmp_path).steps
+    train(stripy, tmp_path, "dkd")
     assert len(seen) == steps
 
 
 def test_the_second_stage_of_fitnets_reads_what_kd_stored(stripy, tmp_path, seen):
-    steps = train(stripy, tmp_path / "a.features").steps
-    train(stripy, tmp_path / "a.features", "fitnets")
-    fraction = OPTIONS["fitnets"]["stage1_fraction"]
-    assert len(seen) == steps + math.ceil(fraction * steps)
+    steps = train(stripy, tmp_path).steps
+    train(stripy, tmp_path, "fitnets")
+    assert len(seen) == steps + math.ceil(OPTIONS["fitnets"]["stage1_fraction"] * steps)
 
 
 def test_missing_features_are_computed_again(stripy, tmp_path):
-    path = tmp_path / "a.features"
-    whole = weights(train(stripy, path))
+    whole = train(stripy, tmp_path)
+    path = whole.cache.path
     content = path.read_bytes()
     path.write_bytes(content[:40] + b"\xff" * 40 + content[80:])  # not stored
-    again = weights(train(stripy, path))
-    assert all(torch.equal(again[key], value) for key, value in whole.items()) and path.read_bytes() == content
+    assert same(train(stripy, tmp_path), whole) and path.read_bytes() == content
     path.write_bytes(content[:100])  # truncated
-    train(stripy, path)
-    assert path.read_bytes() == content
+    assert same(train(stripy, tmp_path), whole) and path.read_bytes() == content
 
 
-@pytest.mark.parametrize("full", ["limit", "disk"])
-def test_without_room_features_are_not_stored(stripy, tmp_path, monkeypatch, full):
-    if full == "disk":
+@pytest.mark.parametrize("fault", ["limit", "disk", "write", "map"])
+def test_without_room_features_are_not_stored(stripy, tmp_path, monkeypatch, seen, fault):
+    def full(*_, **__):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    def unmapped(*_, **__):
+        raise RuntimeError("unable to mmap")
+
+    if fault == "disk":
         monkeypatch.setattr(shutil, "disk_usage", lambda folder: SimpleNamespace(free=1000))
-    train(stripy, tmp_path / "a.features", most_bytes=1000 if full == "limit" else PLENTY)
-    assert not list(tmp_path.iterdir())
+    if fault == "write":
+        monkeypatch.setattr(os, "fsync", full)
+    if fault == "map":
+        monkeypatch.setattr(torch, "from_file", unmapped)
+    trainer = train(stripy, tmp_path, most_bytes=1000 if fault == "limit" else PLENTY)
+    assert len(seen) == trainer.steps and trainer.cache.path.exists() == (fault == "map")
+    assert not list(tmp_path.glob("*.unfinished"))
 
 
-def test_caches_of_a_folder_share_the_limit_and_are_removed_together(tmp_path):
-    steps, batch, units = sizes = (2, 3, 4)
-    most = 1.5 * 4 * steps * batch * units
-    early, late = torch.rand(batch, units), torch.rand(batch, units)
-    first = FeatureCache(tmp_path / "a.features", *sizes, most)
-    assert first.at(1, lambda: early).equal(early) and first.at(1, lambda: late).equal(early)
-    second = FeatureCache(tmp_path / "b.features", *sizes, most)
-    assert second.at(1, lambda: early).equal(early) and second.at(1, lambda: late).equal(late)
-    (tmp_path / "a.json").touch()
-    feature_cache.remove(tmp_path)
-    assert [path.name for path in tmp_path.iterdir()] == ["a.json"]
+def test_caches_of_a_teacher_share_the_limit_and_are_removed_together(tmp_path):
+    sizes, most = (2, 3, 4), 1.5 * 4 * math.prod((2, 3, 4))
+    early, late = torch.rand(3, 4), torch.rand(3, 4)
+
+    def stored(group, order):
+        cache = FeatureCache(tmp_path, group, order, sizes, most)
+        return cache.at(1, lambda: early).equal(early) and cache.at(1, lambda: late).equal(early)
+
+    assert stored("a", 1) and not stored("a", 2) and stored("b", 1)
+    feature_cache.remove(tmp_path, "a")
+    assert [path.name.partition("-")[0] for path in tmp_path.iterdir()] == ["b"]
 
 
-def test_students_of_a_seed_and_a_teacher_share_a_file_until_all_are_trained(stripy, runner_for):
+def test_a_file_that_another_process_made_meanwhile_is_not_replaced(tmp_path, monkeypatch):
+    sizes, values = (2, 3, 4), torch.rand(3, 4)
+    other = FeatureCache(tmp_path, "a", 0, sizes, PLENTY)
+    sync = os.fsync
+
+    def overtaken(number):
+        sync(number)
+        monkeypatch.setattr(os, "fsync", sync)
+        other.at(0, lambda: values)
+
+    monkeypatch.setattr(os, "fsync", overtaken)
+    cache = FeatureCache(tmp_path, "a", 0, sizes, PLENTY)
+    assert cache.at(0, lambda: values + 1).equal(values)
+
+
+@pytest.fixture(scope="module")
+def smoke():
     changes = ["max_train_examples=800", "seeds=1", "search_seeds=1"]
-    settings = config.load(VariantsSettings, config.profile_path("variants", "smoke_icons"), changes)
-    runner = runner_for(settings, stripy, kind=VariantsRunner)
-    by_name = {method.name: method for method in settings.methods}
+    return config.load(VariantsSettings, config.profile_path("variants", "smoke_icons"), changes)
 
-    def path(method="KD", seed=0, **changed):
-        fields = experiment.method_fields(settings, by_name[method], "{}") | changed
-        cache = runner.cache(experiment.student(settings, Arm.METHOD, seed, **fields))
+
+def test_students_share_a_cache_where_teacher_and_images_are_the_same(stripy, smoke, runner_for):
+    runner = runner_for(smoke, stripy, kind=VariantsRunner)
+    by_name = {method.name: method for method in smoke.methods}
+    net = models.make(smoke.teacher.shape, stripy, 0)
+
+    def path(method="KD", seed=0, net=net, by=runner, **changed):
+        run = student(smoke, Arm.METHOD, seed, **(experiment.method_fields(smoke, by_name[method], "{}") | changed))
+        cache = by.feature_cache(run, net)
         return None if cache is None else cache.path
 
-    recipe = settings.student.recipe
     assert path() == path("DKD") == path(shape=Shape(kind="conv", width=3))
-    longer = recipe.model_copy(update={"epochs": 2 * recipe.epochs})
-    still = recipe.model_copy(update={"max_translation": 0})
-    others = [path(seed=1), path(order=7), path(view="different"), path(recipe=longer), path(recipe=still)]
-    assert len({path(), *others}) == 6
-    assert path("no KD") is None and path(teacher=teacher_run(settings, fraction=0.5)) is None
-    stored, train = [], runner.train
+    other_weights = models.make(smoke.teacher.shape, stripy, 1)
+    bf16 = runner_for(smoke, stripy, kind=VariantsRunner)
+    bf16.compute = replace(bf16.compute, precision="bf16")
+    assert len({path(), path(seed=1), path(order=7), path(net=other_weights), path(by=bf16)}) == 5
+    longer = smoke.student.recipe.model_copy(update={"epochs": 99.0})
+    earlier = teacher_run(smoke, fraction=0.5)
+    for changed in ({"view": "different"}, {"recipe": longer}, {"teacher": earlier}, {"method": "no KD", "net": None}):
+        assert path(**changed) is None, changed
+    runner.compute = replace(runner.compute, device=torch.device("cuda"))
+    assert path() is None
+    elsewhere = runner_for(smoke, stripy, kind=VariantsRunner, keeps_caches=False)
+    assert path(by=elsewhere) is None
 
-    def watched(run, training):
-        train(run, training)
-        stored.append({path.name for path in runner.store.folder.glob("*.features")})
 
-    runner.train = watched
-    experiment.run(settings, runner, lambda _: None)
-    assert stored[-1] and not list(runner.store.folder.glob("*.features"))
+def test_students_use_the_cache_and_timings_do_not(stripy, smoke, runner_for, tmp_path):
+    runner = runner_for(smoke, stripy, kind=VariantsRunner)
+    (net,) = experiment.students(smoke, smoke.baseline, "{}")
+    runner.execute([teacher_run(smoke), net])
+    assert list(runner.store.folder.glob("*.features"))
+    assert runner.training(net, None).cache is None and runner.training(net, tmp_path / "checkpoint").cache is not None
+    runner.remove_caches()
+    assert not list(runner.store.folder.glob("*.features"))

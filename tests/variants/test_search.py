@@ -5,9 +5,11 @@ from functools import partial
 import pytest
 
 from repro import config
+from repro.engine.jobs import serial_executor
 from repro.errors import UserError
 from repro.variants import experiment
 from repro.variants.runner import VariantsRunner
+from repro.variants.runs import Arm
 from repro.variants.settings import VariantsSettings
 
 
@@ -27,3 +29,48 @@ def test_a_grid_is_judged_by_the_mean_over_the_seeds_of_the_search(runner_for, s
     metrics[::2] = [{"diverged": True}] * len(entries)
     with pytest.raises(UserError, match="every entry of its grid diverged"):
         experiment.choose(settings, runner, method, None)
+
+
+@pytest.fixture
+def executed(runner_for, stripy):
+    """Train all methods but for the training itself; return settings, and the runs of each call and the expectations.
+
+    Every entry of a grid is as good as the next.
+    """
+
+    def run(workers):
+        settings = config.load(VariantsSettings, config.profile_path("variants", "icons_long"))
+        runner = runner_for(settings, stripy, f"runs-{workers}", kind=VariantsRunner)
+        calls, expected, execute = [], [], runner.execute
+
+        def make(net):
+            metrics = {"validation_errors": 1, "validation_nll": 1.0}
+            runner.store.add(runner.key(net), [runner.record(net, metrics, [], 0.0)], {})
+
+        runner.make, runner.progress.expect = make, expected.append
+        runner.execute = lambda nets: calls.append(runner.plan(nets)) or execute(nets)
+        runner.executor = partial(serial_executor)
+        runner.executor.max_in_flight = workers
+        rows = experiment.train_others(settings, runner, "{}")
+        assert set(rows) == {method.name for method in settings.methods}
+        assert sum(expected) == pytest.approx(sum(job.flops for jobs in calls for job in jobs))
+        return settings, [[job.runs[0] for job in jobs] for jobs in calls if jobs]
+
+    return run
+
+
+def test_methods_are_searched_before_their_students_and_a_few_at_a_time(executed):
+    settings, calls = executed(workers=2)
+    searched, finished = set(), set()
+    for nets in calls:
+        names = {arm: {dict(net.params)["name"] for net in nets if net.arm == arm} for arm in Arm}
+        assert names[Arm.METHOD] <= searched | {"KD", "no KD"} and not names[Arm.SEARCH] & searched
+        assert len(names[Arm.SEARCH]) <= 1 and not names[Arm.METHOD] & finished
+        searched, finished = searched | names[Arm.SEARCH], finished | names[Arm.METHOD]
+    assert finished == {method.name for method in settings.methods} == searched | {"KD", "no KD"}
+    assert {dict(net.params)["name"] for net in calls[0] if net.arm == Arm.METHOD} == {"KD"}
+
+
+def test_with_many_workers_all_methods_are_searched_together(executed):
+    _, calls = executed(workers=1000)
+    assert len(calls) == 2 and {net.arm for net in calls[1]} == {Arm.METHOD}
