@@ -55,7 +55,7 @@ def run(settings: VariantsSettings, runner: VariantsRunner, headline: Callable[[
     kd_options = choose(settings, runner, kd, None)
     if kd_options is None:
         return
-    rows = train_others(settings, runner, kd_options)
+    rows = train_methods(settings, runner, kd_options)
     headline(list(runner.finished.values()))
     in_sequence = sequential(settings, kd_options)
     in_ablations = ablations.runs(settings, kd_options)
@@ -126,7 +126,7 @@ def _validation_score(metrics: dict[str, Any]) -> tuple[float, float]:
     return metrics["validation_errors"], metrics["validation_nll"]
 
 
-def train_others(settings: VariantsSettings, runner: VariantsRunner, kd_options: str) -> dict[str, list[NetRun]]:
+def train_methods(settings: VariantsSettings, runner: VariantsRunner, kd_options: str) -> dict[str, list[NetRun]]:
     """Train KD's students, then search and train the other methods, few at a time so that rows are finished early.
 
     Returns:
@@ -140,11 +140,11 @@ def train_others(settings: VariantsSettings, runner: VariantsRunner, kd_options:
     searches = {method.name: search_runs(settings, method, kd_options) for method in others}
     runner.expect([*rows[kd.name], *expected, *(net for nets in searches.values() for net in nets)])
     ready = rows[kd.name]
-    for methods_at_a_time in batched(others, searches, runner.max_in_flight):
+    for together in batched(others, searches, runner.max_in_flight):
         # Methods are searched while the students of those before are trained.
-        runner.execute([*ready, *(net for method in methods_at_a_time for net in searches[method.name])])
+        runner.execute([*ready, *(net for method in together for net in searches[method.name])])
         ready = []
-        for method in methods_at_a_time:
+        for method in together:
             options = choose(settings, runner, method, kd_options)
             if options is not None:
                 rows[method.name] = students(settings, method, options)

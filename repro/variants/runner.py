@@ -22,6 +22,7 @@ from repro.engine.progress import ProgressDisplay
 from repro.engine.runner import Diverged, Runner, round_loss
 from repro.evaluation import metrics
 from repro.kd.losses import arithmetic_mean
+from repro.models.conv import ConvNet
 from repro.training import compute
 from repro.training.trainer import TrainerContext
 from repro.variants import feature_cache, methods, models
@@ -127,11 +128,12 @@ class VariantsRunner(Runner):
         ]
 
     def flops(self, run: Run) -> float:
-        """Return the operations of training: forward, twice as many backward, and the teacher's forward pass."""
+        """Return the operations of training: forward, backward (twice as many), the teacher's unless it is cached."""
         if not isinstance(run, NetRun):
             return 1.0
-        each = 6.0 * models.macs(run.shape, self.data)
-        if run.teacher is not None:
+        each, method = 6.0 * models.macs(run.shape, self.data), methods.find(run.method)
+        reads_features = method.teacher_modules(method.Options(**json.loads(run.options)))
+        if run.teacher is not None and (reads_features or not self.has_cache(run)):
             each += 2.0 * models.macs(run.teacher.shape, self.data)
         return each * run.recipe.batch_size * run.recipe.steps(len(self.data.train))
 
@@ -180,29 +182,29 @@ class VariantsRunner(Runner):
             cache=self.feature_cache(run, teacher) if checkpoint is not None else None,
         )
 
-    def feature_cache(self, run: NetRun, teacher: models.Network | None) -> FeatureCache | None:
-        """Return the cache of the teacher's features that a student shares with the others of its seed.
+    def has_cache(self, run: NetRun) -> bool:
+        """Return whether a student shares a cache of the teacher's features with the others of its seed.
 
         There is none where few students would share it, as with other teachers, views and numbers of epochs than the
         testbed's, and on a GPU, which computes features faster than they are read.
         """
-        shape, recipe = self.settings.teacher.shape, self.settings.student.recipe
-        alike = run.teacher == teacher_run(self.settings) and run.view == "same" and run.recipe == recipe
-        worthwhile = alike and self.keeps_caches and self.compute.device.type == "cpu"
-        if teacher is None or shape.width is None or not worthwhile:
+        alike = run.teacher == teacher_run(self.settings) and run.view == "same"
+        alike &= run.recipe == self.settings.student.recipe and self.settings.teacher.shape.width is not None
+        return alike and self.keeps_caches and self.compute.device.type == "cpu"
+
+    def feature_cache(self, run: NetRun, teacher: models.Network | None) -> FeatureCache | None:
+        """Return the cache of a teacher's features that a student reads and adds to."""
+        if not isinstance(teacher, ConvNet) or not self.has_cache(run):
             return None
         order = run.seed if run.order is None else run.order
-        sizes = recipe.steps(len(self.data.train)), recipe.batch_size, 4 * shape.width
-        depends_on = [order, recipe.max_translation, feature_cache.weights_digest(teacher)]
-        most_bytes = 1e9 * self.settings.feature_cache_gb
-        return FeatureCache(self.store.folder, self._cache_group(), depends_on, sizes, most_bytes)
+        sizes = run.recipe.steps(len(self.data.train)), run.recipe.batch_size, 4 * teacher.width
+        depends_on = [order, run.recipe.max_translation, feature_cache.weights_digest(teacher)]
+        group, most_bytes = self.key(teacher_run(self.settings)), 1e9 * self.settings.feature_cache_gb
+        return FeatureCache(self.store.folder, group, depends_on, sizes, most_bytes)
 
     def remove_caches(self) -> None:
         """Remove the caches of the teacher's features."""
-        feature_cache.remove(self.store.folder, self._cache_group())
-
-    def _cache_group(self) -> str:
-        return self.key(teacher_run(self.settings))
+        feature_cache.remove(self.store.folder, self.key(teacher_run(self.settings)))
 
     def train(self, run: NetRun, training: DistillationTrainer) -> None:
         """Train to the end; the history becomes the curve of (epoch, training loss).

@@ -156,6 +156,8 @@ def test_students_share_a_cache_where_teacher_and_images_are_the_same(stripy, sm
     earlier = teacher_run(smoke, fraction=0.5)
     for changed in ({"view": "different"}, {"recipe": longer}, {"teacher": earlier}, {"method": "no KD", "net": None}):
         assert path(**changed) is None, changed
+    cheap, costly = (runner.flops(student(smoke, Arm.METHOD, 0, teacher=of)) for of in (teacher_run(smoke), earlier))
+    assert cheap < costly
     runner.compute = replace(runner.compute, device=torch.device("cuda"))
     assert path() is None
     elsewhere = runner_for(smoke, stripy, kind=VariantsRunner, keeps_caches=False)

@@ -51,7 +51,7 @@ def executed(runner_for, stripy):
         runner.execute = lambda nets: calls.append(runner.plan(nets)) or execute(nets)
         runner.executor = partial(serial_executor)
         runner.executor.max_in_flight = workers
-        rows = experiment.train_others(settings, runner, "{}")
+        rows = experiment.train_methods(settings, runner, "{}")
         assert set(rows) == {method.name for method in settings.methods}
         assert sum(expected) == pytest.approx(sum(job.flops for jobs in calls for job in jobs))
         return settings, [[job.runs[0] for job in jobs] for jobs in calls if jobs]
