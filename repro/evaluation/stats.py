@@ -115,6 +115,25 @@ def contrasts(values: Mapping[str, Mapping[int, float]], baseline: str) -> dict[
     return result
 
 
+def outlying_variances(values: Mapping[str, Values]) -> set[str]:
+    """Return the systems whose variance is an outlier at the 1% level by Cochran's C test, the largest one first.
+
+    Cochran 1941, "The distribution of the largest of a set of estimated variances as a fraction of their total", as in
+    ISO 5725-2. It assumes as many values of each system; where they differ, the median number is used.
+    """
+    variances = {system: float(np.var(values[system], ddof=1)) for system in values if len(values[system]) > 1}
+    outlying: set[str] = set()
+    while len(variances) > 1:
+        count, of_each = len(variances), float(np.median([len(values[system]) for system in variances])) - 1
+        critical = stats.f.isf(0.01 / count, of_each, (count - 1) * of_each)
+        largest = max(variances, key=lambda system: variances[system])
+        if variances[largest] <= sum(variances.values()) / (1 + (count - 1) / critical):
+            break
+        outlying.add(largest)
+        del variances[largest]
+    return outlying
+
+
 def ratio_interval(numerator: Values, denominator: Values) -> Estimate:
     """Return the ratio of two means paired by seed, with Fieller's interval.
 

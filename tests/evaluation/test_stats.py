@@ -223,3 +223,24 @@ def test_equal_cases_of_a_cluster_do_not_narrow_the_interval():
     right = np.random.default_rng(1).integers(0, 2, 50)
     once, often = (stats.over_clusters(np.divide, np.array([k * right, [k] * 50])) for k in (1, 9))
     assert (once.low, once.high) == (often.low, often.high) and once.low < once.value < once.high
+
+
+@pytest.mark.parametrize(("systems", "critical"), [(5, 0.9279), (10, 0.7175)])
+def test_variances_are_outliers_beyond_the_critical_values_of_iso_5725(systems, critical):
+    """The table holds those of two values for each system, at 1%."""
+
+    def outlying(fraction):
+        variances = [fraction / (1 - fraction) * (systems - 1), *[1.0] * (systems - 1)]
+        return stats.outlying_variances({str(n): [0.0, (2 * v) ** 0.5] for n, v in enumerate(variances)})
+
+    assert outlying(critical + 0.001) == {"0"} and outlying(critical - 0.001) == set()
+
+
+def test_outlying_variances_are_found_one_after_another():
+    draw = np.random.default_rng(0)
+    values = {str(number): list(draw.normal(size=5)) for number in range(8)}
+    assert stats.outlying_variances(values) == set()
+    wild = values | {"wild": [0.0, 9.0, -9.0, 3.0, 1.0], "wilder": [0.0, 900.0, -900.0, 30.0, 1.0]}
+    assert stats.outlying_variances(wild) == {"wild", "wilder"}
+    assert stats.outlying_variances({"a": [1.0], "b": [2.0]}) == stats.outlying_variances({}) == set()
+    assert stats.outlying_variances({"a": [1.0, 1.0], "b": [2.0, 2.0]}) == set()

@@ -121,6 +121,14 @@ def test_finished_runs_are_not_repeated_and_incomplete_rows_are_left_out(smoke, 
     assert set(map(text, complete)) - set(map(text, finished)) == {"adversarial"}
     before, after = (set(tables.methods(rows)["method"]) for rows in (complete, finished))
     assert before - after == {"adversarial"}
+    searched = next(record for record in complete if record["arm"] == Arm.SEARCH and record["params"]["name"] == "DKD")
+    (tmp_path / "runs" / f"{searched['key']}.json").unlink()
+    early = runner_for(smoke, stripy)
+    early.report_only, early.train = True, None
+    experiment.run(smoke, early, lambda _: None)
+    finished = records.complete(list(early.finished.values()))
+    assert {record["arm"] for record in finished} == {Arm.TEACHER, Arm.SEARCH, Arm.METHOD}
+    assert before - set(tables.methods(finished)["method"]) >= {"adversarial", "DKD"}
 
 
 def test_a_search_skips_entries_that_diverge(smoke, runner_for, stripy, monkeypatch):
@@ -165,44 +173,6 @@ def test_training_and_search_do_not_depend_on_the_test_images(smoke, runner_for,
     for first, second in zip(*weights, strict=True):
         torch.testing.assert_close(first, second, rtol=0, atol=0)
     assert chosen[0] == chosen[1] and json.loads(chosen[0][2])["temperature"] in (2.0, 4.0, 8.0)
-
-
-def record(seed, errors, cases, method, arm=Arm.METHOD, **params):
-    metrics = {"test_errors": errors, "test_cases": cases}
-    settings = {"method": method}
-    return {"arm": arm, "params": params, "seed": seed, "settings": settings, "metrics": metrics, "baseline": "KD"}
-
-
-def test_a_row_is_compared_with_kd_by_seed():
-    rows = [record(seed, 20 + 10 * seed, 100, "kd", name="KD") for seed in (0, 1)]
-    rows += [record(seed, 18 + 10 * seed, 100, "fitnets", name="hints") for seed in (0, 1)]
-    rows += [record(1001, 81, 100, "kd", Arm.BORN_AGAIN, generation=1)]  # the order of examples of seed 1
-    rows += [record(9, 1, 100, "fitnets", Arm.SEARCH, name="hints")]
-    assert analysis.kd_baseline(rows) == "KD"
-    gain = analysis.gains(rows)["hints"]
-    assert gain.value == pytest.approx(2) and gain.low == pytest.approx(2)
-    assert analysis.rows(rows) == ["KD", "hints", "born again, generation 1"]
-    assert analysis.gains(rows)["born again, generation 1"].value == pytest.approx(30 - 81)
-    assert analysis.gains(rows, "hints").keys() == {"KD", "born again, generation 1"}
-
-
-def test_significance_is_corrected_for_the_number_of_rows():
-    num_correct = {"KD": (900, 901, 899), "better": (920, 922, 921), "worse": (880, 878, 879),
-             "alone": (903, 903, 901), "same": (899, 900, 901)}  # fmt: skip
-    rows = [
-        record(seed, 1000 - n, 1000, "other", name=name)
-        for name, counts in num_correct.items()
-        for seed, n in enumerate(counts)
-    ]
-    alone = analysis.contrasts(rows)["alone"]
-    assert alone.difference.low > 0 and 0.025 < alone.p_value < 0.05  # by Holm's method two rows are left at this point
-    not_significant = dict.fromkeys(("alone", "same"), analysis.NOT_SIGNIFICANT)
-    assert analysis.verdicts(rows) == {"better": "better", "worse": "worse"} | not_significant
-    without_kd = [record(seed, 1000 - n, 1000, "none", name="no KD") for seed, n in enumerate((905, 902, 901))]
-    verdicts = analysis.verdicts(rows + without_kd)  # whether distillation helps is tested by itself
-    assert verdicts == {"better": "better", "worse": "worse", "no KD": "better"} | not_significant
-    table = tables.testbeds({"only": rows}).set_index("method")["only"]
-    assert set(table.index[table.str.contains("†")]) == {"better", "worse"}
 
 
 def test_born_again_and_teacher_assistant_sequences_have_the_right_teachers(smoke):

@@ -60,14 +60,22 @@ def mean_accuracy(records: list[Record]) -> float:
 def contrasts(records: list[Record], baseline: str | None = None) -> dict[str, Contrast]:
     """Return every row's gain in test accuracy (percentage points) over another row, KD by default.
 
-    Models of a seed see the same examples in the same order, born-again generations too: seeds are blocks.
+    Models of a seed see the same examples in the same order, born-again generations too: seeds are blocks. A row whose
+    variance is an outlier, as where training fails for a seed, is compared by itself: it would widen all intervals.
     """
-    values = {}
+    values: dict[str, dict[int, float]] = {}
     for row in rows(records):
         nets = of_row(records, row)
         seeds = (record["seed"] % GENERATION_SEEDS for record in nets)
         values[row] = dict(zip(seeds, accuracy(nets), strict=True))
-    return stats.contrasts(values, kd_baseline(records) if baseline is None else baseline)
+    baseline = kd_baseline(records) if baseline is None else baseline
+    outlying = stats.outlying_variances({row: list(by_seed.values()) for row, by_seed in values.items()})
+    alone = values.keys() - {baseline} if baseline in outlying else outlying
+    result = stats.contrasts({row: by_seed for row, by_seed in values.items() if row not in alone}, baseline)
+    for row in alone:
+        pair = {name: values[name] for name in (row, baseline) if name in values}
+        result |= stats.contrasts(pair, baseline)
+    return {row: result[row] for row in values if row in result}
 
 
 def gains(records: list[Record], baseline: str | None = None) -> dict[str, Estimate]:
