@@ -6,7 +6,7 @@ import json
 import os
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +27,13 @@ class CorruptFile(Exception):
     """A stored file is truncated or altered."""
 
 
-def write(path: Path, content: bytes) -> None:
+def write(path: Path, content: bytes | Iterable[bytes], *, replace: bool = True) -> None:
     """Write a file atomically: after a kill at any moment it has the old content or the new.
+
+    Args:
+        path: the file.
+        content: its content, whole or in blocks, which need not fit into memory together.
+        replace: whether a file is replaced that exists once all is written. Default: yes.
 
     Raises:
         UserError: the disk is full or the directory cannot be written to.
@@ -37,10 +42,13 @@ def write(path: Path, content: bytes) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with open(unfinished, "wb") as file:
-            file.write(content)
+            file.writelines([content] if isinstance(content, bytes) else content)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(unfinished, path)
+        if replace or not path.exists():
+            os.replace(unfinished, path)
+        else:
+            unfinished.unlink(missing_ok=True)
     except BaseException as error:
         with contextlib.suppress(OSError):
             unfinished.unlink(missing_ok=True)
@@ -61,7 +69,7 @@ def save_tensors(path: Path, tensors: dict[str, Tensor], about: dict[str, Any]) 
     plain = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
     text = json.dumps(about)
     # A single entry: safetensors writes several in no fixed order, and equal content must give equal bytes.
-    entry = {"name": path.name, "about": text, "digest": _digest(plain, path.name + text)}
+    entry = {"name": path.name, "about": text, "digest": digest_of(plain, path.name + text)}
     write(path, save_safetensors(plain, {ENTRY: json.dumps(entry)}))
 
 
@@ -80,14 +88,15 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     except (OSError, SafetensorError, ValueError, KeyError) as error:
         raise CorruptFile(f"{path} is damaged") from error
     name = entry.get("name")  # none in files of earlier versions
-    if digest != _digest(tensors, (name or "") + about):
+    if digest != digest_of(tensors, (name or "") + about):
         raise CorruptFile(f"{path} is damaged: its digest does not match")
     if name not in (None, path.name):
         raise CorruptFile(f"{path} is damaged: it is a copy of {name}")
     return tensors, json.loads(about)
 
 
-def _digest(tensors: dict[str, Tensor], about: str) -> str:
+def digest_of(tensors: dict[str, Tensor], about: str = "") -> str:
+    """Return a digest of names, types, shapes and values of tensors on the CPU, and of a text about them."""
     digest = hashlib.sha256(about.encode())
     for name in sorted(tensors):
         digest.update(f"{name}:{tensors[name].dtype}:{tuple(tensors[name].shape)}".encode())

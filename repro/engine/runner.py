@@ -61,11 +61,6 @@ class Runner:
     # Requested runs by key; runs of several arms may share one.
     _requested: dict[str, list[Any]] = field(default_factory=dict)
 
-    @property
-    def max_in_flight(self) -> int:
-        """Number of jobs that are executed at the same time."""
-        return getattr(self.executor, "max_in_flight", 1)
-
     def key(self, run: Any) -> str:
         """Return the key of a run: a hash of settings, seed, data, code, device and precision; not of its arm."""
         if run not in self._keys:

@@ -145,7 +145,7 @@ def train_methods(settings: VariantsSettings, runner: VariantsRunner, kd_options
     searches = {method.name: search_runs(settings, method, kd_options) for method in others}
     runner.expect([*rows[kd.name], *expected, *(net for nets in searches.values() for net in nets)])
     ready = rows[kd.name]
-    for together in batched(others, searches, runner.max_in_flight):
+    for together in batched(others, searches, runner.executor.max_in_flight):
         # Methods are searched while the students of those before are trained.
         runner.execute([*ready, *(net for method in together for net in searches[method.name])])
         ready = []

@@ -1,22 +1,20 @@
 """Features of a teacher on disk, so that students that see the same images in the same order compute them once."""
 
-import contextlib
-import hashlib
-import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import torch
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 
 from repro.engine import files
 from repro.engine.store import key
+from repro.errors import UserError
 
 SUFFIX = ".features"
 NAN = b"\xff\xff\xff\xff"  # of float32
-BLOCK = 1 << 20  # bytes written at a time
+BLOCK = 1 << 18  # numbers written at a time
 
 
 class FeatureCache:
@@ -45,7 +43,7 @@ class FeatureCache:
         if self._stored is None:
             try:
                 self._stored = self._open()
-            except (OSError, RuntimeError):  # RuntimeError: PyTorch cannot map the file
+            except (UserError, OSError, RuntimeError):  # RuntimeError: PyTorch cannot map the file
                 self._stored = torch.empty(0, *self.sizes[1:])
         if not len(self._stored):
             return compute()
@@ -59,32 +57,17 @@ class FeatureCache:
         steps, batch, units = self.sizes
         count = steps * batch * units
         size = len(NAN) * count
-        if not self._has(size):
+        if self.path.exists() and self.path.stat().st_size != size:
+            self.path.unlink()
+        if not self.path.exists():
             folder = self.path.parent
-            others = sum(path.stat().st_size for path in _caches(folder, self.group) if path != self.path)
+            others = sum(path.stat().st_size for path in _caches(folder, self.group))
             # Room for as much again, because runs are stored beside it.
             if others + size > self.most_bytes or 2 * size + files.LEAST_FREE > shutil.disk_usage(folder).free:
                 return torch.empty(0, batch, units)
-            self._create(size)
+            blocks = (NAN * min(BLOCK, count - start) for start in range(0, count, BLOCK))
+            files.write(self.path, blocks, replace=False)  # by two processes at once, that of the first stays
         return torch.from_file(str(self.path), shared=True, size=count, dtype=torch.float32).view(steps, batch, units)
-
-    def _has(self, size: int) -> bool:
-        return self.path.exists() and self.path.stat().st_size == size
-
-    def _create(self, size: int) -> None:
-        """Write the file without features, unless another process does so first."""
-        unfinished = self.path.with_name(f"{self.path.name}.{os.getpid()}.unfinished")
-        try:
-            with open(unfinished, "wb") as file:
-                for start in range(0, size, BLOCK):
-                    file.write((NAN * (BLOCK // len(NAN)))[: size - start])
-                file.flush()
-                os.fsync(file.fileno())
-            if not self._has(size):
-                os.replace(unfinished, self.path)
-        finally:
-            with contextlib.suppress(OSError):
-                unfinished.unlink(missing_ok=True)
 
 
 def remove(folder: Path, group: str) -> None:
@@ -95,11 +78,3 @@ def remove(folder: Path, group: str) -> None:
 
 def _caches(folder: Path, group: str) -> list[Path]:
     return list(folder.glob(f"{group}-*{SUFFIX}"))
-
-
-def weights_digest(net: nn.Module) -> str:
-    """Return a digest of a model's weights and statistics."""
-    digest = hashlib.sha256()
-    for name, value in net.state_dict().items():
-        digest.update(name.encode() + value.cpu().contiguous().numpy().tobytes())
-    return digest.hexdigest()

@@ -2,7 +2,6 @@
 
 import contextlib
 import copy
-import json
 import statistics
 import time
 from collections.abc import Callable
@@ -15,7 +14,7 @@ from torch import Tensor
 
 from repro.data.sources import fewer, load
 from repro.data.types import ImageData, ImageSet
-from repro.engine import store
+from repro.engine import files, store
 from repro.engine.jobs import Job
 from repro.engine.local_pool import PROCESS_BYTES
 from repro.engine.progress import ProgressDisplay
@@ -87,7 +86,7 @@ class VariantsRunner(Runner):
         """Return the settings of a run, with all options of its method and with shapes in short form."""
         settings = super().settings_of(run)
         if isinstance(run, NetRun):
-            settings["options"] = methods.find(run.method).Options(**json.loads(run.options)).model_dump(mode="json")
+            settings["options"] = run.method_options.model_dump(mode="json")
             settings["shape"] = str(run.shape)
             if run.teacher is not None:
                 settings |= {"teacher_shape": str(run.teacher.shape), "teacher_epochs": run.teacher.recipe.epochs}
@@ -131,8 +130,8 @@ class VariantsRunner(Runner):
         """Return the operations of training: forward, backward (twice as many), the teacher's unless it is cached."""
         if not isinstance(run, NetRun):
             return 1.0
-        each, method = 6.0 * models.macs(run.shape, self.data), methods.find(run.method)
-        reads_features = method.teacher_modules(method.Options(**json.loads(run.options)))
+        each = 6.0 * models.macs(run.shape, self.data)
+        reads_features = methods.find(run.method).teacher_modules(run.method_options)
         if run.teacher is not None and (reads_features or not self.has_cache(run)):
             each += 2.0 * models.macs(run.teacher.shape, self.data)
         return each * run.recipe.batch_size * run.recipe.steps(len(self.data.train))
@@ -167,13 +166,11 @@ class VariantsRunner(Runner):
 
     def training(self, run: NetRun, checkpoint: Path | None) -> DistillationTrainer:
         """Return the training of a student, at its start or at its checkpoint."""
-        method = methods.find(run.method)
         student = models.make(run.shape, self.data, run.seed)
         teacher = self.net_of(run.teacher) if run.teacher is not None else None
-        options = method.Options(**json.loads(run.options))
         return DistillationTrainer(
             student=student,
-            distillation=Distillation(method, options, teacher, run.view),
+            distillation=Distillation(methods.find(run.method), run.method_options, teacher, run.view),
             data=self.data,
             seed=run.seed,
             context=TrainerContext(recipe=run.recipe, compute=self.compute, checkpoint=checkpoint),
@@ -198,7 +195,7 @@ class VariantsRunner(Runner):
             return None
         order = run.seed if run.order is None else run.order
         sizes = run.recipe.steps(len(self.data.train)), run.recipe.batch_size, 4 * teacher.width
-        depends_on = [order, run.recipe.max_translation, feature_cache.weights_digest(teacher)]
+        depends_on = [order, run.recipe.max_translation, files.digest_of(teacher.state_dict())]
         group, most_bytes = self.key(teacher_run(self.settings)), 1e9 * self.settings.feature_cache_gb
         return FeatureCache(self.store.folder, group, depends_on, sizes, most_bytes)
 

@@ -6,7 +6,9 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
+from repro.config import Settings
 from repro.training.recipe import Recipe
+from repro.variants import methods
 from repro.variants.models import Shape
 from repro.variants.settings import VariantsSettings
 from repro.variants.training import View
@@ -73,6 +75,11 @@ class NetRun:
     order: int | None = None
     seeds: int = field(default=1, compare=False)
     params: Params = field(default=(), compare=False)
+
+    @property
+    def method_options(self) -> Settings:
+        """All settings of the method, its defaults included."""
+        return methods.find(self.method).Options(**json.loads(self.options))
 
 
 @dataclass(frozen=True)

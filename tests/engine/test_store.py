@@ -123,7 +123,7 @@ def test_files_of_earlier_versions_without_their_name_are_read(tmp_path):
     records, tensors, about = json.dumps([{"key": "a"}]), {"weight": torch.ones(1, 2)}, "{}"
     digest = hashlib.sha256(records.encode()).hexdigest()
     (tmp_path / "a.json").write_text(f'{{"sha256": "{digest}", "records": {records}}}')
-    entry = json.dumps({"about": about, "digest": files._digest(tensors, about)})
+    entry = json.dumps({"about": about, "digest": files.digest_of(tensors, about)})
     (tmp_path / "a.safetensors").write_bytes(safetensors.torch.save(tensors, {files.ENTRY: entry}))
     stored = store.Store(tmp_path)
     assert stored.record("a") and torch.equal(stored.weights("a")["weight"], tensors["weight"])

@@ -120,9 +120,9 @@ def test_committed_records_follow_the_committed_profile(experiment, folder):
         )
         assert recipe in others, run["arm"]
     for method in getattr(settings, "methods", ()):
-        tried = [run["settings"]["options"] for run in select(runs, "search", name=method.name)]
         if folder in PARTLY_RUN and not select(runs, "method", name=method.name):
             continue
+        tried = [run["settings"]["options"] for run in select(runs, "search", name=method.name)]
         for options in method.grid if len(method.grid) > 1 else ():
             assert any(options.items() <= options_tried.items() for options_tried in tried), (method.name, options)
 

@@ -33,9 +33,9 @@ def test_a_grid_is_judged_by_the_mean_over_the_seeds_of_the_search(runner_for, s
 
 @pytest.fixture
 def executed(runner_for, stripy):
-    """Train all methods but for the training itself; return settings, and the runs of each call and the expectations.
+    """Return a function that runs ``train_methods`` without training, which returns settings and the runs of each call.
 
-    Every entry of a grid is as good as the next.
+    All entries of a grid score the same.
     """
 
     def run(workers):
