@@ -7,9 +7,6 @@ from functools import lru_cache, partial
 import numpy as np
 import pandas as pd
 from scipy import stats
-from statsmodels.regression.linear_model import OLS
-from statsmodels.stats.contingency_tables import mcnemar
-from statsmodels.stats.proportion import proportion_confint
 
 LEVEL = 0.95
 NORMAL_QUANTILE = float(stats.norm.ppf(0.5 + LEVEL / 2))
@@ -94,6 +91,8 @@ def contrasts(values: Mapping[str, Mapping[int, float]], baseline: str) -> dict[
         values: the value of each system at each of its seeds.
         baseline: the system that the others are compared with.
     """
+    from statsmodels.regression.linear_model import OLS  # here, for it takes a second
+
     others = [system for system in values if system != baseline]
     if baseline not in values or not others:
         return {}
@@ -113,6 +112,19 @@ def contrasts(values: Mapping[str, Mapping[int, float]], baseline: str) -> dict[
         low, high = map(float, test.conf_int(1 - LEVEL)[0])
         result[system] = Contrast(Estimate(value, low, high, len(values[system])), float(test.pvalue))
     return result
+
+
+def holm_rejects(p_values: Sequence[float]) -> list[bool]:
+    """Return which hypotheses are rejected at a family-wise error rate of 5%, by Holm's method (1979).
+
+    As statsmodels' ``multipletests``, which collects garbage at each call and so takes most of a report's time.
+    """
+    order = np.argsort(p_values)
+    remaining = np.arange(len(order), 0, -1)  # hypotheses that are not rejected before each one
+    passed = np.cumprod(np.asarray(p_values, dtype=float)[order] * remaining <= 1 - LEVEL)
+    rejected = np.zeros(len(order), dtype=bool)
+    rejected[order] = passed.astype(bool)
+    return rejected.tolist()
 
 
 def outlying_variances(values: Mapping[str, Values]) -> set[str]:
@@ -266,15 +278,16 @@ def _model_weights(draw: np.random.Generator, models: int, draws: int, one_run: 
 
 def wilson(successes: int, cases: int) -> Estimate:
     """Return a fraction of independent examples with Wilson's score interval."""
-    low, high = proportion_confint(successes, cases, alpha=1 - LEVEL, method="wilson")
-    return Estimate(successes / cases, float(low), float(high), cases)
+    interval = stats.binomtest(successes, cases).proportion_ci(LEVEL, method="wilson")
+    return Estimate(successes / cases, float(interval.low), float(interval.high), cases)
 
 
 def mcnemar_p(first_wrong: np.ndarray, second_wrong: np.ndarray) -> float:
     """Return the p value of the exact two-sided McNemar test that two models err equally often on the same examples."""
     only_first = int((first_wrong & ~second_wrong).sum())
     only_second = int((~first_wrong & second_wrong).sum())
-    return float(mcnemar([[0, only_first], [only_second, 0]], exact=True).pvalue)
+    differing = only_first + only_second
+    return float(stats.binomtest(only_first, differing).pvalue) if differing else 1.0
 
 
 def argmin_interval(table: np.ndarray, grid: Sequence[float], draws: int = 2000) -> tuple[float, float, float]:

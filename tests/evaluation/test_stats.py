@@ -3,7 +3,11 @@
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from scipy.stats import t, ttest_rel
+from statsmodels.stats.contingency_tables import mcnemar
+from statsmodels.stats.multitest import multipletests
 
 from repro.evaluation import metrics, stats
 
@@ -42,6 +46,14 @@ def test_contrasts_are_those_of_a_two_way_analysis_of_variance():
     assert stats.contrasts(values, "absent") == stats.contrasts({"a": {0: 1.0}}, "a") == {}
 
 
+@given(st.lists(st.floats(0, 1) | st.sampled_from([0.01, 0.0125, 0.025, 0.049]), max_size=12))
+def test_holms_method_is_that_of_statsmodels(p_values):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("gc.collect", lambda: 0)  # which multipletests calls each time
+        expected = multipletests(p_values, method="holm")[0].tolist() if p_values else []
+    assert stats.holm_rejects(p_values) == expected
+
+
 def test_wilson_interval():
     interval = stats.wilson(14, 1010)
     assert (interval.low, interval.high) == pytest.approx((0.00828, 0.02313), abs=1e-4)
@@ -61,6 +73,7 @@ def test_mcnemar_counts_only_disagreements():
     first = np.array([True] * 10 + [False] * 90)
     second = np.array([False] * 10 + [True] * 2 + [False] * 88)
     assert stats.mcnemar_p(first, second) == pytest.approx(0.03857, abs=1e-4)
+    assert stats.mcnemar_p(first, second) == pytest.approx(mcnemar([[0, 10], [2, 0]], exact=True).pvalue)
     assert stats.mcnemar_p(first, first) == 1
 
 

@@ -6,7 +6,6 @@ Nothing here is a claim of the paper; ``repro/paper/later_work.py`` lists the re
 from collections.abc import Mapping
 
 import numpy as np
-from statsmodels.stats.multitest import multipletests
 
 from repro.evaluation import stats
 from repro.evaluation.stats import Contrast, Estimate
@@ -98,8 +97,8 @@ def teacher_agreement(records: list[Record]) -> Estimate | None:
 def is_significant(tested: list[Contrast]) -> list[bool]:
     """Return which of several differences are significant at the 5% level, by Holm's method (1979)."""
     p_values = [contrast.p_value for contrast in tested if contrast.p_value is not None]
-    rejected = iter(multipletests(p_values, method="holm")[0] if p_values else ())
-    return [contrast.p_value is not None and bool(next(rejected)) for contrast in tested]
+    rejected = iter(stats.holm_rejects(p_values))
+    return [contrast.p_value is not None and next(rejected) for contrast in tested]
 
 
 def verdicts(records: list[Record]) -> dict[str, str]:
