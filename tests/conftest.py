@@ -116,8 +116,9 @@ def threads_stay():
 
 
 def draw_stubs(patch: pytest.MonkeyPatch) -> None:
-    """Reports write stubs for figures, which take most of a report's time to draw."""
+    """Reports write stubs for figures, which take most of a report's time to lay out and draw."""
     patch.setattr(Figure, "savefig", lambda figure, content, **_: content.write(b"figure"))
+    patch.setattr(Figure, "tight_layout", lambda figure, **_: None)
 
 
 @pytest.fixture

@@ -108,26 +108,45 @@ def _serve() -> None:
     from functools import cache
 
     import torch
-    from matplotlib.figure import Figure
 
-    from repro import cli, session  # noqa: F401
+    from repro import session
     from repro.data import icons, mnist
     from repro.data.download import data_folder
+    from repro.data.speech import lexicon
+    from repro.data.types import ImageSet
+    from repro.engine.files import write
+    from repro.engine.store import code_version
     from repro.mnist import runner
-    from repro.report import build  # noqa: F401
-    from repro.specialists import experiment as _specialists  # noqa: F401
-    from repro.speech import experiment as _speech  # noqa: F401
+    from repro.registry import EXPERIMENTS, load_components
+    from repro.report import plotting
+    from repro.specialists import runner as specialists
+    from repro.speech import runner as speech
     from repro.training import trainer
-    from repro.variants import experiment as _variants  # noqa: F401
+    from repro.variants import runner as variants
+
+    def save(draw: object, path: Path, dataset: str) -> None:
+        for ending in plotting.ENDINGS:
+            write(path.with_suffix(f".{ending}"), b"figure")
+
+    @cache
+    def load(folder: Path) -> mnist.Mnist:
+        whole = mnist.load(folder)  # of which networks would be evaluated for longer than they are trained
+        parts = (ImageSet(part.images[:1200], part.labels[:1200]) for part in (whole.train, whole.test))
+        return mnist.Mnist(*parts, "small")
 
     torch.set_num_threads(1)
     trainer.CHECKPOINT_SECONDS = 0.02
-    Figure.savefig = lambda figure, content, **_: content.write(b"figure")  # type: ignore[method-assign]
-    session.commit()
-    runner.load = mnist.load = cache(mnist.load)
+    plotting.save = save
+    runner.load = load
     icons.load = cache(icons.load)
+    session.commit()
+    for experiment in EXPERIMENTS:
+        load_components(experiment)
     icons.load()
-    mnist.load(data_folder(None))
+    load(data_folder(None))
+    lexicon.cmudict()
+    for module in (runner, specialists, speech, variants):
+        code_version(module.CODE_DEPENDENCIES)
     with tempfile.TemporaryDirectory() as scratch:
         for line in sys.stdin:
             print(json.dumps(dataclasses.asdict(_run_command(json.loads(line), Path(scratch) / "stderr"))), flush=True)

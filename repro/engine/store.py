@@ -36,25 +36,21 @@ def key(specification: Any) -> str:
 @cache
 def code_version(modules: tuple[str, ...]) -> str:
     """Return a digest of the code in ``modules`` (paths below ``repro/``) without comments, docstrings and imports."""
-    digest = hashlib.sha256()
-    for module in modules:
-        tree = ast.parse((Path(__file__).parents[1] / module).read_text(encoding="utf-8"))
-        for node in ast.walk(tree):
-            if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node):
-                node.body = node.body[1:]
-            for name in ("body", "orelse"):
-                if isinstance(statements := getattr(node, name, None), list):
-                    setattr(
-                        node,
-                        name,
-                        [
-                            statement
-                            for statement in statements
-                            if not isinstance(statement, ast.Import | ast.ImportFrom)
-                        ],
-                    )
-        digest.update(json.dumps(_plain(tree)).encode())
-    return digest.hexdigest()[:12]
+    return hashlib.sha256(b"".join(map(_code, modules))).hexdigest()[:12]
+
+
+@cache
+def _code(module: str) -> bytes:
+    """Return the syntax tree of a module without docstrings and imports."""
+    tree = ast.parse((Path(__file__).parents[1] / module).read_text(encoding="utf-8"))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node):
+            node.body = node.body[1:]
+        for name in ("body", "orelse"):
+            if isinstance(statements := getattr(node, name, None), list):
+                code = [statement for statement in statements if not isinstance(statement, ast.Import | ast.ImportFrom)]
+                setattr(node, name, code)
+    return json.dumps(_plain(tree)).encode()
 
 
 def _plain(node: Any) -> Any:

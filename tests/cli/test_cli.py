@@ -137,8 +137,6 @@ def test_smoke_run_is_locked_interrupted_and_resumed(tmp_path, real_folder):
     assert "Claims" in last.stdout and "REPRODUCE.md" in last.stdout
     claims = (tmp_path / "out" / "results" / "claims.csv").read_text()
     assert "mnist.teacher_errors" in claims and "theory.logit_matching" in claims
-    again = repro("report", "--out", "out", cwd=tmp_path)
-    assert again.returncode == 0 and again.stdout.startswith("regenerated out/results, ")
 
 
 def interrupt(process: subprocess.Popen) -> str:
@@ -171,6 +169,8 @@ def test_specialists_from_the_embedded_images_to_the_table(tmp_path):
     """One seed without ablations, because each network is evaluated on ten thousand images."""
     overrides = [
         "seeds=1",
+        "max_train_examples=1500",
+        "generalist.channels=2",
         "extra_generalists=0",
         "specialists.count=2",
         "ablations.num_specialists=1",

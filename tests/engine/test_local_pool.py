@@ -18,6 +18,7 @@ from conftest import same, write_pets
 from processes import children_of, command_of, new_workers, wait_for
 
 from repro import config
+from repro.__main__ import main
 from repro.engine import local_pool, worker
 from repro.engine.jobs import serial_executor
 from repro.errors import UserError
@@ -89,7 +90,7 @@ def test_the_progress_display_adds_up_the_work_of_all_workers(make, icons, monke
 
 
 def test_a_killed_worker_raises_a_one_line_error_and_a_rerun_gives_the_same_records(make, icons):
-    long = icons.student.recipe.model_copy(update={"epochs": 60})
+    long = icons.student.recipe.model_copy(update={"epochs": 30})
     settings = icons.model_copy(update={"student": icons.student.model_copy(update={"recipe": long})})
     runs = [teacher_run(settings), *(experiment.student(settings, Arm.METHOD, seed, params=NO_KD) for seed in (0, 1))]
     local, runner = make(settings, "in order", 1), make(settings, "at once")
@@ -202,17 +203,18 @@ def test_an_error_in_a_job_is_one_line_and_the_pool_stays_usable(make, icons):
 
 @pytest.mark.parametrize("send", [signal.SIGKILL, signal.SIGINT])
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="children are listed in /proc")
-def test_no_worker_outlives_its_command_and_a_rerun_completes_it(tmp_path, real_folder, send):
+def test_no_worker_outlives_its_command_and_a_rerun_completes_it(tmp_path, monkeypatch, figures_are_stubs, send):
     if compute.memory_bytes() < 2 * local_pool.PROCESS_BYTES:
         pytest.skip("not enough memory for two workers")
     write_pets(tmp_path)
     environment = os.environ | {"OMP_NUM_THREADS": "2", "CUDA_VISIBLE_DEVICES": ""}
-    command = [sys.executable, "-m", "repro", *words("variants", "runs", tmp_path)]
+    command = words("variants", "runs", tmp_path)
     output, stored = tmp_path / "output", tmp_path / "runs" / "variants"
     with output.open("w") as file:
         process = subprocess.Popen(
-            command, cwd=tmp_path, env=environment, stderr=file, stdout=file, start_new_session=True
-        )
+            [sys.executable, "-m", "repro", *command],
+            cwd=tmp_path, env=environment, stderr=file, stdout=file, start_new_session=True,
+        )  # fmt: skip
         wait_for(lambda: len(list(stored.glob("*.json"))) >= 3 or process.poll() is not None, 120)
         children = children_of(process.pid)
         if send == signal.SIGINT:
@@ -227,7 +229,11 @@ def test_no_worker_outlives_its_command_and_a_rerun_completes_it(tmp_path, real_
     if send != signal.SIGKILL:
         return  # from here on, the same
     before = {path.name: path.read_bytes() for path in stored.glob("*.json")}
-    subprocess.run(command, cwd=tmp_path, env=environment, check=True, capture_output=True)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["repro", *command])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 0
     assert before and before.items() <= {path.name: path.read_bytes() for path in stored.glob("*.json")}.items()
     assert not list(stored.glob("*.unfinished")) and not list(stored.glob("*.damaged"))
     (records,) = (tmp_path / "runs-out").rglob("records.jsonl")

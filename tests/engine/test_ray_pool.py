@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import same
+from conftest import digits, make_runner, same
 
 from repro import config, session
 from repro.__main__ import main
@@ -83,11 +83,27 @@ def mnist():
     return config.load(MnistSettings, config.profile_path("mnist", "smoke"))
 
 
+def longer(settings: MnistSettings, epochs: int) -> MnistSettings:
+    """The settings with a longer training of the baseline, which can be disturbed."""
+    recipe = settings.baseline.recipe.model_copy(update={"epochs": epochs})
+    return settings.model_copy(update={"baseline": settings.baseline.model_copy(update={"recipe": recipe})})
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    """Settings, a run, and the runner on this machine that executed it."""
+    settings = longer(config.load(MnistSettings, config.profile_path("mnist", "smoke")), epochs=100)
+    run = experiment.headline_runs(settings, 1)[1]
+    local = make_runner(tmp_path_factory.mktemp("here"), settings, digits())
+    local.execute([run])
+    return settings, run, local
+
+
 def test_mnist_records_are_the_same_on_two_nodes(second, runner_for, toy, mnist, folders):
     runners = []
     for folder, place in (("here", lambda runner: runner), ("there", on_ray)):
         runner = place(runner_for(mnist, toy, folder))
-        headline = [run for seed in range(3) for run in experiment.headline_runs(mnist, seed)]
+        headline = [run for seed in range(2) for run in experiment.headline_runs(mnist, seed)]
         runner.execute(headline)  # submitted together: students wait for their teachers
         runner.execute(experiment.missing_class_runs(mnist, 0)[:2])
         runners.append(runner)
@@ -118,8 +134,7 @@ def test_records_of_dependent_runs_are_the_same_on_two_nodes(second, runner_for,
 
 
 def test_jobs_of_a_node_that_dies_are_executed_by_the_other(cluster, second, runner_for, toy, mnist, folders):
-    recipe = mnist.baseline.recipe.model_copy(update={"epochs": 60})
-    long = mnist.model_copy(update={"baseline": mnist.baseline.model_copy(update={"recipe": recipe})})
+    long = longer(mnist, epochs=30)
     runs = [experiment.headline_runs(long, seed)[1] for seed in (1, 2)]
     local = runner_for(long, toy, "here")
     local.execute(runs)
@@ -140,15 +155,11 @@ def test_jobs_of_a_node_that_dies_are_executed_by_the_other(cluster, second, run
 
 @pytest.mark.parametrize("send", [signal.SIGKILL, signal.SIGSTOP])
 def test_a_worker_that_is_killed_is_replaced_and_one_that_is_stopped_is_named(
-    second, runner_for, toy, mnist, monkeypatch, send
+    second, runner_for, toy, undisturbed, monkeypatch, send
 ):
     monkeypatch.setattr(worker, "STALL_SECONDS", 1.0)
     monkeypatch.setattr(ray_pool, "REPORT_SECONDS", 0.5)  # in the driver alone
-    recipe = mnist.baseline.recipe.model_copy(update={"epochs": 240})
-    long = mnist.model_copy(update={"baseline": mnist.baseline.model_copy(update={"recipe": recipe})})
-    run = experiment.headline_runs(long, 1)[1]
-    local = runner_for(long, toy, "here")
-    local.execute([run])
+    settings, run, local = undisturbed
     lines: list[str] = []
 
     def say(text: object) -> None:
@@ -159,7 +170,7 @@ def test_a_worker_that_is_killed_is_replaced_and_one_that_is_stopped_is_named(
 
     signalled: list[int] = []
     for attempt in range(5):  # under load the job may end before its worker is seen at work
-        runner = on_ray(runner_for(long, toy, f"there {send} {attempt}"))
+        runner = on_ray(runner_for(settings, toy, f"there {send} {attempt}"))
         monkeypatch.setattr(runner.progress, "say", say)
         ended = threading.Event()
         killer = threading.Thread(target=signal_at_work, args=(runner, send, signalled, ended))

