@@ -35,7 +35,10 @@ def count_conv_parameters(channels: int, width: int, classes: int) -> int:
     return sum(9 * a * b + 2 * b for a, b, _ in _convolutions(channels, width)) + (4 * width + 1) * classes
 
 
-def count_conv_multiply_adds(channels: int, width: int, classes: int, side: int) -> int:
-    """Return the MACs of a ``ConvNet`` for one image of ``side`` x ``side`` pixels, a multiple of 8."""
-    convolutions = _convolutions(channels, width)
-    return sum(9 * a * b * (side >> halvings) ** 2 for a, b, halvings in convolutions) + 4 * width * classes
+def count_conv_multiply_adds(channels: int, width: int, classes: int, side: int, least_inputs: int = 1) -> int:
+    """Return the MACs of a ``ConvNet`` for one image of ``side`` x ``side`` pixels, a multiple of 8.
+
+    Convolutions with fewer than ``least_inputs`` input channels count as if they had as many.
+    """
+    layers = [(max(a, least_inputs), b, halvings) for a, b, halvings in _convolutions(channels, width)]
+    return sum(9 * a * b * (side >> halvings) ** 2 for a, b, halvings in layers) + 4 * width * classes

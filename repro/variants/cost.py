@@ -1,12 +1,26 @@
-"""Time and memory of a training step of a method."""
+"""Time and memory of a training step: what a method costs, and what the ETA expects."""
 
 import torch
 from torch import Tensor
 
 from repro.bench.timing import clock
+from repro.data.types import ImageData
+from repro.models.flops import count_conv_multiply_adds
+from repro.variants import models
 from repro.variants.training import DistillationTrainer
 
 TIMINGS = 5
+
+# Convolutions of fewer input channels take as long: up to here, time grows with the width and not with its square.
+LEAST_INPUTS = 64
+
+
+def expected_macs(shape: models.Shape, data: ImageData) -> int:
+    """Return the MACs of a model for one image, as many as fit the time that it takes, for the ETA."""
+    if shape.width is None:
+        return models.macs(shape, data)
+    channels, side, _ = data.train.images.shape[1:]
+    return count_conv_multiply_adds(channels, shape.width, len(data.classes), side, LEAST_INPUTS)
 
 
 def spread_steps(training: DistillationTrainer, count: int) -> float:

@@ -24,7 +24,10 @@ class FeatureCache:
     the same ones store the same values. Where the file cannot be written, features are computed at every step.
     """
 
-    def __init__(self, folder: Path, group: str, order: object, sizes: tuple[int, int, int], most_bytes: float):
+    def __init__(
+        self, folder: Path, group: str, order: object, sizes: tuple[int, int, int], most_bytes: float,
+        on_computed: Callable[[], None] = lambda: None,
+    ):  # fmt: skip
         """Name the file.
 
         Args:
@@ -33,9 +36,10 @@ class FeatureCache:
             order: plain JSON data on which images and features depend, such as the seed of the order.
             sizes: training steps, images in a batch, pooled features of an image.
             most_bytes: bytes up to which the caches of a group are written.
+            on_computed: called after the features of a step were computed rather than read. Default: nothing.
         """
         self.path = folder / f"{group}-{key([order, sizes])}{SUFFIX}"
-        self.group, self.sizes, self.most_bytes = group, sizes, most_bytes
+        self.group, self.sizes, self.most_bytes, self.on_computed = group, sizes, most_bytes, on_computed
         self._stored: Tensor | None = None
 
     def at(self, step: int, compute: Callable[[], Tensor]) -> Float[Tensor, "batch unit"]:
@@ -45,12 +49,12 @@ class FeatureCache:
                 self._stored = self._open()
             except (UserError, OSError, RuntimeError):  # RuntimeError: PyTorch cannot map the file
                 self._stored = torch.empty(0, *self.sizes[1:])
-        if not len(self._stored):
-            return compute()
-        features = self._stored[step]
-        if features.isnan().any():
-            features.copy_(compute())
-        return features
+        features = self._stored[step] if len(self._stored) else None
+        if features is not None and not features.isnan().any():
+            return features
+        computed = compute()
+        self.on_computed()
+        return computed if features is None else features.copy_(computed)
 
     def _open(self) -> Tensor:
         """Return the content of the file, which is created where it is missing; an empty tensor without room for it."""

@@ -6,6 +6,7 @@ import statistics
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ from repro.models.conv import ConvNet
 from repro.training import compute
 from repro.training.trainer import TrainerContext
 from repro.variants import feature_cache, methods, models
-from repro.variants.cost import TIMINGS, spread_steps, step_bytes
+from repro.variants.cost import TIMINGS, expected_macs, spread_steps, step_bytes
 from repro.variants.feature_cache import FeatureCache
 from repro.variants.runs import Arm, EnsembleRun, NetRun, Run, TimingRun, label, teacher_run
 from repro.variants.settings import VariantsSettings
@@ -130,10 +131,10 @@ class VariantsRunner(Runner):
         """Return the operations of training: forward, backward (twice as many), the teacher's unless it is cached."""
         if not isinstance(run, NetRun):
             return 1.0
-        each = 6.0 * models.macs(run.shape, self.data)
+        each = 6.0 * expected_macs(run.shape, self.data)
         reads_features = methods.find(run.method).teacher_modules(run.method_options)
         if run.teacher is not None and (reads_features or not self.has_cache(run)):
-            each += 2.0 * models.macs(run.teacher.shape, self.data)
+            each += 2.0 * expected_macs(run.teacher.shape, self.data)
         return each * run.recipe.batch_size * run.recipe.steps(len(self.data.train))
 
     def make(self, run: Run) -> None:
@@ -197,7 +198,15 @@ class VariantsRunner(Runner):
         sizes = run.recipe.steps(len(self.data.train)), run.recipe.batch_size, 4 * teacher.width
         depends_on = [order, run.recipe.max_translation, files.digest_of(teacher.state_dict())]
         group, most_bytes = self.key(teacher_run(self.settings)), 1e9 * self.settings.feature_cache_gb
-        return FeatureCache(self.store.folder, group, depends_on, sizes, most_bytes)
+        on_computed = partial(self.count_teacher_step, run)
+        return FeatureCache(self.store.folder, group, depends_on, sizes, most_bytes, on_computed)
+
+    def count_teacher_step(self, run: NetRun) -> None:
+        """Add a forward pass of a student's teacher, which the student need not have expected, to the progress."""
+        assert run.teacher is not None
+        flops = 2.0 * expected_macs(run.teacher.shape, self.data) * run.recipe.batch_size
+        self.progress.expect(flops)
+        self.progress.advance(flops)
 
     def remove_caches(self) -> None:
         """Remove the caches of the teacher's features."""

@@ -14,6 +14,7 @@ from students import OPTIONS, RECIPE, WIDE, training, weights
 
 from repro import config
 from repro.variants import experiment, feature_cache, methods, models
+from repro.variants.cost import expected_macs
 from repro.variants.feature_cache import FeatureCache
 from repro.variants.models import Shape
 from repro.variants.runner import VariantsRunner
@@ -172,3 +173,23 @@ def test_students_use_the_cache_and_timings_do_not(stripy, smoke, runner_for, tm
     assert runner.training(net, None).cache is None and runner.training(net, tmp_path / "checkpoint").cache is not None
     runner.remove_caches()
     assert not list(runner.store.folder.glob("*.features"))
+
+
+def test_the_progress_display_counts_the_teacher_where_its_features_are_computed(
+    stripy, smoke, runner_for, monkeypatch
+):
+    runner = runner_for(smoke, stripy, kind=VariantsRunner)
+    first, second = (student(smoke, Arm.METHOD, 0, **experiment.method_fields(smoke, method, "{}"))
+                     for method in (smoke.baseline, next(m for m in smoke.methods if m.name == "DKD")))  # fmt: skip
+    runner.execute([teacher_run(smoke)])
+    expected: list[float] = []
+    done: list[float] = []
+    monkeypatch.setattr(runner.progress, "expect", expected.append)
+    monkeypatch.setattr(runner.progress, "advance", done.append)
+    teacher = 2 * expected_macs(smoke.teacher.shape, stripy) * first.recipe.batch_size
+    for run, forward_passes in ((first, first.recipe.steps(len(stripy.train))), (second, 0)):
+        expected.clear()
+        done.clear()
+        runner.execute([run])
+        assert sum(done) == pytest.approx(runner.flops(run) + forward_passes * teacher)
+        assert sum(expected) == pytest.approx(forward_passes * teacher)

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from repro.errors import UserError
 from repro.models import conv
 from repro.variants import methods, models
-from repro.variants.cost import spread_steps, step_bytes
+from repro.variants.cost import expected_macs, spread_steps, step_bytes
 from repro.variants.models import Shape
 from repro.variants.training import DistillationTrainer, View
 
@@ -181,3 +181,13 @@ def test_an_error_message_names_the_missing_module_and_the_existing_ones(stripy)
     ):
         with pytest.raises(UserError, match=message):
             training(stripy, "feature_maps", options=options)
+
+
+def test_the_eta_expects_time_to_grow_with_the_width_of_narrow_networks_and_with_the_square_of_wide_ones(stripy):
+    narrow, wide, wider, widest = (
+        expected_macs(Shape(kind="conv", width=width), stripy) for width in (6, 24, 256, 1024)
+    )
+    assert 4 < wide / narrow < 4.5, "measured on CPUs: 4.9"
+    assert 14 < widest / wider < 16
+    shape = Shape(kind="resnet", name="resnet20")
+    assert expected_macs(shape, stripy) == models.macs(shape, stripy)
