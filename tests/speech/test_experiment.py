@@ -159,6 +159,7 @@ def test_trainers_receive_the_settings_of_their_runs(smoke, runner_for, prepared
 
 
 def test_soft_targets_are_cached_where_the_profile_allows_the_memory(smoke, runner_for, monkeypatch):
+    smoke = smoke.model_copy(update={"recipe": smoke.recipe.model_copy(update={"epochs": 0.1})})
     runner = runner_for(smoke)
     runner.compute = Compute(torch.device("cpu"), "bf16")
     runner.execute(experiment.ensemble_nets(smoke))
