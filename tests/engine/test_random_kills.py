@@ -96,6 +96,9 @@ def test_a_command_killed_at_random_moments_resumes_to_the_same_result(interrupt
     seconds, draw = whole[experiment].seconds, random.Random(experiment)
     if experiment == "speech":
         shutil.copytree(here / "whole" / "speech" / "aligned", here / "killed" / "speech" / "aligned")
+        aligned_at = max(path.stat().st_mtime for path in (here / "whole" / "speech" / "aligned").iterdir())
+        (records,) = (here / "whole-out" / "results" / "speech").rglob("records.jsonl")
+        seconds = records.stat().st_mtime - aligned_at  # from here on, the command that is killed does the same
     folder, made, kills = here / "killed" / experiment, dict[Path, int](), 0
     for turn in range(2 * KILLS):
         after = draw.uniform(0, seconds / 4) if kills < KILLS and turn < 2 * KILLS - 1 else None
