@@ -131,11 +131,15 @@ class VariantsRunner(Runner):
         """Return the operations of training: forward, backward (twice as many), the teacher's unless it is cached."""
         if not isinstance(run, NetRun):
             return 1.0
-        each = 6.0 * expected_macs(run.shape, self.data)
+        each = 6.0 * expected_macs(run.shape, self.data) * run.recipe.batch_size
         reads_features = methods.find(run.method).teacher_modules(run.method_options)
         if run.teacher is not None and (reads_features or not self.has_cache(run)):
-            each += 2.0 * expected_macs(run.teacher.shape, self.data)
-        return each * run.recipe.batch_size * run.recipe.steps(len(self.data.train))
+            each += self.teacher_flops(run.teacher, run)
+        return each * run.recipe.steps(len(self.data.train))
+
+    def teacher_flops(self, teacher: NetRun, run: NetRun) -> float:
+        """Return the operations of a teacher's forward pass on a batch of a student's training."""
+        return 2.0 * expected_macs(teacher.shape, self.data) * run.recipe.batch_size
 
     def make(self, run: Run) -> None:
         """Train, average or time; evaluate; store the record."""
@@ -198,13 +202,11 @@ class VariantsRunner(Runner):
         sizes = run.recipe.steps(len(self.data.train)), run.recipe.batch_size, 4 * teacher.width
         depends_on = [order, run.recipe.max_translation, files.digest_of(teacher.state_dict())]
         group, most_bytes = self.key(teacher_run(self.settings)), 1e9 * self.settings.feature_cache_gb
-        on_computed = partial(self.count_teacher_step, run)
+        on_computed = partial(self.count, self.teacher_flops(teacher_run(self.settings), run))
         return FeatureCache(self.store.folder, group, depends_on, sizes, most_bytes, on_computed)
 
-    def count_teacher_step(self, run: NetRun) -> None:
-        """Add a forward pass of a student's teacher, which the student need not have expected, to the progress."""
-        assert run.teacher is not None
-        flops = 2.0 * expected_macs(run.teacher.shape, self.data) * run.recipe.batch_size
+    def count(self, flops: float) -> None:
+        """Count work as done that was not expected."""
         self.progress.expect(flops)
         self.progress.advance(flops)
 

@@ -118,7 +118,7 @@ def test_text_beside_the_progress_bar_is_no_markup():
     assert MARKUP in console.file.getvalue()
 
 
-def test_smoke_run_is_locked_interrupted_and_resumed(tmp_path, real_folder):
+def test_smoke_run_is_locked_interrupted_and_resumed(tmp_path, real_folder, capsys, figures_are_stubs):
     """From the real data to claims.csv, with Ctrl-C on the way and a second command at the same time."""
     words = smoke_command(real_folder, tmp_path)
     first = subprocess.Popen([sys.executable, "-m", "repro", *words], cwd=tmp_path, stderr=subprocess.PIPE, text=True)
@@ -137,6 +137,9 @@ def test_smoke_run_is_locked_interrupted_and_resumed(tmp_path, real_folder):
     assert "Claims" in last.stdout and "REPRODUCE.md" in last.stdout
     claims = (tmp_path / "out" / "results" / "claims.csv").read_text()
     assert "mnist.teacher_errors" in claims and "theory.logit_matching" in claims
+    out = tmp_path / "out"
+    cli.app(["report", "--out", str(out)], standalone_mode=False)  # in this process, which starts sooner
+    assert capsys.readouterr().out.startswith(f"regenerated {out / 'results'}, ")
 
 
 def interrupt(process: subprocess.Popen) -> str:

@@ -124,10 +124,10 @@ def test_an_interrupt_prints_one_line_and_a_rerun_resumes(interrupted_cli, here,
     again = interrupted_cli.run(*words("specialists", "whole", here), cwd=here)
     # Training ends before the report, which is all that a second run does; under load that may take longer.
     training = max(first.seconds - again.seconds, 0.3 * first.seconds)
-    after = 0.6 * again.seconds if moment == "report" else 0.5 * training
+    after = 0.85 * again.seconds if moment == "report" else 0.5 * training
     for _ in range(6):
         shutil.rmtree(here / moment, ignore_errors=True)
-        if moment == "report":  # all is trained, so that most of the time goes into tables
+        if moment == "report":  # all is trained, so that the last of the time goes into tables
             shutil.copytree(here / "whole", here / moment)
         stopped = interrupted_cli.run(*command, cwd=here, after=after, send=send)
         if stopped.code:

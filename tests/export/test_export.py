@@ -69,7 +69,7 @@ def test_a_student_of_mnist_that_was_trained_beside_others(mnist, toy, tmp_path)
     teacher, _, *students = experiment.headline_runs(mnist.settings, 0)
     mnist.execute([teacher, *students])
     images = toy.test.images[:7]
-    for run in students[::2]:
+    for run in students:
         expected = partial(first_logits, mnist.weights_of(run), images)
         compare(mnist, "mnist", run, images, expected, tmp_path / run.arm)
 
@@ -95,6 +95,7 @@ def test_a_network_of_the_variants_on_bytes(stripy, tmp_path):
     [
         "resnet:resnet8x4",
         {"kind": "torchvision", "name": "resnet18", "small_images": True},
+        "torchvision:mobilenet_v3_small",
     ],
     ids=str,
 )

@@ -187,7 +187,7 @@ def plain_card(made, draw_card) -> bytes:
     return draw_card()
 
 
-@pytest.mark.parametrize("backend", ["module://matplotlib_inline.backend_inline", "no-such-backend"])
+@pytest.mark.parametrize("backend", ["module://matplotlib_inline.backend_inline", "TkAgg", "no-such-backend"])
 def test_figures_do_not_depend_on_the_backend_or_the_settings_of_the_user(plain_card, draw_card, tmp_path, backend):
     (tmp_path / "matplotlibrc").write_text("font.size: 30\naxes.facecolor: red\n")
     assert draw_card(MPLBACKEND=backend, MATPLOTLIBRC=str(tmp_path)) == plain_card
