@@ -23,7 +23,7 @@ help:
 	@echo 'make mnist-choice  the recipes tried for the MNIST profile paper, evaluated on the validation split'
 	@echo 'make config ARGS=mnist    every setting with its meaning; ARGS="mnist --profile list": the profiles'
 	@echo 'make report        regenerate all tables, figures and verdicts from the records; trains nothing'
-	@echo 'make verify        make a few committed records again, in 10 minutes, and compare them; ARGS="mnist --minutes 3"'
+	@echo 'make verify        retrain a few committed runs in 10 minutes and compare every metric; ARGS="mnist --minutes 3"'
 	@echo 'make bench         measure the speed ratios of results/bench*.json'
 	@echo 'make doctor        check this machine, its packages and folders; estimate how long the experiments take'
 	@echo 'make test          the tests (a few minutes); make test-all: the slow ones too'

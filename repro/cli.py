@@ -7,7 +7,6 @@ from typing import Annotated
 import typer
 
 from repro import __version__, config_help, interrupts
-from repro.config import COMMITTED
 from repro.names import text_of
 from repro.registry import EXPERIMENTS, Experiment
 from repro.training_command import run_experiment
@@ -28,7 +27,9 @@ ProfileOption = Annotated[
 SetOption = Annotated[
     list[str] | None,
     typer.Option(
-        "--set", metavar="NAME=VALUE", help="Override one setting, e.g. teacher.recipe.epochs=20. Repeatable."
+        "--set",
+        metavar="NAME=VALUE",
+        help="Override one setting, e.g. seeds=3; 'repro config' lists all settings. Repeatable.",
     ),
 ]
 DataOption = Annotated[Path | None, typer.Option("--data", help="Data directory. Default: $REPRO_DATA, else ./data.")]
@@ -38,8 +39,8 @@ OutOption = Annotated[
     typer.Option(
         "--out",
         help="Parent directory of results/ and figures/. Default: the working directory for an unchanged profile whose "
-        f"results are committed ({', '.join(sorted(set().union(*COMMITTED.values())))}), else runs/<profile>, or "
-        "runs/<profile>-changed with --set.",
+        "results are committed ('--profile list' says which), else runs/<profile>, or runs/<profile>-changed with "
+        "--set.",
     ),
 ]
 DeviceOption = Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")]

@@ -89,11 +89,11 @@ def profile_folders(experiment: str) -> list[Path]:
     return [CONFIGS / experiment, Path(__file__).parents[1] / CONFIGS / experiment]
 
 
-def profile_names(experiment: str) -> list[str]:
-    """Return the names of an experiment's profiles in alphabetical order."""
-    return sorted(
-        {path.stem for folder in profile_folders(experiment) for path in folder.glob("[!.]*.toml") if path.is_file()}
-    )
+def profile_files(experiment: str) -> dict[str, Path]:
+    """Return the files of an experiment's profiles by name, in alphabetical order; the first folder's come first."""
+    folders = reversed(profile_folders(experiment))
+    files = {path.stem: path for folder in folders for path in folder.glob("[!.]*.toml") if path.is_file()}
+    return dict(sorted(files.items()))
 
 
 def profile_path(experiment: str, profile: str) -> Path:
@@ -112,7 +112,7 @@ def profile_path(experiment: str, profile: str) -> Path:
     members = GROUPS.get(experiment, {})
     if profile in members:
         raise UserError(f"profile: {profile} stands for {' and '.join(members[profile])}; name one of them")
-    known = ", ".join(sorted({*profile_names(experiment), *members}))
+    known = ", ".join(sorted({*profile_files(experiment), *members}))
     raise UserError(f"profile: must be one of {known}, or a path to a .toml file, not {one_line(repr(profile))}")
 
 

@@ -159,7 +159,7 @@ def _toml(value: Any) -> str:
 
 def headers(experiment: str) -> list[ProfileHeader]:
     """Return what the profiles of an experiment say of themselves in their leading comment lines."""
-    return [header(config.profile_path(experiment, name)) for name in config.profile_names(experiment)]
+    return [header(path) for path in config.profile_files(experiment).values()]
 
 
 def header(path: Path) -> ProfileHeader:
@@ -169,7 +169,7 @@ def header(path: Path) -> ProfileHeader:
     """
     lines: dict[str, list[str]] = {}
     label = "purpose"
-    for line in path.read_text(encoding="utf-8-sig").splitlines():
+    for line in path.read_text(encoding="utf-8-sig", errors="replace").splitlines():
         if not line.startswith("#"):
             break
         labelled = HEADER.match(line)

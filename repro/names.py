@@ -1,10 +1,25 @@
-"""Names of files and folders as text that any page, table and terminal can show."""
+"""Names of files, folders and data sets as text that any page, table, path and terminal can take."""
 
 import re
 from pathlib import Path
 
 # Characters that break a line, a terminal, an XML file or the order of the text beside them.
 UNSHOWABLE = re.compile("[\0-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ufffe\uffff]")
+
+# Names of the project's own data sets and of pages beside them, also with a suffix for another setting.
+OWN = re.compile(r"(icons|letters|cifar100|mnist|synth|speechocean762|librispeech|all|paper)(-.*)?")
+
+
+def dataset_name(folder: Path, default: str) -> str:
+    """Return the name of the data in a user's folder, safe in a path and unlike names with a meaning of their own.
+
+    Args:
+        folder: the folder, of whose name each run of characters besides ASCII letters, digits and "_" becomes "-".
+        default: the name where nothing is left.
+    """
+    name = re.sub(r"[^A-Za-z0-9_-]+", "-", folder.resolve().name).strip("-") or default
+    name = re.sub("-search$", "_search", name)  # results of a recipe search end so
+    return f"folder-{name}" if OWN.fullmatch(name) else name
 
 
 def text_of(name: str | Path) -> str:

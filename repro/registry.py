@@ -67,7 +67,7 @@ EXPERIMENTS: dict[str, Experiment] = {
     ),
     "specialists": Experiment(
         "specialists",
-        "Run sections 5 and 6.1: a generalist and specialists on confusable classes; print the table at the end.",
+        "Run sections 5, 6.1 and 8: a generalist and specialists on confusable classes; print the table at the end.",
         adds_seeds=True,
     ),
     "speech": Experiment(

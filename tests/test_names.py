@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from repro.names import text_of
+from repro.names import dataset_name, text_of
 
 
 @pytest.mark.parametrize(
@@ -23,3 +23,23 @@ from repro.names import text_of
 )
 def test_names_become_text(name, text):
     assert text_of(os.fsdecode(name)) == text == text_of(Path(os.fsdecode(name)))
+
+
+@pytest.mark.parametrize(
+    ("folder", "name"),
+    [
+        ("pets", "pets"),
+        ("my pets & café", "my-pets-caf"),
+        ("日本", "images"),
+        ("icons", "folder-icons"),
+        ("icons-long", "folder-icons-long"),
+        ("iconsets", "iconsets"),
+        ("all", "folder-all"),
+        ("paper", "folder-paper"),
+        ("pets-search", "pets_search"),
+        ("letters-search", "letters_search"),
+        ("synth", "folder-synth"),
+    ],
+)
+def test_names_of_own_data_differ_from_those_with_a_meaning(tmp_path, folder, name):
+    assert dataset_name(tmp_path / folder, "images") == name

@@ -5,7 +5,6 @@ order. Nothing depends on the names of the files: cases are sorted by the sha256
 validation split if there is no folder for it.
 """
 
-import re
 import warnings
 from collections import defaultdict
 from concurrent.futures import ThreadPoolExecutor
@@ -21,7 +20,7 @@ from repro.data.pictures import LARGEST, SMALLEST, Picture, read
 from repro.data.types import ImageData, ImageSet
 from repro.engine.store import key
 from repro.errors import UserError
-from repro.names import text_of
+from repro.names import dataset_name, text_of
 
 HELD_OUT = 10  # one image in ten is in the validation split
 TWO_CLASSES = "the same image in another class, kept in both"
@@ -76,7 +75,7 @@ def load(root: Path, resize: int | None = None, horizontal_flip: bool = True) ->
     content = [[(picture.bitmap, picture.label) for picture in parts[part]] for part in ("train", "validation", "test")]
     size, flip = parts["train"][0].size, [] if horizontal_flip else ["not mirrored"]
     return ImageData(
-        name=_name(root),
+        name=dataset_name(root, "images"),
         classes=layout.classes,
         train=_image_set(parts["train"], channels),
         validation=_image_set(parts["validation"], channels),
@@ -173,12 +172,6 @@ def _carve(pictures: list[Picture], horizontal_flip: bool) -> tuple[list[Picture
         [picture for picture in pictures if image_of(picture) not in held_out],
         [picture for picture in pictures if image_of(picture) in held_out],
     )
-
-
-def _name(root: Path) -> str:
-    """Return the folder's name, safe in a path and different from the names of the project's own data sets."""
-    name = re.sub(r"[^A-Za-z0-9_-]+", "-", root.resolve().name).strip("-") or "images"
-    return f"folder-{name}" if name in ("icons", "letters", "cifar100", "mnist") else name
 
 
 def _image_set(pictures: list[Picture], channels: int) -> ImageSet:

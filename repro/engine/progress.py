@@ -103,6 +103,8 @@ class ProgressDisplay:
             self._rates.append((now, self._done))
         elif self._total and not self.console.is_terminal and now - self._last_line > LINE_SECONDS:
             before, done = self._rates[0]
+            if self._done == done:  # work of jobs too small to count beside the rest
+                return
             self._rates.append((now, self._done))
             self._last_line = now
             left = (self._total - self._done) * (now - before) / (self._done - done)

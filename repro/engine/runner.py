@@ -3,6 +3,7 @@
 A subclass defines the jobs of its runs, the digest of its data and the further inputs of its keys.
 """
 
+import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from typing import Any
@@ -25,7 +26,7 @@ PER_SEED = ("data_seed", "order", "subset")
 
 
 class Diverged(UserError):
-    """The training loss of a model is not finite."""
+    """The training loss or a result of a model is not finite."""
 
 
 @dataclass(kw_only=True)
@@ -228,7 +229,16 @@ class Runner:
             curve: points of its training curve.
             seconds: wall time of the run in seconds.
             together: number of runs that were trained as one batch of networks. Default: 1.
+
+        Raises:
+            Diverged: a metric is not finite, as after a last step that no loss was computed for.
         """
+        try:
+            json.dumps([metrics, curve], allow_nan=False)
+        except ValueError as error:
+            raise Diverged(
+                f"{run.arm}, seed {run.seed}: training diverged (a result is not finite); lower its learning rate"
+            ) from error
         return {
             "key": self.key(run), "group": self.group(run), "arm": run.arm, "params": _params(run), "seed": run.seed,
             "settings": self.settings_of(run),

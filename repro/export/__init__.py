@@ -4,6 +4,7 @@ Networks are found in the runs folder by arm and seed, as records name them.
 """
 
 import importlib.util
+import json
 import shutil
 import sys
 from collections.abc import Mapping
@@ -105,27 +106,46 @@ def find(store: Store, arm: str, seed: int, params: Mapping[str, str]) -> dict[s
     if not of_seed:
         known = ", ".join(map(str, sorted({record["seed"] for record in of_arm})))
         raise UserError(f"--seed {seed}: {arm} was trained with seeds {known}")
-    described = {record["key"]: {"profile": record["profile"]} | record["settings"] | record["params"]
+    described = {record["key"]: _flat({"profile": record["profile"]} | record["settings"] | record["params"])
                  for record in of_seed}  # fmt: skip
     chosen = [
         record for record in of_seed
-        if all(str(described[record["key"]].get(name)) == value for name, value in params.items())
+        if all(_is_value(described[record["key"]].get(name), value) for name, value in params.items())
     ]  # fmt: skip
     if not chosen:
         values = {", ".join(f"{name}={run.get(name)}" for name in params) for run in described.values()}
         raise UserError(f"--param: {arm}, seed {seed}, was trained with {'; '.join(sorted(values))}")
     if len({record["group"] for record in chosen}) != 1:
-        raise UserError(f"--param: must choose one run of {arm}: {_alternatives([*described.values()])}")
+        alternatives = _alternatives([described[record["key"]] for record in chosen])
+        raise UserError(f"--param: must choose one run of {arm}: {alternatives}")
     return max(chosen, key=lambda record: store.stored_at(record["key"]))
 
 
 def _alternatives(described: list[dict[str, Any]]) -> str:
     """Return the values in which runs differ, in words."""
-    names = [
-        name for name, value in described[0].items()
-        if not isinstance(value, dict | list) and len({str(other.get(name)) for other in described}) > 1
-    ]  # fmt: skip
-    return "; ".join(sorted({" ".join(f"{name}={other.get(name)}" for name in names) for other in described}))
+    names = [name for name in described[0] if len({str(other.get(name)) for other in described}) > 1]
+    return "; ".join(sorted({" ".join(f"{name}={_text(other.get(name))}" for name in names) for other in described}))
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return settings with those of tables by dotted names, such as ``recipe.epochs``."""
+    flat: dict[str, Any] = {}
+    for name, value in values.items():
+        flat |= _flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {prefix + name: value}
+    return flat
+
+
+def _text(value: Any) -> str:
+    """Return a value as ``--param`` takes it; a list has no spaces."""
+    return json.dumps(value, separators=(",", ":")) if isinstance(value, list) else str(value)
+
+
+def _is_value(value: Any, text: str) -> bool:
+    """Return whether a word of the command line is a setting's value, as JSON (``3`` is 3.0) or as it is."""
+    try:
+        return json.loads(text) == value or str(value) == text
+    except (ValueError, RecursionError):
+        return str(value) == text
 
 
 def _plain(tensors: dict[str, Tensor], experiment: str) -> tuple[str, dict[str, Tensor]]:

@@ -7,9 +7,14 @@ from repro.mnist.runner import MnistRunner
 from repro.mnist.settings import MnistSettings
 
 
-def shown_digits(settings: MnistSettings, runner: MnistRunner) -> dict[str, Any]:
-    """Test digits on which the first teacher is least sure, and its logits: the figure of soft targets."""
+def shown_digits(settings: MnistSettings, runner: MnistRunner) -> dict[str, Any] | None:
+    """Return test digits on which the first teacher is least sure, and its logits, for the figure of soft targets.
+
+    They are None where that teacher is not finished.
+    """
     teacher = teacher_run(settings, 0)
+    if not runner.is_finished(teacher):
+        return None
     logits, test = runner.teacher_logits(teacher)["test"], runner.data.test
     right = logits.argmax(-1) == test.labels
     top = logits.topk(2, dim=-1).values

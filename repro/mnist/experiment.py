@@ -44,28 +44,32 @@ def run(settings: MnistSettings, runner: MnistRunner, headline: Callable[[list[d
 def choose(settings: ChoiceSettings, runner: MnistRunner) -> None:
     """Train the candidate recipes on the training split and judge them on the validation split.
 
-    Teachers are trained first. Recipes that diverge are skipped.
+    Teachers are trained first. Candidates that diverge are skipped, and with a teacher its students.
     """
     runs = search_runs(settings)
     runner.expect(runs)
+    diverged: set[Run] = set()
     for is_student in (False, True):
-        candidates = [run for run in runs if (run.teacher is not None) == is_student]
+        candidates = [run for run in runs if (run.teacher is not None) == is_student and run.teacher not in diverged]
         try:
             runner.execute(candidates)
         except Diverged:
-            _execute_each(candidates, runner)
+            diverged |= _execute_each(candidates, runner)
 
 
-def _execute_each(candidates: list[Run], runner: MnistRunner) -> None:
-    """Train one recipe after the other, so that one that diverges does not end the others."""
-    alike: dict[tuple, list[Run]] = defaultdict(list)
+def _execute_each(candidates: list[Run], runner: MnistRunner) -> set[Run]:
+    """Train one candidate after the other, so that one that diverges does not end the others; return those that do."""
+    by_name: dict[tuple, list[Run]] = defaultdict(list)
     for candidate in candidates:
-        alike[candidate.batch_key(batch_seeds=True)].append(candidate)
-    for batch in alike.values():
+        by_name[candidate.params].append(candidate)
+    diverged: set[Run] = set()
+    for params, seeds in by_name.items():
         try:
-            runner.execute(batch)
+            runner.execute(seeds)
         except Diverged as error:
-            runner.progress.say(error)
+            runner.progress.say(f"{dict(params)['name']}: skipped; {error}")
+            diverged.update(seeds)
+    return diverged
 
 
 def teacher_run(settings: MnistSettings, seed: int) -> Run:

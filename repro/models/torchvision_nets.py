@@ -7,6 +7,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from repro.data.download import network_timeout
 from repro.errors import UserError, reason
 
 # What a network expects of its images: mean and standard deviation of each channel's pixels of 0 to 1.
@@ -80,7 +81,8 @@ def build(
     if name in ("googlenet", "inception_v3"):
         extra["init_weights"] = weights is None
     try:
-        net = models.get_model(name, weights=weights, progress=False, **extra, **arguments(name, side))
+        with network_timeout():
+            net = models.get_model(name, weights=weights, progress=False, **extra, **arguments(name, side))
     except (OSError, EOFError, pickle.UnpicklingError) as error:
         raise UserError(f"weights {weights} of {name}: cannot be downloaded or read ({reason(error)})") from error
     except (RuntimeError, ValueError, AssertionError) as error:

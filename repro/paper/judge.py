@@ -87,7 +87,7 @@ def judge(
     if claim.paper_range is not None:
         least, most = claim.paper_range
         return Verdict.REPRODUCED if least <= value <= most else Verdict.DIRECTION
-    return Verdict.REPRODUCED
+    return Verdict.REPRODUCED if isinstance(claim.paper, str) else Verdict.DIRECTION
 
 
 def _against_figure(claim: Claim, low: float, high: float) -> Verdict:

@@ -181,8 +181,13 @@ def claim_table(sections: list[Section]) -> pd.DataFrame:
     """
     rows = []
     for claim in paper.CLAIMS:
-        for section in sections:
-            rows += [_row(claim, finding, section) for finding in section.findings if finding.claim == claim.id]
+        of_claim = [
+            _row(claim, finding, section)
+            for section in sections
+            for finding in section.findings
+            if finding.claim == claim.id
+        ]
+        rows += [_not_counted_twice(row, of_claim[:place]) for place, row in enumerate(of_claim)]
     columns = [*CLAIM_COLUMNS, "effect", "effect_low", "effect_high"]
     return pd.DataFrame(rows, columns=columns, dtype=object)
 
@@ -207,6 +212,16 @@ def _row(claim: paper.Claim, finding: Finding, section: Section) -> dict[str, ob
         "counted": "no" if claim.restates else "yes", "config": first["config"], "command": command(first),
         "note": "; ".join(filter(None, notes)),
     } | _effect(claim, finding)  # fmt: skip
+
+
+def _not_counted_twice(row: dict[str, object], before: list[dict[str, object]]) -> dict[str, object]:
+    """Return a row, not counted where it is a row before: settings of one data set may share networks."""
+    result = ("ours", "ci_low", "ci_high", "seeds")
+    same = [other["dataset"] for other in before if row["ci_low"] and all(row[n] == other[n] for n in result)]
+    if not same:
+        return row
+    notes = filter(None, [str(row["note"]), f"not counted: the networks of {same[0]}"])
+    return row | {"counted": "no", "note": "; ".join(notes)}
 
 
 def _effect(claim: paper.Claim, finding: Finding) -> dict[str, object]:

@@ -1,5 +1,6 @@
 """Numbers, machines and tables as text: the one place where the report formats a value."""
 
+import math
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -35,11 +36,6 @@ def with_unit(quantity: str, unit: str) -> str:
     return quantity if unit in quantity else f"{quantity}, {unit}"
 
 
-def number(value: Any, digits: int = 4) -> str:
-    """Return a number with ``digits`` significant digits; a dash for an empty value."""
-    return NONE if value in ("", None) else f"{float(value):.{digits}g}"
-
-
 def interval(estimate: Estimate, form: str = ".1f") -> str:
     """Return ``[low, high]``, or a dash where there is no interval."""
     return NONE if estimate.low is None else f"[{estimate.low:{form}}, {estimate.high:{form}}]"
@@ -60,9 +56,17 @@ def percent(fraction: Estimate) -> Estimate:
     return fraction.each(lambda value: 100 * value)
 
 
-def bounds(low: Any, high: Any, digits: int = 3) -> str:
-    """Return ``[low, high]`` of a row of claims.csv; a dash where there is no interval."""
-    return NONE if low in ("", None) else f"[{number(low, digits)}, {number(high, digits)}]"
+def measured(value: Any, *intervals: tuple[Any, Any]) -> list[str]:
+    """Return a value and its intervals of a row of claims.csv, all with as many decimals.
+
+    They show two significant digits of the first interval's width, and at least one decimal; without that interval, all
+    numbers have four significant digits. What is empty becomes a dash.
+    """
+    low, high = intervals[0]
+    width = 0.0 if low in ("", None) else float(high) - float(low)
+    form = f".{max(1, 1 - math.floor(math.log10(width)))}f" if width > 0 else ".4g"
+    ends = (NONE if low in ("", None) else f"[{float(low):{form}}, {float(high):{form}}]" for low, high in intervals)
+    return [NONE if value in ("", None) else f"{float(value):{form}}", *ends]
 
 
 def machine(description: Mapping[str, Any]) -> str:

@@ -1,9 +1,10 @@
-"""The scorecard: every judged claim in one picture, our effect as a multiple of the paper's."""
+"""The scorecard: every judged claim that is counted in one picture, our effect as a multiple of the paper's."""
 
 import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from repro import paper
 from repro.report.format import dataset_label
 
 # Colors of Okabe and Ito, which color-blind readers can distinguish; the markers say the same.
@@ -19,12 +20,12 @@ ROW_INCHES = 0.21
 
 
 def draw(claims: pd.DataFrame) -> Figure:
-    """Draw judged claims by section of the paper; 1 is the paper's figure, 0 is no effect.
+    """Draw judged claims that are counted, by section of the paper; 1 is the paper's figure, 0 is no effect.
 
     An interval that leaves the axis ends in an arrow. A claim for which the paper prints no number has its marker in
     the column on the right.
     """
-    judged = claims[claims["verdict"] != "shown"].reset_index(drop=True)
+    judged = claims[(claims["verdict"] != "shown") & (claims["counted"] == "yes")].reset_index(drop=True)
     figure = Figure(figsize=(8.2, 1.3 + ROW_INCHES * max(len(judged), 1)), layout="constrained")
     axis = figure.add_subplot()
     axis.axvline(1, color="black", linewidth=1)
@@ -57,7 +58,7 @@ def _row(axis, place: int, row: pd.Series) -> None:
 def _frame(axis, judged: pd.DataFrame) -> None:
     """Add labels, section borders and the legend."""
     labels = [
-        f"§{row.section}  {_short(str(row.claim))}, {dataset_label(str(row.dataset))}"
+        f"§{row.section}  {paper.BY_ID[str(row.claim)].label}, {dataset_label(str(row.dataset))}"
         for row in judged.itertuples(index=False)
     ]
     axis.set_yticks(range(len(judged)), labels, fontsize=8)
@@ -67,7 +68,7 @@ def _frame(axis, judged: pd.DataFrame) -> None:
     axis.set_ylim(max(len(judged), 1) - 0.5, -0.5)
     axis.set_xlim(LOW, HIGH)
     axis.set_xlabel(
-        "our effect / the paper's, with 95% CI of the mean  (0: no effect, 1: the paper's figure)", fontsize=9
+        "(ours − no effect) / (paper − no effect), 95% CI  (0: no effect, 1: the paper's figure)", fontsize=9
     )
     axis.tick_params(axis="y", length=0)
     for side in ("top", "right", "left"):
@@ -78,8 +79,3 @@ def _frame(axis, judged: pd.DataFrame) -> None:
         for name, (color, marker) in STYLES.items()
     ]
     axis.legend(handles=handles, loc="lower center", bbox_to_anchor=(0.26, 1.0), ncols=5, fontsize=8, frameon=False)
-
-
-def _short(claim: str) -> str:
-    """Return the name of a claim in words."""
-    return claim.replace(".", ": ", 1).replace("_", " ")

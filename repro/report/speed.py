@@ -44,7 +44,10 @@ CAPTION = (
     "alone, as width, batch size, number of networks or number of threads is varied and the others are not; on the "
     "first machine."
 )
-LEGEND = "Medians and ranges of timings by `repro bench`; targets are for two cores."
+LEGEND = (
+    "Medians and ranges of timings by `repro bench`; targets, for two cores, were set before the measurements, and "
+    "several are missed."
+)
 # What is varied in the figure, and its label.
 VARIED = {
     "width": "units of each hidden layer",

@@ -12,6 +12,7 @@ from rich.text import Text
 from repro.engine.progress import PlainConsole
 from repro.names import text_of
 from repro.report import records
+from repro.report.format import NONE, measured
 
 # What a narrow terminal does not break: an interval alone in its cell, and words of up to 11 characters.
 UNBROKEN = re.compile(r"^\[.*\]$|\S{1,11}")
@@ -39,10 +40,10 @@ def closing(folder: Path, experiment: str, dataset: str) -> Group:
     claims = pd.read_csv(folder / "results" / "claims.csv", keep_default_na=False, dtype=str)
     claims = claims[(claims["dataset"] == dataset) & claims["claim"].str.startswith(f"{experiment}.")]
     short = claims[["claim", "paper"]].copy()
-    claims = claims.assign(**{name: [f"{float(v):.4g}" if v else "" for v in claims[name]]
-                              for name in ("ours", "ci_low", "ci_high")})  # fmt: skip
-    short["ours"] = [f"{ours} [{low}, {high}]" if low else ours
-                     for ours, low, high in claims[["ours", "ci_low", "ci_high"]].itertuples(index=False)]  # fmt: skip
+    short["ours"] = [
+        " ".join(part for part in measured(row.ours, (row.ci_low, row.ci_high)) if part != NONE)
+        for row in claims.itertuples(index=False)
+    ]
     short["verdict"] = claims["verdict"]
     paths = {
         "tables": records.path(folder, experiment, dataset).parent,

@@ -92,9 +92,7 @@ class Specialists(Settings):
 class SoftTargets(Settings):
     """Section 6.1: full-softmax specialists with the generalist's soft targets for the other classes."""
 
-    temperature: float = Field(
-        gt=0, allow_inf_nan=False, description="Temperature T of the soft targets of the other classes."
-    )
+    temperature: float = Field(gt=0, le=1e3, description="Temperature T of the soft targets of the other classes.")
     hard_label_weight: float = Field(
         ge=0, le=1, description="Weight w in (1 - w) T^2 KL(soft targets, other classes) + w CE(labels, all classes)."
     )
@@ -147,7 +145,7 @@ class Controls(Settings):
 class Redistill(Settings):
     """Section 8: generalist and specialists distilled into one network."""
 
-    temperature: float = Field(gt=0, allow_inf_nan=False, description="Temperature of the distillation.")
+    temperature: float = Field(gt=0, le=1e3, description="Temperature of the distillation.")
     hard_label_weight: float = Field(
         ge=0, le=1, description="Weight of the cross-entropy with the labels; that of the soft targets is 1 minus it."
     )

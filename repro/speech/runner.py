@@ -200,6 +200,7 @@ class SpeechRunner(Runner):
         if diverged:
             seconds = training.seconds / len(nets)
             del training  # its memory is free when candidates are trained again
+            self.store.checkpoint(group).unlink(missing_ok=True)
             return self._judge_diverged(nets, seconds)
         results = self.measure.nets(training.net, cases)
         if first.early_stopping:

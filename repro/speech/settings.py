@@ -13,7 +13,7 @@ from repro.training.recipe import Recipe
 # Corpora with a name; all others are folders.
 CORPORA = ("synth", "librispeech")
 Fraction = Annotated[float, Field(gt=0, le=1)]
-Temperature = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Temperature = Annotated[float, Field(gt=0, le=1e3)]
 HiddenUnits = Annotated[tuple[Annotated[int, Field(ge=1, le=20_000)], ...], Field(min_length=1, max_length=20)]
 
 

@@ -24,6 +24,7 @@ import numpy as np
 from repro.config_search import FIRST_SEARCH_SEED
 from repro.errors import UserError
 from repro.variants import ablations, methods
+from repro.variants.check import check
 from repro.variants.models import Shape
 from repro.variants.runner import VariantsRunner
 from repro.variants.runs import (
@@ -51,7 +52,7 @@ def run(settings: VariantsSettings, runner: VariantsRunner, headline: Callable[[
     With ``report_only`` it ends early where a search is not finished: at once for KD's, else before the ablations, of
     which students of methods may be a part.
     """
-    runner.check()
+    check(settings, runner.data)
     kd = settings.baseline
     runner.expect([teacher_run(settings), *search_runs(settings, kd, None)])
     runner.execute([teacher_run(settings)])

@@ -1,7 +1,6 @@
 """Execution of the runs of the variants: training, averaging and timing."""
 
 import contextlib
-import copy
 import statistics
 import time
 from collections.abc import Callable
@@ -30,7 +29,7 @@ from repro.variants.cost import TIMINGS, expected_macs, spread_steps, step_bytes
 from repro.variants.feature_cache import FeatureCache
 from repro.variants.runs import Arm, EnsembleRun, NetRun, Run, TimingRun, label, teacher_run
 from repro.variants.settings import VariantsSettings
-from repro.variants.training import Distillation, DistillationTrainer, assemble
+from repro.variants.training import Distillation, DistillationTrainer
 
 # Raised by hand when the metrics of the same weights change, so that stored records of before are not used.
 RECORD_VERSION = 1
@@ -105,19 +104,6 @@ class VariantsRunner(Runner):
         if isinstance(run, TimingRun):
             return set().union(*(self.dependencies(net) for net in (*run.nets, run.kd)))
         return super().dependencies(run) | {teacher_run(self.settings)} - {run}
-
-    def check(self) -> None:
-        """Assemble every method with student and teacher once, before anything is trained.
-
-        Raises:
-            UserError: the grid of a method names a module that does not exist or does not match the teacher's.
-        """
-        whole = [models.make(model.shape, self.data, 0) for model in (self.settings.student, self.settings.teacher)]
-        for settings in self.settings.methods:
-            method = methods.find(settings.method)
-            for options in settings.grid:
-                student, teacher = copy.deepcopy(whole) if method.has_teacher else (copy.deepcopy(whole[0]), None)
-                assemble(student, teacher, method, method.Options(**options), self.data, 0)
 
     def jobs(self, runs: list[Run]) -> list[Job]:
         """Return a job for each run."""

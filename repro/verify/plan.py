@@ -41,9 +41,11 @@ class Plan:
 def requested_keys(components: Components, settings: Settings, runner: Runner) -> dict[str, set[str]]:
     """Return by arm the keys of the runs that the experiment would execute, as far as nothing needs to be trained.
 
-    An experiment that chooses further runs by the results of earlier ones ends early with ``report_only``.
+    An experiment that chooses further runs by the results of earlier ones ends early with ``report_only``. If it ends
+    before the headline, nothing is returned, because arms are listed only in part.
     """
     keys: dict[str, set[str]] = {}
+    headlines: list[list[Record]] = []
 
     def list_runs(runs: Iterable[Any]) -> list[Any]:
         for run in runs:
@@ -55,8 +57,8 @@ def requested_keys(components: Components, settings: Settings, runner: Runner) -
     planner.plan = list_runs  # type: ignore[method-assign]
     with tempfile.TemporaryDirectory() as empty:
         planner.store = Store(Path(empty))
-        components.run(settings, planner, lambda so_far: None)
-    return keys
+        components.run(settings, planner, headlines.append)
+    return keys if headlines else {}
 
 
 def choose(pairs: list[Pair], records: list[Record], runner: Runner, seconds: float, places: int = 1) -> Plan:

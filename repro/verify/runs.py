@@ -24,7 +24,8 @@ def rebuild(experiment: str, records: list[Record]) -> list[Pair]:
     Left out are records with settings of which today's code knows no equal, and those made from a run without a record.
     """
     module = importlib.import_module(f"repro.{experiment}.runs")
-    kinds = {kind.__name__: kind for kind in get_args(module.Run) or (module.Run,)}
+    bases = get_args(module.Run) or (module.Run,)
+    kinds = {kind.__name__: kind for base in bases for kind in (base, *base.__subclasses__())}
     adapters = {name: TypeAdapter(kind) for name, kind in kinds.items()}
     by_key = {record["key"]: record for record in records}
     made: dict[str, Any] = {}

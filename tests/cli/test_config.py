@@ -9,7 +9,7 @@ from repro import config, config_help
 from repro.config import Settings
 from repro.errors import UserError
 
-PROFILES = [(experiment, name) for experiment in config.COMMITTED for name in config.profile_names(experiment)]
+PROFILES = [(experiment, name) for experiment in config.COMMITTED for name in config.profile_files(experiment)]
 
 
 class Recipe(Settings):
@@ -250,6 +250,16 @@ def test_the_text_of_settings_names_type_range_default_and_meaning(read):
     assert settings["extra"].default == "none" and settings["extra.epochs"].values == ()
 
 
+def test_a_profile_that_cannot_be_read_or_has_two_endings_does_not_hide_the_others(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    folder = tmp_path / "paper_configs" / "mnist"
+    folder.mkdir(parents=True)
+    (folder / "mine.toml").write_bytes(b"# Purpose: caf\xe9\n")
+    (folder / "twice.toml.toml").write_text("# Purpose: a copy\n")
+    text = config_help.text("mnist", "list")
+    assert "caf\ufffd" in text and "twice.toml\n    Purpose: a copy" in text and "\nsmoke\n" in text
+
+
 def test_the_header_of_a_profile_is_read(tmp_path):
     path = tmp_path / "mine.toml"
     path.write_text(
@@ -265,7 +275,7 @@ def test_the_header_of_a_profile_is_read(tmp_path):
 @pytest.mark.parametrize("command", config_help.MODELS)
 def test_the_profiles_of_an_experiment_are_listed(command):
     text = config_help.text(command, "list", width=80)
-    names = config.profile_names(config_help.MODELS[command][2])
+    names = [*config.profile_files(config_help.MODELS[command][2])]
     assert [line for line in text.splitlines() if line and not line.startswith(" ")] == names
     assert ("quick is quick_mnist and quick_icons" in " ".join(text.split())) == (command == "variants")
     assert text.count("Purpose: ") == len(names) and max(map(len, text.splitlines())) <= 80

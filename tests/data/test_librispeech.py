@@ -1,13 +1,29 @@
 """LibriSpeech in the layout that torchaudio unpacks."""
 
+import socket
+
 import pytest
 import soundfile
+import torchaudio
 from hums import tone
 
 from repro.data.speech import librispeech
 from repro.data.speech.corpus import read_audio
 from repro.data.speech.transcripts import DIGITS
 from repro.errors import UserError
+
+
+def test_a_server_that_does_not_answer_is_not_waited_for(tmp_path, monkeypatch):
+    limits = []
+
+    def download(*arguments, **options):
+        limits.append(socket.getdefaulttimeout())
+        raise TimeoutError("timed out")
+
+    monkeypatch.setattr(torchaudio.datasets, "LIBRISPEECH", download)
+    with pytest.raises(UserError, match=r"train_set: dev-clean cannot be fetched into .* \(timed out\)"):
+        librispeech.load(tmp_path, "dev-clean", "test-clean")
+    assert limits[0] and socket.getdefaulttimeout() is None
 
 
 def test_librispeech_is_read_from_its_layout(tmp_path, monkeypatch):

@@ -53,6 +53,17 @@ def test_a_line_every_half_minute_at_most_and_more_work_makes_it_longer(clock, c
     assert stderr.startswith("mnist: 37% done, 4 min left") and stderr.count("\n") == 1
 
 
+def test_work_too_small_to_count_beside_the_rest_has_no_speed(clock, capsys):
+    progress = ProgressDisplay("on the cluster")
+    progress.expect(2e18)
+    progress.advance(1e18)
+    clock[0] += 3600
+    progress.advance(1.0)
+    assert capsys.readouterr().err == ""
+    progress.advance(5e17)
+    assert capsys.readouterr().err == "on the cluster: 75% done, 60 min left\n"
+
+
 def test_files_left_out_are_listed_by_reason_and_most_of_them_with_a_warning(capsys):
     display = ProgressDisplay("any")
     few, many = ["[a]", "b"], [f"u{n}" for n in range(15)]

@@ -1,5 +1,7 @@
 """Exported networks: loaded without this package, they give the logits that they gave here."""
 
+import json
+import re
 import subprocess
 import sys
 from functools import partial
@@ -130,6 +132,14 @@ def test_what_cannot_be_exported_is_named(mnist, tmp_path, monkeypatch):
     ):
         with pytest.raises(UserError, match=message):
             export.export("mnist", arm, seed, params, tmp_path / "runs", tmp_path / "out")
+    with pytest.raises(UserError, match="must choose one run of temperature_sweep: hidden=") as refused:
+        export.export("mnist", other.arm, 0, {"temperature": "3"}, tmp_path / "runs", tmp_path / "out")
+    widths = re.findall(r"hidden=(\S+)", str(refused.value))
+    assert len(widths) == 2
+    wider = export.find(mnist.store, other.arm, 0, {"temperature": "3", "hidden": widths[1]})
+    assert widths[1] == json.dumps(wider["settings"]["hidden"], separators=(",", ":"))
+    in_words = {"temperature": "3.0", "hidden": widths[1], "recipe.optimizer": "adamw", "recipe.epochs": "1"}
+    assert export.find(mnist.store, other.arm, 0, in_words) == wider
     with pytest.raises(UserError, match="there are no runs of speech"):
         export.export("speech", "single_model", 0, {}, tmp_path / "runs", tmp_path / "out")
     assert not (tmp_path / "out").exists()

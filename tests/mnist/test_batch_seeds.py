@@ -49,16 +49,41 @@ def test_a_candidate_that_names_no_teacher_is_refused(candidate):
         search(FIRST, candidate)
 
 
-def test_a_candidate_that_diverges_is_skipped(toy, tmp_path, monkeypatch):
-    recipe = RECIPE | {"optimizer": "sgd", "learning_rate": 100.0}
-    settings = search(FIRST, {"name": "diverging", "kind": "baseline", "model": MODEL | {"recipe": recipe}}, STUDENT)
+@pytest.fixture
+def sgd_diverges(monkeypatch):
+    """The training of every network by SGD diverges, at T = 3 alone if that is among its temperatures."""
     update = MLPTrainer._update
 
     def diverge(trainer: MLPTrainer, loss: torch.Tensor) -> None:
-        update(trainer, loss * (torch.nan if trainer.recipe.learning_rate > 1 else 1))
+        wrong = bool((trainer.temperature == 3).any()) or trainer.recipe.optimizer == "sgd"
+        update(trainer, loss * (torch.nan if wrong else 1))
 
     monkeypatch.setattr(MLPTrainer, "_update", diverge)
-    runner = make_runner(tmp_path / "runs", settings, toy)
+
+
+SGD = RECIPE | {"optimizer": "sgd"}
+DIVERGING = {"name": "diverging", "kind": "teacher", "model": MODEL | {"recipe": SGD}}
+
+
+@pytest.mark.parametrize(
+    ("others", "names", "skipped"),
+    [
+        ([DIVERGING | {"kind": "baseline"}], {"first", "student"}, ["diverging"]),
+        ([DIVERGING, STUDENT | {"name": "of it", "teacher": "diverging"}], {"first", "student"}, ["diverging"]),
+        (
+            [STUDENT | {"name": "warm", "model": STUDENT["model"] | {"temperature": 3.0}}],
+            {"first", "student"},
+            ["warm"],
+        ),
+    ],
+)
+def test_candidates_that_diverge_are_named_and_skipped_with_their_students_alone(
+    toy, tmp_path, monkeypatch, sgd_diverges, others, names, skipped
+):
+    settings = search(FIRST, *others, STUDENT)
+    runner, lines = make_runner(tmp_path / "runs", settings, toy), []
+    monkeypatch.setattr(runner.progress, "say", lambda text: lines.append(str(text)))
     experiment.choose(settings, runner)
-    assert [record["arm"] for record in runner.finished.values()] == [Arm.SEARCH] * 4
-    assert {record["params"]["name"] for record in runner.finished.values()} == {"first", "student"}
+    assert {record["params"]["name"] for record in runner.finished.values()} == names
+    assert [record["arm"] for record in runner.finished.values()] == [Arm.SEARCH] * 2 * len(names)
+    assert [line.split(": skipped; ")[0] for line in lines] == skipped and "training diverged" in lines[0]

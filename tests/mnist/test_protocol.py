@@ -8,8 +8,9 @@ import torch
 from repro import config
 from repro.data.mnist import Mnist
 from repro.data.types import ImageSet
+from repro.engine.runner import Diverged
 from repro.errors import UserError
-from repro.mnist import experiment
+from repro.mnist import examples, experiment
 from repro.mnist.settings import MnistSettings
 from repro.report.mnist import analysis
 
@@ -126,6 +127,22 @@ def test_a_diverging_run_is_one_clear_line(toy, runner_for, smoke):
     blank = dataclasses.replace(toy, train=ImageSet(toy.train.images * float("nan"), toy.train.labels))
     with pytest.raises(UserError, match="baseline, seed 0: training diverged"):
         runner_for(smoke, blank).execute([experiment.headline_runs(smoke, 0)[1]])
+
+
+@pytest.mark.parametrize("wrong", [float("nan"), float("inf")])
+def test_a_result_that_is_not_finite_is_not_stored(toy, runner_for, smoke, monkeypatch, wrong):
+    runner, run = runner_for(smoke, toy), experiment.headline_runs(smoke, 0)[1]
+    with pytest.raises(Diverged, match=r"^baseline, seed 0: training diverged \(a result is not finite\)"):
+        runner.record(run, {"test_errors": 9, "inner": [{"test_nll": wrong}]}, [], 1.0)
+    assert runner.record(run, {"test_errors": 9}, [[1, 0.5]], 1.0)["metrics"] == {"test_errors": 9}
+
+
+def test_without_its_first_teacher_a_report_shows_no_digits(toy, runner_for, smoke):
+    runner = runner_for(smoke, toy)
+    runner.execute([experiment.headline_runs(smoke, 0)[1]])
+    assert examples.shown_digits(smoke, runner) is None
+    runner.execute([experiment.teacher_run(smoke, 0)])
+    assert len(examples.shown_digits(smoke, runner)["cases"]) == 6
 
 
 def test_a_finished_run_is_not_trained_again(toy, runner_for, smoke):

@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -50,6 +51,33 @@ def test_claims_have_the_documented_columns(reported):
     assert pd.to_numeric(claims["ours"]).notna().all()
     judged = claims[claims["verdict"] != "shown"]
     assert judged["criterion"].str.len().gt(10).all()
+
+
+def test_networks_that_two_settings_share_are_counted_once(reported):
+    (section,) = mnist_sections(reported)
+    twice = build.claim_table([section, replace(section, dataset="again")])
+    again = twice[twice["dataset"] == "again"]
+    with_interval = again["ci_low"] != ""
+    assert with_interval.any() and (again[with_interval]["counted"] == "no").all()
+    assert again[with_interval]["note"].str.contains("not counted: the networks of mnist").all()
+    first = twice[twice["dataset"] == "mnist"]
+    assert set(first["counted"]) == {"yes", "no"} and not first["note"].str.contains("networks of").any()
+
+
+@pytest.mark.parametrize(
+    ("row", "shown"),
+    [
+        ((69.9, (67.31, 72.49), (61.4, 78.38)), ["69.9", "[67.3, 72.5]", "[61.4, 78.4]"]),
+        ((150.3, (145.2, 155.44), ("", "")), ["150.3", "[145.2, 155.4]", "–"]),
+        (("0.8769", ("0.839", "0.9147"), (0.7452, 1.0084)), ["0.877", "[0.839, 0.915]", "[0.745, 1.008]"]),
+        ((34.517, (33.5, 35.66), (None, None)), ["34.5", "[33.5, 35.7]", "–"]),
+        ((2, ("", ""), ("", "")), ["2", "–", "–"]),
+        ((3.14159, (3.0, 3.0), ("", "")), ["3.142", "[3, 3]", "–"]),
+        (("", (None, None), ("", "")), ["–", "–", "–"]),
+    ],
+)
+def test_a_value_and_its_intervals_have_as_many_decimals(row, shown):
+    assert format.measured(*row) == shown
 
 
 def test_rows_of_absent_runs_are_left_out(reported):

@@ -79,13 +79,16 @@ def test_gain_transferred_matches_a_computation_by_hand():
         return {"arm": arm, "params": {}, "seed": 0, "metrics": metrics, "settings": {"mean": "arithmetic", **settings}}
 
     base = [record(Arm.SINGLE_MODEL, [40, 60]), record(Arm.ENSEMBLE, [50, 70])]
-    right = {1.0: [44, 64], 2.0: [48, 68], 5.0: [45, 65]}
+    right = {1.0: [46, 66], 2.0: [48, 68], 5.0: [45, 65]}
     students = [record(Arm.DISTILLED, each, temperature=t) for t, each in right.items()]
     by_claim = {finding.claim: finding for finding in analysis.findings(base + students)}
     assert by_claim["speech.gain_transferred"].ours.value == pytest.approx(0.8)
     assert by_claim["speech.ensemble_frame_acc"].direction == "holds"
     best = by_claim["speech.best_temperature"]
     assert best.ours.value == 2.0 and best.direction == "holds"
+    swapped = [student | {"settings": {"temperature": t}} for student, t in zip(students, (2.0, 1.0, 5.0), strict=True)]
+    by_claim = {finding.claim: finding for finding in analysis.findings(base + swapped)}
+    assert by_claim["speech.best_temperature"].direction == "absent", "T = 1 is better, though T = 2 beats T = 5"
     further = students[1] | {"seed": 7, "metrics": students[1]["metrics"] | {"test_speaker_right": [60, 80]}}
     more = {finding.claim: finding for finding in analysis.findings([*base, *students, further])}
     assert more["speech.gain_transferred"].ours.value > 1, "a further student counts"

@@ -5,6 +5,7 @@ import shutil
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
@@ -20,10 +21,20 @@ from repro.registry import load_components
 from repro.report import build, records
 from repro.report.variants import analysis, figures, tables
 from repro.variants import experiment, methods
+from repro.variants.check import check
+from repro.variants.methods.base import ModelOutput
 from repro.variants.models import Shape
 from repro.variants.runner import VariantsRunner
 from repro.variants.runs import Arm, TimingRun, label, teacher_run
 from repro.variants.settings import VariantsSettings
+
+
+def test_features_that_are_neither_maps_nor_units_are_refused_before_training(smoke, stripy, monkeypatch):
+    tokens = ModelOutput(torch.zeros(2, 20), {"encoder.0": torch.zeros(2, 5, 8)})
+    extractor = SimpleNamespace(sample=lambda images: tokens)
+    monkeypatch.setattr("repro.variants.check.assemble", lambda *parts: (extractor, None, None))
+    with pytest.raises(UserError, match=r"^methods: .*: grid: the output of encoder.0 has 3 dimensions; name modules"):
+        check(smoke, stripy)
 
 
 def test_timings_use_one_thread_as_training_does(smoke, runner_for, stripy, monkeypatch):
@@ -250,7 +261,7 @@ def test_the_method_of_the_documentation_is_searched_and_trained(smoke, runner_f
     profile.write_text(profile_text)
     plan = config.load(VariantsSettings, profile, experiment="variants").methods[-1]
     runner = runner_for(smoke.model_copy(update={"methods": (smoke.methods[2], plan)}), stripy)
-    runner.check()
+    check(runner.settings, runner.data)
     monkeypatch.setattr("repro.variants.runner.store.code_version", lambda modules: "-")
     runner.execute([teacher_run(smoke)])
     chosen = experiment.choose(smoke, runner, plan, None)

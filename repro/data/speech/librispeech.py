@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torchaudio
 
-from repro.data.download import file_digest
+from repro.data.download import file_digest, network_timeout
 from repro.data.speech.corpus import Corpus, Utterance
 from repro.data.speech.lexicon import cmudict
 from repro.data.speech.transcripts import normalize
@@ -66,7 +66,8 @@ def _utterances(folder: Path, setting: str, name: str, left_out: dict[str, list[
     try:
         if missing and archive.exists() and file_digest(archive, "sha256") != ARCHIVES[name]:
             raise UserError(f"{archive}: is not the published archive; remove it, and it is fetched again")
-        dataset = torchaudio.datasets.LIBRISPEECH(folder, name, download=missing)
+        with network_timeout():
+            dataset = torchaudio.datasets.LIBRISPEECH(folder, name, download=missing)
     except BaseException as error:
         if missing:
             shutil.rmtree(unpacked, ignore_errors=True)  # or it would be taken for a complete set

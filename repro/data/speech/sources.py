@@ -1,6 +1,5 @@
 """The corpus that the setting ``data`` of the speech experiment selects."""
 
-import re
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -9,7 +8,8 @@ from repro.data.speech.corpus import Corpus
 from repro.data.speech.kaldi import kaldi
 from repro.engine import files, store
 from repro.errors import UserError
-from repro.speech.settings import CORPORA, Data
+from repro.names import dataset_name
+from repro.speech.settings import Data
 
 LINE_SECONDS = 60  # between lines of progress
 
@@ -33,7 +33,7 @@ def load(data: Data, folder: Path, say: Callable[[str], None] = lambda line: Non
         root = data.folder.expanduser()
         if not root.exists() and not root.is_absolute():
             root = folder / root
-        return kaldi(root, _name(root))
+        return kaldi(root, dataset_name(root, "speech"))
     return _synth(data, folder, say)
 
 
@@ -83,9 +83,3 @@ def _synth(data: Data, folder: Path, say: Callable[[str], None]) -> Corpus:
             f"{error.filename2 or error.filename or root}: cannot be written ({error.strerror or error})"
         ) from error
     return corpus
-
-
-def _name(root: Path) -> str:
-    """Return the folder's name, safe in a path and different from the names of the project's own corpora."""
-    name = re.sub(r"[^A-Za-z0-9_-]+", "-", root.resolve().name).strip("-") or "speech"
-    return f"folder-{name}" if name in CORPORA else name

@@ -10,16 +10,17 @@ from repro.evaluation import metrics, stats
 from repro.mnist.runs import Arm
 from repro.models.flops import count_multiply_adds, count_parameters
 from repro.report.mnist import analysis, transfer
+from repro.report.mnist.gradients import gradient_ratios
 from repro.report.query import interval, select
 from repro.report.records import Record
 
 TEST_CASES = 10_000
 # Name of the row and its claim.
 HEADLINE = {
-    Arm.TEACHER: ("teacher 2x{0}, dropout, weight constraint, translations", "mnist.teacher_errors"),
-    Arm.BASELINE: ("baseline 2x{0}, hard targets", "mnist.baseline_errors"),
-    Arm.DISTILLED: ("distilled 2x{0}, T={1:g}", "mnist.distilled_errors"),
-    Arm.DISTILLED_SOFT_ONLY: ("distilled 2x{0}, T={1:g}, soft targets only", ""),
+    Arm.TEACHER: ("teacher {0}, dropout, weight constraint, translations", "mnist.teacher_errors"),
+    Arm.BASELINE: ("baseline {0}, hard targets", "mnist.baseline_errors"),
+    Arm.DISTILLED: ("distilled {0}, T={1:g}", "mnist.distilled_errors"),
+    Arm.DISTILLED_SOFT_ONLY: ("distilled {0}, T={1:g}, soft targets only", ""),
 }
 
 
@@ -36,7 +37,7 @@ def headline(records: list[Record]) -> pd.DataFrame:
         sizes = (784, *settings["hidden"], 10)
         agreement = [run["metrics"]["agreement"] for run in runs if run["settings"]["teacher"]]
         rows.append({
-            "model": name.format(settings["hidden"][0], float(settings["temperature"])),
+            "model": name.format(analysis.layers(settings["hidden"]), float(settings["temperature"])),
             "paper": f"{printed:g}" if printed else "–",
             "paper's 95% CI (Wilson)": _wilson(int(printed)) if printed else "–",
             "ours": f"{estimate.value:.1f}",
@@ -163,7 +164,7 @@ def theory(records: list[Record]) -> pd.DataFrame:
     regression = analysis.logit_regression(records, widest)
     if regression:
         students[math.inf] = stats.mean_interval(regression)
-    ratios = analysis.gradient_ratios()
+    ratios = gradient_ratios()
     rows = []
     for temperature in sorted(set(ratios) | (set(students) & {1.0, 4.0, 20.0, 100.0, math.inf})):
         estimate = students.get(temperature)

@@ -7,7 +7,7 @@ from repro import paper
 from repro.evaluation import stats
 from repro.mnist.runs import Arm
 from repro.report.format import in_epochs
-from repro.report.mnist.analysis import errors
+from repro.report.mnist.analysis import errors, layers
 from repro.report.plotting import OURS, PAPER, SECOND, legend, points, subplots
 from repro.report.query import interval, select
 from repro.report.records import Record
@@ -61,7 +61,7 @@ def _row(name: str, runs: list[Record], of: str = "") -> dict[str, object]:
     followed = [run["metrics"]["translated_agreement"] for run in runs if "translated_agreement" in run["metrics"]]
     followed = [] if of else followed
     return {
-        "network": name if of else f"{name}, 2x{runs[0]['settings']['hidden'][0]}", "seeds": len(runs),
+        "network": name if of else f"{name}, {layers(runs[0]['settings']['hidden'])}", "seeds": len(runs),
         "test errors": f"{estimate.value:.1f}", "95% CI": interval(estimate),
         "errors on translated test images": f"{translated.value:.1f}", "95% CI (translated)": interval(translated),
         "agreement with its teacher on these": f"{sum(followed) / len(followed):.2%}" if followed else "–",

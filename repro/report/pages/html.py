@@ -9,7 +9,7 @@ from markdown_it import MarkdownIt
 from markupsafe import Markup
 
 from repro import paper
-from repro.report.format import bounds, dataset_label, markdown, number, with_unit
+from repro.report.format import dataset_label, markdown, measured, with_unit
 from repro.report.pages import reproduce
 from repro.report.pages.render import page_note, render
 from repro.report.section import Section
@@ -83,12 +83,13 @@ def _html(text: str) -> Markup:
 
 
 def _claim(row: Any) -> dict[str, Any]:
+    ours, interval, run = measured(row.ours, (row.ci_low, row.ci_high), (row.run_low, row.run_high))
     return {
         "claim": row.claim, "quantity": with_unit(row.quantity, row.unit), "dataset": row.dataset,
         "data": dataset_label(row.dataset),
-        "section": row.section, "criterion": row.criterion, "paper": row.paper, "ours": number(row.ours),
-        "interval": bounds(row.ci_low, row.ci_high), "plot": Markup(interval_plot(row)), "seeds": row.seeds,
-        "run": bounds(row.run_low, row.run_high), "verdict": row.verdict, "counted": row.counted, "note": row.note,
+        "section": row.section, "criterion": row.criterion, "paper": row.paper, "ours": ours,
+        "interval": interval, "plot": Markup(interval_plot(row)), "seeds": row.seeds,
+        "run": run, "verdict": row.verdict, "counted": row.counted, "note": row.note,
         "command": row.command,
     }  # fmt: skip
 
@@ -109,5 +110,5 @@ def interval_plot(row: Any) -> str:
     parts = [f'<path class="ci" d="M{x(low)} {middle}H{x(high)}"/><circle cx="{x(ours)}" cy="{middle}" r="3"/>']
     if reference is not None:
         parts.append(f'<path class="paper" d="M{x(reference)} 1V{HEIGHT - 1}"/>')
-    label = escape(f"ours {number(row.ours)}, paper {row.paper}")
+    label = escape(f"ours {measured(row.ours, (low, high))[0]}, paper {row.paper}")
     return f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{label}">{"".join(parts)}</svg>'

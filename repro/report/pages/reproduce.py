@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 
 from repro import paper
-from repro.report.format import bounds, code, dataset_label, machine, markdown, number, with_unit
+from repro.report.format import code, dataset_label, machine, markdown, measured, with_unit
 from repro.report.pages.render import page_note, render
 from repro.report.records import Record
 from repro.report.section import Section
@@ -31,6 +31,8 @@ GLANCE = (
     ("specialists.relative_gain", "letters"),
     ("specialists.relative_gain", "icons"),
     ("specialists.relative_gain", "cifar100"),
+    ("specialists.relative_gain", "icons-2percent"),
+    ("specialists.relative_gain", "cifar100-2percent"),
     ("specialists.cover_trend", "letters"),
     ("specialists.cover_trend", "icons"),
 )
@@ -52,10 +54,11 @@ def tally(claims: pd.DataFrame) -> str:
     """Return a sentence that counts the verdicts of separate findings."""
     separate = claims[claims["counted"] == "yes"]
     counts = separate["verdict"].value_counts()
-    parts = [f"{counts.get(verdict, 0)} {verdict}" for verdict in paper.Verdict]
+    parts = [f"{counts.get(verdict, 0)} {verdict}" for verdict in paper.Verdict if verdict != paper.Verdict.SHOWN]
+    judged = len(separate) - counts.get(paper.Verdict.SHOWN, 0)
     repeated = len(claims) - len(separate)
     rest = f" {repeated} more restate one of these or cannot fail, and are not counted." if repeated else ""
-    return f"Of {len(separate)} separate findings: {', '.join(parts)}.{rest}"
+    return f"Of {len(separate)} separate findings {judged} are judged: {', '.join(parts)}.{rest}"
 
 
 def with_glance(readme: str, claims: pd.DataFrame) -> str:
@@ -65,7 +68,7 @@ def with_glance(readme: str, claims: pd.DataFrame) -> str:
     table = pd.DataFrame([
         {"§": row.section, "claim": with_unit(str(row.quantity), str(row.unit)),
          "data": dataset_label(str(row.dataset)), "paper": row.paper,
-         "ours (95% CI)": f"{number(row.ours)} {bounds(row.ci_low, row.ci_high)}", "verdict": f"**{row.verdict}**"}
+         "ours (95% CI)": " ".join(measured(row.ours, (row.ci_low, row.ci_high))), "verdict": f"**{row.verdict}**"}
         for row in sorted(chosen.itertuples(index=False), key=lambda row: order[str(row.claim), str(row.dataset)])
     ], dtype=object)  # fmt: skip
     text = render("glance.md", table=markdown(table), tally=tally(claims))
@@ -80,6 +83,7 @@ def page(claims: pd.DataFrame, sections: list[Section], further: dict[str, str])
         title=paper.TITLE,
         summary=markdown(_summary(claims)),
         tally=tally(claims),
+        no_effects=_no_effects(),
         rules=page_note("rules"),
         parts=[part for part in parts if part["judged"] or part["shown"]],
         deviations=page_note("deviations"),
@@ -87,6 +91,12 @@ def page(claims: pd.DataFrame, sections: list[Section], further: dict[str, str])
         further=further,
         index="\n".join(f"- [{section.title}](results/{section.place}/README.md)" for section in sections),
     )
+
+
+def _no_effects() -> str:
+    """Return the claims whose value without an effect is not zero, with that value."""
+    levels = [f"{claim.label} ({claim.no_effect:g})" for claim in paper.CLAIMS if claim.no_effect and claim.label]
+    return f"{', '.join(levels[:-1])} and {levels[-1]}"
 
 
 def _summary(claims: pd.DataFrame) -> pd.DataFrame:
@@ -120,13 +130,14 @@ def claim_rows(claims: pd.DataFrame, remarks: bool = False) -> pd.DataFrame:
     for row in claims.itertuples(index=False):
         repeated = row.criterion and row.criterion == criterion
         quantity = with_unit(str(row.quantity), str(row.unit))
-        named = "as above (" if row.claim == claim else f"{quantity} (`{row.claim}`, "
+        label = dataset_label(str(row.dataset))
+        named = f"as above, {label}" if row.claim == claim else f"{quantity} (`{row.claim}`, {label})"
         claim, criterion = str(row.claim), str(row.criterion)
+        ours, interval, run = measured(row.ours, (row.ci_low, row.ci_high), (row.run_low, row.run_high))
         shown = {
-            "claim": f"{named}{dataset_label(str(row.dataset))})",
+            "claim": named,
             "criterion": "as above" if repeated else criterion,
-            "paper": row.paper, "ours": number(row.ours), "95% CI": bounds(row.ci_low, row.ci_high),
-            "one more run": bounds(row.run_low, row.run_high), "n": row.seeds,
+            "paper": row.paper, "ours": ours, "95% CI": interval, "one more run": run, "n": row.seeds,
             "verdict": f"**{row.verdict}**" + (" (not counted)" if row.counted == "no" else ""),
         }  # fmt: skip
         rows.append(shown | ({"remark": row.note} if remarks else {}))
@@ -140,7 +151,7 @@ def _shown_rows(claims: pd.DataFrame) -> pd.DataFrame:
     for row in claims.itertuples(index=False):
         empty: dict[str, object] = {"claim": with_unit(str(row.quantity), str(row.unit)), "paper": row.paper}
         empty |= dict.fromkeys(datasets, "–")
-        ours = f"{number(row.ours)} {bounds(row.ci_low, row.ci_high)}"
+        ours = " ".join(measured(row.ours, (row.ci_low, row.ci_high)))
         rows.setdefault(str(row.claim), empty)[dataset_label(str(row.dataset))] = ours
     return pd.DataFrame(list(rows.values()), dtype=object)
 

@@ -111,7 +111,7 @@ def _frame_accuracies(records: list[Record]) -> list[Finding]:
     single, mean = correct_frames(baselines), correct_frames(means)
     gain = difference(mean, single)
     results = [
-        Finding("speech.baseline_frame_acc", stats.mean_interval(accuracy(baselines)), note=remarks.OVER_MODELS),
+        Finding("speech.baseline_frame_acc", _counted(frame_accuracy(single), baselines), note=remarks.OVER_BOTH),
         Finding("speech.ensemble_frame_acc", _counted(frame_accuracy(mean), means),
                 direction(gain, "speech.ensemble_frame_acc"), remarks.ensemble_gain(gain), effect=gain),
     ]  # fmt: skip
@@ -122,7 +122,7 @@ def _frame_accuracies(records: list[Record]) -> list[Finding]:
     gain_over_single, fraction_kept = difference(student, single), gain_kept(single, mean, student)
     return [
         *results,
-        Finding("speech.distilled_frame_acc", stats.mean_interval(accuracy(students)),
+        Finding("speech.distilled_frame_acc", _counted(frame_accuracy(student), students),
                 direction(gain_over_single, "speech.distilled_frame_acc"),
                 remarks.distilled(best, gain_over_single), effect=gain_over_single),
         Finding("speech.gain_transferred", _counted(fraction_kept, students),
@@ -139,21 +139,30 @@ def _best_temperature(records: list[Record]) -> list[Finding]:
     similar = [t for t, estimate in margin["validation"].items() if not positive(estimate)]
     estimate = Estimate(best, None, None, len(queries.alike_distilled(records)[best]))
     note = remarks.best_temperature(best, margin, similar)
-    contrast = _contrast(records, paper.BY_ID["speech.best_temperature"].figure)
-    if contrast is None:
+    contrasts = _contrasts(records, paper.BY_ID["speech.best_temperature"].figure)
+    if len(contrasts) < 2:
         return [Finding("speech.best_temperature", estimate, note=note)]
-    answer = direction(contrast, SMALLEST_EFFECT)
-    return [Finding("speech.best_temperature", estimate, answer, f"{remarks.contrast(contrast)}; {note}")]
+    answer = paper.all_of(*(direction(contrast, SMALLEST_EFFECT) for contrast in contrasts.values()))
+    return [Finding("speech.best_temperature", estimate, answer, f"{remarks.contrasts(contrasts)}; {note}")]
 
 
-def _contrast(records: list[Record], temperature: float) -> Estimate | None:
-    """Return the test frame accuracy at a temperature minus the mean over the others; None where it was not tried."""
+def _contrasts(records: list[Record], temperature: float) -> dict[str, Estimate]:
+    """Return the test frame accuracy at a temperature minus the mean over lower ones, and over higher ones."""
     students = queries.alike_distilled(records)
-    others = [t for t in students if t != temperature]
-    if temperature not in students or not others:
-        return None
-    systems = [correct_frames(students[t]) for t in (temperature, *others)]
-    return over_models_and_speakers(lambda first, *rest: first - sum(rest) / len(rest), *systems)
+    if temperature not in students:
+        return {}
+    others = {
+        "lower": [t for t in students if t < temperature],
+        "higher": [t for t in students if t > temperature],
+    }
+    return {
+        name: over_models_and_speakers(
+            lambda first, *rest: first - sum(rest) / len(rest),
+            *(correct_frames(students[t]) for t in (temperature, *compared)),
+        )
+        for name, compared in others.items()
+        if compared
+    }
 
 
 def _word_error_rates(records: list[Record]) -> list[Finding]:
@@ -197,8 +206,7 @@ def _data_fraction(records: list[Record]) -> list[Finding]:
     shown = [("full_train_acc", full, "train"), ("full_test_acc", full, "test"),
              ("hard3_train_acc", hard, "stopped_train"), ("hard3_test_acc", hard, "stopped_test"),
              ("soft3_train_acc", soft, "train"), ("soft3_test_acc", soft, "test")]  # fmt: skip
-    accuracies = [Finding(f"speech.{claim}", stats.mean_interval(accuracy(nets, part)), note=remarks.OVER_MODELS)
-                  for claim, nets, part in shown]  # fmt: skip
+    accuracies = [_shown_accuracy(f"speech.{claim}", nets, part) for claim, nets, part in shown]
     early = remarks.stopped_first(stopping.at_first_evaluation, len(hard))
     return [
         *accuracies,
@@ -211,6 +219,13 @@ def _data_fraction(records: list[Record]) -> list[Finding]:
                 if float(lost_soft.mean()) < SMALLEST_EFFECT else Direction.ABSENT,
                 remarks.overfitting(float(lost_hard.mean()), float(lost_soft.mean()))),
     ]  # fmt: skip
+
+
+def _shown_accuracy(claim: str, models: list[Record], part: str) -> Finding:
+    """Return a frame accuracy; that on training data, of which each draw has its own, has no counts by speaker."""
+    if part.endswith("train"):
+        return Finding(claim, stats.mean_interval(accuracy(models, part)), note=remarks.OVER_MODELS)
+    return Finding(claim, _counted(frame_accuracy(correct_frames(models, part)), models), note=remarks.OVER_BOTH)
 
 
 def _scaled(estimate: Estimate, factor: float) -> Estimate:

@@ -19,10 +19,7 @@ def ensemble_gain(gain: Estimate) -> str:
 
 def distilled(temperature: float, gain: Estimate) -> str:
     """Return the remark on the distilled model's accuracy."""
-    return (
-        f"T = {temperature:g}, chosen on validation; {OVER_MODELS}; minus single models: {signed(gain)} points over "
-        "models and test speakers"
-    )
+    return f"T = {temperature:g}, chosen on validation; {OVER_BOTH}; minus single models: {signed(gain)} points"
 
 
 def gain_kept(temperature: float) -> str:
@@ -42,9 +39,10 @@ def best_temperature(best: float, margins: dict[str, dict[float, Estimate]], sim
     return "; ".join(parts)
 
 
-def contrast(difference: Estimate) -> str:
+def contrasts(differences: dict[str, Estimate]) -> str:
     """Return the remark on the accuracy at the paper's best temperature."""
-    return f"on test minus the mean over the other temperatures: {signed(difference)} points"
+    compared = ", ".join(f"{name} temperatures: {signed(estimate)}" for name, estimate in differences.items())
+    return f"points of test accuracy at the paper's T = 2 minus the mean over {compared}"
 
 
 def word_error_change(change: Estimate, single: Estimate, utterances: int) -> str:

@@ -77,7 +77,7 @@ def cost(records: list[Record]) -> Figure:
         axis.set_xlabel(f"{name} of training / KD")
     axes[0].set_ylabel("delta vs KD, percentage points")
     axes[0].set_title("times of models that are trained in sequence are summed", fontsize=8)
-    axes[1].set_title("grey: 95% CI over seeds; range of five timings", fontsize=8)
+    axes[1].set_title("gray: 95% CI over seeds; range of five timings", fontsize=8)
     axes[1].legend(**BESIDE)
     figure.tight_layout()
     return figure
@@ -108,7 +108,7 @@ def gap(records: list[Record]) -> Figure:
     axis.set_xlabel("student")
     axis.set_ylabel("teacher")
     axis.set_title("at the temperature chosen for the testbed's student; in brackets: the 95% CI\n"
-                   "over seeds includes zero; grey: not run", fontsize=8)  # fmt: skip
+                   "over seeds includes zero; gray: not run", fontsize=8)  # fmt: skip
     figure.colorbar(image, label="delta vs no teacher, points")
     figure.tight_layout()
     return figure
@@ -128,7 +128,7 @@ def fidelity(records: list[Record]) -> Figure:
         axis.plot(agreement.value, mean.value, **style)
     axis.set_xlabel("teacher agreement (same class on test images), %")
     axis.set_ylabel("test accuracy, %")
-    axis.set_title("grey: 95% CI over seeds", fontsize=8)
+    axis.set_title("gray: 95% CI over seeds", fontsize=8)
     axis.legend(**BESIDE)
     figure.tight_layout()
     return figure

@@ -24,6 +24,22 @@ SOURCES = {
 }
 
 
+def networks(records: list[Record]) -> pd.DataFrame:
+    """Return shape, size and training of the teacher and of the students that the methods are compared on."""
+    teacher, students = analysis.teacher(records), analysis.of_row(records, analysis.kd_baseline(records))
+    parts = {"teacher": [] if teacher is None else [teacher], "students": students}
+    rows = []
+    for name, nets in parts.items():
+        for net in nets[:1]:
+            settings, recipe = net["settings"], net["settings"]["recipe"]
+            rows.append({
+                "networks": name, "shape": settings["shape"], "parameters": f"{net['metrics']['parameters']:,}",
+                "epochs": f"{recipe['epochs']:g}", "batch size": recipe["batch_size"],
+                "learning rate": f"{recipe['learning_rate']:g}", "seeds of a row": len(nets),
+            })  # fmt: skip
+    return pd.DataFrame(rows)
+
+
 def methods(records: list[Record]) -> pd.DataFrame:
     """Return accuracy, difference from KD, time and memory of every row, with numbers that programs can read."""
     rows, gains = [], {analysis.kd_baseline(records): analysis.ITSELF} | analysis.gains(records)
@@ -189,6 +205,10 @@ def _digits(value: float | None) -> str:
 
 
 TABLES: dict[str, tuple[str, Callable[[list[Record]], pd.DataFrame]]] = {
+    "networks": (
+        "Teacher and students (mlp:N-N has two hidden layers of N units, conv:N three stages of N, 2N and 4N channels)",
+        networks,
+    ),
     "methods": ("", methods),  # the numbers of the summary, for programs
     "summary": ("Methods: delta vs KD, teacher agreement, settings chosen on validation", summary),
     "gap": ("Capacity gap: test accuracy in percent of every student by teacher", gap),
