@@ -29,7 +29,7 @@ SetOption = Annotated[
     typer.Option(
         "--set",
         metavar="NAME=VALUE",
-        help="Override one setting, e.g. seeds=3; 'repro config' lists all settings. Repeatable.",
+        help="Override one setting; 'repro config' lists all of them. Repeatable.",
     ),
 ]
 DataOption = Annotated[Path | None, typer.Option("--data", help="Data directory. Default: $REPRO_DATA, else ./data.")]

@@ -6,8 +6,8 @@ from pathlib import Path
 # Characters that break a line, a terminal, an XML file or the order of the text beside them.
 UNSHOWABLE = re.compile("[\0-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ufffe\uffff]")
 
-# Names of the project's own data sets and of pages beside them, also with a suffix for another setting.
-OWN = re.compile(r"(icons|letters|cifar100|mnist|synth|speechocean762|librispeech|all|paper)(-.*)?")
+# Names of results of the project's own data sets and settings, and of pages beside them; some disks ignore case.
+OWN = re.compile(r"(icons|letters|cifar100|mnist)(-long|-2percent)?|synth|librispeech|all|paper", re.IGNORECASE)
 
 
 def dataset_name(folder: Path, default: str) -> str:

@@ -107,7 +107,7 @@ def load_components(command: str) -> Components:
             return Components(
                 ChoiceSettings,
                 runner.make_runner,
-                lambda settings, runner, headline: experiment.choose(settings, runner),
+                experiment.choose,
                 lambda records: terminal.table(title, make_table(records)),
             )
         case "specialists":

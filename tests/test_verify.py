@@ -238,14 +238,16 @@ def test_runs_of_committed_records_can_be_made_from_them(experiment):
         assert len(rebuild(experiment, committed)) > (len(committed) - 1 if whole else 0.8 * len(committed)), dataset
 
 
-@pytest.mark.parametrize(("experiment", "is_listed"), [("mnist", True), ("variants", False)])
-def test_an_experiment_that_ends_within_its_first_arms_is_not_listed(experiment, is_listed, toy, stripy, tmp_path):
+@pytest.mark.parametrize(
+    ("command", "profile", "is_listed"),
+    [("mnist", "smoke", True), ("mnist-choice", "choice", True), ("variants", "smoke_icons", False)],
+)
+def test_an_experiment_that_ends_early_is_not_listed(command, profile, is_listed, toy, stripy, tmp_path):
     """Else unchanged runs of these arms would count as changed: searches, and teachers of other sizes."""
-    profile = "smoke_icons" if experiment == "variants" else "smoke"
-    components = load_components(experiment)
-    settings = config.load(components.settings, config.profile_path(experiment, profile))
-    kind = VariantsRunner if experiment == "variants" else mnist_runner.MnistRunner
-    runner = make_runner(tmp_path / "runs", settings, stripy if experiment == "variants" else toy, kind)
+    components = load_components(command)
+    settings = config.load(components.settings, config.profile_path(command.partition("-")[0], profile))
+    kind = VariantsRunner if command == "variants" else mnist_runner.MnistRunner
+    runner = make_runner(tmp_path / "runs", settings, stripy if command == "variants" else toy, kind)
     assert bool(requested_keys(components, settings, runner)) == is_listed
 
 

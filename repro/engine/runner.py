@@ -191,6 +191,20 @@ class Runner:
             if self.curves is not None:
                 self.curves.close()
 
+    def require_finite(self, run: Any, metrics: dict[str, Any]) -> dict[str, Any]:
+        """Return the metrics of a trained network.
+
+        Raises:
+            Diverged: one is not finite, as after a last step that no loss was computed for.
+        """
+        try:
+            json.dumps(metrics, allow_nan=False)
+        except ValueError as error:
+            raise Diverged(
+                f"{run.arm}, seed {run.seed}: training diverged (a result is not finite); lower its learning_rate"
+            ) from error
+        return metrics
+
     def log(self, runs: Sequence[Any], snapshot: Snapshot[Any], values: Mapping[str, Sequence[float]]) -> None:
         """Write training loss and other values of runs that are trained together, if curves are asked for.
 
@@ -229,16 +243,7 @@ class Runner:
             curve: points of its training curve.
             seconds: wall time of the run in seconds.
             together: number of runs that were trained as one batch of networks. Default: 1.
-
-        Raises:
-            Diverged: a metric is not finite, as after a last step that no loss was computed for.
         """
-        try:
-            json.dumps([metrics, curve], allow_nan=False)
-        except ValueError as error:
-            raise Diverged(
-                f"{run.arm}, seed {run.seed}: training diverged (a result is not finite); lower its learning rate"
-            ) from error
         return {
             "key": self.key(run), "group": self.group(run), "arm": run.arm, "params": _params(run), "seed": run.seed,
             "settings": self.settings_of(run),

@@ -41,10 +41,11 @@ def run(settings: MnistSettings, runner: MnistRunner, headline: Callable[[list[d
         runner.execute(stage)
 
 
-def choose(settings: ChoiceSettings, runner: MnistRunner) -> None:
+def choose(settings: ChoiceSettings, runner: MnistRunner, headline: Callable[[list[dict[str, Any]]], None]) -> None:
     """Train the candidate recipes on the training split and judge them on the validation split.
 
-    Teachers are trained first. Candidates that diverge are skipped, and with a teacher its students.
+    Teachers are trained first, and ``headline`` is called with their records. Candidates that diverge are skipped, and
+    with a teacher its students.
     """
     runs = search_runs(settings)
     runner.expect(runs)
@@ -55,6 +56,8 @@ def choose(settings: ChoiceSettings, runner: MnistRunner) -> None:
             runner.execute(candidates)
         except Diverged:
             diverged |= _execute_each(candidates, runner)
+        if not is_student:
+            headline(list(runner.finished.values()))
 
 
 def _execute_each(candidates: list[Run], runner: MnistRunner) -> set[Run]:

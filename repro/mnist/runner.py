@@ -193,7 +193,7 @@ class MnistRunner(Runner):
         records = [
             self.record(
                 run,
-                metrics_of_run,
+                self.require_finite(run, metrics_of_run),
                 [[epoch, errors[m], round_loss(loss[m])] for epoch, errors, loss in training.history],
                 training.seconds / len(runs),
                 len(runs),

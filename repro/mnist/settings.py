@@ -17,7 +17,7 @@ HIGHEST_TEMPERATURE = 1e3
 
 
 def _checked_temperature(temperature: float) -> float:
-    if not (0 < temperature <= HIGHEST_TEMPERATURE or math.isinf(temperature)):
+    if not 0 < temperature <= HIGHEST_TEMPERATURE and temperature != math.inf:
         raise ValueError(f"a temperature must be above 0 and at most {HIGHEST_TEMPERATURE:g}, or inf")
     return temperature
 

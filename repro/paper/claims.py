@@ -66,7 +66,7 @@ class Claim:
             low, high = self.paper_range
             return f"{self.direction}; ours is " + (f"{low:g}" if low == high else f"in [{low:g}, {high:g}]")
         if self.rule == "direction" and not isinstance(self.paper, str):
-            return f'{self.direction}; at best "direction holds": the figure depends on the data'
+            return f'{self.direction} (at best "direction holds")'
         return self.direction
 
     @property
@@ -151,11 +151,11 @@ CLAIMS = (
     Claim("speech.ensemble_frame_acc", "4", "test frame accuracy, ensemble", "%", 61.1, "direction",
           f"above the single models', {_OVER}", paper_effect=2.2, label="gain of the ensemble"),
     Claim("speech.ensemble_wer", "4", "word error rate, ensemble", "%", 10.7, "direction",
-          f"below the single models', {_OVER}", paper_effect=-0.2, label="word error rate of the ensemble"),
+          f"below the single models', {_OVER}", paper_effect=-0.2, label="WER reduction of the ensemble"),
     Claim("speech.distilled_frame_acc", "4", "test frame accuracy, one model distilled from the ensemble", "%", 60.8,
           "direction", f"above the single models', {_OVER}", paper_effect=1.9, label="gain of the student"),
     Claim("speech.distilled_wer", "4", "word error rate, one model distilled from the ensemble", "%", 10.7, "direction",
-          f"below the single models', {_OVER}", paper_effect=-0.2, label="word error rate of the student"),
+          f"below the single models', {_OVER}", paper_effect=-0.2, label="WER reduction of the student"),
     Claim("speech.gain_transferred", "4", "fraction of the ensemble's frame-accuracy gain kept by the distilled model",
           "fraction", 0.86, "figure", "the interval is above zero", "higher", label="fraction of the gain kept"),
     Claim("speech.best_temperature", "4", "best temperature of 1, 2, 5, 10, on validation", "T", 2, "range",

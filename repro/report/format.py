@@ -57,16 +57,21 @@ def percent(fraction: Estimate) -> Estimate:
 
 
 def measured(value: Any, *intervals: tuple[Any, Any]) -> list[str]:
-    """Return a value and its intervals of a row of claims.csv, all with as many decimals.
+    """Return a value and its intervals of a row of claims.csv, all with the same number of decimals.
 
     They show two significant digits of the first interval's width, and at least one decimal; without that interval, all
     numbers have four significant digits. What is empty becomes a dash.
     """
     low, high = intervals[0]
     width = 0.0 if low in ("", None) else float(high) - float(low)
-    form = f".{max(1, 1 - math.floor(math.log10(width)))}f" if width > 0 else ".4g"
-    ends = (NONE if low in ("", None) else f"[{float(low):{form}}, {float(high):{form}}]" for low, high in intervals)
-    return [NONE if value in ("", None) else f"{float(value):{form}}", *ends]
+    decimals = max(1, 1 - math.floor(math.log10(width))) if 0 < width < math.inf else None
+
+    def text(number: Any) -> str:
+        # Zero is added because "-0.0" is no number that anyone reads.
+        return f"{float(number):.4g}" if decimals is None else f"{round(float(number), decimals) + 0.0:.{decimals}f}"
+
+    ends = (NONE if low in ("", None) else f"[{text(low)}, {text(high)}]" for low, high in intervals)
+    return [NONE if value in ("", None) else text(value), *ends]
 
 
 def machine(description: Mapping[str, Any]) -> str:

@@ -153,23 +153,26 @@ class SpecialistsRunner(Runner):
             earlier = training.seconds
             try:
                 self.train(run, training)
+                metrics = self.require_finite(run, self._evaluate(run, training.net))
             except Diverged:
                 if run.arm not in OF_THE_SEARCH:
                     raise
                 self.store.add(self.key(run), [self.record(run, {"diverged": True}, [], training.seconds)], {})
                 return
-            curve, net = training.history, training.net
-            tensors = {name: value[None] for name, value in net.state_dict().items()}
-        if isinstance(run, SpecialistRun):
-            metrics = evaluate.specialist(run, net.logits, partial(self._generalist_on, run), self.images_of(run))
-        elif isinstance(run, NetRun):
-            metrics = evaluate.net(net.logits, self.data)
+            curve = training.history
+            tensors = {name: value[None] for name, value in training.net.state_dict().items()}
         elif isinstance(run, CombinedRun):
             metrics = evaluate.combined(run, lambda cases: self.combine(run, cases), self.data)
         else:
             metrics = evaluate.ensemble(run, lambda cases: self.log_probabilities(run, cases), self.data)
         seconds = earlier + time.monotonic() - start
         self.store.add(self.key(run), [self.record(run, metrics, curve, seconds)], tensors)
+
+    def _evaluate(self, run: NetRun | SpecialistRun, net: ConvNet) -> dict[str, Any]:
+        """Return the metrics of a trained network."""
+        if isinstance(run, SpecialistRun):
+            return evaluate.specialist(run, net.logits, partial(self._generalist_on, run), self.images_of(run))
+        return evaluate.net(net.logits, self.data)
 
     def images_of(self, run: SpecialistRun) -> ImageData:
         """Return the data with the training images that a specialist sees."""

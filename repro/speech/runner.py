@@ -193,6 +193,8 @@ class SpeechRunner(Runner):
                 )
                 parts = zip(("training", "validation", "test"), zip(*seen, strict=True), strict=True)
                 self.log(nets, snapshot, {f"{part}_frame_accuracy": values for part, values in parts})
+            of_nets = zip(nets, self.measure.nets(training.net, cases), strict=True)
+            results = [self.require_finite(net, metrics) for net, metrics in of_nets]
         except Diverged:
             if first.arm != Arm.SEARCH:
                 raise
@@ -202,7 +204,6 @@ class SpeechRunner(Runner):
             del training  # its memory is free when candidates are trained again
             self.store.checkpoint(group).unlink(missing_ok=True)
             return self._judge_diverged(nets, seconds)
-        results = self.measure.nets(training.net, cases)
         if first.early_stopping:
             stopped = self.measure.nets(training.best_net(), cases)
             per_epoch = first.recipe.batch_size / len(cases)

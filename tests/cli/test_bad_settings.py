@@ -161,6 +161,7 @@ def test_the_last_of_two_contradictory_changes_counts(error_of):
         ("mnist", "temperature_sweep.temperatures=[1, 0]", "temperature_sweep.temperatures"),
         ("mnist", "temperature_sweep.temperatures=[4, 4]", "no two temperatures"),
         ("mnist", "temperature_sweep.temperatures=[1, 1e5]", "above 0 and at most 1000, or inf"),
+        ("mnist", "temperature_sweep.temperatures=[1, 2, -inf]", "above 0 and at most 1000, or inf"),
         ("mnist", "distilled.temperature=2000", "above 0 and at most 1000, or inf"),
         ("mnist", "without_3.transfer_classes=[11]", "must be digits 0 to 9"),
         ("mnist", "without_3.bias_shift.min=9", "without_3.bias_shift.min"),

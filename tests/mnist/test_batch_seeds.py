@@ -83,7 +83,7 @@ def test_candidates_that_diverge_are_named_and_skipped_with_their_students_alone
     settings = search(FIRST, *others, STUDENT)
     runner, lines = make_runner(tmp_path / "runs", settings, toy), []
     monkeypatch.setattr(runner.progress, "say", lambda text: lines.append(str(text)))
-    experiment.choose(settings, runner)
+    experiment.choose(settings, runner, lambda records: None)
     assert {record["params"]["name"] for record in runner.finished.values()} == names
     assert [record["arm"] for record in runner.finished.values()] == [Arm.SEARCH] * 2 * len(names)
     assert [line.split(": skipped; ")[0] for line in lines] == skipped and "training diverged" in lines[0]

@@ -133,8 +133,12 @@ def test_a_diverging_run_is_one_clear_line(toy, runner_for, smoke):
 def test_a_result_that_is_not_finite_is_not_stored(toy, runner_for, smoke, monkeypatch, wrong):
     runner, run = runner_for(smoke, toy), experiment.headline_runs(smoke, 0)[1]
     with pytest.raises(Diverged, match=r"^baseline, seed 0: training diverged \(a result is not finite\)"):
-        runner.record(run, {"test_errors": 9, "inner": [{"test_nll": wrong}]}, [], 1.0)
-    assert runner.record(run, {"test_errors": 9}, [[1, 0.5]], 1.0)["metrics"] == {"test_errors": 9}
+        runner.require_finite(run, {"test_errors": 9, "inner": [{"test_nll": wrong}]})
+    measured = runner._measure
+    monkeypatch.setattr(runner, "_measure", lambda *parts: [each | {"test_nll": wrong} for each in measured(*parts)])
+    with pytest.raises(Diverged):
+        runner.execute([run])
+    assert not runner.is_finished(run)
 
 
 def test_without_its_first_teacher_a_report_shows_no_digits(toy, runner_for, smoke):

@@ -1,6 +1,7 @@
 """Reports are pure functions of records, and leave other files alone."""
 
 import json
+import math
 import os
 import subprocess
 import sys
@@ -55,8 +56,8 @@ def test_claims_have_the_documented_columns(reported):
 
 def test_networks_that_two_settings_share_are_counted_once(reported):
     (section,) = mnist_sections(reported)
-    twice = build.claim_table([section, replace(section, dataset="again")])
-    again = twice[twice["dataset"] == "again"]
+    twice = build.claim_table([section, replace(section, dataset="mnist-again")])
+    again = twice[twice["dataset"] == "mnist-again"]
     with_interval = again["ci_low"] != ""
     assert with_interval.any() and (again[with_interval]["counted"] == "no").all()
     assert again[with_interval]["note"].str.contains("not counted: the networks of mnist").all()
@@ -74,6 +75,8 @@ def test_networks_that_two_settings_share_are_counted_once(reported):
         ((2, ("", ""), ("", "")), ["2", "–", "–"]),
         ((3.14159, (3.0, 3.0), ("", "")), ["3.142", "[3, 3]", "–"]),
         (("", (None, None), ("", "")), ["–", "–", "–"]),
+        ((-0.01, (-3.0, 2.9), ("", "")), ["0.0", "[-3.0, 2.9]", "–"]),
+        ((1, (-math.inf, math.inf), ("", "")), ["1", "[-inf, inf]", "–"]),
     ],
 )
 def test_a_value_and_its_intervals_have_as_many_decimals(row, shown):

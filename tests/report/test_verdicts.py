@@ -140,7 +140,10 @@ def test_the_fraction_closed_is_also_computed_from_the_better_baseline_of_the_sw
     runs += trained(Arm.TEMPERATURE_SWEEP, 81) + trained(Arm.WIDTH_HARD_TARGETS, 120)
     (closed,) = [finding for finding in analysis.findings(runs) if finding.claim == "mnist.gap_closed"]
     assert closed.ours.value == pytest.approx(70 / 90)
-    assert closed.note.endswith(f"whose recipe makes 121.0 errors: {40 / 60:.2f}")
+    assert "whose recipe makes 121.0 errors: 0.67 [" in closed.note, "40 of 60 errors"
+    worse = runs[:-3] + trained(Arm.WIDTH_HARD_TARGETS, 60)
+    (closed,) = [finding for finding in analysis.findings(worse) if finding.claim == "mnist.gap_closed"]
+    assert "temperature sweep" not in closed.note, "there is no gap"
 
 
 def test_the_best_temperature_needs_lower_and_higher_temperatures(made):

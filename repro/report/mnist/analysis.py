@@ -49,20 +49,23 @@ def _headline(records: list[Record]) -> list[Finding]:
         _level("mnist.baseline_errors", baseline, apart),
         _level("mnist.distilled_errors", distilled, stats.mean_interval(gain)),
         Finding("mnist.gap_closed", closed, direction(closed, "mnist.gap_closed"),
-                note + _with_baseline_of_sweep(records, teacher, distilled), closed_by_seed),
+                note + _from_sweep(records), closed_by_seed),
     ]  # fmt: skip
 
 
-def _with_baseline_of_sweep(records: list[Record], teacher: list[float], distilled: list[float]) -> str:
+def _from_sweep(records: list[Record]) -> str:
     """Return a remark on the fraction closed from the baseline of the temperature sweep, which has another recipe."""
-    units = select(records, Arm.BASELINE)[0]["settings"]["hidden"][0]
-    hard = sweep(records, units)[2] if units in widths(records) else []
-    if not hard:
+    hidden = select(records, Arm.BASELINE)[0]["settings"]["hidden"]
+    hard = {record["seed"]: record for record in select(records, Arm.WIDTH_HARD_TARGETS, hidden=hidden)}
+    others = ([run for run in select(records, arm) if run["seed"] in hard] for arm in (Arm.TEACHER, Arm.DISTILLED))
+    baseline, teacher, distilled = map(errors, ([*hard.values()], *others))
+    if not len(baseline) == len(teacher) == len(distilled) > 1 or sum(baseline) == sum(teacher):
         return ""
-    best, student, other = (sum(values) / len(values) for values in (teacher, distilled, hard))
+    gain, gap = ([b - e for b, e in zip(baseline, each, strict=True)] for each in (distilled, teacher))
+    closed = stats.ratio_interval(gain, gap)
     return (
-        f"; from the hard targets of the temperature sweep, whose recipe makes {other:.1f} errors: "
-        f"{(other - student) / (other - best):.2f}"
+        f"; from the hard targets of the temperature sweep, whose recipe makes {np.mean(baseline):.1f} errors: "
+        f"{closed.value:.2f}{_range(closed, '.2f')}"
     )
 
 

@@ -152,6 +152,7 @@ def _shown_rows(claims: pd.DataFrame) -> pd.DataFrame:
         empty: dict[str, object] = {"claim": with_unit(str(row.quantity), str(row.unit)), "paper": row.paper}
         empty |= dict.fromkeys(datasets, "–")
         ours = " ".join(measured(row.ours, (row.ci_low, row.ci_high)))
+        ours += "" if row.counted == "yes" else " (not counted)"
         rows.setdefault(str(row.claim), empty)[dataset_label(str(row.dataset))] = ours
     return pd.DataFrame(list(rows.values()), dtype=object)
 

@@ -28,7 +28,7 @@ def has_timings(records: list[Record]) -> bool:
 
 
 FIGURES = (
-    Figure("methods", "Delta vs KD of each method, with 95% CI from an analysis of variance by method and seed.", figures.methods, has_students),
+    Figure("methods", "Delta vs KD of each method, with 95% CI.", figures.methods, has_students),
     Figure("cost", "Delta vs KD against time and memory of training.", figures.cost, has_timings),
     Figure("fidelity", "Test accuracy against teacher agreement.", figures.fidelity, has_students),
     Figure("gap", "Capacity gap: every teacher with every student.", figures.gap,
