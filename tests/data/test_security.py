@@ -15,8 +15,9 @@ import pytest
 from repro import __main__, config
 from repro.data import cifar100, mnist
 from repro.data.icons import build as icons_builder
-from repro.data.speech import librispeech, sources
+from repro.data.speech import librispeech
 from repro.errors import UserError
+from repro.names import dataset_name
 from repro.report import build
 from repro.report.pages import html
 from repro.session import Options
@@ -232,7 +233,7 @@ def test_only_a_complete_unchanged_profile_replaces_committed_results(tmp_path):
 
 @pytest.mark.parametrize("name", ["..", "/", "a b; touch harm", "$(touch harm)", "synth", "librispeech", "<b>|`x`"])
 def test_the_name_of_a_corpus_is_safe_in_a_path_and_not_a_known_one(name, tmp_path):
-    safe = sources._name(tmp_path / "root" / name)
+    safe = dataset_name(tmp_path / "root" / name, "speech")
     assert safe.replace("-", "").replace("_", "").isalnum() and safe not in ("synth", "librispeech")
 
 
