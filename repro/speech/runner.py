@@ -193,8 +193,8 @@ class SpeechRunner(Runner):
                 )
                 parts = zip(("training", "validation", "test"), zip(*seen, strict=True), strict=True)
                 self.log(nets, snapshot, {f"{part}_frame_accuracy": values for part, values in parts})
-            of_nets = zip(nets, self.measure.nets(training.net, cases), strict=True)
-            results = [self.require_finite(net, metrics) for net, metrics in of_nets]
+            measured = zip(nets, self.measure.nets(training.net, cases), strict=True)
+            results = [self.require_finite(net, metrics) for net, metrics in measured]
         except Diverged:
             if first.arm != Arm.SEARCH:
                 raise
