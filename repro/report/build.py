@@ -216,6 +216,8 @@ def _row(claim: paper.Claim, finding: Finding, section: Section) -> dict[str, ob
 
 def _not_counted_twice(row: dict[str, object], before: list[dict[str, object]]) -> dict[str, object]:
     """Return a row, not counted where it is a row before: settings of one data set may share networks."""
+    if row["ci_low"] == row["ci_high"]:  # none, or as in a tiny run, where all results may be alike
+        return row
     result = ("ours", "ci_low", "ci_high", "seeds")
     base = str(row["dataset"]).partition("-")[0]
     same = [
@@ -223,8 +225,6 @@ def _not_counted_twice(row: dict[str, object], before: list[dict[str, object]]) 
         for other in before
         if str(other["dataset"]).partition("-")[0] == base and all(row[name] == other[name] for name in result)
     ]
-    if row["ci_low"] == row["ci_high"]:  # none, or as in a tiny run, where all results may be alike
-        same = []
     if not same:
         return row
     notes = filter(None, [str(row["note"]), f"not counted: the networks of {same[0]}"])

@@ -141,8 +141,8 @@ class VariantsRunner(Runner):
             earlier = training.seconds
             try:
                 self.train(run, training)
-                metrics = self.evaluate(run, lambda part: training.net.logits(part.images)[0])
-                result = self.require_finite(run, metrics)
+                evaluated = self.evaluate(run, lambda part: training.net.logits(part.images)[0])
+                result = self.require_finite(run, evaluated)
             except Diverged:
                 if not is_search(run):
                     raise
