@@ -17,8 +17,8 @@ def write_corpus(root: Path) -> Path:
     for part, speakers in (("train", "ab"), ("test", "cc")):
         (root / part).mkdir()
         names = [f"{part}{n}" for n in range(2)]
-        for name in names:
-            soundfile.write(root / f"{name}.wav", tone() * (1 if part == "train" else 0.9), 16000)
+        for number, name in enumerate(names):  # no two recordings are the same
+            soundfile.write(root / f"{name}.wav", tone() * ((1 if part == "train" else 0.9) - 0.03 * number), 16000)
         (root / part / "wav.scp").write_text("".join(f"{n} {n}.wav\n" for n in names))
         (root / part / "text").write_text("".join(f"{n} CALL Bob's <noise> [laugh] shop\n" for n in names))
         (root / part / "utt2spk").write_text("".join(f"{n} {s}\n" for n, s in zip(names, speakers, strict=True)))

@@ -9,6 +9,8 @@ import pandas as pd
 from scipy import stats
 
 LEVEL = 0.95
+# Fewest units, such as speakers, for an interval over them: of 95% intervals over two, half miss the true value.
+FEWEST_UNITS = 6
 NORMAL_QUANTILE = float(stats.norm.ppf(0.5 + LEVEL / 2))
 Values = Sequence[float] | np.ndarray
 
@@ -169,8 +171,9 @@ def over_clusters(statistic: Callable[..., np.ndarray], totals: np.ndarray) -> E
     """Return a statistic of sums over clusters, such as classes, with a percentile bootstrap interval over clusters.
 
     The interval covers another draw of as many clusters for the same models. Whole clusters are drawn, because the
-    cases of a cluster depend on each other. There is no interval for a single cluster, nor where the statistic is
-    undefined in some sample. With few clusters the interval is too narrow. Seed and number of samples are fixed.
+    cases of a cluster depend on each other. There is no interval for fewer than ``FEWEST_UNITS`` clusters, nor where
+    the statistic is undefined in some sample. With few clusters the interval is too narrow. Seed and number of samples
+    are fixed.
 
     Args:
         statistic: sums of the quantities, each of shape (...) -> values of shape (...).
@@ -179,7 +182,7 @@ def over_clusters(statistic: Callable[..., np.ndarray], totals: np.ndarray) -> E
     clusters = totals.shape[1]
     with np.errstate(divide="ignore", invalid="ignore"):
         value = float(statistic(*totals.sum(1)))
-        if clusters < 2:
+        if clusters < FEWEST_UNITS:
             return Estimate(value, None, None, clusters)
         samples = statistic(*(totals @ _cluster_weights(clusters).T))
     low, high = _percentile_interval(samples) or (None, None)
@@ -217,8 +220,9 @@ def over_nets_and_units(
 ) -> Estimate:
     """Return a statistic of sums over units and means over models, with a percentile bootstrap interval over both.
 
-    The interval covers other speakers and other models; the model of a system that has a single one stays fixed. A
-    ratio whose denominator is zero in some sample has no interval.
+    The interval covers other speakers and other models; the model of a system that has a single one stays fixed.
+    There is no interval for fewer than ``FEWEST_UNITS`` units, nor for a ratio whose denominator is zero in some
+    sample. With few units the interval is too narrow.
 
     Args:
         statistic: sums of the examples, and of the counts of each system, each of shape (...) -> values of shape (...).
@@ -250,7 +254,7 @@ def _bootstrap(
     *, one_run: bool,
 ) -> tuple[float, float] | None:  # fmt: skip
     units = len(cases)
-    if units < 2:
+    if units < FEWEST_UNITS:
         return None
     draw = np.random.default_rng(seed)
     resample = partial(draw.multinomial, units, np.full(units, 1 / units), size=draws)

@@ -1,7 +1,7 @@
 """Alignment and feature extraction of a corpus, cached on disk in chunks of utterances."""
 
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from importlib.metadata import version
@@ -66,7 +66,7 @@ def prepare(
         say: called with a line of progress after each chunk.
 
     Raises:
-        UserError: a part has no usable utterance, or train has a single speaker.
+        UserError: a part has no usable utterance, or train has a single usable speaker.
     """
     left_out, remarked = (
         defaultdict(list, {reason: [*ids] for reason, ids in reasons.items()})
@@ -75,29 +75,57 @@ def prepare(
     digest = store.key([corpus.digest, validation_fraction, *_versions()])
     chunks = {part: _chunks(corpus, part, folder) for part in ("train", "test")}
     _align_missing(corpus, [chunk for of_part in chunks.values() for chunk in of_part], folder, processes, say)
-    parts = {}
+    parts: dict[str, Usable] = {}
     for part in chunks:
-        utterances: Usable = []
+        parts[part] = []
         for chunk in chunks[part]:
             usable, reasons, remarks = _load(chunk)
-            utterances += usable
+            parts[part] += usable
             for collected, new in ((left_out, reasons), (remarked, remarks)):
                 for reason, ids in new.items():
                     collected[reason] += ids
-        if not utterances:
+        if not parts[part]:
             raise UserError(f"data.corpus: no utterance of {part} can be used ({summary(left_out)})")
-        parts[part] = pack(utterances)
-    speakers = len(parts["train"].speakers)
-    if speakers < 2:
-        raise UserError("data.corpus: train must have at least two speakers, one of them for validation")
-    shuffled = torch.randperm(speakers, generator=generator(Stream.VALIDATION_SPEAKERS)).tolist()
-    validation = max(1, min(round(validation_fraction * speakers), speakers - 1))
-    usable_ids = {id: frames for frames in parts.values() for id in frames.ids}
+    recordings = {utterance.id: utterance.recording for utterance in corpus.train}
+    train, validation = _set_validation_aside(parts["train"], validation_fraction, recordings, left_out)
+    test = pack(parts["test"])
+    usable_ids = {id for frames in (train, validation, test) for id in frames.ids}
     return Prepared(
-        corpus.name, corpus.synthetic, parts["train"].of_speakers(shuffled[validation:]),
-        parts["train"].of_speakers(shuffled[:validation]), parts["test"], digest, dict(left_out), dict(remarked),
+        corpus.name, corpus.synthetic, train, validation, test, digest, dict(left_out), dict(remarked),
         {utterance.id: utterance.words for utterance in (*corpus.train, *corpus.test) if utterance.id in usable_ids},
     )  # fmt: skip
+
+
+def _set_validation_aside(
+    utterances: Usable, fraction: float, recordings: Mapping[str, str], left_out: Reasons
+) -> tuple[Frames, Frames]:
+    """Return the frames of training and of validation, which have neither a speaker nor a recording in common.
+
+    Args:
+        utterances: all usable utterances of train.
+        fraction: fraction of the speakers that are set aside for validation.
+        recordings: the recording of each utterance, as in ``Utterance``.
+        left_out: utterances that cannot be used, by reason; those on a recording of validation are added.
+
+    Raises:
+        UserError: fewer than two speakers are left.
+    """
+    speakers = sorted({speaker for _, speaker, _, _ in utterances})
+    shuffled = torch.randperm(len(speakers), generator=generator(Stream.VALIDATION_SPEAKERS)).tolist()
+    count = max(1, min(round(fraction * len(speakers)), len(speakers) - 1))
+    aside = {speakers[index] for index in shuffled[:count]}
+    validated = {recordings[id] for id, speaker, _, _ in utterances if speaker in aside} - {""}
+    shared = [id for id, speaker, _, _ in utterances if speaker not in aside and recordings[id] in validated]
+    if shared:
+        left_out["a recording of validation, left out of train"] += shared
+    dropped = set(shared)
+    kept = pack([utterance for utterance in utterances if utterance[0] not in dropped])
+    if len(kept.speakers) < 2:
+        reasons = f" ({summary(left_out)})" if left_out else ""
+        raise UserError(f"data.corpus: train must have two usable speakers, one of them for validation{reasons}")
+    of_validation = [index for index, speaker in enumerate(kept.speakers) if speaker in aside]
+    others = [index for index, speaker in enumerate(kept.speakers) if speaker not in aside]
+    return kept.of_speakers(others), kept.of_speakers(of_validation)
 
 
 def _chunks(corpus: Corpus, part: str, folder: Path) -> list[Request]:

@@ -97,9 +97,15 @@ class DataFraction(Settings):
     recipe: FrameRecipe = Field(description="How models are trained on the fraction, with hard and with soft targets.")
     hard_epochs: tuple[Annotated[float, Field(gt=0, le=1000)], ...] = Field(
         (),
-        description="Lengths in epochs of further schedules with hard targets; the best on validation is reported. "
-        "Default: none.",
+        description="Lengths in epochs of further, shorter schedules with hard targets; the best on validation is "
+        "reported. Default: none.",
     )
+
+    @model_validator(mode="after")
+    def _shorter(self) -> "DataFraction":
+        if any(epochs > self.recipe.epochs for epochs in self.hard_epochs):
+            raise ValueError("hard_epochs must be at most the recipe's epochs, the length with soft targets")
+        return self
 
 
 class Ablations(Settings):

@@ -38,6 +38,12 @@ def test_samples_that_are_not_finite_are_refused(tmp_path):
     soundfile.write(tmp_path / "a.wav", np.array([0.1, np.nan, 0.2], np.float32), 16_000, "FLOAT")
     with pytest.raises(ValueError, match="not finite"):
         read_audio(tmp_path / "a.wav")
+    loud = (tone(0.1) * 32768).astype(np.float32)  # integers stored as floats
+    soundfile.write(tmp_path / "loud.wav", loud, 16_000, "FLOAT")
+    with pytest.raises(ValueError, match=r"far outside -1 \.\. 1"):
+        read_audio(tmp_path / "loud.wav")
+    soundfile.write(tmp_path / "overshoot.wav", loud / 5000, 16_000, "FLOAT")
+    assert 0.5 < read_audio(tmp_path / "overshoot.wav")[0].max() < 1
     (tmp_path / "a.raw").write_bytes(b"1234")
     with pytest.raises(ValueError, match="audio that cannot be read"):
         read_audio(tmp_path / "a.raw")

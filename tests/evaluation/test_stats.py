@@ -157,13 +157,24 @@ def test_models_of_the_same_seeds_are_resampled_together():
 
 
 def test_a_ratio_whose_denominator_is_zero_in_a_sample_has_no_interval():
-    """A sample may hold the second unit alone, which shows no gain to divide by."""
-    systems = [stats.Counts(np.array([[1, 3]]), (0,)), stats.Counts(np.array([[1, 5]]), (1,))]
+    """A sample may lack the last unit, the only one that shows a gain to divide by."""
+    ones = [1] * 5
+    systems = [stats.Counts(np.array([[*ones, 3]]), (0,)), stats.Counts(np.array([[*ones, 5]]), (1,))]
     ratio = lambda cases, part, whole: (part - cases) / (whole - cases)  # noqa: E731
-    estimate = stats.over_nets_and_units(ratio, np.array([1, 1]), systems)
+    estimate = stats.over_nets_and_units(ratio, np.array([*ones, 1]), systems)
     assert estimate.value == 0.5 and estimate.low is None and estimate.high is None
-    never = stats.over_nets_and_units(ratio, np.array([1, 3]), [systems[0], systems[0]])
+    never = stats.over_nets_and_units(ratio, np.array([*ones, 3]), [systems[0], systems[0]])
     assert np.isnan(never.value) and never.low is None
+
+
+@pytest.mark.parametrize(("units", "has_interval"), [(2, False), (5, False), (6, True)])
+def test_few_units_have_no_interval(units, has_interval):
+    cases, right = np.full(units, 100), np.arange(40, 40 + units)
+    rate = lambda cases, right: right / cases  # noqa: E731
+    assert (stats.over_clusters(np.divide, np.stack([right, cases])).low is not None) == has_interval
+    counts = [stats.Counts(right[None], (0,))]
+    assert (stats.over_nets_and_units(rate, cases, counts).low is not None) == has_interval
+    assert (stats.run_over_nets_and_units(rate, cases, counts) is not None) == has_interval
 
 
 def test_a_prediction_interval_covers_the_next_value():
@@ -227,8 +238,8 @@ def test_an_interval_over_clusters_is_exact_for_equal_clusters_and_absent_for_a_
     assert alike.value == alike.low == alike.high == 0.75 and alike.count == 20
     single = stats.over_clusters(np.divide, np.array([[3], [4]]))
     assert single.value == 0.75 and single.low is None
-    undefined = stats.over_clusters(np.divide, np.array([[1, 0], [1, 0]]))
-    assert undefined.value == 1 and undefined.low is None, "a sample may hold the second cluster alone"
+    undefined = stats.over_clusters(np.divide, np.array([[1, 0, 0, 0, 0, 0]] * 2))
+    assert undefined.value == 1 and undefined.low is None, "a sample may lack the first cluster"
     assert np.isnan(stats.over_clusters(np.divide, np.zeros((2, 0))).value)
 
 

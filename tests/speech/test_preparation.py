@@ -172,5 +172,21 @@ def test_a_corpus_without_usable_utterances_is_refused_in_one_line(root, tmp_pat
     with pytest.raises(UserError, match=r"no utterance of train can be used .*2 with no alignment found"):
         prepare(kaldi(root), tmp_path / "kept", 0.1, 1)
     (root / "train" / "text").write_text("train0 fails\ntrain1 good\n")
-    with pytest.raises(UserError, match="two speakers"):
+    with pytest.raises(UserError, match=r"two usable speakers.*1 with no alignment found, for example train0"):
         prepare(kaldi(root), tmp_path / "kept", 0.1, 1)
+
+
+def test_a_recording_of_two_speakers_is_not_both_in_train_and_in_validation(root, tmp_path, here):
+    alone = prepare(kaldi(root), tmp_path / "kept", 0.5, 1)
+    (validated,) = alone.validation.ids
+    other = {"train0": "train1", "train1": "train0"}[validated]
+    (root / "copy.wav").write_bytes((root / f"{validated}.wav").read_bytes())
+    speaker = dict(line.split() for line in (root / "train" / "utt2spk").read_text().splitlines())[other]
+    for file, value in (("wav.scp", "copy.wav"), ("text", "good"), ("utt2spk", speaker)):
+        with open(root / "train" / file, "a") as table:
+            table.write(f"copy {value}\n")
+    data = prepare(kaldi(root), tmp_path / "kept", 0.5, 1)
+    assert data.left_out["a recording of validation, left out of train"] == ["copy"]
+    assert data.train.ids == (other,) and data.validation.ids == (validated,)
+    assert torch.equal(data.train.banks[data.train.place], alone.train.banks[alone.train.place])
+    assert "copy" not in data.transcripts

@@ -13,6 +13,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 RATE = 16_000  # samples per second
+LARGEST = 8.0  # codecs overshoot -1 .. 1 a little; integers stored as floats are thousands
 LOWEST_RATE = 1000
 # Seconds. Alignment takes memory with the square of the length: 0.7 GB for 60 seconds, 8.6 GB for 600.
 LONGEST = 180
@@ -31,6 +32,7 @@ class Utterance:
         start: where the segment begins, in seconds.
         end: where it ends; None for the recording's end.
         channel: the channel that is used, from 0; None for the mean of all.
+        recording: what utterances of the same recording share, whatever their files are called; "" if unknown.
     """
 
     id: str
@@ -40,6 +42,7 @@ class Utterance:
     start: float = 0.0
     end: float | None = None
     channel: int | None = None
+    recording: str = ""
 
     def read(self) -> tuple[Float[Tensor, "sample"], list[str]]:
         """Return samples at 16 kHz and remarks, as ``read_audio`` does."""
@@ -86,8 +89,8 @@ def read_audio(
 
     Raises:
         ValueError: the reason that the recording cannot be used: the file is no audio, is empty, ends before the end
-            that its header gives, has samples that are not finite or fewer than 1000 a second, lacks the segment or
-            the channel, or is longer than ``LONGEST``.
+            that its header gives, has samples that are not finite, are far outside -1 .. 1 or fewer than 1000 a
+            second, lacks the segment or the channel, or is longer than ``LONGEST``.
     """
     try:
         with soundfile.SoundFile(path) as file:
@@ -116,6 +119,8 @@ def read_audio(
         raise ValueError("audio that ends before the end that its header gives")
     if not np.isfinite(samples).all():
         raise ValueError("audio with samples that are not finite")
+    if np.abs(samples).max() > LARGEST:
+        raise ValueError("audio with samples far outside -1 .. 1")
     remarks = []
     if samples.shape[1] > 1:
         remarks.append(f"{samples.shape[1]} channels, averaged")

@@ -60,19 +60,18 @@ def kaldi(root: Path, name: str | None = None, synthetic: bool = False) -> Corpu
     remarked: Reasons = defaultdict(list)
     lexicon, lexicon_text = _lexicon(root)
     known = cmudict().keys() | lexicon.keys()
-    recordings = {part: _utterances(root, part, known, left_out, remarked, digest) for part in PARTS}
-    parts = {part: [utterance for utterance, _ in recordings[part]] for part in PARTS}
+    parts = {part: _utterances(root, part, known, left_out, remarked, digest) for part in PARTS}
     digest.update(lexicon_text.encode())
     both = {utterance.id for utterance in parts["train"]} & {utterance.id for utterance in parts["test"]}
     if both:
         raise UserError(f"data.corpus: {root}: an utterance of train and one of test are both called {min(both)}")
     test_speakers = {utterance.speaker for utterance in parts["test"]}
-    tested = {sound for _, sound in recordings["test"]}
-    parts["train"] = []
-    for utterance, sound in recordings["train"]:
+    tested = {utterance.recording for utterance in parts["test"]}
+    of_train, parts["train"] = parts["train"], []
+    for utterance in of_train:
         if utterance.speaker in test_speakers:
             left_out["speaker of test, left out of train"].append(utterance.id)
-        elif sound in tested:
+        elif utterance.recording in tested:
             left_out["a recording of test, left out of train"].append(utterance.id)
         else:
             parts["train"].append(utterance)
@@ -92,15 +91,15 @@ def kaldi(root: Path, name: str | None = None, synthetic: bool = False) -> Corpu
 
 def _utterances(
     root: Path, part: str, known: Container[str], left_out: Reasons, remarked: Reasons, digest: "hashlib._Hash"
-) -> list[tuple[Utterance, bytes]]:
-    """Return the usable utterances of a part, each with the digest of its recording's file."""
+) -> list[Utterance]:
+    """Return the usable utterances of a part."""
     folder = root / part
     if not folder.is_dir():
         raise UserError(f"data.corpus: there is no folder {folder}; a Kaldi data directory holds train/ and test/")
     audio, text, speakers = (_table(folder / name, digest) for name in ("wav.scp", "text", "utt2spk"))
     segments = _segments(folder / "segments", digest)
     places = segments or {id: Segment(id) for id in audio}
-    sounds: dict[Path, bytes] = {}
+    sounds: dict[Path, str] = {}
     utterances = []
     for id, (recording, start, end, channel) in sorted(places.items()):
         location = audio.get(recording, "")
@@ -124,14 +123,14 @@ def _utterances(
             try:
                 if path not in sounds:
                     with path.open("rb") as file:
-                        sounds[path] = hashlib.file_digest(file, "sha256").digest()
-                digest.update(id.encode() + sounds[path])
+                        sounds[path] = hashlib.file_digest(file, "sha256").hexdigest()
+                digest.update(id.encode() + bytes.fromhex(sounds[path]))
             except OSError:
                 reason = "audio that cannot be read"
         if reason:
             left_out[reason].append(f"{id} ({_shown(transcript.token)})" if reason in WITH_TOKEN else id)
             continue
-        utterances.append((Utterance(id, speaker, transcript.words, path, start, end, channel), sounds[path]))
+        utterances.append(Utterance(id, speaker, transcript.words, path, start, end, channel, sounds[path]))
         for kind in transcript.marks:
             remarked[f"marks of {kind} in the transcript, dropped"].append(id)
     place_of = "segment" if segments else "audio in wav.scp"

@@ -211,7 +211,7 @@ def _data_fraction(records: list[Record]) -> list[Finding]:
     return [
         *accuracies,
         Finding("speech.soft3_recovered", _counted(fraction, soft),
-                direction(fraction, "speech.soft3_recovered") if positive(lacking) else Direction.UNDECIDED,
+                _direction_recovered(fraction, lacking),
                 remarks.recovered(soft[0], hard[0], stopping.epochs, lengths, early),
                 one_more_run(_fraction_recovered, *_of_fraction(full, hard, soft))),
         Finding("speech.soft3_no_overfit", overfit,
@@ -219,6 +219,13 @@ def _data_fraction(records: list[Record]) -> list[Finding]:
                 if float(lost_soft.mean()) < SMALLEST_EFFECT else Direction.ABSENT,
                 remarks.overfitting(float(lost_hard.mean()), float(lost_soft.mean()))),
     ]  # fmt: skip
+
+
+def _direction_recovered(fraction: Estimate, lacking: Estimate) -> Direction | None:
+    """Return whether soft targets recover something; undecided where hard targets may lack nothing."""
+    if lacking.low is None:
+        return None
+    return direction(fraction, "speech.soft3_recovered") if positive(lacking) else Direction.UNDECIDED
 
 
 def _shown_accuracy(claim: str, models: list[Record], part: str) -> Finding:
