@@ -22,7 +22,10 @@ def main() -> None:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a terminal of another encoding shows \xe9 for é
     interrupts.end_process()
-    code = _exit_code()
+    try:
+        code = _exit_code()
+    except KeyboardInterrupt:  # a signal while the outcome of the command was printed
+        code = interrupts.INTERRUPTED
     interrupts.ignore()
     sys.exit(code)
 

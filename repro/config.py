@@ -13,7 +13,7 @@ from typing import Annotated, Any, ClassVar, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 
-from repro.config_fields import explain, leaf_types, one_line
+from repro.config_fields import explain, leaf_types, one_line, shown
 from repro.errors import UserError
 
 CONFIGS = Path("paper_configs")
@@ -156,7 +156,7 @@ def _read(path: Path, experiment: str | None, extending: tuple[Path, ...]) -> di
         return values
     name = values.pop(EXTENDS)
     if not isinstance(name, str):
-        raise UserError(f"profile {path}: extends must be the name of a profile in quotes, not {one_line(repr(name))}")
+        raise UserError(f"profile {path}: extends must be the name of a profile in quotes, not {shown(name)}")
     return overlay(_read(_extended(path, name, experiment), experiment, (*extending, path.resolve())), values)
 
 
@@ -183,7 +183,7 @@ def _extended(path: Path, name: str, experiment: str | None) -> Path:
         {file.stem for candidate in candidates for file in candidate.parent.glob("[!.]*.toml")} - {path.stem}
     )
     near = f"it must be one of {', '.join(known)}, or a path to a .toml file" if known else "there is no such file"
-    raise UserError(f"profile {path}: extends {one_line(repr(name))}, but {near}")
+    raise UserError(f"profile {path}: extends {shown(name)}, but {near}")
 
 
 def overlay(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
@@ -216,18 +216,18 @@ def _by_name(value: Any) -> dict[str, dict[str, Any]] | None:
 def _apply(values: dict[str, Any], override: str) -> None:
     name, equals, text = override.partition("=")
     parts = [part.strip() for part in name.split(".")]
-    shown = one_line(repr(override))
+    given = one_line(repr(override))
     if not equals or not all(parts):
-        raise UserError(f"--set {shown}: must look like NAME=VALUE")
+        raise UserError(f"--set {given}: must look like NAME=VALUE")
     if parts == [EXTENDS]:
-        raise UserError(f"--set {shown}: only a profile can extend another; choose one with --profile")
+        raise UserError(f"--set {given}: only a profile can extend another; choose one with --profile")
     try:
         parsed = tomllib.loads(f"value = {text}")
     except NOT_TOML:
         parsed = {}
     # A text with line breaks may hold further settings.
     value = parsed["value"] if parsed.keys() == {"value"} else text.strip()
-    assign(values, parts, value, f"--set {shown}")
+    assign(values, parts, value, f"--set {given}")
 
 
 def assign(values: dict[str, Any], path: list[str], value: Any, name: str) -> None:

@@ -61,7 +61,7 @@ def explain(error: ValidationError, model: type[BaseModel]) -> str:
         kind = "tuple_of_tables_type"
     message = MESSAGES.get(kind) or SHOULD.sub("must", first["msg"].removeprefix("Value error, "))
     message = message.partition(" after validation")[0]
-    given = "" if isinstance(first["input"], dict | BaseModel) else f", not {one_line(repr(first['input']))}"
+    given = "" if isinstance(first["input"], dict | BaseModel) else f", not {shown(first['input'])}"
     if isinstance(first["input"], dict) and kind.endswith(("_type", "literal_error")):
         given = ", not a table"
     return f"setting {name}: {message}{given}{more}"
@@ -89,6 +89,14 @@ def _renamed_at(model: type[BaseModel], location: tuple[int | str, ...]) -> dict
         for base in known.__mro__
         for old, new in getattr(base, "renamed", {}).items()
     }
+
+
+def shown(value: object) -> str:
+    """Return a wrong value as a message shows it."""
+    try:
+        return one_line(repr(value))
+    except ValueError:  # Python prints no integer of more digits
+        return "an integer of more than 4300 digits"
 
 
 def one_line(value: object) -> str:

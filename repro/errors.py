@@ -1,6 +1,8 @@
-"""An error that the user can fix, and the cause of any other error on one line."""
+"""An error that the user can fix, the cause of any other error on one line, and warnings."""
 
+import contextlib
 import re
+import sys
 
 LONGEST_CAUSE, LONGEST_CONTEXT = 1000, 120  # characters: some libraries put tables of processes into a message
 
@@ -23,6 +25,13 @@ def environment_problem(error: Exception) -> str:
     if isinstance(error, ImportError) and not str(error.name).startswith("repro"):
         return f"{error.name or 'a package'} cannot be loaded ({reason(error)}); run `repro doctor`, then `make` again"
     return ""
+
+
+def warn(text: str) -> None:
+    """Print a line on standard error if it can be written: no closed terminal or full disk of a log ends the work."""
+    with contextlib.suppress(OSError, ValueError):  # ValueError: closed
+        if sys.stderr is not None:
+            print(text, file=sys.stderr, flush=True)
 
 
 def reason(error: BaseException) -> str:

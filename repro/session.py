@@ -49,11 +49,11 @@ class Options:
         if self.out:
             return self.out
         committed = self.profile in config.COMMITTED[experiment]
-        changed = bool(self.overrides) or (self.device, self.precision) != ("auto", "auto")
-        if committed and not changed and not self.report_only:
+        changed = bool(self.overrides) or (self.device, self.precision) != ("auto", "auto") or self.report_only
+        if committed and not changed:
             return Path()
         name = Path(self.profile).stem.strip(".") or "own"
-        return self.runs / (f"{name}-changed" if changed or committed else name)
+        return self.runs / (f"{name}-changed" if changed else name)
 
 
 @contextlib.contextmanager
@@ -86,7 +86,8 @@ def training_session(
         files.check_writable(out)
         files.check_free(out)
     make_executor, curves = executor(options.executor), curve_log(options)
-    with store.opened(options.runs / experiment) as runs, ProgressDisplay(experiment) as progress:
+    opened = store.opened(options.runs / experiment, repairs=not options.report_only)
+    with opened as runs, ProgressDisplay(experiment) as progress:
         provenance = {
             "experiment": experiment, "profile": text_of(options.profile),
             "overrides": [text_of(override) for override in options.overrides],

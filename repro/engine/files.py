@@ -5,7 +5,6 @@ import hashlib
 import json
 import os
 import shutil
-import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ from safetensors.torch import load as load_safetensors
 from safetensors.torch import save as save_safetensors
 from torch import Tensor
 
-from repro.errors import UserError, reason
+from repro.errors import UserError, reason, warn
 
 ENTRY = "repro"
 LEAST_FREE = 200 << 20  # bytes; the runs of an experiment take up to 1 GB
@@ -58,10 +57,23 @@ def write(path: Path, content: bytes | Iterable[bytes], *, replace: bool = True)
 
 
 def remove_partial_files(folder: Path) -> None:
-    """Remove the partial files of commands that were killed while writing."""
+    """Remove the partial files of commands that were killed while writing, but none of a process that still runs."""
     for leftover in folder.rglob("*.unfinished"):
-        if not leftover.is_dir():
+        if not leftover.is_dir() and not _is_running(leftover.name.split(".")[-2]):
             leftover.unlink(missing_ok=True)
+
+
+def _is_running(process: str) -> bool:
+    """Return whether a process on this machine has this number; False where the system does not tell."""
+    if os.name != "posix" or not process.isdecimal():
+        return False
+    try:
+        os.kill(int(process), 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        pass
+    return True
 
 
 def save_tensors(path: Path, tensors: dict[str, Tensor], about: dict[str, Any]) -> None:
@@ -77,15 +89,16 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Read the tensors and the metadata that ``save_tensors`` wrote.
 
     Raises:
-        CorruptFile: the file is truncated, a byte of it has changed, or it is another file under this name.
+        CorruptFile: the file is missing or truncated, a byte of it has changed, or it is another file under this name.
+        UserError: the system does not let it be read, which says nothing about its content.
     """
+    content = read_whole(path)
     try:
-        content = path.read_bytes()
         tensors = load_safetensors(content)
         header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
         entry = json.loads(header["__metadata__"][ENTRY])
         about, digest = entry["about"], entry["digest"]
-    except (OSError, SafetensorError, ValueError, KeyError) as error:
+    except (SafetensorError, ValueError, KeyError) as error:
         raise CorruptFile(f"{path} is damaged") from error
     name = entry.get("name")  # none in files of earlier versions
     if digest != digest_of(tensors, (name or "") + about):
@@ -93,6 +106,21 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     if name not in (None, path.name):
         raise CorruptFile(f"{path} is damaged: it is a copy of {name}")
     return tensors, json.loads(about)
+
+
+def read_whole(path: Path) -> bytes:
+    """Return the content of a file.
+
+    Raises:
+        CorruptFile: the file is missing.
+        UserError: the system does not let it be read, as when too many files are open.
+    """
+    try:
+        return path.read_bytes()
+    except FileNotFoundError as error:
+        raise CorruptFile(f"{path} is missing") from error
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror or error})") from error
 
 
 def digest_of(tensors: dict[str, Tensor], about: str = "") -> str:
@@ -175,7 +203,7 @@ def holder(lock: filelock.BaseFileLock) -> str:
 def quarantine(path: Path, reason: str) -> None:
     """Rename a corrupt file to ``<name>.damaged``, so that it is regenerated, and print a warning with the reason."""
     os.replace(path, path.with_name(path.name + ".damaged"))
-    print(f"warning: {reason} (kept as {path.name}.damaged)", file=sys.stderr)
+    warn(f"warning: {reason} (kept as {path.name}.damaged)")
 
 
 @contextlib.contextmanager
@@ -189,10 +217,7 @@ def results_lock(folder: Path) -> Iterator[None]:
     try:
         acquire(lock, wait=False)
     except filelock.Timeout:
-        print(
-            f"waiting for another command's report in {folder / 'results'}; it is made by {holder(lock)}",
-            file=sys.stderr,
-        )
+        warn(f"waiting for another command's report in {folder / 'results'}; it is made by {holder(lock)}")
         acquire(lock, wait=True)
     try:
         yield

@@ -5,7 +5,7 @@ Two small networks side by side on one thread each train almost at full speed, w
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -40,8 +40,6 @@ class LocalPoolExecutor(Parallel[Worker]):
     """Executor of single-core jobs in ``max_in_flight`` workers; the driver executes all others between them."""
 
     _pool: Pool | None = None
-    # Keys of runs whose stored weights were verified.
-    _verified: set[str] = field(default_factory=set)
 
     @property
     def location(self) -> str:
@@ -54,10 +52,6 @@ class LocalPoolExecutor(Parallel[Worker]):
 
     def submit(self, job: Job, dependencies: dict[str, Any]) -> Worker:
         """Send a job to an idle worker; workers are started by the first jobs."""
-        for key, run in dependencies.items():
-            if key not in self._verified and self.runner.is_finished(run):
-                self.runner.load_tensors(run)  # regenerated here if corrupt, rather than by every worker
-                self._verified.add(key)
         if self._pool is None:
             arguments = (type(self.runner), shared_fields(self.runner), self.runner.store.folder)
             self._pool = Pool(self.runner.store.folder, self.max_in_flight, start_worker, *arguments)

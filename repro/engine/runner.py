@@ -146,20 +146,26 @@ class Runner:
         """Remove files in the runs folder that are of no use once all runs are finished."""
 
     def load_tensors(self, run: Any) -> dict[str, Tensor]:
-        """Return the stored tensors of a finished run, which is executed again if they are corrupt.
+        """Return the stored tensors of a run.
+
+        It is executed again if they are corrupt, and with it the runs of this command that it was trained together
+        with: they share the file, and alone the run would be another one up to rounding.
 
         Raises:
-            UserError: they are corrupt and ``report_only`` forbids training.
+            UserError: they are corrupt and ``report_only`` forbids training, or the file cannot be read.
         """
-        tensors = self.store.weights(self.key(run))
+        key = self.key(run)
+        together = [self._requested[other][0] for other in self.store.trained_together(key) if other in self._requested]
+        tensors = self.store.weights(key) if self.is_finished(run) else None
         if tensors is None:
             if self.report_only:
                 raise UserError(
                     f"--report-only: missing or corrupt weights ({run.arm}, seed {run.seed}); train the run again"
                 )
-            self.expect([run])
-            self.execute([run])
-            tensors = self.store.weights(self.key(run))
+            again = list({self.key(other): other for other in (*together, run)}.values())
+            self.expect(again)
+            self.execute(again)
+            tensors = self.store.weights(key)
             assert tensors is not None, "the run was executed again"
         return tensors
 

@@ -6,7 +6,7 @@ The driver, which is the process of the command, submits a job as soon as the ru
 import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from types import MethodType
 from typing import Any, Generic, TypeVar
 
@@ -56,6 +56,8 @@ class Parallel(ABC, Generic[Handle]):
 
     runner: Runner
     max_in_flight: int = sys.maxsize
+    # Keys of runs whose stored weights were verified.
+    _verified: set[str] = field(default_factory=set)
 
     def __call__(self, jobs: Iterable[Job]) -> None:
         """Execute the jobs; those that run in the driver are executed when no others are running.
@@ -77,6 +79,7 @@ class Parallel(ABC, Generic[Handle]):
                     if not self.runs_in_driver(jobs[n]) and not dependencies[n].keys() & unfinished
                 ]  # fmt: skip
                 for n in ready[: self.max_in_flight - len(running)]:
+                    self._verify(dependencies[n])
                     running[self.submit(jobs[n], dependencies[n])] = n
                     waiting.remove(n)
                 if not running:
@@ -90,6 +93,15 @@ class Parallel(ABC, Generic[Handle]):
         except BaseException:
             self.cancel(list(running))
             raise
+
+    def _verify(self, dependencies: dict[str, Any]) -> None:
+        """Make stored runs again whose weights are corrupt, here rather than in every worker that needs them."""
+        # Listed first: of runs that share a file, all count as unfinished once it is found to be corrupt.
+        stored = {key: run for key, run in dependencies.items() if self.runner.is_finished(run)}
+        for key, run in stored.items():
+            if key not in self._verified:
+                self.runner.load_tensors(run)
+                self._verified.add(key)
 
     @property
     @abstractmethod

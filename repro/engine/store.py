@@ -20,11 +20,12 @@ from repro.engine.files import (
     holder,
     load_tensors,
     quarantine,
+    read_whole,
     remove_partial_files,
     save_tensors,
     write,
 )
-from repro.errors import UserError
+from repro.errors import UserError, warn
 
 
 def key(specification: Any) -> str:
@@ -61,8 +62,8 @@ def _plain(node: Any) -> Any:
 
 
 @contextlib.contextmanager
-def opened(folder: Path) -> Iterator["Store"]:
-    """Open the store in ``folder`` and lock it against other commands.
+def opened(folder: Path, *, repairs: bool = True) -> Iterator["Store"]:
+    """Open the store in ``folder``, as ``Store`` does, and lock it against other commands.
 
     Raises:
         UserError: the folder cannot be written to, its disk is almost full, or another command holds it.
@@ -76,7 +77,7 @@ def opened(folder: Path) -> Iterator["Store"]:
         raise UserError(f"--runs {folder}: {holder(lock)} is writing there; wait for it, or name another") from error
     try:
         remove_partial_files(folder)
-        yield Store(folder)
+        yield Store(folder, repairs=repairs)
     finally:
         lock.release()
 
@@ -88,9 +89,18 @@ class Store:
     all; ``<group>.safetensors`` holds the stacked weights.
     """
 
-    def __init__(self, folder: Path):
-        """Read the records in the folder and quarantine corrupt ones; ``opened`` locks the folder as well."""
-        self.folder = folder
+    def __init__(self, folder: Path, *, repairs: bool = True):
+        """Read the records in the folder; ``opened`` locks it as well.
+
+        Args:
+            folder: the folder.
+            repairs: whether runs whose files are corrupt are to be made again: their files are quarantined, and their
+                records removed. Without, nothing is changed. Default: yes.
+
+        Raises:
+            UserError: the system does not let a file be read.
+        """
+        self.folder, self._repairs = folder, repairs
         # Group and index in the group of each run.
         self._positions: dict[str, tuple[str, int]] = {}
         self._records: dict[str, dict[str, Any]] = {}
@@ -132,16 +142,20 @@ class Store:
     def weights(self, run: str) -> dict[str, Tensor] | None:
         """Return the weights of a finished run, with a first axis of length 1.
 
-        If they are corrupt, return None and forget the group, so that its runs count as unfinished.
+        If they are corrupt, return None and, where the store repairs, forget the group: its runs count as unfinished.
+
+        Raises:
+            UserError: the system does not let the file be read.
         """
         group, member = self._positions[run]
         path = self.folder / f"{group}.safetensors"
         try:
             tensors, _ = load_tensors(path)
         except CorruptFile as damage:
-            if path.exists():
-                quarantine(path, f"{damage}; its runs are made again")
-            self._forget(group)
+            if self._repairs:
+                if path.exists():
+                    quarantine(path, f"{damage}; its runs are made again")
+                self._forget(group)
             return None
         # Copies, for a view would keep the whole group in memory.
         return {name: value[member : member + 1].clone() for name, value in tensors.items()}
@@ -158,6 +172,11 @@ class Store:
     def group(self, run: str) -> str:
         """Return the group of a finished run."""
         return self._positions[run][0]
+
+    def trained_together(self, run: str) -> list[str]:
+        """Return the finished runs of a run's group, itself included; none if it is not finished."""
+        group, _ = self._positions.get(run, ("", 0))
+        return [other for other, (of_other, _) in self._positions.items() if of_other == group]
 
     def files(self, group: str) -> dict[str, bytes]:
         """Return the contents of a group's files by name, the records last."""
@@ -177,16 +196,27 @@ class Store:
         return self.folder / f"{group}.checkpoint"
 
     def read(self, group: str) -> None:
-        """Read the records of a group, which another process may have stored; quarantine them if they are corrupt."""
+        """Read the records of a group, which another process may have stored or removed.
+
+        Corrupt ones are quarantined where the store repairs, else left out.
+
+        Raises:
+            UserError: the system does not let the file be read.
+        """
         path = self.folder / f"{group}.json"
         try:
-            content = json.loads(path.read_text(encoding="utf-8"))
+            content = json.loads(read_whole(path).decode())
             records = content["records"]
             # Earlier versions left the name out of the digest.
             if content["sha256"] not in (_digest(name, json.dumps(records)) for name in (group, "")):
                 raise ValueError("digest")
-        except (OSError, ValueError, KeyError, TypeError, RecursionError):
-            quarantine(path, f"{path} is damaged; its runs are made again")
+        except CorruptFile:
+            return  # removed, as it is when its weights are corrupt
+        except (ValueError, KeyError, TypeError, RecursionError):
+            if self._repairs:
+                quarantine(path, f"{path} is damaged; its runs are made again")
+            else:
+                warn(f"warning: {path} is damaged; its runs are left out")
             return
         for member, record in enumerate(records):
             self._records[record["key"]] = record

@@ -88,7 +88,7 @@ def export(
 def _opened(folder: Path) -> Store:
     if not folder.is_dir():
         raise UserError(f"--runs {folder.parent}: there are no runs of {folder.name}; train it first")
-    return Store(folder)
+    return Store(folder, repairs=False)
 
 
 def find(store: Store, arm: str, seed: int, params: Mapping[str, str]) -> dict[str, Any]:

@@ -181,6 +181,30 @@ def test_files_damaged_between_two_commands_are_reported_and_regenerated(tmp_pat
     assert all(path.with_name(f"{path.name}.damaged").exists() for path in damaged)
 
 
+def test_runs_that_were_trained_together_are_regenerated_together(tmp_path, run):
+    """Damage two teachers' weights in one file: --report-only changes nothing, else both are regenerated."""
+    changes = [change for change in CHANGES if change != "seeds=1"] + ["seeds=2", "batch_seeds=true"]
+    settings = [word for change in changes for word in ("--set", change)]
+    command = ("mnist", "--profile", "smoke", *settings, "--runs", "runs")
+    assert run(*command)[0] == 0
+    folder = tmp_path / "runs" / "mnist"
+    before = results(folder)
+    groups = {path: json.loads(path.read_text())["records"] for path in folder.glob("*.json")}
+    teachers = next(path for path, records in groups.items() if records[0]["arm"] == "teacher")
+    student = next(path for path, records in groups.items() if records[0]["settings"]["teacher"])
+    assert len(groups[teachers]) == 2
+    weights = teachers.with_suffix(".safetensors")
+    weights.write_bytes(damaged_copy(weights.read_bytes(), random.Random(0)))
+    for path in (student, *folder.glob("*.logits")):
+        path.unlink()
+    damaged = contents(folder)
+    for _ in range(2):
+        code, stderr = run(*command, "--report-only", "--out", "reported")
+        assert code == 2 and "corrupt weights (teacher, seed 0)" in stderr and contents(folder) == damaged
+    code, stderr = run(*command)
+    assert code == 0 and f"{weights.relative_to(tmp_path)} is damaged" in stderr and results(folder) == before
+
+
 def test_a_damaged_language_model_is_not_used(tmp_path, monkeypatch):
     """The file has no digest and is therefore written again by every command."""
     written = []

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import shutil
+from pathlib import Path
 
 import pytest
 import safetensors.torch
@@ -53,6 +54,34 @@ def test_runs_with_corrupt_weights_count_as_unfinished(filled, capsys, position)
     assert "damaged" in capsys.readouterr().err
     again.add("group", RECORDS, WEIGHTS)
     assert store.Store(filled.folder).weights("a") is not None
+
+
+def test_a_store_that_does_not_repair_changes_nothing(filled, capsys):
+    (filled.folder / "group.safetensors").write_bytes(b"damaged")
+    (filled.folder / "other.json").write_bytes(b"damaged")
+    before = {path.name: path.read_bytes() for path in filled.folder.iterdir()}
+    again = store.Store(filled.folder, repairs=False)
+    assert again.weights("a") is None and again.record("a") == RECORDS[0]
+    assert "other.json is damaged" in capsys.readouterr().err
+    assert {path.name: path.read_bytes() for path in filled.folder.iterdir()} == before
+
+
+def test_a_file_that_cannot_be_read_now_is_not_taken_for_damaged(filled, monkeypatch):
+    def refused(path):
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "read_bytes", refused)
+        with pytest.raises(UserError, match=r"group.safetensors: cannot be read \(Too many open files\)"):
+            filled.weights("a")
+        with pytest.raises(UserError, match=r"group.json: cannot be read"):
+            store.Store(filled.folder)
+    assert store.Store(filled.folder).weights("a") is not None
+
+
+def test_a_record_that_another_process_removed_is_no_error(filled):
+    filled.read("gone")
+    assert filled.record("a") == RECORDS[0]
 
 
 def test_a_truncated_tensor_file_is_corrupt(tmp_path):

@@ -37,9 +37,13 @@ def test_a_report_has_all_files_and_is_reproducible(reported, read_files):
     for figure in ("soft_targets", "temperature_by_width", "bias_shift", "data_fraction", "training_curves"):
         assert {f"{figure}.png", f"{figure}.svg"} <= names
     assert {"scorecard.png", "scorecard.svg"} <= names
-    leftover = reported / "results" / "claims.csv.1.unfinished"
+    leftover = reported / "results" / "claims.csv.999999999.unfinished"
     leftover.write_text("of a command that was killed")
+    in_use = reported / "results" / f"bench.json.{os.getpid()}.unfinished"
+    in_use.write_text("of a command that runs")
     build.report(reported)
+    assert in_use.exists()
+    in_use.unlink()
     assert read_files(reported) == first and not leftover.exists()
 
 
