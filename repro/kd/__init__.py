@@ -2,9 +2,9 @@
 
 >>> from repro.kd import soften, distillation_loss
 
-``losses`` holds equations 1, 2 and 4 and the losses, and is the file to read. ``fused_loss`` holds the same knowledge
-distillation loss fused with the output layer, for speed with thousands of classes. No module here imports another
-package of the project.
+``losses`` holds equations 1, 2 and 4 and the losses, and is the file to read; it needs torch and jaxtyping alone.
+``fused_loss`` holds the same knowledge distillation loss fused with the output layer, for speed with thousands of
+classes. No module here imports another package of the project at run time.
 """
 
 from repro.kd.losses import (

@@ -1,9 +1,10 @@
 """The knowledge distillation loss fused with the output layer, for thousands of classes.
 
 This is ``losses.distillation_loss`` (section 2 of arXiv 1503.02531) of ``hidden @ weight + bias``: the same loss and
-the same gradients, tested against it. With thousands of classes the logits are most of what a step reads and writes,
-and a loss of separate operations reads all of them a dozen times. Here they are computed once and turned into the
-gradient block by block, while a block is in the processor's cache; the backward pass is matrix multiplications alone.
+the same first derivatives, tested against it, for finite T and at least one example. With thousands of classes the
+logits are most of what a step reads and writes, and a loss of separate operations reads all of them a dozen times. Here
+they are computed once and turned into the gradient block by block, while a block is in the processor's cache; the
+backward pass is matrix multiplications alone.
 """
 
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 if TYPE_CHECKING:
     from repro.training.fused_update import WeightCopy
@@ -98,6 +100,7 @@ class _OutputLoss(torch.autograd.Function):
         return losses
 
     @staticmethod
+    @once_differentiable
     def backward(ctx, upstream: Tensor):
         hidden, cast, gradient, to_bias = ctx.saved_tensors
         scale = upstream[:, None, None]

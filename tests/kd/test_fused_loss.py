@@ -53,6 +53,14 @@ def test_loss_and_gradients_are_those_of_the_plain_formula(given, fused, plain_l
         torch.testing.assert_close(actual, expected, atol=1e-12, rtol=1e-9)
 
 
+def test_second_derivatives_are_refused(given):
+    parameters, labels, logits = given
+    inputs = [parameter.clone().requires_grad_() for parameter in parameters]
+    (gradient,) = torch.autograd.grad(ours(inputs, labels, logits).sum(), inputs[:1], create_graph=True)
+    with pytest.raises(RuntimeError, match="does not require grad"):
+        gradient.square().sum().backward()
+
+
 def test_large_logits_give_finite_losses_and_gradients(given):
     (hidden, weight, bias), labels, logits = given
     parameters = [parameter.float().requires_grad_() for parameter in (hidden, 1e3 * weight, bias)]

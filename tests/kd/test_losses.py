@@ -3,6 +3,7 @@
 import doctest
 import math
 
+import jaxtyping
 import numpy as np
 import pytest
 import torch
@@ -139,6 +140,46 @@ def test_student_gets_a_gradient_at_every_temperature_and_weight():
         student = STUDENT.clone().requires_grad_()
         kd.distillation_loss(student, TEACHER, LABELS, temperature, weight).backward()
         assert float(student.grad.abs().min()) > 0
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("temperature", [1.0, 20.0, 300.0])
+def test_logits_in_half_precision_lose_their_own_rounding_only(dtype, temperature):
+    """At T = 300 the sum itself would be rounded to -169 in bf16, and T^2 would overflow in fp16."""
+    draw = torch.Generator().manual_seed(0)
+    student, teacher = (3 * torch.randn(6, 5, generator=draw, dtype=torch.float64).to(dtype) for _ in range(2))
+    labels, results = torch.arange(6) % 5, []
+    for wide in (torch.float64, dtype):
+        logits = student.to(wide).requires_grad_()
+        loss = kd.distillation_loss(logits, teacher.to(wide), labels, temperature, 0.1)
+        loss.backward()
+        results.append((loss.detach().double(), logits.grad.double()))
+    assert loss.dtype == torch.float32
+    torch.testing.assert_close(results[1], results[0], rtol=2**-8, atol=1e-3)
+    alone = kd.soft_target_loss(student, teacher, temperature)
+    torch.testing.assert_close(alone, kd.soft_target_loss(student.float(), teacher.float(), temperature))
+    assert kd.soften(student, temperature).dtype == torch.float32
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"teacher": TEACHER[:1]}, "the teacher's"),
+        ({"teacher": TEACHER[:, :2]}, "the teacher's"),
+        ({"labels": LABELS[:1]}, "labels of shape"),
+        ({"temperature": torch.full((2,), 2.0)}, "one per model"),
+        ({"hard_label_weight": torch.full((2,), 0.5)}, "one per model"),
+        ({"temperature": 0.0}, "above 0"),
+        ({"temperature": -math.inf}, "above 0"),
+        ({"temperature": math.nan}, "above 0"),
+    ],
+)
+def test_sizes_that_would_be_broadcast_and_impossible_temperatures_are_refused(change, message, monkeypatch):
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)  # as for users, whose calls it does not check
+    valid = {"teacher": TEACHER, "labels": LABELS, "temperature": 2.0, "hard_label_weight": 0.5}
+    kd.distillation_loss(STUDENT, **valid)
+    with pytest.raises(ValueError, match=message):
+        kd.distillation_loss(STUDENT, **valid | change)
 
 
 def test_ensemble_means():

@@ -22,7 +22,7 @@ class Method(base.KDPlusTerm):
     Backpropagation", arXiv:1409.7495.
     """
 
-    source = "Xu, Hsu & Huang 2018 (arXiv:1709.00513); reversal as in Ganin & Lempitsky 2015 (arXiv:1409.7495)"
+    source = "after Xu, Hsu & Huang 2018 (arXiv:1709.00513); reversal as in Ganin & Lempitsky 2015 (arXiv:1409.7495)"
 
     class Options(base.KDPlusTerm.Options):
         """``weight`` scales the reversed gradient; ``units`` is the width of the discriminator's two hidden layers."""

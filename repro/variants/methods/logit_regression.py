@@ -15,7 +15,7 @@ class Method(base.Method):
     means.
     """
 
-    source = "Ba & Caruana 2014 (arXiv:1312.6184), equation 2"
+    source = "after Ba & Caruana 2014 (arXiv:1312.6184), equation 2"
 
     class Options(base.Settings):
         """``hard_label_weight`` is w."""
