@@ -172,7 +172,9 @@ def export(
     ] = None,
     runs: RunsOption = Path("runs"),
     out: Annotated[Path, typer.Option(help="Directory to write to.")] = Path("exported"),
-    side: Annotated[int, typer.Option(min=1, help="Side in pixels of images for the ONNX file.")] = 32,
+    side: Annotated[
+        int, typer.Option(min=1, help="Side in pixels of the images that a convolutional network was trained on.")
+    ] = 32,
 ) -> None:
     """Write a trained network as safetensors, plain PyTorch and, where onnx is installed, ONNX."""
     from repro import export as exporter

@@ -7,6 +7,7 @@ import importlib.util
 import json
 import shutil
 import sys
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from torch import Tensor, nn
 
 from repro.engine.files import check_writable, write
 from repro.engine.store import Store
-from repro.errors import UserError
+from repro.errors import UserError, reason
 from repro.export.named import PREFIX, write_network
 
 FOLDER = Path(__file__).parent
@@ -30,6 +31,14 @@ INPUTS = {
     "`repro.speech.features` makes them.",
     "specialists": "images (batch, channel, row, column) with values 0 to 255.",
     "variants": "images (batch, channel, row, column) with values 0 to 255, as floats.",
+}
+# What its outputs stand for.
+OF_IMAGES = "classes in the order of `repro.data.sources.load(...).classes`"
+CLASSES = {
+    "mnist": "digits 0 to 9",
+    "speech": "tied states of pocketsphinx's US English model, by number",
+    "specialists": OF_IMAGES,
+    "variants": OF_IMAGES,
 }
 
 
@@ -53,7 +62,8 @@ def export(
         The files that were written.
 
     Raises:
-        UserError: there is no such run, there are several, it has no weights of its own, or a file cannot be written.
+        UserError: there is no such run, there are several, it has no weights of its own, it does not take images of
+            this side, or a file cannot be written.
     """
     store = _opened(runs / experiment)
     record = find(store, arm, seed, params)
@@ -64,25 +74,46 @@ def export(
         raise UserError(f"{arm}: has no weights of its own, as it combines other networks; export these")
     module, weights = _plain({name: value[0] for name, value in stored.items()}, experiment)
     check_writable(out)
-    write(out / "weights.safetensors", save(weights))
-    written = [out / "weights.safetensors", out / "model.py"]
-    if module == WRAPPED:
-        channels = write_network(out, record["settings"]["shape"], weights, side)
-        written.append(out / "architecture.py")
-        example = torch.zeros(2, channels, side, side)
-    else:
-        shutil.copyfile(FOLDER / module, out / "model.py")
-        example = _example(module, weights, side)
-    net = _load(out)
+    with tempfile.TemporaryDirectory() as folder:  # no file is left of a network that cannot be exported
+        made = _make(Path(folder), module, weights, record, side)
+        for path in made:
+            write(out / path.name, path.read_bytes())
+    return [out / path.name for path in made]
+
+
+def _make(folder: Path, module: str, weights: dict[str, Tensor], record: dict[str, Any], side: int) -> list[Path]:
+    """Write all files to a folder and return them in order.
+
+    Raises:
+        UserError: the network does not take images of this side.
+    """
+    write(folder / "weights.safetensors", save(weights))
+    written = [folder / "weights.safetensors", folder / "model.py"]
+    try:
+        if module == WRAPPED:
+            channels = write_network(folder, record["settings"]["shape"], weights, side)
+            written.append(folder / "architecture.py")
+            example = torch.zeros(2, channels, side, side)
+        else:
+            shutil.copyfile(FOLDER / module, folder / "model.py")
+            example = _example(module, weights, side)
+        net = _load(folder)
+        outputs = net(example).shape[-1]
+    except RuntimeError as error:
+        raise UserError(
+            f"--side {side}: the network does not take images of {side}x{side} pixels; give the side of those that it "
+            f"was trained on ({reason(error)})"
+        ) from error
     if importlib.util.find_spec("onnxscript"):
-        written.append(_write_onnx(net, example, out / "model.onnx"))
+        written.append(_write_onnx(net, example, folder / "model.onnx"))
     template = jinja2.Template((FOLDER / "templates" / "README.md.j2").read_text(encoding="utf-8"))
+    experiment = record["experiment"]
     text = template.render(
-        record=record, inputs=INPUTS[experiment], classes=net(example).shape[-1], convolutional=module != MLP,
-        side=side, written=[path.name for path in written],
+        record=record, settings=_flat(record["settings"]), inputs=INPUTS[experiment], classes=CLASSES[experiment],
+        outputs=outputs, convolutional=module != MLP, side=side, written=[path.name for path in written],
     )  # fmt: skip
-    write(out / "README.md", (text + "\n").encode())
-    return [*written, out / "README.md"]
+    write(folder / "README.md", (text + "\n").encode())
+    return [*written, folder / "README.md"]
 
 
 def _opened(folder: Path) -> Store:
@@ -179,14 +210,11 @@ def _load(folder: Path) -> nn.Module:
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     before, sys.dont_write_bytecode = sys.dont_write_bytecode, True
-    sys.path.insert(0, str(folder))
     try:
         spec.loader.exec_module(module)
+        return module.load(folder)
     finally:
-        sys.path.remove(str(folder))
-        sys.modules.pop("architecture", None)
         sys.dont_write_bytecode = before
-    return module.load(folder)
 
 
 def _example(module: str, weights: dict[str, Tensor], side: int) -> Tensor:

@@ -1,10 +1,10 @@
-"""Network with exported weights: ``load(folder)``. Its architecture is in architecture.py."""
+"""Network with exported weights: ``load(folder)``. Its architecture is in architecture.py beside this file."""
 
+import importlib.util
 from pathlib import Path
 from typing import Any
 
 import torch
-from architecture import build  # type: ignore[import-not-found]
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
@@ -28,6 +28,16 @@ class Normalized(nn.Module):
 
 def load(folder: str | Path = Path(__file__).parent) -> Normalized:
     """Return the network with the weights of ``folder``."""
-    net = build(**NETWORK["architecture"])
+    net = _architecture().build(**NETWORK["architecture"])
     net.load_state_dict(load_file(Path(folder) / "weights.safetensors"))
     return Normalized(net, NETWORK["mean"], NETWORK["deviation"]).eval()
+
+
+def _architecture() -> Any:
+    """Return the module, wherever this folder is, beside those of other exported networks."""
+    path = Path(__file__).with_name("architecture.py")
+    spec = importlib.util.spec_from_file_location(f"{__name__}_architecture", path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 from functools import partial
@@ -20,6 +21,7 @@ from repro.errors import UserError
 from repro.mnist import experiment
 from repro.mnist.settings import MnistSettings
 from repro.specialists.experiment import generalist_run
+from repro.specialists.pipeline import specialist_runs
 from repro.specialists.runner import SpecialistsRunner
 from repro.specialists.settings import SpecialistsSettings
 from repro.variants.models import Shape
@@ -56,6 +58,18 @@ def compare(
     assert f"seed {run.seed}" in text and export.INPUTS[name] in text
 
 
+# Loads two networks in a process that cannot import this package.
+TOGETHER = """
+import sys
+sys.modules["repro"] = None
+import torch
+from first.model import load as load_first
+from exports.second.model import load as load_second
+images = torch.zeros(2, 1, 16, 16)
+assert load_first()(images).shape == load_second()(images).shape == (2, 20)
+"""
+
+
 def first_logits(net, images: torch.Tensor) -> torch.Tensor:
     return net.logits(images)[0]
 
@@ -76,12 +90,32 @@ def test_a_student_of_mnist_that_was_trained_beside_others(mnist, toy, tmp_path)
         compare(mnist, "mnist", run, images, expected, tmp_path / run.arm)
 
 
-def test_a_convolutional_network(stripy, tmp_path):
+def test_a_convolutional_network(stripy, tmp_path, monkeypatch):
     settings = config.load(SpecialistsSettings, config.profile_path("specialists", "smoke"))
+    few = settings.specialists.model_copy(update={"classes_per_specialist": 3, "count": 2})
+    settings = settings.model_copy(update={"specialists": few})
     (tmp_path / "runs").mkdir()
     runner = make_runner(tmp_path / "runs" / "specialists", settings, stripy, SpecialistsRunner)
     run, images = generalist_run(settings, 0), stripy.test.images[:5]
     compare(runner, "specialists", run, images, lambda: runner.net_of(run).logits(images)[0], tmp_path / "net")
+
+    def too_small(images):
+        raise RuntimeError("Calculated output size: (256x0x0). Output size is too small")
+
+    with (
+        monkeypatch.context() as patch,
+        pytest.raises(UserError, match=r"^--side 16: .* images of 16x16 pixels; .*small"),
+    ):
+        patch.setattr(export, "_load", lambda folder: too_small)
+        export.export("specialists", run.arm, 0, {}, tmp_path / "runs", tmp_path / "small", side=16)
+    assert not list((tmp_path / "small").iterdir())
+    (specialist,) = specialist_runs(settings, runner, run, 1)
+    runner.execute([specialist])
+    export.export("specialists", specialist.arm, 0, {}, tmp_path / "runs", tmp_path / "specialist", side=16)
+    text = (tmp_path / "specialist" / "README.md").read_text()
+    assert f"| subset | {list(specialist.subset)} |" in text and "is the dustbin" in text
+    assert f"Outputs: {len(specialist.subset) + 1} logits." in text
+    assert f"| recipe.epochs | {specialist.recipe.epochs} |" in text
 
 
 def test_a_network_of_the_variants_on_bytes(stripy, tmp_path):
@@ -118,6 +152,9 @@ def test_a_network_with_a_name(stripy, tmp_path, shape):
         tmp_path / "net",
         named=True,
     )
+    for name in ("first", "exports/second"):
+        shutil.copytree(tmp_path / "net", tmp_path / name, ignore=shutil.ignore_patterns("*.onnx"))
+    subprocess.run([sys.executable, "-c", TOGETHER], cwd=tmp_path, check=True)
 
 
 def test_what_cannot_be_exported_is_named(mnist, tmp_path, monkeypatch):
