@@ -64,6 +64,8 @@ def explain(error: ValidationError, model: type[BaseModel]) -> str:
     given = "" if isinstance(first["input"], dict | BaseModel) else f", not {shown(first['input'])}"
     if isinstance(first["input"], dict) and kind.endswith(("_type", "literal_error")):
         given = ", not a table"
+    if not first["loc"]:  # of several settings together, which the message names
+        return f"setting {message}{more}"
     return f"setting {name}: {message}{given}{more}"
 
 

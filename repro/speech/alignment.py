@@ -110,6 +110,7 @@ def _process(decoder: pocketsphinx.Decoder, raw: bytes) -> None:
 
 
 def _without_margins(alignment: pocketsphinx.Alignment, frames: int) -> Alignment | None:
+    # pocketsphinx's frames begin where ours are centered: states are 0.8 of a frame late, for all models alike.
     states = np.full(frames + 2 * MARGIN, -1)
     words, phones = [], []
     for word in alignment:

@@ -58,6 +58,8 @@ PRECISION_FRAMES = 1000
 class SpeechRunner(Runner):
     """Runs on one corpus; acoustic models with the same batches are trained together as one batched MLP."""
 
+    search_arms = frozenset({Arm.SEARCH})
+
     settings: SpeechSettings
     corpus: Corpus
     data: Prepared

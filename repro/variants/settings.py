@@ -164,8 +164,10 @@ class VariantsSettings(Settings):
                 raise ValueError(f"methods: no name must begin with {', '.join(RESERVED_NAMES)}; not {name!r}")
         if len(set(names)) != len(names):
             raise ValueError("methods: no two must have the same name")
-        if len({len(method.grid) for method in self.methods if method.method != "none"}) > 1:
-            raise ValueError("methods: all grids must be of one size, or the comparison is not fair")
+        sizes = {method.name: len(method.grid) for method in self.methods if method.method != "none"}
+        if len(set(sizes.values())) > 1:
+            named = ", ".join(f"{name} {size}" for name, size in sizes.items())
+            raise ValueError(f"methods: all grids must be of one size, or the comparison is not fair; not {named}")
         if "kd" not in {method.method for method in self.methods}:
             raise ValueError("methods: kd must be among them; the others are compared with it")
         return self

@@ -6,13 +6,13 @@ from repro import paper
 from repro.evaluation import stats
 from repro.evaluation.stats import NORMAL_QUANTILE, Estimate
 from repro.report.format import in_epochs
-from repro.report.query import direction, interval, percent, signed
+from repro.report.query import direction, interval, percent, select, signed
 from repro.report.records import Record
 from repro.report.section import Finding
 from repro.report.specialists import analysis, costs, covers, overfitting
 from repro.report.specialists.analysis import Gain
 from repro.report.specialists.covers import COVER
-from repro.report.specialists.redistilled import STUDENTS, fraction_of_gain
+from repro.report.specialists.redistilled import STUDENTS, are_among, fraction_of_gain
 from repro.specialists.runs import Arm
 
 
@@ -68,7 +68,10 @@ def _over_control(records: list[Record], change: Gain) -> tuple[Estimate | None,
     cheaper = "" if control.train_cost >= ours.train_cost or control.is_near(ours, "train_cost") else (
         f" (training cost {control.train_cost:.2f} generalists, with specialists {ours.train_cost:.2f})"
     )  # fmt: skip
-    return more, f"; over the {control.name}{cheaper} {signed(more)} pp"
+    relative = stats.mean_interval(
+        [100 * (a / b - 1) for a, b in zip(change.accuracy(1), control.accuracy, strict=False)]
+    )
+    return more, f"; over the {control.name}{cheaper} {signed(more)} pp, {signed(relative)}%"
 
 
 def _covers(change: Gain) -> list[Finding]:
@@ -119,6 +122,7 @@ def _redistilled(records: list[Record]) -> list[Finding]:
     others |= {
         f"generalist trained {in_epochs(count)} longer": analysis.accuracy_of(longer)
         for count, longer in analysis.by_epochs(records, Arm.LONGER).items()
+        if not are_among(select(records, Arm.ON_LABELS), longer)
     }
     notes = [
         f"delta vs {label}: {signed(analysis.paired(distilled, other))} pp" for label, other in others.items() if other

@@ -7,7 +7,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from repro.evaluation import stats
-from repro.report.plotting import FOURTH, OURS, SECOND, legend
+from repro.report.plotting import FOURTH, OURS, SECOND
 from repro.report.query import interval, select, signed
 from repro.report.records import Record
 from repro.report.specialists import analysis
@@ -97,7 +97,8 @@ def curves(records: list[Record]) -> Figure:
         axis.set_xlabel("epoch")
         axis.set_title(f"trained on {fraction:.0%} of the training images", fontsize=9)
     axes[0].set_ylabel("accuracy within the special classes, %")
-    legend(axes[0], fontsize=7)
+    handles, labels = axes[0].get_legend_handles_labels()
+    figure.legend(handles, labels, fontsize=7, ncols=len(panels) + 1, loc="lower center")
     figure.suptitle("Section 6.1: overfitting of specialists, mean over specialists and seeds", fontsize=10)
-    figure.tight_layout()
+    figure.tight_layout(rect=(0, 0.14, 1, 1))
     return figure

@@ -30,7 +30,10 @@ def redistilled(records: list[Record]) -> pd.DataFrame:
     networks = [("generalist", generalist, before, "–")]
     for longer in analysis.by_epochs(records, Arm.LONGER).values():
         accuracy, trained = analysis.accuracy_of(longer), f"{before} + {_epochs(longer)}"
-        networks.append(("generalist, trained longer", accuracy, trained, "–"))
+        name = "generalist, trained longer"
+        if are_among(select(records, Arm.ON_LABELS), longer):
+            name += "; its first seeds are the next row"
+        networks.append((name, accuracy, trained, "–"))
     for arm, label in STUDENTS.items():
         runs = select(records, arm)
         if runs:
@@ -41,6 +44,11 @@ def redistilled(records: list[Record]) -> pd.DataFrame:
         {"network": name, "epochs": epochs, "teacher sees": view} | _row(name, values, generalist, change.accuracy(1))
         for name, values, epochs, view in networks
     ])  # fmt: skip
+
+
+def are_among(some: list[Record], others: list[Record]) -> bool:
+    """Return whether some records are of the same networks as others."""
+    return bool(some) and {record["key"] for record in some} <= {record["key"] for record in others}
 
 
 def _view(record: Record) -> str:

@@ -7,7 +7,7 @@ from rich.table import Table
 
 from repro.report import records, terminal
 from repro.report.format import dataset_label
-from repro.report.query import of_others
+from repro.report.query import of_others, select
 from repro.report.records import Record
 from repro.report.searches import search_headline, search_section
 from repro.report.section import Figure, Section, drawable, left_out
@@ -65,11 +65,12 @@ def sections(folder: Path) -> list[Section]:
 
 
 def _section(folder: Path, dataset: str) -> Section | None:
-    runs = records.load(folder, "specialists", dataset)
-    if not runs:
+    own = records.load(folder, "specialists", dataset)
+    if not own:
         return None
-    if searched := search_section("specialists", dataset, runs, tables.TABLES["search"]):
+    if searched := search_section("specialists", dataset, own, tables.TABLES["search"]):
         return searched
+    runs = [*own, *_shared_ensembles(folder, dataset, own)]
     made = {name: (title, make(runs)) for name, (title, make) in tables.TABLES.items()}
     plots = drawable(FIGURES, runs)
     examples = records.load_shown(folder, "specialists", dataset) or {}
@@ -78,4 +79,20 @@ def _section(folder: Path, dataset: str) -> Section | None:
         made = {"table2": (tables.TABLE_2, tables.clusters(examples))} | made
         plots = {figure.name: (figure.caption, partial(figure.draw, examples)) for figure in EXAMPLE_FIGURES} | plots
     title = f"Specialists: {dataset_label(dataset)}"
-    return Section("specialists", dataset, title, runs, made, plots, findings(runs), of_others(runs))
+    return Section("specialists", dataset, title, own, made, plots, findings(runs), of_others(own))
+
+
+def _shared_ensembles(folder: Path, dataset: str, runs: list[Record]) -> list[Record]:
+    """Return the ensembles of another profile with the same generalists, for a profile that has none itself.
+
+    Profiles that differ in their specialists alone, such as those of small subsets, have the same generalists.
+    """
+    if select(runs, Arm.ENSEMBLE):
+        return []
+    generalists = {record["key"] for record in select(runs, Arm.GENERALIST)}
+    return [
+        record
+        for name in records.datasets(folder, "specialists") if dataset.startswith(f"{name}-")
+        for record in select(records.load(folder, "specialists", name), Arm.ENSEMBLE)
+        if record["settings"]["nets"][0] in generalists
+    ]  # fmt: skip

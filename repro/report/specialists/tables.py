@@ -29,6 +29,7 @@ ABLATIONS = {
     Arm.SUBSET_SIZE: "classes per specialist: {subset_size}",
     Arm.WIDTH: "generalist width: {width}",
 }
+COMPARED_WITH_REFERENCE = (Arm.KIND, Arm.CLUSTERING, Arm.SUBSET_SIZE, Arm.WIDTH)
 
 
 def table3(records: list[Record]) -> pd.DataFrame:
@@ -143,7 +144,7 @@ def cover_slopes(records: list[Record]) -> pd.DataFrame:
 
 def ablations(records: list[Record]) -> pd.DataFrame:
     """Return the gain of accuracy, overall and conditional, with one setting varied at a time."""
-    count = analysis.num_ablated(records)
+    count, reference = analysis.num_ablated(records), analysis.baseline(records)
     rows = []
     for arm, label in ABLATIONS.items():
         for group in _groups(select(records, arm)):
@@ -153,7 +154,8 @@ def ablations(records: list[Record]) -> pd.DataFrame:
                 name += f", {params['fraction']:.0%} of the training images"
             if arm == Arm.COUNT and params["count"] == count:
                 name += " (reference of kind, clustering, classes and width)"
-            rows.append(_ablation(group, name))
+            against = reference if arm in COMPARED_WITH_REFERENCE else None
+            rows.append(_ablation(group, name, against))
     return pd.DataFrame(rows)
 
 
@@ -165,7 +167,8 @@ def _groups(records: list[Record]) -> list[list[Record]]:
     return [groups[values] for values in sorted(groups)]
 
 
-def _ablation(records: list[Record], name: str) -> dict[str, Any]:
+def _ablation(records: list[Record], name: str, reference: Gain | None) -> dict[str, Any]:
+    """Return a row; its gain is compared with that of ``reference`` on the seeds that both have."""
     change, on_validation = (analysis.gain_of(records, split) for split in ("test", "validation"))
     overall, relative = change.difference(), stats.mean_interval(change.relative())
     return {
@@ -177,11 +180,19 @@ def _ablation(records: list[Record], name: str) -> dict[str, Any]:
         "generalist": f"{np.mean(change.accuracy(0)):.2f}",
         "with specialists": f"{np.mean(change.accuracy(1)):.2f}",
         "gain (pp)": signed(overall),
+        "minus reference (pp)": "–"
+        if reference is None
+        else signed(analysis.paired(_gains(change), _gains(reference))),
         "relative gain (%)": signed(relative),
         "conditional gain (pp)": signed(change.conditional_difference()),
         "validation gain (pp)": signed(on_validation.difference()),
         "seeds": overall.count,
     }
+
+
+def _gains(change: Gain) -> list[float]:
+    """Return the gain of accuracy in points, of each seed."""
+    return [after - before for before, after in zip(change.accuracy(0), change.accuracy(1), strict=True)]
 
 
 def equal_compute(records: list[Record]) -> pd.DataFrame:
