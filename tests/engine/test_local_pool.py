@@ -54,6 +54,7 @@ def make(runner_for, stripy):
 
 
 def test_dependent_runs_give_the_same_records_in_two_workers_as_in_order(make, icons, monkeypatch):
+    torch.set_num_threads(1)  # in order, too: sums of convolutions depend on it
     runners = []
     for folder, max_in_flight in (("in order", 1), ("at once", 2)):
         runner = make(icons, folder, max_in_flight)
