@@ -10,7 +10,7 @@ Committed results (test accuracy in %, five seeds, one teacher; in parentheses t
     MNIST      teacher 98.88, KD 98.65, no KD 98.40 (-0.25 [-0.31, -0.18]); no row is significantly better than KD
     icons      teacher 52.01, KD 23.94, no KD 20.62 (-3.32 [-4.52, -2.12]); DIST alone is: 26.76 (+2.82 [1.63, 4.02])
     icons, 20 epochs
-               teacher 54.61, KD 41.70, no KD 39.78 (-1.92 [-2.62, -1.22]); DIST alone is: 43.15 (+1.45 [0.75, 2.14])
+               teacher 54.61, KD 41.70, no KD 39.78 (-1.92 [-2.52, -1.31]); DIST alone is: 43.15 (+1.45 [0.84, 2.05])
     CIFAR-100  teacher 48.72, KD 23.67, no KD 20.70 (-2.96 [-3.73, -2.20]); DIST alone is: 24.78 (+1.12 [0.36, 1.88])
 """
 

@@ -71,8 +71,6 @@ DATASETS = [
     for path in sorted(ROOT.glob("results/*/*/records.jsonl"))
     if path.parent.name != "choice"  # a search of many recipes
 ]
-# Testbeds of which some methods have not been run yet.
-PARTLY_RUN = ("icons-long",)
 
 
 def load(experiment: str, folder: str) -> list[records.Record]:
@@ -120,8 +118,6 @@ def test_committed_records_follow_the_committed_profile(experiment, folder):
         )
         assert recipe in others, run["arm"]
     for method in getattr(settings, "methods", ()):
-        if folder in PARTLY_RUN and not select(runs, "method", name=method.name):
-            continue
         tried = [run["settings"]["options"] for run in select(runs, "search", name=method.name)]
         for options in method.grid if len(method.grid) > 1 else ():
             assert any(options.items() <= options_tried.items() for options_tried in tried), (method.name, options)

@@ -27,14 +27,20 @@ def has_timings(records: list[Record]) -> bool:
     return has_students(records) and bool(select(records, Arm.TIMING))
 
 
+def has_temperatures(records: list[Record]) -> bool:
+    """Return whether students of some size were distilled at several temperatures."""
+    sweep = select(records, Arm.TEMPERATURE_SWEEP, varied="student size")
+    return len({record["settings"]["options"]["temperature"] for record in sweep}) > 1
+
+
 FIGURES = (
     Figure("methods", "Delta vs KD of each method, with 95% CI.", figures.methods, has_students),
     Figure("cost", "Delta vs KD against time and memory of training.", figures.cost, has_timings),
     Figure("fidelity", "Test accuracy against teacher agreement.", figures.fidelity, has_students),
     Figure("gap", "Capacity gap: every teacher with every student.", figures.gap,
-           lambda records: len(analysis.gap_rows(records)) > 1),
+           lambda records: len(analysis.gap_rows(records)) > 2),  # one is without a teacher
     Figure("temperature", "Temperature by student size and, where it was varied, by hard-label weight.",
-           figures.temperature, lambda records: bool(select(records, Arm.TEMPERATURE_SWEEP, varied="student size"))),
+           figures.temperature, has_temperatures),
     Figure("view", "View of the teacher.", figures.view,
            lambda records: bool(select(records, Arm.TEACHER_VIEW, distilled_from="teacher"))),
 )  # fmt: skip
