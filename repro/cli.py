@@ -40,7 +40,7 @@ OutOption = Annotated[
         "--out",
         help="Parent directory of results/ and figures/. Default: the working directory for an unchanged profile whose "
         "results are committed ('--profile list' says which), else runs/<profile>, or runs/<profile>-changed with "
-        "--set, --device, --precision or --report-only.",
+        "--set, --device or --precision, and for a committed one with --report-only.",
     ),
 ]
 DeviceOption = Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")]

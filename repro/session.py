@@ -49,11 +49,11 @@ class Options:
         if self.out:
             return self.out
         committed = self.profile in config.COMMITTED[experiment]
-        changed = bool(self.overrides) or (self.device, self.precision) != ("auto", "auto") or self.report_only
-        if committed and not changed:
+        changed = bool(self.overrides) or (self.device, self.precision) != ("auto", "auto")
+        if committed and not changed and not self.report_only:
             return Path()
         name = Path(self.profile).stem.strip(".") or "own"
-        return self.runs / (f"{name}-changed" if changed else name)
+        return self.runs / (f"{name}-changed" if changed or committed else name)
 
 
 @contextlib.contextmanager

@@ -171,9 +171,8 @@ def over_clusters(statistic: Callable[..., np.ndarray], totals: np.ndarray) -> E
     """Return a statistic of sums over clusters, such as classes, with a percentile bootstrap interval over clusters.
 
     The interval covers another draw of as many clusters for the same models. Whole clusters are drawn, because the
-    cases of a cluster depend on each other. There is no interval for fewer than ``FEWEST_UNITS`` clusters, nor where
-    the statistic is undefined in some sample. With few clusters the interval is too narrow. Seed and number of samples
-    are fixed.
+    cases of a cluster depend on each other. There is no interval for a single cluster, nor where the statistic is
+    undefined in some sample. With few clusters the interval is too narrow. Seed and number of samples are fixed.
 
     Args:
         statistic: sums of the quantities, each of shape (...) -> values of shape (...).
@@ -182,7 +181,7 @@ def over_clusters(statistic: Callable[..., np.ndarray], totals: np.ndarray) -> E
     clusters = totals.shape[1]
     with np.errstate(divide="ignore", invalid="ignore"):
         value = float(statistic(*totals.sum(1)))
-        if clusters < FEWEST_UNITS:
+        if clusters < 2:
             return Estimate(value, None, None, clusters)
         samples = statistic(*(totals @ _cluster_weights(clusters).T))
     low, high = _percentile_interval(samples) or (None, None)

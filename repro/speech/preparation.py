@@ -119,13 +119,13 @@ def _set_validation_aside(
     if shared:
         left_out["a recording of validation, left out of train"] += shared
     dropped = set(shared)
-    kept = pack([utterance for utterance in utterances if utterance[0] not in dropped])
-    if len(kept.speakers) < 2:
+    remaining = pack([utterance for utterance in utterances if utterance[0] not in dropped])
+    if len(remaining.speakers) < 2:
         reasons = f" ({summary(left_out)})" if left_out else ""
         raise UserError(f"data.corpus: train must have two usable speakers, one of them for validation{reasons}")
-    of_validation = [index for index, speaker in enumerate(kept.speakers) if speaker in aside]
-    others = [index for index, speaker in enumerate(kept.speakers) if speaker not in aside]
-    return kept.of_speakers(others), kept.of_speakers(of_validation)
+    of_validation = [index for index, speaker in enumerate(remaining.speakers) if speaker in aside]
+    others = [index for index, speaker in enumerate(remaining.speakers) if speaker not in aside]
+    return remaining.of_speakers(others), remaining.of_speakers(of_validation)
 
 
 def _chunks(corpus: Corpus, part: str, folder: Path) -> list[Request]:

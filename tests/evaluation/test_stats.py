@@ -171,7 +171,6 @@ def test_a_ratio_whose_denominator_is_zero_in_a_sample_has_no_interval():
 def test_few_units_have_no_interval(units, has_interval):
     cases, right = np.full(units, 100), np.arange(40, 40 + units)
     rate = lambda cases, right: right / cases  # noqa: E731
-    assert (stats.over_clusters(np.divide, np.stack([right, cases])).low is not None) == has_interval
     counts = [stats.Counts(right[None], (0,))]
     assert (stats.over_nets_and_units(rate, cases, counts).low is not None) == has_interval
     assert (stats.run_over_nets_and_units(rate, cases, counts) is not None) == has_interval

@@ -145,7 +145,7 @@ def test_student_gets_a_gradient_at_every_temperature_and_weight():
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 @pytest.mark.parametrize("temperature", [1.0, 20.0, 300.0])
 def test_logits_in_half_precision_lose_their_own_rounding_only(dtype, temperature):
-    """At T = 300 the sum itself would be rounded to -169 in bf16, and T^2 would overflow in fp16."""
+    """The loss has no rounding of its own: at T = 300 it would be -169 in bf16, and T^2 would overflow in fp16."""
     draw = torch.Generator().manual_seed(0)
     student, teacher = (3 * torch.randn(6, 5, generator=draw, dtype=torch.float64).to(dtype) for _ in range(2))
     labels, results = torch.arange(6) % 5, []

@@ -42,8 +42,7 @@ class Cover:
     @property
     def is_large(self) -> bool:
         """True where there are enough classes, and enough images on average over seeds, for a relative gain."""
-        has_interval = self.over_classes is not None and self.over_classes.low is not None
-        return self.classes >= MIN_CLASSES and self.images.mean() >= MIN_IMAGES and has_interval
+        return self.classes >= MIN_CLASSES and self.images.mean() >= MIN_IMAGES and self.over_classes is not None
 
 
 def covers(change: Gain) -> list[Cover]:

@@ -65,12 +65,12 @@ def sections(folder: Path) -> list[Section]:
 
 
 def _section(folder: Path, dataset: str) -> Section | None:
-    own = records.load(folder, "specialists", dataset)
-    if not own:
+    stored = records.load(folder, "specialists", dataset)
+    if not stored:
         return None
-    if searched := search_section("specialists", dataset, own, tables.TABLES["search"]):
+    if searched := search_section("specialists", dataset, stored, tables.TABLES["search"]):
         return searched
-    runs = [*own, *_shared_ensembles(folder, dataset, own)]
+    runs = [*stored, *_shared_ensembles(folder, dataset, stored)]
     made = {name: (title, make(runs)) for name, (title, make) in tables.TABLES.items()}
     plots = drawable(FIGURES, runs)
     examples = records.load_shown(folder, "specialists", dataset) or {}
@@ -79,7 +79,7 @@ def _section(folder: Path, dataset: str) -> Section | None:
         made = {"table2": (tables.TABLE_2, tables.clusters(examples))} | made
         plots = {figure.name: (figure.caption, partial(figure.draw, examples)) for figure in EXAMPLE_FIGURES} | plots
     title = f"Specialists: {dataset_label(dataset)}"
-    return Section("specialists", dataset, title, own, made, plots, findings(runs), of_others(own))
+    return Section("specialists", dataset, title, stored, made, plots, findings(runs), of_others(stored))
 
 
 def _shared_ensembles(folder: Path, dataset: str, runs: list[Record]) -> list[Record]:
