@@ -6,7 +6,7 @@ A subclass defines the jobs of its runs, the digest of its data and the further 
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass, replace
-from typing import Any, ClassVar
+from typing import Any
 
 from pydantic import BaseModel
 from torch import Tensor
@@ -46,9 +46,6 @@ class Runner:
         keeps_caches: whether files in the runs folder that only speed up later runs are worthwhile. Default: yes.
         finished: records of executed runs, by arm, parameters and key.
     """
-
-    # Arms of a search, which chooses on validation: their records have no test metrics.
-    search_arms: ClassVar[frozenset[str]] = frozenset()
 
     store: Store
     compute: Compute
@@ -253,8 +250,6 @@ class Runner:
             seconds: wall time of the run in seconds.
             together: number of runs that were trained as one batch of networks. Default: 1.
         """
-        if run.arm in self.search_arms:
-            metrics = {name: value for name, value in metrics.items() if not name.startswith("test")}
         return {
             "key": self.key(run), "group": self.group(run), "arm": run.arm, "params": _params(run), "seed": run.seed,
             "settings": self.settings_of(run),

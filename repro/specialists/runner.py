@@ -58,8 +58,6 @@ TINY = 1e-12
 class SpecialistsRunner(Runner):
     """Runner of the specialists experiment: one job for each run."""
 
-    search_arms = frozenset(OF_THE_SEARCH)
-
     settings: SpecialistsSettings
     data: ImageData
     _subsets: dict[tuple, list[tuple[int, ...]]] = field(default_factory=dict)

@@ -68,10 +68,12 @@ def _over_control(records: list[Record], change: Gain) -> tuple[Estimate | None,
     cheaper = "" if control.train_cost >= ours.train_cost or control.is_near(ours, "train_cost") else (
         f" (training cost {control.train_cost:.2f} generalists, with specialists {ours.train_cost:.2f})"
     )  # fmt: skip
-    relative = stats.mean_interval(
-        [100 * (a / b - 1) for a, b in zip(change.accuracy(1), control.accuracy, strict=False)]
-    )
-    return more, f"; over the {control.name}{cheaper} {signed(more)} pp, {signed(relative)}%"
+    pairs = list(zip(change.accuracy(1), control.accuracy, strict=False))
+    relative = ""
+    if all(theirs for _, theirs in pairs):
+        gains = stats.mean_interval([100 * (combined / theirs - 1) for combined, theirs in pairs])
+        relative = f", {signed(gains)}%"
+    return more, f"; over the {control.name}{cheaper} {signed(more)} pp{relative}"
 
 
 def _covers(change: Gain) -> list[Finding]:
