@@ -1,6 +1,5 @@
 """The process of the command line: exit codes and signals. Commands are in ``repro.cli``."""
 
-import contextlib
 import io
 import multiprocessing
 import os
@@ -31,7 +30,7 @@ def main() -> None:
 
 
 def _exit_code() -> int:
-    from repro.errors import UserError, environment_problem
+    from repro.errors import UserError, environment_problem, warn
 
     # Imported while a signal ends the process.
     try:
@@ -66,20 +65,16 @@ def _exit_code() -> int:
             raise
     interrupts.acknowledge()
     if code == interrupts.INTERRUPTED:
-        _print_line(interrupts.MESSAGE)
+        warn(interrupts.MESSAGE)
     return code
 
 
 def _print_error(message: str) -> int:
+    from repro.errors import warn
     from repro.names import text_of
 
-    _print_line(f"error: {text_of(' '.join(message.split()))}")
+    warn(f"error: {text_of(' '.join(message.split()))}")  # the exit code says it, too, where nothing can be written
     return 2
-
-
-def _print_line(text: str) -> None:
-    with contextlib.suppress(OSError):  # the exit code says it, too, where nothing can be written
-        print(text, file=sys.stderr)
 
 
 if __name__ == "__main__":

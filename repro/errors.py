@@ -1,4 +1,4 @@
-"""An error that the user can fix, the cause of any other error on one line, and warnings."""
+"""An error that the user can fix, the cause of any other error on one line, and lines on standard error."""
 
 import contextlib
 import re

@@ -4,12 +4,11 @@ import contextlib
 import hashlib
 import os
 import socket
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 from repro.engine.files import nearest
-from repro.errors import UserError
+from repro.errors import UserError, warn
 from repro.names import text_of
 
 TIMEOUT_SECONDS = 20  # of a server that does not answer
@@ -50,4 +49,4 @@ def network_timeout(seconds: float = TIMEOUT_SECONDS) -> Iterator[None]:
 
 def report(text: str) -> None:
     """Print a line on stderr, where progress goes."""
-    print(text_of(text), file=sys.stderr, flush=True)
+    warn(text_of(text))

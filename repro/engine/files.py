@@ -57,15 +57,18 @@ def write(path: Path, content: bytes | Iterable[bytes], *, replace: bool = True)
 
 
 def remove_partial_files(folder: Path) -> None:
-    """Remove the partial files of commands that were killed while writing, but none of a process that still runs."""
+    """Remove the partial files of commands that were killed while writing, but none of another that still runs.
+
+    This command writes nothing meanwhile: in a container, one that was killed often had the same process number.
+    """
     for leftover in folder.rglob("*.unfinished"):
-        if not leftover.is_dir() and not _is_running(leftover.name.split(".")[-2]):
+        if not leftover.is_dir() and not _is_of_another(leftover.name.split(".")[-2]):
             leftover.unlink(missing_ok=True)
 
 
-def _is_running(process: str) -> bool:
-    """Return whether a process on this machine has this number; False where the system does not tell."""
-    if os.name != "posix" or not process.isdecimal():
+def _is_of_another(process: str) -> bool:
+    """Return whether another process that runs has this number; False where the system does not tell."""
+    if os.name != "posix" or not process.isdecimal() or int(process) == os.getpid():
         return False
     try:
         os.kill(int(process), 0)

@@ -70,6 +70,8 @@ class Parallel(ABC, Generic[Handle]):
         dependencies = [
             {key(other): other for run in job.runs for other in self.runner.dependencies(run)} for job in jobs
         ]
+        for needed in dependencies:
+            self._verify(needed)  # before any job is submitted: making runs again takes workers, too
         waiting, running = list(range(len(jobs))), dict[Handle, int]()
         try:
             while waiting or running:
@@ -79,7 +81,6 @@ class Parallel(ABC, Generic[Handle]):
                     if not self.runs_in_driver(jobs[n]) and not dependencies[n].keys() & unfinished
                 ]  # fmt: skip
                 for n in ready[: self.max_in_flight - len(running)]:
-                    self._verify(dependencies[n])
                     running[self.submit(jobs[n], dependencies[n])] = n
                     waiting.remove(n)
                 if not running:

@@ -39,10 +39,13 @@ def test_a_report_has_all_files_and_is_reproducible(reported, read_files):
     assert {"scorecard.png", "scorecard.svg"} <= names
     leftover = reported / "results" / "claims.csv.999999999.unfinished"
     leftover.write_text("of a command that was killed")
-    in_use = reported / "results" / f"bench.json.{os.getpid()}.unfinished"
+    in_use, of_same_number = (
+        reported / "results" / f"bench.json.{process}.unfinished" for process in (os.getppid(), os.getpid())
+    )
     in_use.write_text("of a command that runs")
+    of_same_number.write_text("of a command that was killed, in a container")
     build.report(reported)
-    assert in_use.exists()
+    assert in_use.exists() and not of_same_number.exists()
     in_use.unlink()
     assert read_files(reported) == first and not leftover.exists()
 
