@@ -216,7 +216,7 @@ def bench(
 
 @app.command()
 def data(data: DataOption = None) -> None:
-    """Download and check the data sets."""
+    """Download MNIST, unless it is there, and check it."""
     from repro.data import mnist
     from repro.data.download import data_folder
 

@@ -143,7 +143,7 @@ def validate(model: type[SettingsType], values: dict[str, Any]) -> SettingsType:
     try:
         return model.model_validate(values)
     except ValidationError as error:
-        raise UserError(explain(error, model)) from error
+        raise UserError(explain(error, model, values)) from error
 
 
 def _read(path: Path, experiment: str | None, extending: tuple[Path, ...]) -> dict[str, Any]:
@@ -223,7 +223,11 @@ def _apply(values: dict[str, Any], override: str) -> None:
         raise UserError(f"--set {given}: only a profile can extend another; choose one with --profile")
     try:
         parsed = tomllib.loads(f"value = {text}")
-    except NOT_TOML:
+    except NOT_TOML as error:
+        if text.lstrip().startswith(("{", "[")):
+            raise UserError(
+                f"--set {given}: not valid TOML ({one_line(error)}); text in a table or list needs double quotes"
+            ) from error
         parsed = {}
     # A text with line breaks may hold further settings.
     value = parsed["value"] if parsed.keys() == {"value"} else text.strip()

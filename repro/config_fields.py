@@ -37,14 +37,20 @@ def leaf_types(annotation: Any) -> Iterator[Any]:
         yield annotation
 
 
-def explain(error: ValidationError, model: type[BaseModel]) -> str:
-    """Return one line on the first problem: a renamed setting, else an unknown one, else any."""
+def explain(error: ValidationError, model: type[BaseModel], values: Any = None) -> str:
+    """Return one line on the first problem: a renamed setting, else an unknown one, else any.
+
+    Args:
+        error: what pydantic raised.
+        model: the settings class.
+        values: the values that were refused; tables in a list are called by the names that they have there.
+    """
     problems = error.errors()
     more = f" ({len(problems) - 1} more)" if len(problems) > 1 else ""
     unknown = [problem for problem in problems if problem["type"] == "extra_forbidden"]
     renamed = [problem for problem in unknown if problem["loc"][-1] in _renamed_at(model, problem["loc"][:-1])]
     first = next(iter(renamed or unknown or problems))
-    *section, last = map(str, first["loc"] or ("settings",))
+    *section, last = _path(first["loc"], values) or ["settings"]
     name = one_line(".".join([*section, last]))
     if renamed:
         present = ".".join([*section, _renamed_at(model, first["loc"][:-1])[last]])
@@ -67,6 +73,17 @@ def explain(error: ValidationError, model: type[BaseModel]) -> str:
     if not first["loc"]:  # of several settings together, which the message names
         return f"setting {message}{more}"
     return f"setting {name}: {message}{given}{more}"
+
+
+def _path(location: tuple[int | str, ...], values: Any) -> list[str]:
+    """Return the parts of a location; a table in a list is called by its name, if it has one, not by its position."""
+    path = []
+    for part in location:
+        inside = values if isinstance(values, dict) else dict(enumerate(values)) if isinstance(values, list) else {}
+        values = inside.get(part)
+        name = values.get("name") if isinstance(part, int) and isinstance(values, dict) else None
+        path.append(name if isinstance(name, str) and name else str(part))
+    return path
 
 
 def _models_at(model: type[BaseModel], location: tuple[int | str, ...]) -> list[type[BaseModel]]:

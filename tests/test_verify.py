@@ -5,6 +5,7 @@ import json
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from conftest import digits, make_runner
 
@@ -189,6 +190,15 @@ def verdict(committed: dict, now: dict, others: list[dict]) -> Verdict:
 def test_verdicts_on_a_number(committed, now, others, expected):
     seeds = [record(1 + seed, value) for seed, value in enumerate(others)]
     assert verdict(record(0, committed), record(0, now), seeds) == expected
+
+
+def test_runs_that_differ_by_chance_alone_are_rarely_called_not_reproduced():
+    rng, failures = np.random.default_rng(0), 0
+    for _ in range(200):
+        rows = rng.normal(size=(6, 8)).tolist()
+        now, committed, *seeds = ({"seed": 0, "machine": {}, "metrics": {"m": row}} for row in rows)
+        failures += verdict(committed, now, seeds) == Verdict.NOT
+    assert 0 < failures <= 20, "5% of 200 are 10"
 
 
 def test_without_a_known_spread_another_machine_is_no_failure():

@@ -63,7 +63,7 @@ def curves(data: Mnist, compute: Compute, repeats: int, say: Callable[[str], Non
 
 
 def _times(setting: Setting, transfer: TransferSet, compute: Compute, repeats: int) -> Point:
-    recipe = Recipe(epochs=1, batch_size=setting.batch_size, learning_rate=1e-3, schedule="constant")
+    recipe = Recipe(epochs=100, batch_size=setting.batch_size, learning_rate=1e-3, schedule="constant")
     sizes = (784, setting.width, setting.width, 10)
     members = [MemberSpec(seed, 20.0, 0.5) for seed in range(setting.networks)]
     with threads(setting.threads):

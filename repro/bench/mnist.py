@@ -16,7 +16,7 @@ from repro.training.trainer import TrainerContext
 
 TEACHER = (784, 1200, 1200, 10)
 RECIPE = Recipe(
-    epochs=1,
+    epochs=100,  # more steps than are timed
     batch_size=256,
     learning_rate=1e-3,
     schedule="constant",

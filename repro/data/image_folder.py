@@ -49,7 +49,7 @@ def load(root: Path, resize: int | None = None, horizontal_flip: bool = True) ->
     """
     root = root.expanduser()
     if resize is not None and not SMALLEST <= resize <= LARGEST:
-        raise UserError(f"resize: must be {SMALLEST} to {LARGEST} pixels, not {resize}")
+        raise UserError(f"data.resize: must be {SMALLEST} to {LARGEST} pixels, not {resize}")
     # All folders are checked before the first image is decoded, so that errors there are reported at once.
     layout = folder_layout.find(root)
     left_out: Reasons = layout.left_out
@@ -100,7 +100,7 @@ def _check_one_size(parts: Parts) -> None:
         if other.size != first.size:
             raise UserError(
                 f"image {other.path}: is {other.size}, but {first.path} is {first.size}; "
-                "images must be of one size, or set resize to scale all of them"
+                "images must be of one size, or set data.resize to scale all of them"
             )
 
 

@@ -84,7 +84,8 @@ def read(path: Path, label: int, resize: int | None) -> Picture:
     elif min(rgb.size) < SMALLEST or max(rgb.size) > LARGEST:
         size = "x".join(map(str, rgb.size))
         raise UserError(
-            f"image {path}: is {size}, sides must be {SMALLEST} to {LARGEST} pixels; set resize to scale all images"
+            f"image {path}: is {size}, sides must be {SMALLEST} to {LARGEST} pixels; set data.resize to scale all "
+            "images"
         )
     pixels = np.asarray(rgb).transpose(2, 0, 1)
     if (pixels == pixels[:1]).all():

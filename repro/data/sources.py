@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import ClassVar, Literal
 
 import torch
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from repro.config import Settings
 from repro.data.download import data_folder
@@ -36,6 +36,13 @@ class ImageSource(Settings):
         description="Whether images of a folder may be mirrored in training, because an image and its mirror image "
         "are of one class. Default: true.",
     )
+
+    @field_validator("folder", mode="before")
+    @classmethod
+    def _not_empty(cls, folder: object) -> object:
+        if folder == "":  # which would be the working directory
+            raise ValueError("must name a folder")
+        return folder
 
     @model_validator(mode="after")
     def _named(self) -> "ImageSource":

@@ -102,13 +102,15 @@ def _differences(versions: dict[str, str]) -> Iterator[Finding]:
 def variables() -> Iterator[Finding]:
     """Yield the environment variables that matter, and those of them that are malformed or slow commands down."""
     present = {name: os.environ[name] for name in (*VARIABLES, *RESTRICTING) if name in os.environ}
-    yield ok(", ".join(f"{name}={value}" for name, value in present.items()) or "none of those that matter is set")
+    usable = dict(present)
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
         if name in present and not re.fullmatch(r"[1-9]\d*(,[1-9]\d*)*", present[name]):
-            yield warning(f"{name}={present[name]} is not a number of threads", f"unset {name}")
+            yield warning(f"{name}={usable.pop(name)} is not a number of threads", f"unset {name}")
     for name in RESTRICTING:
         if name in present:
-            yield warning(f"{name}={present[name]} restricts the processor", f"unset {name} for full speed")
+            yield warning(f"{name}={usable.pop(name)} restricts the processor", f"unset {name} for full speed")
+    if usable or not present:
+        yield ok(", ".join(f"{name}={value}" for name, value in usable.items()) or "none of those that matter is set")
 
 
 def terminal() -> Iterator[Finding]:

@@ -158,7 +158,7 @@ def _names(paths: list[Path]) -> str:
 
 
 def _is_locked(path: Path) -> bool:
-    """Return whether another process holds a lock; a lock that is not there is not made."""
+    """Return whether another process holds a lock; none is made, and on a read-only disk none is held."""
     if not path.exists():
         return False
     lock = filelock.FileLock(path)
@@ -166,6 +166,8 @@ def _is_locked(path: Path) -> bool:
         lock.acquire(timeout=0)
     except filelock.Timeout:
         return True
+    except OSError:  # of folders that cannot be written to the check of folders tells
+        return False
     lock.release()
     return False
 

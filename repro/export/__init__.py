@@ -3,6 +3,7 @@
 Networks are found in the runs folder by arm and seed, as records name them.
 """
 
+import difflib
 import importlib.util
 import json
 import shutil
@@ -108,8 +109,9 @@ def _make(folder: Path, module: str, weights: dict[str, Tensor], record: dict[st
         written.append(_write_onnx(net, example, folder / "model.onnx"))
     template = jinja2.Template((FOLDER / "templates" / "README.md.j2").read_text(encoding="utf-8"))
     experiment = record["experiment"]
+    settings = _flat({name: value for name, value in record["settings"].items() if name != "run"})  # a class of ours
     text = template.render(
-        record=record, settings=_flat(record["settings"]), inputs=INPUTS[experiment], classes=CLASSES[experiment],
+        record=record, settings=settings, inputs=INPUTS[experiment], classes=CLASSES[experiment],
         outputs=outputs, convolutional=module != MLP, side=side, written=[path.name for path in written],
     )  # fmt: skip
     write(folder / "README.md", (text + "\n").encode())
@@ -139,6 +141,12 @@ def find(store: Store, arm: str, seed: int, params: Mapping[str, str]) -> dict[s
         raise UserError(f"--seed {seed}: {arm} was trained with seeds {known}")
     described = {record["key"]: _flat({"profile": record["profile"]} | record["settings"] | record["params"])
                  for record in of_seed}  # fmt: skip
+    settings = sorted(set[str]().union(*described.values()))
+    for name in params:
+        if name not in settings:
+            near = difflib.get_close_matches(name, settings, n=1)
+            hint = f"did you mean {near[0]}?" if near else f"it must be one of: {', '.join(settings)}"
+            raise UserError(f"--param {name}: there is no such setting of {arm}; {hint}")
     chosen = [
         record for record in of_seed
         if all(_is_value(described[record["key"]].get(name), value) for name, value in params.items())

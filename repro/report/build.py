@@ -103,10 +103,11 @@ def _usable(source: Path) -> Iterator[None]:
     except (UserError, OSError):
         raise
     except Exception as error:  # whatever a table or a figure raises on values that it does not expect
-        place = traceback.extract_tb(error.__traceback__)[-1]
+        calls = traceback.extract_tb(error.__traceback__)[-3:]
+        places = " > ".join(f"{Path(call.filename).name}, line {call.lineno}" for call in calls)
         raise UserError(
-            f"{source}: cannot be reported ({type(error).__name__}: {reason(error)}; {Path(place.filename).name}, "
-            f"line {place.lineno}); it was changed or is of another version: run its experiment again or remove it"
+            f"{source}: cannot be reported ({type(error).__name__}: {reason(error)}; {places}); unless you changed "
+            "that code, this was altered or is of another version: run its experiment again or remove it"
         ) from error
 
 

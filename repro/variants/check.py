@@ -24,15 +24,16 @@ def check(settings: VariantsSettings, data: ImageData) -> None:
         method = methods.find(item.method)
         for options in item.grid:
             student, teacher = copy.deepcopy(whole) if method.has_teacher else (copy.deepcopy(whole[0]), None)
-            *extractors, _ = assemble(student, teacher, method, method.Options(**options), data, 0)
+            setting = f"methods.{item.name}: grid"
+            *extractors, _ = assemble(student, teacher, method, method.Options(**options), data, 0, setting)
             for extractor in filter(None, extractors):
-                _check_features(extractor.sample(data.train.images[:2]).features, item.name)
+                _check_features(extractor.sample(data.train.images[:2]).features, setting)
 
 
-def _check_features(features: Mapping[str, Tensor], method: str) -> None:
+def _check_features(features: Mapping[str, Tensor], setting: str) -> None:
     for name, output in features.items():
         if output.dim() not in (2, 4):
             raise UserError(
-                f"methods: {method}: grid: the output of {name} has {output.dim()} dimensions; name modules whose "
+                f"{setting}: the output of {name} has {output.dim()} dimensions; name modules whose "
                 "outputs are maps (image, channel, row, column) or units (image, unit)"
             )

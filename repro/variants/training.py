@@ -152,9 +152,17 @@ class DistillationTrainer(ImageTrainer[Learning]):
 
 
 def assemble(
-    student: Network, teacher: Network | None, method: type[Method], options: Settings, data: ImageData, seed: int
+    student: Network,
+    teacher: Network | None,
+    method: type[Method],
+    options: Settings,
+    data: ImageData,
+    seed: int,
+    setting: str = "methods: grid",
 ) -> tuple[FeatureExtractor, FeatureExtractor | None, Method]:
     """Return student and teacher as feature extractors, and the method with its modules, drawn from ``seed``.
+
+    ``setting`` is what an error message names.
 
     Raises:
         UserError: a module does not exist or does not match the teacher's.
@@ -162,16 +170,16 @@ def assemble(
     if method.has_teacher and teacher is None:
         raise ValueError("the method needs a teacher")
     images, teacher_features, teacher_sample = data.train.images[:2], None, None
-    student_features = FeatureExtractor(student, method.student_modules(options), "methods: grid: the student")
+    student_features = FeatureExtractor(student, method.student_modules(options), f"{setting}: the student")
     if teacher is not None:
-        teacher_features = FeatureExtractor(teacher, method.teacher_modules(options), "methods: grid: the teacher")
+        teacher_features = FeatureExtractor(teacher, method.teacher_modules(options), f"{setting}: the teacher")
         teacher_sample = teacher_features.sample(images.to(next(teacher.parameters()).device))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(generator(Stream.METHOD_WEIGHTS, seed).initial_seed() % 2**63)
         try:
             return student_features, teacher_features, method(options, student_features.sample(images), teacher_sample)
         except ValueError as error:
-            raise UserError(f"methods: grid: {error}") from error
+            raise UserError(f"{setting}: {error}") from error
 
 
 @torch.no_grad()

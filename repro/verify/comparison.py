@@ -77,17 +77,17 @@ def compare(committed: Record, now: Record, seeds: list[Record], runs: int) -> l
         committed: the committed record.
         now: the record of the same run, made again.
         seeds: the committed records of its other seeds.
-        runs: number of runs that are compared. Their intervals share the 5% of errors (Bonferroni); the metrics of one
-            run, which depend on one another, do not.
+        runs: number of runs that are compared. The intervals of all their metrics, two for each, share the 5% of errors
+            (Bonferroni).
     """
     again, others = _values(now), [_values(record) for record in seeds]
     same_data = committed.get("data_digest") == now.get("data_digest")
     alike = same_data and all(committed["machine"].get(name) == now["machine"].get(name) for name in MACHINE)
-    level = 1 - (1 - LEVEL) / runs
+    values = {name: value for name, value in _values(committed).items() if name in again or name not in OPTIONAL}
+    level = 1 - (1 - LEVEL) / (2 * runs * len(values))
     metrics = [
         _compare(name, value, again.get(name), [other.get(name) for other in others], level, alike)
-        for name, value in _values(committed).items()
-        if name in again or name not in OPTIONAL
+        for name, value in values.items()
     ]
     numbers = [metric for metric in metrics if is_number(metric.committed)]
     if alike and numbers and all(metric.verdict is Verdict.EQUAL for metric in numbers):

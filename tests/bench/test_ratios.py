@@ -54,6 +54,11 @@ def test_a_loop_on_tensors_learns_mnist_as_ours_does(toy, autocast, monkeypatch)
     assert loop.losses[0] == pytest.approx(ours.losses[0], rel=0.1), "translations and dropout are drawn separately"
 
 
+def test_timed_steps_do_not_outlast_the_recipe():
+    """The learning rates of a CUDA graph are those of the recipe's steps."""
+    assert mnist_bench.RECIPE.steps(60_000) >= 50 * mnist_bench.LOADER_STEPS
+
+
 def test_equation_5_is_timed_at_equal_objective(stripy, settings):
     timed = specialists_bench.Equation5(stripy, settings, CPU)
     least = timed._value(timed._em(1000))

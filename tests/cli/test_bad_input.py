@@ -37,7 +37,7 @@ def write_images(root: Path) -> None:
         (lambda root: [file.unlink() for file in (root / "train" / "cat").iterdir()], "the class is empty"),
         (lambda root: (root / "train" / "cat" / "0.png").write_bytes(b"no picture"), "cannot be read"),
         (lambda root: write_image(root / "train" / "cat" / "9.png", 20), "images must be of one size"),
-        (lambda root: write_image(root / "train" / "cat" / "9.png", 4), "set resize"),
+        (lambda root: write_image(root / "train" / "cat" / "9.png", 4), "set data.resize"),
     ],
 )
 def test_a_malformed_folder_of_images_is_named(error_of, tmp_path, damage: Callable, message):
@@ -90,3 +90,8 @@ def test_a_malformed_corpus_is_named(error_of, tmp_path, damage: Callable, messa
     write_corpus(tmp_path / "mine")
     damage(tmp_path / "mine")
     assert message in error_of("speech", "--profile", "smoke", "--set", "data.corpus='kaldi:mine'")
+
+
+def test_a_relative_corpus_is_looked_for_here_and_in_the_data_directory(error_of):
+    line = error_of("speech", "--profile", "smoke", "--set", "data.corpus=kaldi:nowhere")
+    assert "there is no folder nowhere, neither here nor in" in line

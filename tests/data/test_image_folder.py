@@ -277,14 +277,14 @@ def test_a_malformed_folder_is_refused_in_one_line(tree, case):
 @pytest.mark.parametrize("case", ["two sizes", "too small", "too large"])
 def test_images_of_other_sizes_require_resize(tree, case):
     BAD[case][0](tree)
-    with pytest.raises(UserError, match="set resize"):
+    with pytest.raises(UserError, match=r"set data\.resize"):
         image_folder.load(tree, None)
     assert image_folder.load(tree, 16).test.images.shape[1:] == (3, 16, 16)
 
 
 @pytest.mark.parametrize("resize", [0, 7, 257])
 def test_resize_out_of_range_is_refused(tree, resize):
-    with pytest.raises(UserError, match=f"resize: must be 8 to 256 pixels, not {resize}"):
+    with pytest.raises(UserError, match=f"^data.resize: must be 8 to 256 pixels, not {resize}"):
         image_folder.load(tree, resize)
 
 

@@ -1,5 +1,6 @@
 """``repro doctor``: every check finds what is broken, says what to do, stands alone and leaves nothing behind."""
 
+import errno
 import importlib
 import os
 import shutil
@@ -285,6 +286,17 @@ def test_a_locked_runs_folder_and_leftovers_are_named_and_stay(here):
     assert snapshot(here) == before
     with filelock.FileLock(folder / "lock"):
         assert "another command is running there" in findings(check, Status.WARNING)[0].text
+
+
+def test_a_lock_on_a_read_only_disk_does_not_end_the_check(here, monkeypatch):
+    (here / "runs" / "mnist").mkdir(parents=True)
+    (here / "runs" / "mnist" / "lock").write_text("")
+
+    def refuse(*_, **__):
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr(filelock.FileLock, "acquire", refuse)
+    assert "0 files of finished runs" in only(lambda: storage.stored_runs(here / "runs"), Status.OK)
 
 
 def test_damaged_records_and_a_report_in_progress_are_named(here):

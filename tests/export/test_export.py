@@ -165,6 +165,7 @@ def test_what_cannot_be_exported_is_named(mnist, tmp_path, monkeypatch):
         ("pupil", 0, {}, r"^pupil: there is no such arm in .*; there are: teacher, temperature_sweep"),
         ("teacher", 3, {}, "^--seed 3: teacher was trained with seeds 0$"),
         (other.arm, 0, {}, "^--param: must choose one run of temperature_sweep: .*temperature=3.0; .*temperature=40.0"),
+        ("teacher", 0, {"temperatur": "4"}, "^--param temperatur: there is no such .*; did you mean temperature"),
         ("teacher", 0, {"profile": "quick"}, "^--param: teacher, seed 0, was trained with profile=test$"),
     ):
         with pytest.raises(UserError, match=message):

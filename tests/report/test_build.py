@@ -31,7 +31,8 @@ ONLY_7_8 = (Arm.ONLY_7_8, Arm.ONLY_7_8_VALIDATION)
 def test_a_report_has_all_files_and_is_reproducible(reported, read_files):
     first = read_files(reported)
     names = {Path(name).name for name in first}
-    tables = ("headline", "temperatures", "missing_classes", "data_fractions", "theory", "gap")
+    tables = ("headline", "temperatures", "missing_classes", "data_fractions", "theory", "gap",
+              "transfer", "transfer_contrasts")  # fmt: skip
     assert {"claims.csv", "REPRODUCE.md", "README.md", "index.html", "records.jsonl"} <= names
     assert {f"{table}.csv" for table in tables} <= names
     for figure in ("soft_targets", "temperature_by_width", "bias_shift", "data_fraction", "training_curves"):

@@ -33,7 +33,7 @@ def test_features_that_are_neither_maps_nor_units_are_refused_before_training(sm
     tokens = ModelOutput(torch.zeros(2, 20), {"encoder.0": torch.zeros(2, 5, 8)})
     extractor = SimpleNamespace(sample=lambda images: tokens)
     monkeypatch.setattr("repro.variants.check.assemble", lambda *parts: (extractor, None, None))
-    with pytest.raises(UserError, match=r"^methods: .*: grid: the output of encoder.0 has 3 dimensions; name modules"):
+    with pytest.raises(UserError, match=r"^methods\..*: grid: the output of encoder.0 has 3 dimensions; name modules"):
         check(smoke, stripy)
 
 
@@ -243,7 +243,7 @@ def test_every_profile_has_every_method(profile):
         ('student.shape={kind="convolutional", width=4}', "is now called 'conv'"),
         ("chains.generations=3", "chains: is now called sequential"),
         ("capacity_gap.shortened=[0.5]", "is now called capacity_gap.early_stopped_fractions"),
-        ('methods=[{name="x", method="kd", candidates=[{}]}]', "is now called methods.0.grid"),
+        ('methods=[{name="x", method="kd", candidates=[{}]}]', "is now called methods.x.grid"),
         ('methods=[{name="x", method="dkd", grid=[{other_weight=1.0}]}]', "other_weight is now called nckd_weight"),
     ],
 )

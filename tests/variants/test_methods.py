@@ -255,10 +255,15 @@ def test_every_method_cites_its_source_and_gives_the_student_a_gradient(given):
         assert objective.source and learns.logits.grad is not None and learns.logits.grad.any()
 
 
-def test_bad_options_are_refused_by_name(given):
+def test_bad_options_are_refused_by_name(given, monkeypatch):
     student, teacher, _ = given
     with pytest.raises(UserError, match="must be one of adversarial, attention"):
         methods.find("hint")
+    with pytest.raises(UserError, match=r"base.py must define a class Method\(base.Method\)"):
+        monkeypatch.setattr(methods, "names", lambda: ["base"])
+        monkeypatch.setattr(methods.base, "Method", object)
+        methods.find("base")
+    monkeypatch.undo()
     with pytest.raises(ValidationError, match="pairs must be given"):
         methods.find("attention").Options()
     with pytest.raises(ValueError, match="units has no feature maps"):

@@ -32,6 +32,8 @@ def load(data: Data, folder: Path, say: Callable[[str], None] = lambda line: Non
     if data.folder is not None:
         root = data.folder.expanduser()
         if not root.exists() and not root.is_absolute():
+            if not (folder / root).exists():
+                raise UserError(f"data.corpus: there is no folder {root}, neither here nor in {folder}")
             root = folder / root
         return kaldi(root, dataset_name(root, "speech"))
     return _synth(data, folder, say)

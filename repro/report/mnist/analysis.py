@@ -12,7 +12,7 @@ from repro.evaluation.stats import Estimate
 from repro.mnist.runs import Arm
 from repro.paper import Direction
 from repro.report.mnist.gradients import gradient_ratios
-from repro.report.query import direction, interval, select
+from repro.report.query import direction, interval, positive, select
 from repro.report.records import Record
 from repro.report.section import Finding
 
@@ -148,10 +148,12 @@ def _narrow_best(records: list[Record]) -> list[Finding]:
         f"{name} T ({', '.join(f'{t:g}' for t in parts[name])}): {contrast.value:+.0f}{_range(contrast, '.0f')}"
         for name, contrast in contrasts.items()
     )
-    note = (
-        f"errors relative to the mean over T of {least:g} to {most:g}, by seed: {compared}; the best T is chosen on "
-        "the test images"
-    )
+    note = f"errors relative to the mean over T of {least:g} to {most:g}, by seed: {compared}"
+    outside = {t: table[:, temperatures.index(t)] for t in (*parts["lower"], *parts["higher"])}
+    alike = [t for t, of_t in outside.items() if not positive(stats.paired_difference(of_t, errors_of["inside"]))]
+    if alike:
+        note += f"; not significantly worse by itself: T = {', '.join(f'{t:g}' for t in alike)}"
+    note += "; the best T is chosen on the test images"
     return [Finding("mnist.narrow_best_T", Estimate(best, low, high, len(table)), answer, note)]
 
 

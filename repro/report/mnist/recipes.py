@@ -4,7 +4,7 @@ import pandas as pd
 
 from repro.evaluation import stats
 from repro.mnist.runs import Arm
-from repro.report.query import select
+from repro.report.query import interval, select
 from repro.report.records import Record
 
 
@@ -25,6 +25,7 @@ def recipes(records: list[Record]) -> pd.DataFrame:
             "hard-label weight": settings["hard_label_weight"],
             "recipe": ", ".join(f"{key} {value}" for key, value in recipe.items()),
             "validation errors of 10,000": f"{estimate.value:.1f}",
+            "95% CI": interval(estimate),
             "seeds": estimate.count,
         }
         rows.append(((bool(settings["teacher"]), settings["hidden"], estimate.value), row))

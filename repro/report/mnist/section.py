@@ -38,7 +38,10 @@ def headline(runs: list[Record]) -> Table | str:
     if not runs:
         return "no completed runs yet"
     title, make = tables.TABLES["headline"]
-    return terminal.table(title, make(runs)[["model", "paper", "ours", "95% CI", "each seed"]])
+    table = make(runs)
+    if table.empty:
+        return "no completed runs of the headline yet"
+    return terminal.table(title, table[["model", "paper", "ours", "95% CI", "each seed"]])
 
 
 def sections(folder: Path) -> list[Section]:

@@ -23,6 +23,8 @@ HEADLINE = {
     Arm.DISTILLED_SOFT_ONLY: ("distilled {0}, T={1:g}, soft targets only", ""),
 }
 
+DATA_FRACTION_EPOCHS = {"last epoch": "test_errors", "early-stopped": "stopped_errors"}
+
 
 def headline(records: list[Record]) -> pd.DataFrame:
     """Return errors of teacher, baseline and distilled network beside the paper's 67, 146 and 74 errors."""
@@ -147,11 +149,12 @@ def data_fractions(records: list[Record]) -> pd.DataFrame:
             continue
         row = {"fraction": f"{100 * fraction:g}%", "examples": f"{hard[0]['metrics']['train_cases']:,}"}
         for targets, runs in (("hard", hard), ("soft", soft)):
-            for name, metric in (("last epoch", "test_errors"), ("early-stopped", "stopped_errors")):
+            for name, metric in DATA_FRACTION_EPOCHS.items():
                 estimate = stats.mean_interval(analysis.errors(runs, metric))
                 row[f"{targets}, {name}"] = f"{estimate.value:.1f} {interval(estimate)}"
-        gain = stats.paired_difference(analysis.errors(hard, "stopped_errors"), analysis.errors(soft))
-        row["hard, early-stopped - soft, last epoch"] = f"{gain.value:.1f} {interval(gain)}"
+        for name, metric in DATA_FRACTION_EPOCHS.items():
+            gain = stats.paired_difference(analysis.errors(hard, metric), analysis.errors(soft, metric))
+            row[f"hard minus soft, {name}"] = f"{gain.value:.1f} {interval(gain)}"
         rows.append(row)
     return pd.DataFrame(rows)
 
@@ -196,5 +199,8 @@ TABLES: dict[str, tuple[str, Callable[[list[Record]], pd.DataFrame]]] = {
     "missing_classes": ("Section 3: classes missing from the transfer set, test errors of 10,000", missing_classes),
     "data_fractions": ("Soft and hard targets on less data, test errors of 10,000", data_fractions),
     "transfer": ("What carries the knowledge over, test errors of 10,000", transfer.table),
+    "transfer_contrasts": (
+        "What carries the knowledge over, differences of test errors of 10,000, paired by seed", transfer.contrasts,
+    ),
     "theory": ("Section 2.1: logit matching as the limit of high temperature", theory),
-}
+}  # fmt: skip

@@ -39,7 +39,9 @@ def table(records: list[Record]) -> pd.DataFrame:
     rows = [_row(name, select(records, arm)) for arm, name in NAMES.items()]
     if of_several := select(records, Arm.OF_SEVERAL_TEACHERS):
         name = f"mean of {_count_teachers(of_several)} teachers' logits"
-        rows += [_row(name, of_several, "teacher_"), _row("distilled from it", of_several)]
+        # Ensembles of neighboring seeds share teachers: their errors are not independent.
+        together = _row(name, of_several, "teacher_") | {"95% CI": "–", "95% CI (translated)": "–"}
+        rows += [together, _row("distilled from it", of_several)]
     for epochs in other_teachers(records):
         teachers = select(records, Arm.OTHER_TEACHER, teacher_epochs=epochs)
         students = select(records, Arm.OF_OTHER_TEACHER, teacher_epochs=epochs)
@@ -65,6 +67,37 @@ def _row(name: str, runs: list[Record], of: str = "") -> dict[str, object]:
         "test errors": f"{estimate.value:.1f}", "95% CI": interval(estimate),
         "errors on translated test images": f"{translated.value:.1f}", "95% CI (translated)": interval(translated),
         "agreement with its teacher on these": f"{sum(followed) / len(followed):.2%}" if followed else "–",
+    }  # fmt: skip
+
+
+def contrasts(records: list[Record]) -> pd.DataFrame:
+    """Return the errors of each ablation minus those of the distilled network and of the teacher, paired by seed."""
+    distilled, teacher = select(records, Arm.DISTILLED), select(records, Arm.TEACHER)
+    students = {NAMES[arm]: select(records, arm) for arm in NAMES if arm in ABLATIONS}
+    others = {}
+    if of_several := select(records, Arm.OF_SEVERAL_TEACHERS):
+        others[f"distilled from the mean of {_count_teachers(of_several)} teachers' logits"] = of_several
+    for epochs in other_teachers(records):
+        of_other = select(records, Arm.OF_OTHER_TEACHER, teacher_epochs=epochs)
+        others[f"distilled from a teacher of {in_epochs(epochs)}"] = of_other
+    rows = [_contrast(f"{name}; minus distilled", runs, distilled) for name, runs in (students | others).items()]
+    rows += [_contrast(f"{name}; minus its teacher", runs, teacher) for name, runs in students.items()]
+    return pd.DataFrame([row for row in rows if row])
+
+
+def _contrast(name: str, first: list[Record], second: list[Record]) -> dict[str, object]:
+    """Return a row of differences over the seeds of both networks, on test images and on translated ones."""
+    seeds = {record["seed"] for record in first} & {record["seed"] for record in second}
+    if not seeds:
+        return {}
+    pair = [[record for record in runs if record["seed"] in seeds] for runs in (first, second)]
+    plain, translated = (
+        stats.paired_difference(*(errors(runs, metric) for runs in pair))
+        for metric in ("test_errors", "translated_errors")
+    )
+    return {
+        "comparison": name, "seeds": len(seeds), "test errors": f"{plain.value:+.1f}", "95% CI": interval(plain),
+        "errors on translated test images": f"{translated.value:+.1f}", "95% CI (translated)": interval(translated),
     }  # fmt: skip
 
 

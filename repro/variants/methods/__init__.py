@@ -20,8 +20,11 @@ def find(name: str) -> type[Method]:
     """Return the method of this name.
 
     Raises:
-        UserError: there is no such method.
+        UserError: there is no such method, or its file defines no class ``Method``.
     """
     if name not in names():
         raise UserError(f"method: must be one of {', '.join(names())}, not {name!r}")
-    return importlib.import_module(f"{__name__}.{name}").Method
+    method = getattr(importlib.import_module(f"{__name__}.{name}"), "Method", None)
+    if not (isinstance(method, type) and issubclass(method, Method)):
+        raise UserError(f"method {name}: repro/variants/methods/{name}.py must define a class Method(base.Method)")
+    return method
