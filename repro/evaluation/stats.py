@@ -188,6 +188,32 @@ def over_clusters(statistic: Callable[..., np.ndarray], totals: np.ndarray) -> E
     return Estimate(value, low, high, clusters)
 
 
+def over_seeds_and_clusters(statistic: Callable[..., np.ndarray], totals: np.ndarray) -> Estimate:
+    """Return a statistic of sums over seeds and clusters, with a percentile bootstrap interval over both.
+
+    The interval covers other clusters and other models: seeds and clusters are drawn independently of each other (the
+    pigeonhole bootstrap, Owen 2007, doi:10.1214/07-AOAS122), because the cases of a seed and those of a cluster depend
+    on each other. There is no interval for fewer than ``FEWEST_UNITS`` seeds or clusters, nor where the statistic is
+    undefined in some sample.
+
+    Args:
+        statistic: sums of the quantities, each of shape (...) -> values of shape (...).
+        totals: the sum of each quantity over the cases of each seed and cluster, of shape (quantity, seed, cluster).
+    """
+    seeds, clusters = totals.shape[1:]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        value = float(statistic(*totals.sum((1, 2))))
+        if min(seeds, clusters) < FEWEST_UNITS:
+            return Estimate(value, None, None, seeds)
+        of_seeds = np.random.default_rng(1).multinomial(
+            seeds, np.full(seeds, 1 / seeds), size=len(_cluster_weights(clusters))
+        )
+        by_seed = totals @ _cluster_weights(clusters).T  # (quantity, seed, draw)
+        samples = statistic(*(by_seed * of_seeds.T).sum(1))
+    low, high = _percentile_interval(samples) or (None, None)
+    return Estimate(value, low, high, seeds)
+
+
 @lru_cache(maxsize=32)
 def _cluster_weights(clusters: int, draws: int = 5000) -> np.ndarray:
     """Return how often each bootstrap sample contains each cluster, of shape (draw, cluster)."""

@@ -242,6 +242,20 @@ def test_an_interval_over_clusters_is_exact_for_equal_clusters_and_absent_for_a_
     assert np.isnan(stats.over_clusters(np.divide, np.zeros((2, 0))).value)
 
 
+def test_an_interval_over_seeds_and_clusters_covers_what_varies_with_either():
+    """Seeds, classes and both together vary alike; an interval over classes alone covers the truth too rarely."""
+    draw, covered, by_classes, sets = np.random.default_rng(0), 0, 0, 200
+    for _ in range(sets):
+        gained = 1 + draw.normal(size=(10, 1)) + draw.normal(size=(1, 60)) + draw.normal(size=(10, 60))
+        totals = np.stack([gained, np.ones((10, 60))])
+        both, classes = stats.over_seeds_and_clusters(np.divide, totals), stats.over_clusters(np.divide, totals.sum(1))
+        assert both.value == pytest.approx(classes.value) and both.count == 10
+        covered += both.low <= 1 <= both.high
+        by_classes += classes.low <= 1 <= classes.high
+    assert covered / sets > 0.88 and by_classes / sets < 0.6
+    assert stats.over_seeds_and_clusters(np.divide, np.ones((2, 5, 60))).low is None, "too few seeds"
+
+
 def test_equal_cases_of_a_cluster_do_not_narrow_the_interval():
     right = np.random.default_rng(1).integers(0, 2, 50)
     once, often = (stats.over_clusters(np.divide, np.array([k * right, [k] * 50])) for k in (1, 9))

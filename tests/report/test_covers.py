@@ -22,10 +22,10 @@ def made_up(covering, before, after) -> Gain:
 
 def test_the_slope_is_that_of_a_straight_line_with_any_weights():
     """The gain is 10% and 5% more for each specialist; 12 specialists are counted as 10."""
-    number = np.tile([0, 1, 2, 4, 12], 4)
-    before = np.tile([20, 20, 10, 20, 20], 4) + np.repeat([0, 0, 0, 10], 5) * (number == 2)
+    number = np.tile([0, 1, 2, 4, 12], (6, 4))
+    before = np.tile([20, 20, 10, 20, 20], (6, 4)) + np.repeat([0, 0, 0, 10], 5) * (number == 2)
     slope = covers.slope(made_up(number, before, before + before * (2 + np.minimum(number, 10)) // 20))
-    assert [slope.value, slope.low, slope.high] == pytest.approx([5.0] * 3) and slope.count == 1
+    assert [slope.value, slope.low, slope.high] == pytest.approx([5.0] * 3) and slope.count == 6
 
 
 def test_rows_have_the_weight_of_their_images_that_were_right():
@@ -38,13 +38,13 @@ def test_rows_have_the_weight_of_their_images_that_were_right():
 
 def test_class_fixed_effects_ignore_what_classes_gain_for_other_reasons():
     """Well covered classes gain more, but each class gains one image, 2.5 points, for each specialist."""
-    number = np.array([[0, 1, 5, 6, 6, 7], [1, 2, 7, 5, 8, 7]])
-    of_class = np.array([0, 0, 10, 10, 12, 12])
-    change = made_up(number, np.full((2, 6), 10), 10 + of_class + number)
+    number = np.tile([[0, 1, 5, 6, 6, 7], [1, 2, 7, 5, 8, 7]], (3, 2))
+    of_class = np.tile([0, 0, 10, 10, 12, 12], 2)
+    change = made_up(number, np.full((6, 12), 10), 10 + of_class + number)
     within = covers.slope_within_classes(change)
     assert [within.value, within.low, within.high] == pytest.approx([2.5] * 3)
     assert covers.slope(change).value > 2 * 10, "of 10 right, one more is 10%"
-    assert covers.slope_within_classes(made_up(number[:1], [10] * 6, [12] * 6)) is None, "a single seed"
+    assert covers.slope_within_classes(made_up(number[:1], [10] * 12, [12] * 12)) is None, "a single seed"
 
 
 def test_rows_need_images_and_classes():
@@ -68,7 +68,7 @@ def test_ranks_are_of_large_rows_only():
     assert covers.rank_correlation(made_up([0] * 5 + [1] * 5, [10] * 10, [11] * 10)) is None
 
 
-def random_gain(slope: float, noise: float, seeds: int = 2) -> Gain:
+def random_gain(slope: float, noise: float, seeds: int = 6) -> Gain:
     """Gains of 60 classes, of 20 images right before, with a slope in percent per specialist and noise in images."""
     draw = np.random.default_rng(0)
     number = np.tile(np.arange(6), (seeds, 10))

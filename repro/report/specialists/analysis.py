@@ -59,6 +59,14 @@ class Gain:
         concerned = totals[:, totals.any(0)]  # other classes add nothing to any sum
         return replace(stats.over_clusters(statistic, concerned), count=len(self.covering))
 
+    def over_seeds_and_classes(self, statistic: Callable[..., np.ndarray], *values: np.ndarray) -> Estimate:
+        """Return a statistic of sums over seeds and images, with a bootstrap interval over seeds and classes.
+
+        The arguments are those of ``over_classes``.
+        """
+        totals = np.array([[np.bincount(self.labels, of_seed) for of_seed in value] for value in values])
+        return stats.over_seeds_and_clusters(statistic, totals[:, :, totals.any((0, 1))])
+
 
 def percent_gain(before: np.ndarray, after: np.ndarray) -> list[float]:
     """Return the relative gain in percent of counts (seed, image), of each seed; counts of 0 are taken as 1."""

@@ -70,7 +70,7 @@ def slope(change: Gain) -> Estimate | None:
     """
     number, (before, after) = _covering(change), change.right
     sums = (before, number * before, number**2 * before, after - before, number * (after - before))
-    return _defined(change.over_classes(_weighted_slope, *sums))
+    return _defined(change.over_seeds_and_classes(_weighted_slope, *sums))
 
 
 def _weighted_slope(
@@ -88,8 +88,9 @@ def slope_within_classes(change: Gain) -> Estimate | None:
     of a class is behind it. In percentage points per specialist; None where no class is covered differently.
     """
     number, (before, after) = _covering(change), change.right
-    deviation = number - number.mean(0)
-    return _defined(change.over_classes(np.divide, deviation * (after - before), deviation**2))
+    gained, deviation = after - before, number - number.mean(0)
+    # The mean gain of an image over seeds changes no sum over all seeds, but would be noise in a sample of them.
+    return _defined(change.over_seeds_and_classes(np.divide, deviation * (gained - gained.mean(0)), deviation**2))
 
 
 def _defined(estimate: Estimate) -> Estimate | None:

@@ -165,7 +165,8 @@ def ablations(records: list[Record]) -> Figure:
                         label="paper (development set)")  # fmt: skip
         legend(axes[0, 0])
     axes[0, 0].set_ylabel("relative gain of accuracy, %")
-    figure.suptitle("Ablations: mean over seeds, 95% CI, test images", fontsize=10)
+    counts = {len(gain.covering) for panel in panels for gain in panel.gains.values()}
+    figure.suptitle(f"Ablations: mean over {_range(counts)} seeds, 95% CI, test images", fontsize=10)
     figure.tight_layout()
     return figure
 
@@ -194,9 +195,14 @@ def equal_compute(records: list[Record]) -> Figure:
         legend(axis, fontsize=8)
     axes[0].set_ylabel("test accuracy, %")
     distilled = " (training of the distilled network is not drawn)" if select(records, Arm.REDISTILLED) else ""
-    figure.suptitle(f"Accuracy by cost: mean over seeds, 95% CI{distilled}", fontsize=10)
+    seeds = _range({len(row.accuracy) for row in rows})
+    figure.suptitle(f"Accuracy by cost: mean over {seeds} seeds, 95% CI{distilled}", fontsize=10)
     figure.tight_layout()
     return figure
+
+
+def _range(counts: set[int]) -> str:
+    return f"{min(counts)} to {max(counts)}" if len(counts) > 1 else str(max(counts))
 
 
 def _mean(system: System) -> Estimate:

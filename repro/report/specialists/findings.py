@@ -92,7 +92,7 @@ def _slope(change: Gain) -> list[Finding]:
     ours = covers.slope(change)
     if ours is None:
         return []
-    notes = ["interval over classes, seeds together"]
+    notes = ["interval over classes and seeds"]
     within, ranks = covers.slope_within_classes(change), covers.rank_correlation(change)
     if within is not None:
         notes.append(f"with class fixed effects {signed(within)} pp per specialist")
@@ -109,7 +109,11 @@ def _soft_regularizer(records: list[Record]) -> list[Finding]:
         return []
     ours = analysis.paired(soft.accuracy(1), dustbin.accuracy(1))
     without = analysis.paired(hard.accuracy(1), dustbin.accuracy(1))
-    note = f"full softmax, hard targets: {signed(without)} pp; {analysis.num_ablated(records)} specialists each"
+    by_targets = analysis.paired(soft.accuracy(1), hard.accuracy(1))
+    note = (
+        f"full softmax: soft minus hard targets {signed(by_targets)} pp; hard targets minus dustbin {signed(without)} "
+        f"pp; {analysis.num_ablated(records)} specialists each"
+    )
     return [Finding("specialists.soft_regulariser", ours, note=note)]
 
 

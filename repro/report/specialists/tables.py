@@ -18,7 +18,7 @@ from repro.report.specialists.covers import COVER
 from repro.specialists.runs import Arm
 
 DEVELOPMENT = "paper (development set)"
-SEEDS, CLASSES = "95% CI over seeds", "95% CI over classes"
+SEEDS, CLASSES, BOTH = "95% CI over seeds", "95% CI over classes", "95% CI over classes and seeds"
 # Rows of the table of ablations, filled in with the parameters of the arm.
 ABLATIONS = {
     Arm.COMBINED: "none (Table 3)",
@@ -136,7 +136,7 @@ def cover_slopes(records: list[Record]) -> pd.DataFrame:
          None if ranks is None else Estimate(ranks, None, None, len(change.covering))),
     )  # fmt: skip
     return pd.DataFrame([
-        {"statistic": name, "paper": theirs, "ours": f"{ours.value:+.2f}", CLASSES: interval(ours, ".2f"),
+        {"statistic": name, "paper": theirs, "ours": f"{ours.value:+.2f}", BOTH: interval(ours, ".2f"),
          "seeds": ours.count}
         for name, theirs, ours in lines if ours is not None
     ])  # fmt: skip

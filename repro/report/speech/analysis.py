@@ -187,7 +187,7 @@ def _word_error_rates(records: list[Record]) -> list[Finding]:
             relative, lowered = _scaled(change, scale), _scaled(change, -scale)
             results.append(
                 Finding(claim.id, _counted(percent(wer.rate(errors, names)), models), direction(lowered, claim.id),
-                        remarks.word_error_change(change, rate, len(single[0].words)), effect=relative)
+                        remarks.word_error_change(change, rate, len(single[0].words), len(single)), effect=relative)
             )  # fmt: skip
     return results
 

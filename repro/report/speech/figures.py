@@ -26,7 +26,7 @@ def ensemble_size(records: Records) -> Figure:
     figure = Figure(figsize=(5.6, 3.8))
     axis = figure.subplots()
     single = correct_frames(queries.single_models(records))
-    sizes = queries.ensemble_sizes(records)
+    sizes = [size for size in queries.ensemble_sizes(records) if size > 1]  # of a single model the gain is chance
     gains = [analysis.difference(correct_frames(queries.ensemble(records, size)), single) for size in sizes]
     points(axis, [*map(float, sizes)], gains, OURS, "ensemble (arithmetic mean)")
     students = {size: queries.distilled_from(records, size) for size in sizes}
@@ -41,8 +41,12 @@ def ensemble_size(records: Records) -> Figure:
     axis.axhline(0, color="0.7", linewidth=0.8)
     axis.set_xlabel("models in the ensemble")
     axis.set_ylabel("frame accuracy, delta vs single (pp)")
-    axis.set_title("Test frames, minus the average of single models; 95% CI over models and test speakers", fontsize=8)
-    legend(axis)
+    axis.set_title(
+        "Test frames, minus the mean of single models; 95% CI over single models, students and\n"
+        "test speakers; one ensemble of each size",
+        fontsize=8,
+    )
+    legend(axis, loc="lower right")
     figure.tight_layout()
     return figure
 
@@ -68,8 +72,10 @@ def temperature(records: Records) -> Figure:
         ticks(axis.xaxis, tried)
         axis.set_xlabel("temperature T")
         legend(axis, loc=place, framealpha=0.5)
-    both = "Students of the ensemble; 95% CI over seeds (left), over models and test speakers (right)"
-    figure.suptitle(both if decoded else "Students, 95% CI over seeds", fontsize=9)
+    counts = {len(queries.distilled(records, t)) for t in tried}
+    seeds = f"{min(counts)} to {max(counts)} seeds" if len(counts) > 1 else f"{max(counts)} seeds"
+    both = f"Students of the ensemble; 95% CI over {seeds} (left), over models and test speakers (right)"
+    figure.suptitle(both if decoded else f"Students, 95% CI over {seeds}", fontsize=9)
     figure.tight_layout()
     return figure
 
@@ -95,7 +101,8 @@ def few_data_curves(records: Records) -> Figure:
     axes = figure.subplots(1, 2, sharex=True)
     by_length = queries.schedules(records, "hard", fraction)
     chosen = queries.on_fraction(records, "hard", fraction)
-    groups = [("hard targets", SECOND, nets) for nets in list(by_length.values())[-1:]]
+    groups = [(f"hard targets, schedule of {in_epochs(length)}", SECOND, nets)
+              for length, nets in list(by_length.items())[-1:]]  # fmt: skip
     if len(by_length) > 1 and chosen != groups[0][2]:
         length = in_epochs(chosen[0]["settings"]["recipe"]["epochs"])
         groups.append((f"hard targets, schedule of {length} (best on validation)", THIRD, chosen))
@@ -108,11 +115,11 @@ def few_data_curves(records: Records) -> Figure:
                           label=label if number == 0 else None)  # fmt: skip
                 if color != OURS:
                     best = curve[curve[:, 0] == record["metrics"]["stopped_epoch"]]
-                    axis.plot(best[:, 0], best[:, column], "o", color=color, markersize=4,
-                              label="early-stopped" if number == 0 and nets == chosen else None)  # fmt: skip
+                    axis.plot(best[:, 0], best[:, column], "o", color=color, markersize=4)
     level(axes[1], stats.mean_interval(accuracy(queries.single_models(records))), "0.3", "all data, hard targets")
     first, last = (edge(record["curve"][place][0] for *_, nets in groups for record in nets)
                    for edge, place in ((min, 0), (max, -1)))  # fmt: skip
+    axes[1].plot([], [], "o", color="0.3", markersize=4, label="early-stopped")
     for axis, name in zip(axes, ("training frames of the fraction", "test frames"), strict=True):
         axis.set_xscale("log")
         ticks(axis.xaxis, [tick for tick in (0.1, 0.3, 1.0, 3.0, 10.0, 30.0) if 0.9 * first <= tick <= 1.1 * last])

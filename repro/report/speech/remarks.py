@@ -10,6 +10,7 @@ OVER_BOTH = "95% CI over models and test speakers"
 DECIDING = (
     2.0  # half the width, in percent of the single models' rate, of an interval that decides on the paper's change
 )
+FEWEST_MODELS = 5  # of which a variance over models says how many more are needed
 
 
 def ensemble_gain(gain: Estimate) -> str:
@@ -45,27 +46,29 @@ def contrasts(differences: dict[str, Estimate]) -> str:
     return f"points of test accuracy at the paper's T = 2 minus the mean over {compared}"
 
 
-def word_error_change(change: Estimate, single: Estimate, utterances: int) -> str:
+def word_error_change(change: Estimate, single: Estimate, utterances: int, models: int) -> str:
     """Return the remark on a word error rate, whose change is relative to that of single models.
 
     Where the interval is wider than ``DECIDING``, the remark says how much data an interval as wide would take: its
-    variance falls with the number of speakers and of models.
+    variance falls with the number of speakers and of models. Too few ``models`` understate the variance.
     """
     relative = change.each(lambda points: 100 * points / (single.value or 100.0))
     ensemble, baseline = (paper.BY_ID[f"speech.{system}_wer"].figure for system in ("ensemble", "baseline"))
     return (
         f"minus single models: {signed(change)} points, {signed(relative)}% of theirs "
         f"(the paper's: {100 * (ensemble / baseline - 1):+.2f}%), "
-        f"{OVER_BOTH}, same utterances{_data_needed(relative, utterances)}"
+        f"{OVER_BOTH}, same utterances{_data_needed(relative, utterances, models)}"
     )
 
 
-def _data_needed(relative: Estimate, utterances: int) -> str:
+def _data_needed(relative: Estimate, utterances: int, models: int) -> str:
     if relative.low is None or relative.high is None:
         return ""
     factor = ((relative.high - relative.low) / 2 / DECIDING) ** 2
     if factor <= 1:
         return ""
+    if models < FEWEST_MODELS:
+        return f"; {models} decoded single models are too few: the interval is too narrow"
     return (
         f"; an interval of ±{DECIDING:g}% would take {factor:.1f} times as many utterances "
         f"({round(factor * utterances):,}), speakers and models"

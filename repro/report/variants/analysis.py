@@ -1,6 +1,6 @@
 """Analysis of the records of the variants: rows of a testbed, compared with KD.
 
-Nothing here is a claim of the paper; ``repro/paper/later_work.py`` lists the results that the methods' authors report.
+Nothing here is a claim of the paper; ``repro/paper/later_work.py`` lists the results that the literature reports.
 """
 
 from collections.abc import Mapping

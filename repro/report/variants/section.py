@@ -37,7 +37,7 @@ FIGURES = (
     Figure("methods", "Delta vs KD of each method, with 95% CI.", figures.methods, has_students),
     Figure("cost", "Delta vs KD against time and memory of training.", figures.cost, has_timings),
     Figure("fidelity", "Test accuracy against teacher agreement.", figures.fidelity, has_students),
-    Figure("gap", "Capacity gap: every teacher with every student.", figures.gap,
+    Figure("gap", "Capacity gap: students of each size minus the same students without a teacher.", figures.gap,
            lambda records: len(analysis.gap_rows(records)) > 2),  # one is without a teacher
     Figure("temperature", "Temperature by student size and, where it was varied, by hard-label weight.",
            figures.temperature, has_temperatures),
@@ -67,7 +67,7 @@ def sections(folder: Path) -> list[Section]:
             "Methods on every testbed: test accuracy in percent (delta vs KD); † significantly different from KD",
             tables.testbeds(testbeds),
         ),
-        "sources": ("Results that the methods' authors report, on other models and data", tables.sources()),
+        "sources": ("Results that the literature reports, on other models and data", tables.sources()),
     }
     remarks = of_others([record for part in parts for record in part.records])
     return [Section("variants", "all", "Variants: all testbeds", [], compared, {}, [], remarks), *parts]

@@ -128,7 +128,10 @@ def gap(records: list[Record]) -> pd.DataFrame:
     """Return the test accuracy of every student by its teacher."""
     rows = []
     for name, accuracy, students in analysis.gap_rows(records):
-        row = {"teacher": name, "teacher accuracy": "–" if accuracy is None else f"{accuracy:.2f}"}
+        row: dict[str, object] = {
+            "teacher": name, "teacher accuracy": "–" if accuracy is None else f"{accuracy:.2f}",
+            "seeds": len(next(iter(students.values()))),
+        }  # fmt: skip
         for shape, nets in students.items():
             row[f"student {shape}"] = with_interval(nets)
         rows.append(row)
@@ -190,7 +193,7 @@ def testbeds(by_testbed: dict[str, list[Record]]) -> pd.DataFrame:
 
 
 def sources() -> pd.DataFrame:
-    """Return the results that the methods' authors report, on other models and data."""
+    """Return the results that the literature reports, on other models and data."""
     return pd.DataFrame([vars(result) for result in paper.VARIANTS])
 
 
