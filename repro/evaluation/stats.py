@@ -243,9 +243,10 @@ class Counts:
 def over_nets_and_units(
     statistic: Callable[..., np.ndarray], cases: np.ndarray, systems: Sequence[Counts], seed: int = 0, draws: int = 2000
 ) -> Estimate:
-    """Return a statistic of sums over units and means over models, with a percentile bootstrap interval over both.
+    """Return a statistic of sums over units and means over models, with a 95% interval over both.
 
-    The interval covers other speakers and other models; the model of a system that has a single one stays fixed.
+    The interval covers other speakers, drawn by the bootstrap, and other models, by Student's t distribution; the model
+    of a system that has a single one stays fixed.
     There is no interval for fewer than ``FEWEST_UNITS`` units, nor for a ratio whose denominator is zero in some
     sample. With few units the interval is too narrow.
 
@@ -293,15 +294,15 @@ def _bootstrap(
 
 
 def _model_weights(draw: np.random.Generator, models: int, draws: int, one_run: bool) -> np.ndarray:
-    """Return the weights (draw, model) of a resampled mean or, for one run, of one more model.
+    """Return the weights (draw, model) of the mean of other models or, for one run, of one more model.
 
-    One more model deviates from the mean as a Student's t variable with the covariance of the models, enlarged by
-    sqrt(1 + 1 / n) for the error of the mean: few models drawn again would rarely deviate far enough.
+    Their mean deviates from ours as a Student's t variable with the covariance of the models over n, one more model
+    with 1 + 1 / n times that covariance: few models drawn again would rarely deviate far enough.
     """
-    if not one_run or models < 2:
-        return draw.multinomial(models, np.full(models, 1 / models), size=draws) / models
+    if models < 2:
+        return np.ones((draws, models))
     normal = draw.standard_normal((draws, models))
-    scale = np.sqrt((1 + 1 / models) / draw.chisquare(models - 1, (draws, 1)))
+    scale = np.sqrt((one_run + 1 / models) / draw.chisquare(models - 1, (draws, 1)))
     return 1 / models + scale * (normal - normal.mean(1, keepdims=True))
 
 

@@ -143,6 +143,17 @@ def test_an_interval_over_models_and_units_covers_the_true_difference():
     assert covered >= 85 and by_units < 20, "resampling units alone ignores the variance between models"
 
 
+def test_an_interval_over_few_models_covers_their_mean():
+    """Three models, drawn again, would rarely deviate far enough: the truth would be covered in four of five cases."""
+    draw, covered = np.random.default_rng(0), 0
+    cases, rate = np.full(60, 100), lambda cases, right: right / cases
+    for _ in range(200):
+        right = 100 * (0.5 + draw.normal(0, 0.02, 3)[:, None] + draw.normal(0, 0.01, 60))
+        interval = stats.over_nets_and_units(rate, cases, [stats.Counts(right, (0,))], draws=500)
+        covered += interval.low <= 0.5 <= interval.high
+    assert 0.92 <= covered / 200 <= 0.99
+
+
 def test_models_of_the_same_seeds_are_resampled_together():
     draw = np.random.default_rng(0)
     first = draw.normal(50, 20, (4, 30))

@@ -22,4 +22,4 @@ def test_without_an_interval_nothing_is_said_of_more_data():
 def test_few_models_do_not_tell_how_much_data_would_decide():
     change, single = Estimate(-0.1, -1.1, 0.9, 300), Estimate(25.0, 24.0, 26.0, 300)
     remark = remarks.word_error_change(change, single, 300, 2)
-    assert "times as many" not in remark and "2 decoded single models are too few" in remark
+    assert "times as many" not in remark and "2 decoded single models are too few to tell" in remark

@@ -21,7 +21,7 @@ SMALLEST_EFFECT = 0.5  # points of test accuracy; a smaller effect does not matt
 
 
 def over_models_and_speakers(statistic: Callable[..., np.ndarray], *systems: CorrectFrames) -> Estimate:
-    """Return a statistic of the systems' frame accuracies in percent; models and speakers are resampled."""
+    """Return a statistic of the systems' frame accuracies in percent, with an interval over models and speakers."""
 
     def of_sums(cases: np.ndarray, *sums: np.ndarray) -> np.ndarray:
         with np.errstate(divide="ignore", invalid="ignore"):  # a ratio to a difference of zero is undefined

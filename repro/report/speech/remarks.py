@@ -68,7 +68,7 @@ def _data_needed(relative: Estimate, utterances: int, models: int) -> str:
     if factor <= 1:
         return ""
     if models < FEWEST_MODELS:
-        return f"; {models} decoded single models are too few: the interval is too narrow"
+        return f"; {models} decoded single models are too few to tell how many more it would take"
     return (
         f"; an interval of ±{DECIDING:g}% would take {factor:.1f} times as many utterances "
         f"({round(factor * utterances):,}), speakers and models"
