@@ -241,7 +241,9 @@ def test_training_curves_are_compared():
 @pytest.mark.parametrize("experiment", config.COMMITTED)
 def test_runs_of_committed_records_can_be_made_from_them(experiment):
     root = Path(__file__).parents[1]
-    for dataset in records.datasets(root, experiment):
+    datasets = records.datasets(root, experiment)
+    assert datasets
+    for dataset in datasets:
         committed = records.load(root, experiment, dataset)
         # Decodings are not made from their settings, nor is what a search compared without weights.
         whole = experiment in ("mnist", "variants") or dataset in ("icons", "cifar100", "letters")

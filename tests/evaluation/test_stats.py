@@ -87,6 +87,9 @@ def test_calibration_error_of_known_confidences():
     logits = torch.log(torch.tensor([[0.8, 0.2]] * 10))
     labels = torch.tensor([0] * 6 + [1] * 4)
     assert metrics.calibration_error(logits, labels) == pytest.approx(0.2, abs=1e-6)
+    too_sure_and_too_unsure = torch.tensor([[0.9, 0.1]] * 10 + [[0.6, 0.4]] * 10).log()
+    labels = torch.tensor([0] * 6 + [1] * 4 + [0] * 9 + [1])
+    assert metrics.calibration_error(too_sure_and_too_unsure, labels) == pytest.approx(0.3, abs=1e-6)
 
 
 def test_shift_curve_is_the_shifted_argmax():

@@ -52,13 +52,14 @@ def test_soft_targets_on_translated_images_are_those_of_the_images_that_a_step_d
     assert translated.recipe.max_translation == 2 and averaged.recipe == settings.distilled.recipe
     (record,) = runner.execute([averaged])
     moved = toy.test.images.view(-1, 28, 28)
-    wrong = []
+    wrong, agreed = [], []
     for rows, columns in [(r, c) for r in (-2, 0, 2) for c in (-2, 0, 2) if (r, c) != (0, 0)]:
         padded = torch.nn.functional.pad(moved, (2, 2, 2, 2))[:, 2 + rows : 30 + rows, 2 + columns : 30 + columns]
         predicted = runner.weights_of(averaged).logits(padded.flatten(1))[0].argmax(-1)
         wrong.append(int((predicted != toy.test.labels).sum()))
+        agreed.append((predicted == net.logits(padded.flatten(1))[0].argmax(-1)).double().mean().item())
     assert record["metrics"]["translated_errors"] == pytest.approx(sum(wrong) / 8)
-    assert 0 < record["metrics"]["translated_agreement"] <= 1
+    assert record["metrics"]["translated_agreement"] == pytest.approx(sum(agreed) / 8)
     with pytest.raises(ValueError, match="need a recipe that translates"):
         context = TrainerContext(recipe=averaged.recipe, compute=runner.compute)
         MLPTrainer(sizes=averaged.sizes, members=[MemberSpec(0, 2.0, 0.5)], transfer=transfer, context=context)

@@ -13,6 +13,7 @@ from repro.errors import UserError
 from repro.mnist import examples, experiment
 from repro.mnist.settings import MnistSettings
 from repro.report.mnist import analysis
+from repro.training.mlp import MLPTrainer
 
 
 @pytest.fixture
@@ -30,6 +31,7 @@ def all_runs(settings):
             *experiment.temperature_runs(settings, seed),
             *experiment.missing_class_runs(settings, seed),
             *experiment.data_fraction_runs(settings, seed),
+            *experiment.ablation_runs(settings, seed),
         )
     ]
 
@@ -67,6 +69,8 @@ def test_transfer_sets_hold_only_their_classes_and_no_validation_images(toy, run
 def test_only_the_teacher_has_translations_and_dropout(profile):
     settings = config.load(MnistSettings, config.profile_path("mnist", profile))
     for run in all_runs(settings):
+        if run.arm in ("other_teacher", "translated_transfer_set"):
+            continue
         noise = (run.recipe.max_translation, run.recipe.input_dropout, run.recipe.hidden_dropout)
         assert noise == ((2, 0.2, 0.5) if run.arm == "teacher" else (0, 0, 0))
         if run.arm != "teacher":
@@ -88,7 +92,34 @@ def test_the_teacher_of_a_student_has_the_same_seed():
     settings = config.load(MnistSettings, config.profile_path("mnist", "smoke"))
     for run in all_runs(settings):
         if run.teacher is not None:
-            assert run.teacher.arm == "teacher" and run.teacher.seed == run.seed and run.hidden != run.teacher.hidden
+            assert run.teacher.arm in ("teacher", "other_teacher") and run.teacher.seed == run.seed
+            starts_as_its_teacher = run.hidden == run.teacher.hidden  # but for the scale; the notes say so
+            assert starts_as_its_teacher == (run.arm == "teacher_width")
+
+
+def test_fractions_hold_no_validation_image_and_depend_on_the_seed(toy, runner_for, smoke):
+    runner = runner_for(smoke, toy)
+    for run in experiment.data_fraction_runs(smoke, 1):
+        chosen = runner.examples(run)
+        assert len(set(chosen.tolist())) == len(chosen) == round(1000 * run.fraction) and int(chosen.max()) < 1000
+        other = runner.examples(dataclasses.replace(run, seed=2))
+        assert torch.equal(chosen, other) == (run.fraction == 1)
+
+
+def test_early_stopping_reports_the_best_snapshot(toy, runner_for, smoke, monkeypatch):
+    trainers, errors = [], iter((1, 9))
+    monkeypatch.setattr(
+        "repro.mnist.runner.MLPTrainer", lambda **how: trainers.append(MLPTrainer(**how)) or trainers[-1]
+    )
+    monkeypatch.setattr(MLPTrainer, "validation_errors", lambda *_: torch.tensor([next(errors)]))
+    run = next(r for r in experiment.data_fraction_runs(smoke, 0) if r.teacher is None and r.fraction == 1)
+    (record,) = runner_for(smoke, toy).execute([run])
+    best, last = (
+        int((net.logits(toy.test.images)[0].argmax(-1) != toy.test.labels).sum())
+        for net in (trainers[0].best_net(), trainers[0].net)
+    )
+    assert best != last and record["metrics"]["stopped_errors"] == best and record["metrics"]["test_errors"] == last
+    assert record["metrics"]["stopped_epoch"] == pytest.approx(0.5, abs=0.02)
 
 
 def test_weights_and_honest_shifts_do_not_depend_on_the_test_set(toy, runner_for, smoke):

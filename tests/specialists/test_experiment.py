@@ -6,6 +6,7 @@ import pandas as pd
 import pytest
 import torch
 from conftest import CLASSES
+from torch.nn import functional as F
 
 from repro import config, paper
 from repro.config_search import FIRST_SEARCH_SEED
@@ -13,13 +14,14 @@ from repro.data.types import ImageSet
 from repro.engine.runner import Diverged
 from repro.errors import UserError
 from repro.evaluation import metrics
+from repro.models.conv import ConvNet
 from repro.report import build, records
 from repro.report.specialists import analysis, costs, covers
 from repro.report.specialists.redistilled import STUDENTS
 from repro.specialists import experiment, search
 from repro.specialists.examples import shown
 from repro.specialists.runner import SpecialistsRunner, fewer
-from repro.specialists.runs import OF_THE_SEARCH, Arm, CombinedRun
+from repro.specialists.runs import OF_THE_SEARCH, Arm, CombinedRun, EnsembleRun
 from repro.specialists.settings import SpecialistsSettings
 
 
@@ -47,6 +49,35 @@ def test_ablations_may_have_fewer_seeds(stripy, runner_for, tmp_path, figures_ar
     assert table3["seeds"].tolist() == [2] * 8 + [2, 1] + [2] * 8
     assert pd.read_csv(folder / "redistilled.csv")["seeds"].tolist() == [2, 2, 1, 1, 1, 1, 2]
     assert set(pd.read_csv(folder / "kinds.csv")["seeds"]) == {1}
+
+
+def test_the_generalist_is_counted_on_the_specialists_images(stripy, smoke, runner_for, monkeypatch):
+    runner = runner_for(smoke, stripy)
+    perfect = lambda run, split: F.one_hot(getattr(stripy, split).labels, CLASSES).float()  # noqa: E731
+    monkeypatch.setattr(runner, "predictions", perfect)
+    whole = experiment.specialist_runs(smoke, runner, experiment.generalist_run(smoke, 0))[0]
+    for run in (whole, dataclasses.replace(whole, fraction=0.5)):
+        measured = runner._evaluate(run, ConvNet(1, run.width, runner.num_outputs(run), 3))
+        for part in ("train", "validation", "test"):
+            assert measured[f"{part}_special_right_before"] == measured[f"{part}_special_cases"] > 0
+
+
+def test_an_ensemble_is_the_mean_of_its_networks_probabilities(stripy, smoke, runner_for, monkeypatch):
+    runner = runner_for(smoke, stripy)
+
+    def made_up(run) -> dict[str, torch.Tensor]:
+        net = ConvNet(1, run.width, CLASSES, 7 + run.stream_seed)
+        return {name: value[None] for name, value in net.state_dict().items()}
+
+    monkeypatch.setattr(runner, "load_tensors", made_up)
+    run = EnsembleRun(Arm.ENSEMBLE, (experiment.generalist_run(smoke, 0), *experiment.extra_generalists(smoke, 0)))
+    runner.make(run)
+    of_each = [runner.net_of(net).logits(stripy.test.images)[0].softmax(-1) for net in run.nets]
+    mean = torch.stack(of_each).mean(0)
+    torch.testing.assert_close(runner.log_probabilities(run, stripy.test).exp(), mean)
+    measured = runner.store.record(runner.key(run))["metrics"]
+    assert measured["nets"] == len(run.nets) > 1
+    assert measured["test_errors"] == int((mean.argmax(-1) != stripy.test.labels).sum())
 
 
 def test_a_whole_run_gives_all_tables_and_figures(stripy, smoke, runner_for, tmp_path):

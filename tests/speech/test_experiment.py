@@ -20,7 +20,7 @@ from repro.speech.features import pack
 from repro.speech.runner import JOB_BYTES, SpeechRunner
 from repro.speech.runs import Arm
 from repro.speech.settings import SpeechSettings
-from repro.speech.training import FrameTrainer, frames_of_fraction
+from repro.speech.training import FrameTrainer, frames_of_fraction, make_net
 from repro.training.compute import Compute
 from repro.training.mlp import MemberSpec
 
@@ -188,6 +188,32 @@ def test_training_and_choice_of_temperature_do_not_use_test_frames(smoke, runner
     assert temperatures[0] == temperatures[1]
     for first, second in zip(*weights, strict=True):
         assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+def test_the_temperature_is_chosen_on_validation(smoke, runner_for, monkeypatch):
+    runner, right = runner_for(smoke), {1.0: (9, 1), 2.0: (1, 9)}
+    monkeypatch.setattr(runner, "is_finished", lambda run: True)
+
+    def execute(runs):
+        counts = [right[run.temperature] for run in runs]
+        return [{"metrics": {"validation_right": ours, "test_right": others}} for ours, others in counts]
+
+    monkeypatch.setattr(runner, "execute", execute)
+    assert {net.temperature for net in experiment.distilled_nets(smoke)} == set(right)
+    assert experiment.best_temperature(smoke, runner) == 1.0
+
+
+def test_a_teacher_is_made_of_the_models_that_its_run_names(smoke, runner_for, monkeypatch):
+    runner, nets = runner_for(smoke), experiment.ensemble_nets(smoke)
+    states = {net: make_net(net.hidden_units, STATES, [50 + net.seed], runner.compute).state_dict() for net in nets}
+    monkeypatch.setattr(runner, "load_tensors", states.__getitem__)
+    runner.settings = smoke.model_copy(update={"soft_target_cache_gb": 0.0})
+    students = [*experiment.distilled_nets(smoke)[:1], *experiment.smaller_ensembles(smoke, 2.0)]
+    for student in students:
+        teacher = runner._teacher([student], runner.cases(1.0, 0)).ensemble.state_dict()
+        for name, value in teacher.items():
+            assert torch.equal(value, torch.cat([states[net][name] for net in student.teacher.nets]))
+    assert len({len(student.teacher.nets) for student in students}) > 1
 
 
 def test_fractions_are_whole_utterances_drawn_for_each_seed(prepared):

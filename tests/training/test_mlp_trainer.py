@@ -161,11 +161,15 @@ def test_members_must_have_the_same_number_of_examples(toy):
 
 
 def test_schedules():
-    recipe = Recipe(epochs=1, learning_rate=1.0, warmup_fraction=0.1)
-    rates = [recipe.rate(step, 100) for step in range(100)]
-    assert max(rates) == pytest.approx(1.0) and rates[0] < 0.1 and 0 < rates[-1] < 0.02
-    assert Recipe(epochs=1, learning_rate=2.0, schedule="constant").rate(99, 100) == 2.0
-    assert Recipe(epochs=1, learning_rate=2.0, schedule="cosine").rate(50, 100) == pytest.approx(1.0)
+    def rates(schedule: str, warmup_fraction: float = 0.0) -> list[float]:
+        recipe = Recipe(epochs=1, learning_rate=2.0, schedule=schedule, warmup_fraction=warmup_fraction)
+        return [recipe.rate(step, 100) for step in (0, 9, 10, 25, 55, 75, 99)]
+
+    assert rates("constant") == [2.0] * 7
+    assert rates("linear") == pytest.approx([2, 1.82, 1.8, 1.5, 0.9, 0.5, 0.02])
+    assert rates("linear", 0.1) == pytest.approx([2 / 11, 20 / 11, 2, 150 / 90, 1, 50 / 90, 2 / 90])
+    cosine = [2 / 11, 20 / 11, 2, 1.8660254, 1, 0.3571768, 0.0006092]
+    assert rates("cosine", 0.1) == pytest.approx(cosine, rel=1e-4)
 
 
 def test_saved_tensors_come_back(tmp_path):

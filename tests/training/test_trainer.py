@@ -30,6 +30,8 @@ def trainer(members, data, recipe, folder=CPU, validation=None):
 def test_every_step_is_that_of_a_plain_loop(toy, optimizer):
     """Dropout, schedule, decay, momentum and the bound on norms included."""
     changed = {"optimizer": optimizer, "schedule": "cosine", "max_translation": 0, "epochs": 0.5}
+    if optimizer == "sgd":
+        changed["initial_momentum"] = 0.5
     recipe, data = NOISY.model_copy(update=changed), transfer_set(toy)
     ours = trainer([MemberSpec(3, 4.0, 0.3)], data, recipe)
     layers = (ours.net.weights, ours.net.biases)
@@ -46,6 +48,8 @@ def test_every_step_is_that_of_a_plain_loop(toy, optimizer):
         plain.zero_grad()
         (0.7 * 16 * soft + 0.3 * F.cross_entropy(logits, data.labels[at])).backward()
         plain.param_groups[0]["lr"] = recipe.rate(step, ours.steps)
+        if optimizer == "sgd":
+            plain.param_groups[0]["momentum"] = round(0.5 + 0.4 * min(1.0, step / (0.5 * ours.steps)), 2)
         plain.step()
         with torch.no_grad():
             for weight in weights[:-1]:

@@ -10,6 +10,7 @@ from samples import METHODS
 from students import DEEP, RECIPE, WIDE, training, weights
 from torch.nn import functional as F
 
+from repro.data.types import ImageSet
 from repro.errors import UserError
 from repro.models import conv
 from repro.variants import methods, models
@@ -90,6 +91,16 @@ def test_the_teacher_gets_the_configured_view(stripy):
                 fixed, trainer.teacher_net.logits(stripy.train.images[trainer.batch_indices(2)])[0]
             )
         assert torch.equal(images, stripy.train.images[trainer.batch_indices(2)]) == (view == "still")
+
+
+def test_a_different_view_is_of_the_same_examples(stripy):
+    """Images of one gray each stay as they are when they are mirrored or moved."""
+    grays = (torch.arange(800) % 251).to(torch.uint8)[:, None, None, None].expand(-1, 1, 16, 16).contiguous()
+    data = replace(stripy, train=ImageSet(grays, stripy.train.labels), horizontal_flip=True)
+    trainer, seen = training(data, view="different"), []
+    trainer.teacher_net.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].clone()))
+    trainer.losses(2)
+    assert torch.equal(seen[0], trainer.batch(2)[0])
 
 
 def test_the_teachers_logits_are_computed_once_where_images_never_change(stripy):
