@@ -1,12 +1,13 @@
 """Fields of settings: the types of their values, and one line on what is wrong with a value."""
 
-import difflib
 import re
 from collections.abc import Iterator
 from types import UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
+
+from repro.errors import hint
 
 # pydantic's messages, such as "Input should be a valid integer", as those of the command line: "must be ...".
 SHOULD = re.compile(r"^(?:Input|Tuple|String|List|Dictionary) should\b|\bshould\b")
@@ -57,9 +58,7 @@ def explain(error: ValidationError, model: type[BaseModel], values: Any = None) 
         return f"setting {name}: is now called {present}{more}"
     if unknown:
         known = _names_at(model, first["loc"][:-1])
-        near = difflib.get_close_matches(last, known, n=1)
-        hint = f"did you mean {near[0]}?" if near else f"it must be one of: {', '.join(sorted(known))}"
-        return f"setting {name}: there is no such setting; {hint}{more}"
+        return f"setting {name}: there is no such setting; {hint(last, known)}{more}"
     if first["type"] == "missing":
         return f"setting {name}: is missing{more}"
     kind = first["type"]

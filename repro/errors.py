@@ -1,8 +1,10 @@
-"""An error that the user can fix, the cause of any other error on one line, and lines on standard error."""
+"""An error that the user can fix, the cause of any other error on one line, hints, and lines on standard error."""
 
 import contextlib
+import difflib
 import re
 import sys
+from collections.abc import Iterable
 
 LONGEST_CAUSE, LONGEST_CONTEXT = 1000, 120  # characters: some libraries put tables of processes into a message
 
@@ -25,6 +27,13 @@ def environment_problem(error: Exception) -> str:
     if isinstance(error, ImportError) and not str(error.name).startswith("repro"):
         return f"{error.name or 'a package'} cannot be loaded ({reason(error)}); run `repro doctor`, then `make` again"
     return ""
+
+
+def hint(name: str, known: Iterable[str]) -> str:
+    """Return which name a wrong one may stand for: the known one of similar spelling, else all of them."""
+    names = sorted(known)
+    near = difflib.get_close_matches(name, names, n=1)
+    return f"did you mean {near[0]}?" if near else f"it must be one of: {', '.join(names)}"
 
 
 def warn(text: str) -> None:

@@ -3,7 +3,6 @@
 Networks are found in the runs folder by arm and seed, as records name them.
 """
 
-import difflib
 import importlib.util
 import json
 import shutil
@@ -20,7 +19,7 @@ from torch import Tensor, nn
 
 from repro.engine.files import check_writable, write
 from repro.engine.store import Store
-from repro.errors import UserError, reason
+from repro.errors import UserError, hint, reason
 from repro.export.named import PREFIX, write_network
 
 FOLDER = Path(__file__).parent
@@ -141,12 +140,10 @@ def find(store: Store, arm: str, seed: int, params: Mapping[str, str]) -> dict[s
         raise UserError(f"--seed {seed}: {arm} was trained with seeds {known}")
     described = {record["key"]: _flat({"profile": record["profile"]} | record["settings"] | record["params"])
                  for record in of_seed}  # fmt: skip
-    settings = sorted(set[str]().union(*described.values()))
+    settings = set[str]().union(*described.values())
     for name in params:
         if name not in settings:
-            near = difflib.get_close_matches(name, settings, n=1)
-            hint = f"did you mean {near[0]}?" if near else f"it must be one of: {', '.join(settings)}"
-            raise UserError(f"--param {name}: there is no such setting of {arm}; {hint}")
+            raise UserError(f"--param {name}: there is no such setting of {arm}; {hint(name, settings)}")
     chosen = [
         record for record in of_seed
         if all(_is_value(described[record["key"]].get(name), value) for name, value in params.items())
