@@ -38,7 +38,7 @@ def leaf_types(annotation: Any) -> Iterator[Any]:
         yield annotation
 
 
-def explain(error: ValidationError, model: type[BaseModel], values: Any = None) -> str:
+def explain(error: ValidationError, model: type[BaseModel], values: Any) -> str:
     """Return one line on the first problem: a renamed setting, else an unknown one, else any.
 
     Args:

@@ -166,7 +166,7 @@ def _is_locked(path: Path) -> bool:
         lock.acquire(timeout=0)
     except filelock.Timeout:
         return True
-    except OSError:  # of folders that cannot be written to the check of folders tells
+    except OSError:  # the check of folders names those that cannot be written to
         return False
     lock.release()
     return False

@@ -102,3 +102,8 @@ def code(text: str) -> str:
     """Return text as a Markdown code span, between more backticks than it has in a row."""
     fence = "`" * (1 + max(map(len, re.findall("`+", text)), default=0))
     return f"{fence}{text}{fence}" if fence == "`" else f"{fence} {text} {fence}"
+
+
+def count_range(counts: set[int]) -> str:
+    """Return numbers of seeds as text: ``3 to 10``, or ``3`` where all are equal."""
+    return f"{min(counts)} to {max(counts)}" if len(counts) > 1 else str(max(counts))

@@ -22,9 +22,9 @@ def check(settings: VariantsSettings, data: ImageData) -> None:
     whole = [models.make(model.shape, data, 0) for model in (settings.student, settings.teacher)]
     for item in settings.methods:
         method = methods.find(item.method)
+        setting = f"methods.{item.name}: grid"
         for options in item.grid:
             student, teacher = copy.deepcopy(whole) if method.has_teacher else (copy.deepcopy(whole[0]), None)
-            setting = f"methods.{item.name}: grid"
             *extractors, _ = assemble(student, teacher, method, method.Options(**options), data, 0, setting)
             for extractor in filter(None, extractors):
                 _check_features(extractor.sample(data.train.images[:2]).features, setting)

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from repro import paper
 from repro.evaluation import stats
 from repro.evaluation.stats import Estimate
+from repro.report.format import count_range
 from repro.report.plotting import FOURTH, OURS, PAPER, SECOND, THIRD, legend, level, literal, points
 from repro.report.query import select
 from repro.report.records import Record
@@ -166,7 +167,7 @@ def ablations(records: list[Record]) -> Figure:
         legend(axes[0, 0])
     axes[0, 0].set_ylabel("relative gain of accuracy, %")
     counts = {len(gain.covering) for panel in panels for gain in panel.gains.values()}
-    figure.suptitle(f"Ablations: mean over {_range(counts)} seeds, 95% CI, test images", fontsize=10)
+    figure.suptitle(f"Ablations: mean over {count_range(counts)} seeds, 95% CI, test images", fontsize=10)
     figure.tight_layout()
     return figure
 
@@ -195,14 +196,10 @@ def equal_compute(records: list[Record]) -> Figure:
         legend(axis, fontsize=8)
     axes[0].set_ylabel("test accuracy, %")
     distilled = " (training of the distilled network is not drawn)" if select(records, Arm.REDISTILLED) else ""
-    seeds = _range({len(row.accuracy) for row in rows})
+    seeds = count_range({len(row.accuracy) for row in rows})
     figure.suptitle(f"Accuracy by cost: mean over {seeds} seeds, 95% CI{distilled}", fontsize=10)
     figure.tight_layout()
     return figure
-
-
-def _range(counts: set[int]) -> str:
-    return f"{min(counts)} to {max(counts)}" if len(counts) > 1 else str(max(counts))
 
 
 def _mean(system: System) -> Estimate:

@@ -11,7 +11,7 @@ from matplotlib.patches import Rectangle
 from repro import paper
 from repro.evaluation import stats
 from repro.names import text_of
-from repro.report.format import in_epochs, percent
+from repro.report.format import count_range, in_epochs, percent
 from repro.report.plotting import OURS, PAPER, SECOND, THIRD, legend, level, literal, points, ticks
 from repro.report.records import Record
 from repro.report.speech import analysis, queries
@@ -72,8 +72,7 @@ def temperature(records: Records) -> Figure:
         ticks(axis.xaxis, tried)
         axis.set_xlabel("temperature T")
         legend(axis, loc=place, framealpha=0.5)
-    counts = {len(queries.distilled(records, t)) for t in tried}
-    seeds = f"{min(counts)} to {max(counts)} seeds" if len(counts) > 1 else f"{max(counts)} seeds"
+    seeds = f"{count_range({len(queries.distilled(records, t)) for t in tried})} seeds"
     both = f"Students of the ensemble; 95% CI over {seeds} (left), over models and test speakers (right)"
     figure.suptitle(both if decoded else f"Students, 95% CI over {seeds}", fontsize=9)
     figure.tight_layout()

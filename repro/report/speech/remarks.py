@@ -50,7 +50,7 @@ def word_error_change(change: Estimate, single: Estimate, utterances: int, model
     """Return the remark on a word error rate, whose change is relative to that of single models.
 
     Where the interval is wider than ``DECIDING``, the remark says how much data an interval as wide would take: its
-    variance falls with the number of speakers and of models. Too few ``models`` understate the variance.
+    variance falls with the number of speakers and of models. Fewer ``models`` than ``FEWEST_MODELS`` cannot tell.
     """
     relative = change.each(lambda points: 100 * points / (single.value or 100.0))
     ensemble, baseline = (paper.BY_ID[f"speech.{system}_wer"].figure for system in ("ensemble", "baseline"))
