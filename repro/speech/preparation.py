@@ -108,7 +108,7 @@ def _set_validation_aside(
         left_out: utterances that cannot be used, by reason; those on a recording of validation are added.
 
     Raises:
-        UserError: fewer than two speakers are left.
+        UserError: fewer than two speakers are left, or none for training.
     """
     speakers = sorted({speaker for _, speaker, _, _ in utterances})
     shuffled = torch.randperm(len(speakers), generator=generator(Stream.VALIDATION_SPEAKERS)).tolist()
@@ -125,6 +125,11 @@ def _set_validation_aside(
         raise UserError(f"data.corpus: train must have two usable speakers, one of them for validation{reasons}")
     of_validation = [index for index, speaker in enumerate(remaining.speakers) if speaker in aside]
     others = [index for index, speaker in enumerate(remaining.speakers) if speaker not in aside]
+    if not others:
+        raise UserError(
+            "data.corpus: all recordings of train are also of validation speakers; lower "
+            "data.validation_speaker_fraction, or give every speaker recordings of their own"
+        )
     return remaining.of_speakers(others), remaining.of_speakers(of_validation)
 
 

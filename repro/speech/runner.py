@@ -308,11 +308,6 @@ def make_runner(folder_setting: Path | None) -> Callable[..., SpeechRunner]:
         data = prepare(corpus, store.folder / "aligned", fraction, processes, progress.say)
         used = sum(len(frames.ids) for frames in (data.train, data.validation, data.test))
         progress.list_by_reason("utterances", used, data.left_out, data.remarked)
-        if not data.train.ids:
-            raise UserError(
-                "data.corpus: all recordings of train are also of validation speakers; lower "
-                "data.validation_speaker_fraction, or give every speaker recordings of their own"
-            )
         return SpeechRunner(settings=settings, corpus=corpus, data=data, store=store, progress=progress, **shared)
 
     return make

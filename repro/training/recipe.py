@@ -106,10 +106,10 @@ class Recipe(Settings):
 
         Rounding keeps the number of its values, and so of CUDA graphs, small.
         """
-        if self.initial_momentum is None:
+        rise = self.momentum_warmup_fraction * steps
+        if self.initial_momentum is None or step >= rise:
             return self.momentum
-        done = min(1.0, step / (self.momentum_warmup_fraction * steps))
-        return round(self.initial_momentum + (self.momentum - self.initial_momentum) * done, 2)
+        return round(self.initial_momentum + (self.momentum - self.initial_momentum) * step / rise, 2)
 
     def steps(self, num_examples: int) -> int:
         """Return the number of training steps in ``epochs`` epochs over ``num_examples`` examples."""

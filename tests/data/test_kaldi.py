@@ -290,3 +290,10 @@ def test_a_recording_of_test_is_left_out_of_train_in_segments_too(root):
     (folder / "segments").write_text("test0 both 0.5 1\ntest1 both 0.5 1\n")
     with pytest.raises(UserError, match=r"train holds no usable utterance .*a recording of test, left out of train"):
         kaldi(root)
+
+
+def test_an_empty_part_is_explained_by_its_own_utterances(root):
+    (root / "train" / "text").write_text("train0 HELLO\ntrain1\n")
+    (root / "test" / "text").write_text("test0\ntest1\n")
+    with pytest.raises(UserError, match=r"test holds no usable utterance \(2 with no transcript, for example test0\)$"):
+        kaldi(root)

@@ -190,3 +190,13 @@ def test_a_recording_of_two_speakers_is_not_both_in_train_and_in_validation(root
     assert data.train.ids == (other,) and data.validation.ids == (validated,)
     assert torch.equal(data.train.banks[data.train.place], alone.train.banks[alone.train.place])
     assert "copy" not in data.transcripts
+
+
+def test_recordings_that_validation_has_all_of_leave_nothing_to_train_on(root, tmp_path, here):
+    sound = (root / "train0.wav").read_bytes()
+    for file, value in (("wav.scp", "{0}.wav"), ("text", "good"), ("utt2spk", "speaker{0}")):
+        (root / "train" / file).write_text("".join(f"{id} {value.format(id)}\n" for id in "abcd"))
+    for id in "abcd":
+        (root / f"{id}.wav").write_bytes(sound)
+    with pytest.raises(UserError, match=r"all recordings of train are also of validation speakers; lower data\."):
+        prepare(kaldi(root), tmp_path / "kept", 0.5, 1)

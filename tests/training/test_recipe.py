@@ -28,6 +28,8 @@ def test_milestones_belong_to_multistep(options):
 def test_momentum_rises_and_stays():
     recipe = Recipe(epochs=1, optimizer="sgd", learning_rate=1.0, momentum=0.99, initial_momentum=0.5)
     assert [recipe.momentum_at(step, 100) for step in (0, 25, 50, 99)] == [0.5, 0.74, 0.99, 0.99]
+    exact = recipe.model_copy(update={"momentum": 0.996})
+    assert [exact.momentum_at(step, 100) for step in (49, 50, 99)] == [0.99, 0.996, 0.996]
     assert Recipe(epochs=1, learning_rate=1.0).momentum_at(3, 10) == 0.9
 
 

@@ -56,11 +56,11 @@ def kaldi(root: Path, name: str | None = None, synthetic: bool = False) -> Corpu
     if not root.is_dir():
         raise UserError(f"data.corpus: there is no folder {root}")
     digest = hashlib.sha256()
-    left_out: Reasons = defaultdict(list)
+    reasons: dict[str, Reasons] = {part: defaultdict(list) for part in PARTS}
     remarked: Reasons = defaultdict(list)
     lexicon, lexicon_text = _lexicon(root)
     known = cmudict().keys() | lexicon.keys()
-    parts = {part: _utterances(root, part, known, left_out, remarked, digest) for part in PARTS}
+    parts = {part: _utterances(root, part, known, reasons[part], remarked, digest) for part in PARTS}
     digest.update(lexicon_text.encode())
     both = {utterance.id for utterance in parts["train"]} & {utterance.id for utterance in parts["test"]}
     if both:
@@ -70,15 +70,19 @@ def kaldi(root: Path, name: str | None = None, synthetic: bool = False) -> Corpu
     of_train, parts["train"] = parts["train"], []
     for utterance in of_train:
         if utterance.speaker in test_speakers:
-            left_out["speaker of test, left out of train"].append(utterance.id)
+            reasons["train"]["speaker of test, left out of train"].append(utterance.id)
         elif utterance.recording in tested:
-            left_out["a recording of test, left out of train"].append(utterance.id)
+            reasons["train"]["a recording of test, left out of train"].append(utterance.id)
         else:
             parts["train"].append(utterance)
     for part, utterances in parts.items():
         if not utterances:
-            reasons = f" ({summary(left_out)})" if left_out else ""
-            raise UserError(f"data.corpus: {root / part} holds no usable utterance{reasons}")
+            why = f" ({summary(reasons[part])})" if reasons[part] else ""
+            raise UserError(f"data.corpus: {root / part} holds no usable utterance{why}")
+    left_out: Reasons = defaultdict(list)
+    for of_part in reasons.values():
+        for reason, ids in of_part.items():
+            left_out[reason] += ids
     partly_ignored = _partly_ignored(lexicon)
     for utterance in (*parts["train"], *parts["test"]):
         if not partly_ignored.isdisjoint(utterance.words):

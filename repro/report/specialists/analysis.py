@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from repro.evaluation import metrics, stats
+from repro.evaluation import bootstrap, metrics, stats
 from repro.evaluation.stats import Estimate
 from repro.report.query import select
 from repro.report.records import Record
@@ -57,7 +57,7 @@ class Gain:
         """
         totals = np.array([np.bincount(self.labels, value.sum(0)) for value in values])
         concerned = totals[:, totals.any(0)]  # other classes add nothing to any sum
-        return replace(stats.over_clusters(statistic, concerned), count=len(self.covering))
+        return replace(bootstrap.over_clusters(statistic, concerned), count=len(self.covering))
 
     def over_seeds_and_classes(self, statistic: Callable[..., np.ndarray], *values: np.ndarray) -> Estimate:
         """Return a statistic of sums over seeds and images, with a bootstrap interval over seeds and classes.
@@ -65,7 +65,7 @@ class Gain:
         The arguments are those of ``over_classes``.
         """
         totals = np.array([[np.bincount(self.labels, of_seed) for of_seed in value] for value in values])
-        return stats.over_seeds_and_clusters(statistic, totals[:, :, totals.any((0, 1))])
+        return bootstrap.over_seeds_and_clusters(statistic, totals[:, :, totals.any((0, 1))])
 
 
 def percent_gain(before: np.ndarray, after: np.ndarray) -> list[float]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from repro import paper
-from repro.evaluation import stats
+from repro.evaluation import bootstrap, stats
 from repro.evaluation.stats import Estimate
 from repro.paper import Direction
 from repro.report.query import direction, percent, positive, select
@@ -27,7 +27,7 @@ def over_models_and_speakers(statistic: Callable[..., np.ndarray], *systems: Cor
         with np.errstate(divide="ignore", invalid="ignore"):  # a ratio to a difference of zero is undefined
             return statistic(*(100 * right / cases for right in sums))
 
-    return stats.over_nets_and_units(of_sums, systems[0].cases, [system.counts for system in systems])
+    return bootstrap.over_nets_and_units(of_sums, systems[0].cases, [system.counts for system in systems])
 
 
 def one_more_run(statistic: Callable[..., np.ndarray], *systems: CorrectFrames) -> tuple[float, float] | None:
@@ -36,7 +36,7 @@ def one_more_run(statistic: Callable[..., np.ndarray], *systems: CorrectFrames) 
     The number of frames cancels.
     """
     counts = [system.counts for system in systems]
-    return stats.run_over_nets_and_units(lambda cases, *sums: statistic(*sums), systems[0].cases, counts)
+    return bootstrap.run_over_nets_and_units(lambda cases, *sums: statistic(*sums), systems[0].cases, counts)
 
 
 def frame_accuracy(system: CorrectFrames) -> Estimate:

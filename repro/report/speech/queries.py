@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from repro.evaluation.stats import Counts
+from repro.evaluation.bootstrap import Counts
 from repro.report.query import select
 from repro.report.records import Record
 from repro.speech.decoding.wer import WordErrors

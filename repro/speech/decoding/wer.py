@@ -15,7 +15,8 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from repro.errors import UserError
-from repro.evaluation.stats import Counts, Estimate, over_nets_and_units
+from repro.evaluation.bootstrap import Counts, over_nets_and_units
+from repro.evaluation.stats import Estimate
 
 
 @dataclass(frozen=True, eq=False)
