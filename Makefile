@@ -16,7 +16,7 @@ PYTEST = OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest --numprocesses auto --di
 
 help:
 	@echo 'make mnist         section 3 on MNIST, the committed results; ARGS="--profile list": how long each profile takes'
-	@echo 'make mnist ARGS="--profile quick"    the same in a few minutes; --profile smoke in seconds'
+	@echo 'make mnist ARGS="--profile quick"    the same in a few minutes; --profile smoke in a minute or two'
 	@echo 'make speech        sections 4 and 6 on synthetic speech; --profile speechocean762, quick, smoke as above'
 	@echo 'make specialists   sections 5, 6.1, 8 on the embedded icons; --profile letters, cifar100, quick, smoke as above'
 	@echo 'make variants      later methods, on MNIST and icons; --profile cifar100, quick, smoke as above'

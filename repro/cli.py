@@ -152,7 +152,7 @@ def verify(
     device: DeviceOption = "auto",
     precision: PrecisionOption = "auto",
 ) -> None:
-    """Make a few committed records again and compare every metric; exit code 1 if one is not reproduced."""
+    """Retrain a few committed runs and compare every metric; exit code 1 if one is not reproduced."""
     from repro.session import Options
     from repro.verify import verify
 
@@ -232,7 +232,7 @@ def doctor(
     runs: RunsOption = Path("runs"),
     out: Annotated[Path, typer.Option(help="Parent directory of results/ and figures/.")] = Path(),
 ) -> None:
-    """Check this machine, its packages and these folders, as text for a report of a fault; changes nothing."""
+    """Check this machine, its packages and these folders, as text for a bug report; changes nothing."""
     from repro import doctor
 
     raise typer.Exit(doctor.report(doctor.checks(data, runs, out), lambda line: print(text_of(line), flush=True)))

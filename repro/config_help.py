@@ -102,14 +102,14 @@ def _depth(annotation: Any) -> int:
 
 def _kind(info: FieldInfo) -> str:
     """Return type and range of a field in words: ``integer, 1 to 100``."""
-    return _type(info.annotation) + _bounds(info.metadata)
+    return _type(info.annotation) + _bounds(info.metadata, _counted(info.annotation))
 
 
 def _type(annotation: Any) -> str:
     origin, arguments = get_origin(annotation), get_args(annotation)
     if origin is Annotated:
         bounds = [bound for extra in arguments[1:] for bound in getattr(extra, "metadata", [extra])]
-        return _type(arguments[0]) + _bounds(bounds)
+        return _type(arguments[0]) + _bounds(bounds, _counted(arguments[0]))
     if origin is Literal:
         return "one of " + ", ".join(map(_toml, arguments))
     if origin in (tuple, list):
@@ -123,7 +123,13 @@ def _type(annotation: Any) -> str:
     return TYPES.get(annotation, "any value")
 
 
-def _bounds(metadata: Iterable[Any]) -> str:
+def _counted(annotation: Any) -> str:
+    """Return what the length of a value is the number of."""
+    return "characters" if str in (annotation, *get_args(annotation)) else "items"
+
+
+def _bounds(metadata: Iterable[Any], counted: str) -> str:
+    """Return the bounds of a value; those of lengths are numbers of ``counted``, such as items."""
     names = ("ge", "gt", "le", "lt", "min_length", "max_length")
     ends = {
         name: getattr(bound, name) for bound in metadata for name in names if getattr(bound, name, None) is not None
@@ -134,9 +140,9 @@ def _bounds(metadata: Iterable[Any]) -> str:
         signs = {"ge": ">=", "gt": ">", "le": "<=", "lt": "<"}
         words = [f"{sign} {ends[name]:g}" for name, sign in signs.items() if name in ends]
     if ends.get("min_length"):
-        words.append("not empty" if ends["min_length"] == 1 else f"at least {ends['min_length']} items")
+        words.append("not empty" if ends["min_length"] == 1 else f"at least {ends['min_length']} {counted}")
     if "max_length" in ends:
-        words.append(f"at most {ends['max_length']} items")
+        words.append(f"at most {ends['max_length']} {counted}")
     return "".join(f", {word}" for word in words)
 
 

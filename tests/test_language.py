@@ -71,7 +71,9 @@ PHRASES = {
     r"taught": "trained on soft targets, distilled from",
     r"clear of (?:the noise|zero|nought)": "significant; excludes zero",
     r"of the accuracy itself": "95% CI",
-    r"should be (?:left out|given|above|below|at most|at least|digits|one)": "must be",
+    r"should be (?:left out|given|above|below|at most|at least|digits|one|less|\d+)": "must be",
+    r"(?:gains?|drops?) of (?:test |frame )*accuracy": "gain in accuracy",
+    r"(?:made|fetched) again": "retrained; executed again; downloaded again",
 }
 
 # Hits that are allowed: files, what is matched there, and why.
@@ -112,7 +114,7 @@ NAMES = {
     "found": "name the value", "one": "name the value", "own": "name the value", "what": "name the value",
     "where": "name the value", "said": "name the value", "taught": "name the value",
 }  # fmt: skip
-SPELLING = re.compile(r"(?i)optimis|standardis|normalis|initialis|colour|behaviour|centre")
+SPELLING = re.compile(r"(?i)optimis|standardis|normalis|initialis|colour|behaviour|centre|grey")
 
 # Keys of profiles; those above are retired here, too.
 KEYS = {

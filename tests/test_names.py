@@ -5,7 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from repro.names import dataset_name, text_of
+from repro.names import OWN, dataset_name, text_of
+
+ROOT = Path(__file__).parents[1]
 
 
 @pytest.mark.parametrize(
@@ -46,3 +48,9 @@ def test_names_become_text(name, text):
 )
 def test_names_of_own_data_differ_from_those_with_a_meaning(tmp_path, folder, name):
     assert dataset_name(tmp_path / folder, "images") == name
+
+
+def test_the_committed_results_of_images_are_the_projects_own():
+    folders = [path for experiment in ("specialists", "variants") for path in (ROOT / "results" / experiment).iterdir()]
+    names = [path.name for path in folders if path.is_dir() and not path.name.endswith("-search")]
+    assert len(names) > 5 and all(map(OWN.fullmatch, names))

@@ -26,7 +26,7 @@ OVERRIDES = ["seeds=3", "max_train_examples=600", "teacher.hidden=[16]"]
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory) -> tuple[Path, Path]:
-    """Return the folder of committed records and the runs that a first command has made again."""
+    """Return the folder of committed records and the runs that a first command has retrained."""
     here = tmp_path_factory.mktemp("trained")
     settings = config.load(MnistSettings, config.profile_path("mnist", "smoke"), OVERRIDES)
     runner = make_runner(here / "runs", settings, digits().first(600))

@@ -1,4 +1,4 @@
-"""``repro doctor``: checks of this machine and of the folders that a command uses, to be pasted into a fault report.
+"""``repro doctor``: checks of this machine and of the folders that a command uses, to be pasted into a bug report.
 
 ``software``, ``hardware`` and ``storage`` hold the checks. Each check yields findings; one that raises is a finding
 itself, and the others follow.

@@ -93,7 +93,7 @@ def _cifar100(folder: Path) -> Iterator[Finding]:
         listed = (*CIFAR100.train_list, *CIFAR100.test_list)
         bad = [official / name for name, md5 in listed if file_digest(official / name, "md5") != md5]
         if bad:
-            yield error(f"CIFAR-100: {bad[0]} is missing or altered", "remove it, and it is fetched again")
+            yield error(f"CIFAR-100: {bad[0]} is missing or altered", "remove it to download it again")
         else:
             yield ok(f"CIFAR-100: in {official}, as published")
     else:
@@ -108,7 +108,7 @@ def _speech(folder: Path) -> Iterator[Finding]:
         if unpacked.is_dir():
             present = sum(1 for _ in unpacked.glob("*/*/*.flac"))
             text = f"LibriSpeech: {unpacked} holds {present} of {count} recordings"
-            yield ok(text) if present >= count else error(text, "remove it, and it is fetched again")
+            yield ok(text) if present >= count else error(text, "remove it to download it again")
     corpora = sorted(path for path in folder.glob("synth-*") if path.is_dir() and re.fullmatch(r"synth-\w+", path.name))
     for root in corpora:
         yield _synthetic(root)
@@ -126,11 +126,11 @@ def _synthetic(root: Path) -> Finding:
         missing = [path for path in recordings if not path.is_file()]
     except OSError as problem:
         text = f"synthetic speech: {root}: cannot be checked ({reason(problem)})"
-        return error(text, "remove it, and it is made again")
+        return error(text, "remove it to regenerate it")
     if not synth.about(root) or not recordings:
-        return error(f"synthetic speech: {root} is not complete", "remove it, and it is made again")
+        return error(f"synthetic speech: {root} is not complete", "remove it to regenerate it")
     if missing:
-        return error(f"synthetic speech: {missing[0]} is missing", f"remove {root}, and it is made again")
+        return error(f"synthetic speech: {missing[0]} is missing", f"remove {root} to regenerate it")
     return ok(f"synthetic speech: {len(recordings)} recordings in {root}, whose content is not checked")
 
 

@@ -94,7 +94,7 @@ class Store:
 
         Args:
             folder: the folder.
-            repairs: whether runs whose files are corrupt are to be made again: their files are quarantined, and their
+            repairs: whether runs whose files are corrupt are to be executed again: their files are quarantined, and their
                 records removed. Without, nothing is changed. Default: yes.
 
         Raises:
@@ -124,7 +124,7 @@ class Store:
     def adopt(self, records: list[dict[str, Any]]) -> None:
         """Count runs as finished of which only these records, from committed results, are known.
 
-        They have no weights until they are made again.
+        They have no weights until they are executed again.
         """
         for record in records:
             if record["key"] not in self._records:
@@ -154,7 +154,7 @@ class Store:
         except CorruptFile as damage:
             if self._repairs:
                 if path.exists():
-                    quarantine(path, f"{damage}; its runs are made again")
+                    quarantine(path, f"{damage}; its runs will be retrained")
                 self._forget(group)
             return None
         # Copies, for a view would keep the whole group in memory.
@@ -214,7 +214,7 @@ class Store:
             return  # removed, as it is when its weights are corrupt
         except (ValueError, KeyError, TypeError, RecursionError):
             if self._repairs:
-                quarantine(path, f"{path} is damaged; its runs are made again")
+                quarantine(path, f"{path} is damaged; its runs will be retrained")
             else:
                 warn(f"warning: {path} is damaged; its runs are left out")
             return

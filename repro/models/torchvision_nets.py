@@ -109,7 +109,7 @@ def arguments(name: str, side: tuple[int, int]) -> dict[str, Any]:
 
 
 def normalization(name: str, weights: str, channels: int) -> Normalization:
-    """Return the mean and standard deviation of the images that a model was pretrained on; of grey ones, the average.
+    """Return the mean and standard deviation of the images that a model was pretrained on; of grayscale ones, the average.
 
     GoogLeNet's and Inception's weights expect pixels of -1 to 1.
     """
@@ -129,7 +129,7 @@ def _fit_first_convolution(net: nn.Module, channels: int, small_images: bool) ->
     """Replace the first convolution where the images have other channels than three or are small.
 
     Pretrained weights stay where the number of channels alone changes: they become those of the mean of the channels,
-    so that a grey image gives what the same image gives in color. A convolution for small images is drawn.
+    so that a grayscale image gives what the same image gives in color. A convolution for small images is drawn.
     """
     name, first = next((name, module) for name, module in net.named_modules() if isinstance(module, nn.Conv2d))
     if channels == first.in_channels and not small_images:

@@ -20,7 +20,7 @@ def earlier(folder: Path, experiment: str, dataset: str, first_seed: int) -> lis
     known, file = _load(option, folder, experiment, dataset), records.path(folder, experiment, dataset)
     seeds = _seeds(known)
     if seeds != set(range(first_seed)):
-        raise UserError(f"{option}: should be {len(seeds)}, the number of seeds in {file}")
+        raise UserError(f"{option}: must be {len(seeds)}, the number of seeds in {file}")
     return known
 
 
@@ -64,7 +64,7 @@ def check(before: list[Record], complete: list[Record]) -> None:
     """Check that no record of the earlier seeds is lost.
 
     Raises:
-        UserError: a kind of run is not complete for the seeds that it now should have.
+        UserError: a kind of run is not complete for the seeds that it now must have.
     """
     present = {_place(record) for record in complete}
     lost = sorted({record["arm"] for record in before if _place(record) not in present})

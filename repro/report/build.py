@@ -17,6 +17,7 @@ from repro.engine.files import check_results_lock, check_writable, remove_partia
 from repro.errors import UserError, reason
 from repro.report import plotting, records, scale_estimate, scorecard, speed
 from repro.report.format import markdown
+from repro.report.informed import informed_by_test
 from repro.report.mnist.section import sections as mnist_sections
 from repro.report.pages import html, reproduce
 from repro.report.query import described
@@ -24,7 +25,6 @@ from repro.report.records import Record
 from repro.report.section import Finding, Section
 from repro.report.specialists.section import sections as specialists_sections
 from repro.report.speech.section import sections as speech_sections
-from repro.report.test_informed import test_informed
 from repro.report.variants.section import sections as variants_sections
 
 CLAIM_COLUMNS = (
@@ -202,9 +202,11 @@ def _row(claim: paper.Claim, finding: Finding, section: Section) -> dict[str, ob
     if claim.restates:
         notes.append(f"not counted: {claim.restates}")
     if described(first):
-        notes.append(test_informed(claim.id, section.dataset))
+        notes.append(informed_by_test(claim.id, section.dataset))
     else:
-        notes.insert(0, "not the paper profile: networks and data may differ from what the quantity names")
+        notes.insert(
+            0, "not a committed profile, or one with --set: networks and data may differ from what the quantity names"
+        )
     return {
         "claim": claim.id, "dataset": section.dataset, "section": claim.section, "quantity": claim.quantity,
         "unit": claim.unit, "criterion": claim.criterion, "paper": claim.paper, "ours": _plain(ours.value),

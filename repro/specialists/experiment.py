@@ -90,7 +90,7 @@ def check_earlier(settings: SpecialistsSettings, runner: SpecialistsRunner) -> N
     """
     first, count = runner.first_seed, settings.num_ablation_seeds
     if first >= settings.seeds:
-        raise UserError(f"--first-seed {first}: should be less than seeds, which is {settings.seeds}")
+        raise UserError(f"--first-seed {first}: must be less than seeds, which is {settings.seeds}")
     if first and runner.key(generalist_run(settings, 0)) not in {record["key"] for record in runner.earlier}:
         raise UserError(
             f"--first-seed {first}: the generalists of the earlier seeds have other settings, data, code or precision; "
@@ -100,7 +100,7 @@ def check_earlier(settings: SpecialistsSettings, runner: SpecialistsRunner) -> N
     if first and not of_ablations:
         of_ablations = {0}
     if any(count != earlier and not count > earlier == first for earlier in of_ablations):
-        raise UserError(f"--first-seed {first}: ablation_seeds should be {max(of_ablations)}, that of earlier records")
+        raise UserError(f"--first-seed {first}: ablation_seeds must be {max(of_ablations)}, that of earlier records")
 
 
 def other_generalists(settings: SpecialistsSettings, seed: int) -> list[NetRun]:

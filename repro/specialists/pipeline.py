@@ -91,7 +91,7 @@ def combined_runs(settings: SpecialistsSettings, specialists: list[SpecialistRun
 def equal_cost_ensemble(
     settings: SpecialistsSettings, runner: SpecialistsRunner, combined: CombinedRun
 ) -> EnsembleRun | None:
-    """Return the ensemble of generalists whose training costs nearly as much as ``combined``; None without one."""
+    """Return the ensemble of generalists whose training costs about as much as ``combined``; None without one."""
     generalist = combined.generalist
     cost = 1 + sum(map(runner.flops, combined.specialists)) / runner.flops(generalist)
     nets = (generalist, *extra_generalists(settings, generalist.seed))

@@ -309,5 +309,5 @@ def check(settings: SpecialistsSettings, classes: int) -> None:
     for size in settings.ablations.subset_sizes:
         if not 2 <= size < classes:
             raise UserError(
-                f"setting ablations.subset_sizes: should be 2 to {classes - 1} with {classes} classes, not {size}"
+                f"setting ablations.subset_sizes: must be 2 to {classes - 1} with {classes} classes, not {size}"
             )

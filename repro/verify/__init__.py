@@ -1,4 +1,4 @@
-"""The command ``repro verify``: make a few committed records again and compare them, metric by metric.
+"""The command ``repro verify``: retrain a few committed runs and compare their records, metric by metric.
 
 It takes the settings of each run from its record, trains what is cheap within a number of minutes, and judges every
 number: equal to the last digit, within the spread of the committed seeds, or not reproduced. Nothing is written to
@@ -32,7 +32,7 @@ USER_DATA = {"cifar100": ("CIFAR100/cifar-100-python", "cifar100/train"), "speec
 
 
 class NothingToCompare(UserError):
-    """No record of a data set can be made again; others may."""
+    """No run of a data set can be retrained; others may."""
 
 
 @dataclass(frozen=True)
@@ -58,8 +58,8 @@ class Place:
 
 
 @dataclass(frozen=True)
-class Again:
-    """A committed record and that of the same run made again."""
+class Comparison:
+    """A committed record and that of the same run, retrained."""
 
     place: Place
     committed: Record
@@ -73,7 +73,7 @@ class Again:
 
 
 def verify(folder: Path, command: str, minutes: float, options: Options) -> bool:
-    """Make records again, display the comparison, and return whether no metric is outside its interval.
+    """Retrain runs, display the comparison, and return whether no metric is outside its interval.
 
     Args:
         folder: parent directory of results/.
@@ -82,7 +82,7 @@ def verify(folder: Path, command: str, minutes: float, options: Options) -> bool
         options: as for training; ``out`` is a CSV file of all metrics, or None.
 
     Raises:
-        UserError: there is no such experiment, it has no records, none could be made again,
+        UserError: there is no such experiment, it has no records, none could be retrained,
             or the CSV file cannot be written.
     """
     places = find(folder, command)
@@ -92,11 +92,11 @@ def verify(folder: Path, command: str, minutes: float, options: Options) -> bool
             raise UserError(f"--out {options.out}: is a folder; name a CSV file")
     problems = [missing for place in places if (missing := place.missing(options.data))]
     places = [place for place in places if not place.missing(options.data)]
-    pairs: list[Again] = []
+    pairs: list[Comparison] = []
     deadline = time.monotonic() + 60 * minutes
     for number, place in enumerate(places):
         try:
-            pairs += make_again(place, deadline - time.monotonic(), len(places) - number, options)
+            pairs += retrain(place, deadline - time.monotonic(), len(places) - number, options)
         except NothingToCompare as problem:
             problems.append(str(problem))
     if not pairs:
@@ -125,7 +125,7 @@ def find(folder: Path, command: str) -> list[Place]:
     return sorted(places, key=lambda place: place.command == "speech")
 
 
-def make_again(place: Place, seconds: float, places: int, options: Options) -> list[Again]:
+def retrain(place: Place, seconds: float, places: int, options: Options) -> list[Comparison]:
     """Make the cheapest records of a data set again.
 
     Args:
@@ -165,11 +165,11 @@ def make_again(place: Place, seconds: float, places: int, options: Options) -> l
         for stage in plan.stages:
             runner.execute([run for _, run in stage])
         made = [(record, runner.store.record(runner.key(run))) for record, run in plan.pairs]
-    return [Again(place, record, now) for record, now in made if now is not None]
+    return [Comparison(place, record, now) for record, now in made if now is not None]
 
 
 def left_out(place: Place, rebuilt: list[Pair], usable: list[Pair]) -> Iterator[str]:
-    """Yield in words which records cannot be made again, and why."""
+    """Yield in words which runs cannot be retrained, and why."""
     for words, before, after in (
         ("made from a run without a record", place.records, [record for record, _ in rebuilt]),
         ("settings changed since", [record for record, _ in rebuilt], [record for record, _ in usable]),
@@ -202,14 +202,14 @@ def too_expensive(place: Place, plan: Plan, seconds: float) -> str:
     )
 
 
-def show(pairs: list[Again], out: Path | None) -> bool:
+def show(pairs: list[Comparison], out: Path | None) -> bool:
     """Print a row for each run and a summary, write all metrics to a CSV file if wanted; return whether all is well."""
     compared = [(pair, compare(pair.committed, pair.now, pair.other_seeds, len(pairs))) for pair in pairs]
     worst = [(pair, max(metrics, key=lambda metric: metric.rank)) for pair, metrics in compared]
     table = pd.DataFrame([_row(*each) for each in worst])
     if table["records"].nunique() == 1:
         table = table.drop(columns="records")
-    terminal.show(terminal.table("Committed records made again: of each, the metric that differs most", table))
+    terminal.show(terminal.table("Retrained runs: of each, the metric that differs most", table))
     counts = Counter(metric.verdict for _, metric in worst)
     terminal.show("; ".join(f"{counts[verdict]} {verdict}" for verdict in Verdict if counts[verdict]))
     for label, side in (("committed on", [pair.committed for pair in pairs]), ("now", [pair.now for pair in pairs])):
@@ -221,14 +221,14 @@ def show(pairs: list[Again], out: Path | None) -> bool:
     return not counts[Verdict.NOT]
 
 
-def _identity(pair: Again) -> dict[str, Any]:
+def _identity(pair: Comparison) -> dict[str, Any]:
     params = ", ".join(f"{name}={value}" for name, value in pair.committed["params"].items())
     return {
         "records": pair.place.name, "arm": pair.committed["arm"], "params": params, "seed": pair.committed["seed"],
     }  # fmt: skip
 
 
-def _row(pair: Again, metric: Metric) -> dict[str, Any]:
+def _row(pair: Comparison, metric: Metric) -> dict[str, Any]:
     names = {"metric": metric.name, "committed": metric.committed, "now": metric.now}
     shown = {name: f"{value:.6g}" if isinstance(value, float) else value for name, value in names.items()}
     return _identity(pair) | shown | {"verdict": metric.verdict}

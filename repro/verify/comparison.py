@@ -1,4 +1,4 @@
-"""Comparison of a committed record with that of the same run made again: every metric, then the run as a whole."""
+"""Comparison of a committed record with that of the same run, retrained: every metric, then the run as a whole."""
 
 import re
 from collections.abc import Iterator
@@ -75,7 +75,7 @@ def compare(committed: Record, now: Record, seeds: list[Record], runs: int) -> l
 
     Args:
         committed: the committed record.
-        now: the record of the same run, made again.
+        now: the record of the same run, retrained.
         seeds: the committed records of its other seeds.
         runs: number of runs that are compared. The intervals of all their metrics, two for each, share the 5% of errors
             (Bonferroni).

@@ -1,4 +1,4 @@
-"""Selection of the records that are made again within a number of seconds: cheap ones, of different arms."""
+"""Selection of the runs that are retrained within a number of seconds: cheap ones, of different arms."""
 
 import copy
 import tempfile
@@ -25,7 +25,7 @@ class Plan:
     Attributes:
         stages: records and their runs; those of a stage depend on earlier stages only.
         seconds: what they take at most on the machine of the records.
-        cheapest: record of the run that takes the least time of all; None if none can be made again.
+        cheapest: record of the run that takes the least time of all; None if none can be retrained.
     """
 
     stages: list[list[Pair]]
@@ -67,7 +67,7 @@ def choose(pairs: list[Pair], records: list[Record], runner: Runner, seconds: fl
     Records with several seeds come before others, whose spread is unknown. Runs that the store has cost nothing.
 
     Args:
-        pairs: records that may be made again, and their runs.
+        pairs: records of runs that may be retrained, and these runs.
         records: all records, which tell how many seeds there are.
         runner: the runner that will train.
         seconds: time that is left.

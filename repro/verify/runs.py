@@ -21,7 +21,7 @@ Pair = tuple[Record, Any]  # a record and its run
 def rebuild(experiment: str, records: list[Record]) -> list[Pair]:
     """Return the records whose runs can be made from them, with the runs.
 
-    Left out are records with settings of which today's code knows no equal, and those made from a run without a record.
+    Excluded: records with settings of which today's code knows no equal, and those made from a run without a record.
     """
     module = importlib.import_module(f"repro.{experiment}.runs")
     bases = get_args(module.Run) or (module.Run,)

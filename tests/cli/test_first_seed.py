@@ -39,8 +39,8 @@ def test_seeds_added_by_a_second_command_equal_those_of_one(tmp_path, monkeypatc
     assert specialists("first", tmp_path, "--set seeds=1", few).exit_code == 0
     before, shown = RECORDS.read_bytes(), RECORDS.with_name("shown.json").read_bytes()
     for more, message in (
-        ("--set seeds=1 --first-seed 1", "should be less than seeds, which is 1"),
-        ("--set seeds=3 --first-seed 2", "should be 1, the number of seeds in"),
+        ("--set seeds=1 --first-seed 1", "must be less than seeds, which is 1"),
+        ("--set seeds=3 --first-seed 2", "must be 1, the number of seeds in"),
         ("--set seeds=2 --first-seed 1 --set generalist.channels=5", "have other settings, data, code or precision"),
         ("--set seeds=2 --first-seed 1 --set max_train_examples=100", "have other settings, data, code or precision"),
         ("--set seeds=2 --first-seed 1 --report-only", "no further seed is complete, so the records stay"),
@@ -55,12 +55,12 @@ def test_seeds_added_by_a_second_command_equal_those_of_one(tmp_path, monkeypatc
     assert RECORDS.with_name("shown.json").read_bytes() == shown
 
     result = specialists("third", tmp_path, "--set seeds=4 --first-seed 2 --set ablation_seeds=3")
-    assert result.exit_code != 0 and "ablation_seeds should be 1, that of earlier records" in str(result.exception)
+    assert result.exit_code != 0 and "ablation_seeds must be 1, that of earlier records" in str(result.exception)
 
     none = [line for line in RECORDS.read_text().splitlines() if json.loads(line)["arm"] in OF_ALL_SEEDS]
     RECORDS.write_text("".join(f"{line}\n" for line in none))
     result = specialists("third", tmp_path, "--set seeds=4 --first-seed 2 --set ablation_seeds=1")
-    assert result.exit_code != 0 and "ablation_seeds should be 0, that of earlier records" in str(result.exception)
+    assert result.exit_code != 0 and "ablation_seeds must be 0, that of earlier records" in str(result.exception)
 
 
 @pytest.mark.parametrize(

@@ -142,7 +142,7 @@ def test_a_corpus_made_from_other_settings_is_replaced_and_other_files_are_not(t
 def test_a_damaged_corpus_is_not_made_again_twice(tmp_path, monkeypatch):
     folder = build(tmp_path / "corpus", TINY)
     seen = synth.made_at(folder)
-    monkeypatch.setattr(synth, "_write", None)  # made again, it would be called
+    monkeypatch.setattr(synth, "_write", None)  # writing it a second time would fail
     os.utime(folder / "about.json", ns=(seen + 1, seen + 1))  # by another process
     assert build(folder, TINY, damaged=seen) == folder
     with pytest.raises(TypeError):

@@ -104,7 +104,7 @@ def test_a_command_killed_at_random_moments_resumes_to_the_same_result(interrupt
         after = draw.uniform(0, seconds / 4) if kills < KILLS and turn < 2 * KILLS - 1 else None
         last = interrupted_cli.run(*words(experiment, "killed", here), cwd=here, after=after)
         assert last.code in (0, -signal.SIGKILL), last.stderr
-        assert all(path.stat().st_mtime_ns == when for path, when in made.items()), "a finished run was made again"
+        assert all(path.stat().st_mtime_ns == when for path, when in made.items()), "a finished run was repeated"
         made = {path: path.stat().st_mtime_ns for path in folder.glob("*.json")}
         kills += last.code == -signal.SIGKILL
         if after is None:

@@ -73,7 +73,7 @@ def test_parameters_and_macs_are_counted(few):
     assert models.macs(shape(RESNET), data) == 9 * 3 * 16 * 32**2 + blocks + 64 * 100
 
 
-def test_a_first_convolution_is_fitted_to_grey_and_to_small_images(few):
+def test_a_first_convolution_is_fitted_to_gray_and_to_small_images(few):
     plain, fitted = models.make(shape(SMALL), few, 0), models.make(shape(SMALL, small_images=True), few, 0)
     assert plain.module.conv1.weight.shape == (64, 1, 7, 7) and isinstance(plain.module.maxpool, nn.MaxPool2d)
     assert fitted.module.conv1.weight.shape == (64, 1, 3, 3) and fitted.module.conv1.stride == (1, 1)
@@ -198,9 +198,9 @@ def test_pretrained_weights_keep_all_but_a_head_of_other_classes(few, pretrained
     mean, deviation = (torch.tensor(values)[:, None, None] for values in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
     expected = pretrained((pixels - mean) / deviation)
     torch.testing.assert_close(models.make(chosen, thousand, 0).logits(images.repeat(1, 3, 1, 1))[0], expected)
-    # A grey image gives nearly the same; not exactly, as its normalization is the mean of the channels'.
-    grey = models.make(chosen, replace(thousand, train=few.train), 0).logits(images)[0]
-    assert torch.corrcoef(torch.stack([grey.flatten(), expected.flatten()]))[0, 1] > 0.9
+    # A gray image gives nearly the same; not exactly, as its normalization is the mean of the channels'.
+    gray = models.make(chosen, replace(thousand, train=few.train), 0).logits(images)[0]
+    assert torch.corrcoef(torch.stack([gray.flatten(), expected.flatten()]))[0, 1] > 0.9
 
 
 def test_a_missing_download_is_one_line_that_names_the_cause(few, monkeypatch):

@@ -187,11 +187,11 @@ def attribution(sets: Sequence[dict[str, Any]], images: Counter[str]) -> str:
         "# Who drew the icons",
         "",
         f"`icons.npz` holds {images.total():,} images made from the icon sets below, as the package `{PACKAGE}`",
-        "collects them. Each set is the work of its author and stays under its licence. Changes made: some icons of",
-        f"each set were taken and rendered as {SIZE}x{SIZE} pixels in {SHADES} shades of grey, white on black; their",
+        "collects them. Each set is the work of its author and stays under its license. Changes made: some icons of",
+        f"each set were taken and rendered as {SIZE}x{SIZE} pixels in {SHADES} shades of gray, white on black; their",
         "names were brought to one spelling.",
         "",
-        "| Set | Prefix | Author | Licence | SPDX | Images |",
+        "| Set | Prefix | Author | License | SPDX | Images |",
         "|---|---|---|---|---|---:|",
     ]
     for content in sets:

@@ -114,11 +114,11 @@ def attribution(typefaces: Iterable[Typeface], counts: Mapping[str, int]) -> str
         "# Who drew the letters",
         "",
         f"`letters.npz` holds {sum(counts.values()):,} images made from the typefaces below, as the packages",
-        "`@fontsource/...` hold them. Each typeface is the work of its authors and stays under its licence. Changes",
-        f"made: some characters of each were rendered as {SIZE}x{SIZE} pixels in {SHADES} shades of grey, white on",
+        "`@fontsource/...` hold them. Each typeface is the work of its authors and stays under its license. Changes",
+        f"made: some characters of each were rendered as {SIZE}x{SIZE} pixels in {SHADES} shades of gray, white on",
         "black. Words in the copyright notices may be reserved font names.",
         "",
-        "| Family | Package | Licence (SPDX) | Copyright, as given | Images |",
+        "| Family | Package | License (SPDX) | Copyright, as given | Images |",
         "|---|---|---|---|---:|",
         *(
             f"| {face.family} | {face.id}@{face.version} | {face.license} | {notices(face.copyright)} "

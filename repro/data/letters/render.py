@@ -130,7 +130,7 @@ def _window(inked: np.ndarray) -> slice | None:
 def characters(fonts: Sequence[Font]) -> Iterator[tuple[str, Font, str]]:
     """Yield the printable characters of fonts, each once, with the first font that has it and the glyph's name there.
 
-    Left out are white space, control characters, combining marks, which do not stand alone, and the replacement
+    Excluded: white space, control characters, combining marks, which do not stand alone, and the replacement
     character.
     """
     seen = {REPLACEMENT}

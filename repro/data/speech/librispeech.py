@@ -65,7 +65,7 @@ def _utterances(folder: Path, setting: str, name: str, left_out: dict[str, list[
     missing = not unpacked.is_dir()
     try:
         if missing and archive.exists() and file_digest(archive, "sha256") != ARCHIVES[name]:
-            raise UserError(f"{archive}: is not the published archive; remove it, and it is fetched again")
+            raise UserError(f"{archive}: is not the published archive; remove it to download it again")
         with network_timeout():
             dataset = torchaudio.datasets.LIBRISPEECH(folder, name, download=missing)
     except BaseException as error:
@@ -77,7 +77,7 @@ def _utterances(folder: Path, setting: str, name: str, left_out: dict[str, list[
     if len(dataset) < SETS[name]:
         raise UserError(
             f"data.{setting}_set: {unpacked} holds {len(dataset)} of {SETS[name]} utterances; "
-            "remove it, and it is fetched again"
+            "remove it to download it again"
         )
     utterances = []
     for number in range(len(dataset)):

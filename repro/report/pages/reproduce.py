@@ -2,11 +2,13 @@
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
 from repro import paper
 from repro.report.format import code, dataset_label, machine, markdown, measured, with_unit
+from repro.report.informed import INFORMED
 from repro.report.pages.render import page_note, render
 from repro.report.records import Record
 from repro.report.section import Section
@@ -48,6 +50,11 @@ EXPERIMENT_NOTES = {
 }
 
 
+def shown_verdict(verdict: str) -> str:
+    """Return a verdict of claims.csv as pages print it."""
+    return "not judged" if verdict == paper.Verdict.SHOWN else verdict
+
+
 def tally(claims: pd.DataFrame) -> str:
     """Return a sentence that counts the verdicts of separate findings."""
     separate = claims[claims["counted"] == "yes"]
@@ -66,11 +73,18 @@ def with_glance(readme: str, claims: pd.DataFrame) -> str:
     table = pd.DataFrame([
         {"§": row.section, "claim": with_unit(str(row.quantity), str(row.unit)),
          "data": dataset_label(str(row.dataset)), "paper": row.paper,
-         "ours (95% CI)": " ".join(measured(row.ours, (row.ci_low, row.ci_high))), "verdict": f"**{row.verdict}**"}
+         "ours (95% CI)": " ".join(measured(row.ours, (row.ci_low, row.ci_high))),
+         "verdict": f"**{row.verdict}**" + (" †" if _lacks_control(row) else "")}
         for row in sorted(chosen.itertuples(index=False), key=lambda row: order[str(row.claim), str(row.dataset)])
     ], dtype=object)  # fmt: skip
-    text = render("glance.md", table=markdown(table), tally=tally(claims))
+    lacking = any(_lacks_control(row) for row in chosen.itertuples(index=False))
+    text = render("glance.md", table=markdown(table), tally=tally(claims), lacking=lacking)
     return GLANCE_BLOCK.sub(lambda match: f"{match[1]}{text}{match[2]}", readme)
+
+
+def _lacks_control(row: Any) -> bool:
+    """Return whether a gain of specialists is not significant over a generalist trained longer."""
+    return row.claim == "specialists.relative_gain" and row.verdict == paper.Verdict.ABSENT
 
 
 def page(claims: pd.DataFrame, sections: list[Section], further: dict[str, str]) -> str:
@@ -104,7 +118,7 @@ def _summary(claims: pd.DataFrame) -> pd.DataFrame:
         if len(chosen):
             separate = chosen[chosen["counted"] == "yes"]
             counts = separate["verdict"].value_counts()
-            verdicts = {str(verdict): counts.get(verdict, 0) for verdict in paper.Verdict}
+            verdicts = {shown_verdict(verdict): counts.get(verdict, 0) for verdict in paper.Verdict}
             rows.append({"section": f"{name} {title}", "findings": len(separate)} | verdicts)
     return pd.DataFrame(rows)
 
@@ -136,10 +150,23 @@ def claim_rows(claims: pd.DataFrame, remarks: bool = False) -> pd.DataFrame:
             "claim": named,
             "criterion": "as above" if repeated else criterion,
             "paper": row.paper, "ours": ours, "95% CI": interval, "one more run": run, "n": row.seeds,
-            "verdict": f"**{row.verdict}**" + (" (not counted)" if row.counted == "no" else ""),
+            "verdict": f"**{shown_verdict(str(row.verdict))}**" + (" (not counted)" if row.counted == "no" else ""),
         }  # fmt: skip
         rows.append(shown | ({"remark": row.note} if remarks else {}))
     return pd.DataFrame(rows, dtype=object)
+
+
+def _claims_with_remarks(claims: pd.DataFrame) -> str:
+    """Return claims as Markdown; a remark on what test results informed, which many share, is a footnote."""
+    rows = claim_rows(claims, remarks=True)
+    marks: dict[str, str] = {}
+    for place, remark in enumerate(rows["remark"]):
+        others, informed, choice = str(remark).rpartition(INFORMED)
+        if informed:
+            mark = marks.setdefault(choice, "†" * (len(marks) + 1))
+            rows.loc[place, "remark"] = f"{others.removesuffix('; ')} {mark}".strip()
+    footnotes = [f"{mark} Informed by test: {choice}." for choice, mark in marks.items()]
+    return "\n\n".join([markdown(rows), *footnotes])
 
 
 def _shown_rows(claims: pd.DataFrame) -> pd.DataFrame:
@@ -193,7 +220,7 @@ def dataset_page(section: Section, claims: pd.DataFrame) -> str:
         runs=len(runs),
         hours=f"{_seconds(runs) / 3600:.1f}",
         before=before,
-        claims=markdown(claim_rows(chosen, remarks=True)) if len(chosen) else "",
+        claims=_claims_with_remarks(chosen) if len(chosen) else "",
         tables=[(name, title, markdown(table)) for name, (title, table) in section.tables.items() if not table.empty],
         figures=[(name, caption) for name, (caption, _) in section.figures.items()],
         remarks={heading: text for heading, text in section.remarks.items() if heading not in before},

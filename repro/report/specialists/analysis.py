@@ -37,15 +37,15 @@ class Gain:
         return (100 * self.within[after].sum(1) / np.maximum(self.covering.sum(1), 1)).tolist()
 
     def relative(self) -> list[float]:
-        """Return the relative gain of accuracy in percent, of each seed."""
+        """Return the relative gain in accuracy in percent, of each seed."""
         return percent_gain(*self.right)
 
     def difference(self) -> Estimate:
-        """Return the gain of accuracy in percentage points, paired over seeds."""
+        """Return the gain in accuracy in percentage points, paired over seeds."""
         return stats.paired_difference(self.accuracy(1), self.accuracy(0))
 
     def conditional_difference(self) -> Estimate:
-        """Return the gain of accuracy within the special classes in percentage points, paired over seeds."""
+        """Return the gain in accuracy within the special classes in percentage points, paired over seeds."""
         return stats.paired_difference(self.conditional(1), self.conditional(0))
 
     def over_classes(self, statistic: Callable[..., np.ndarray], *values: np.ndarray) -> Estimate:

@@ -82,7 +82,7 @@ def _weighted_slope(
 
 
 def slope_within_classes(change: Gain) -> Estimate | None:
-    """Return the slope of the gain of accuracy on the number of covering specialists, with class fixed effects.
+    """Return the slope of the gain in accuracy on the number of covering specialists, with class fixed effects.
 
     It compares images with themselves where other specialists of another seed cover their class, so that no property
     of a class is behind it. In percentage points per specialist; None where no class is covered differently.

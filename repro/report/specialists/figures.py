@@ -87,7 +87,7 @@ def cover(records: list[Record]) -> Figure:
         range(len(COVER)), [f"{n.replace('plus', '+')}\n{count}" for n, count in zip(COVER, images, strict=True)]
     )
     axis.set_xlabel("specialists that cover the correct class\nbelow: test images of such classes, mean over seeds")
-    axis.set_ylabel("relative gain of accuracy, %")
+    axis.set_ylabel("relative gain in accuracy, %")
     axis.set_title(f"Table 4: relative gain by number of covering specialists{cut}", fontsize=10)
     legend(axis, fontsize=8)
     figure.tight_layout()
@@ -165,7 +165,7 @@ def ablations(records: list[Record]) -> Figure:
         axes[0, 0].plot(61, paper.BY_ID["specialists.relative_gain"].figure, "*", color=PAPER, markersize=9,
                         label="paper (development set)")  # fmt: skip
         legend(axes[0, 0])
-    axes[0, 0].set_ylabel("relative gain of accuracy, %")
+    axes[0, 0].set_ylabel("relative gain in accuracy, %")
     counts = {len(gain.covering) for panel in panels for gain in panel.gains.values()}
     figure.suptitle(f"Ablations: mean over {count_range(counts)} seeds, 95% CI, test images", fontsize=10)
     figure.tight_layout()

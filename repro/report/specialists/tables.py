@@ -143,7 +143,7 @@ def cover_slopes(records: list[Record]) -> pd.DataFrame:
 
 
 def ablations(records: list[Record]) -> pd.DataFrame:
-    """Return the gain of accuracy, overall and conditional, with one setting varied at a time."""
+    """Return the gain in accuracy, overall and conditional, with one setting varied at a time."""
     count, reference = analysis.num_ablated(records), analysis.baseline(records)
     rows = []
     for arm, label in ABLATIONS.items():
@@ -191,7 +191,7 @@ def _ablation(records: list[Record], name: str, reference: Gain | None) -> dict[
 
 
 def _gains(change: Gain) -> list[float]:
-    """Return the gain of accuracy in points, of each seed."""
+    """Return the gain in accuracy in points, of each seed."""
     return [after - before for before, after in zip(change.accuracy(0), change.accuracy(1), strict=True)]
 
 
