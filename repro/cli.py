@@ -114,11 +114,11 @@ def _add_command(name: str, experiment: Experiment) -> None:
                 out,
                 device,
                 precision,
-                skip_training,
-                executor,
-                log,
-                first_seed,
-                reuse_records,
+                report_only=skip_training,
+                executor=executor,
+                log=log,
+                first_seed=first_seed,
+                reuse_records=reuse_records,
             ),
         )
 

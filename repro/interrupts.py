@@ -18,7 +18,7 @@ _repeat: threading.Timer | None = None
 def end_process() -> None:
     """End the process at once when a signal arrives, with exit code 130.
 
-    A KeyboardInterrupt within an import would be swallowed by packages that try whether another one is there, and leave
+    A KeyboardInterrupt within an import would be swallowed by packages that probe for optional dependencies, and leave
     half-imported modules behind.
     """
     _handle(_end)

@@ -14,12 +14,13 @@ from repro.bench.timing import Learning, Side
 from repro.data import icons
 from repro.data import mnist as mnist_data
 from repro.data.speech import sources
+from repro.data.speech.sources import CorpusSource
 from repro.data.speech.synth import SynthSettings
 from repro.engine.files import check_writable, write
 from repro.errors import UserError
 from repro.specialists.settings import SpecialistsSettings
 from repro.speech.preparation import prepare
-from repro.speech.settings import Data, SpeechSettings
+from repro.speech.settings import SpeechSettings
 from repro.training.compute import Compute, cores, machine
 
 SPOKEN = SynthSettings(train_hours=0.25, test_hours=0.05, train_speakers=20, test_speakers=5)
@@ -66,7 +67,7 @@ def measure(data: Path, out: Path, compute: Compute, repeats: int, commit: str, 
 def _sides(mnist: mnist_data.Mnist, data: Path, compute: Compute) -> dict[str, tuple[Side, Side]]:
     specialists = config.load(SpecialistsSettings, config.profile_path("specialists", "paper"))
     speech = config.load(SpeechSettings, config.profile_path("speech", "paper"))
-    corpus = sources.load(Data(synth=SPOKEN), data)
+    corpus = sources.load(CorpusSource(synth=SPOKEN), data)
     aligned = data / "aligned"
     return {
         **mnist_bench.ratios(mnist, data, compute),

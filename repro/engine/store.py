@@ -94,7 +94,7 @@ class Store:
 
         Args:
             folder: the folder.
-            repairs: whether runs whose files are corrupt are to be executed again: their files are quarantined, and their
+            repairs: whether runs whose files are corrupt are to be retrained: their files are quarantined, and their
                 records removed. Without, nothing is changed. Default: yes.
 
         Raises:

@@ -42,7 +42,8 @@ def prediction_interval(values: Values, variance: float = 0.0, level: float = LE
 
     Args:
         values: independent values, such as the test errors of one network per seed.
-        variance: of the values' mean from what they have in common and the next value has not, such as the test set.
+        variance: additional variance of the mean, from what the values share and a new run would not, such as the
+            test set. Default: none.
         level: of the interval. Default: 95%.
     """
     array = np.asarray(values, dtype=float)

@@ -109,7 +109,7 @@ def arguments(name: str, side: tuple[int, int]) -> dict[str, Any]:
 
 
 def normalization(name: str, weights: str, channels: int) -> Normalization:
-    """Return the mean and standard deviation of the images that a model was pretrained on; of grayscale ones, the average.
+    """Return the mean and standard deviation of the images that a model was pretrained on; grayscale: the average.
 
     GoogLeNet's and Inception's weights expect pixels of -1 to 1.
     """

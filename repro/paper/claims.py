@@ -89,7 +89,7 @@ _ERRORS = "of 10,000"
 
 _SHIFT_DIRECTION = "the interval of the shift is on the paper's side of zero"
 
-_HONEST = "without a shift; for this test the shift is chosen on validation; paired interval excludes zero"
+_HONEST = "without the shift, here chosen on validation; paired interval excludes zero"
 
 _OVER = "95% interval of the difference over networks and test speakers excludes zero"
 

@@ -107,7 +107,7 @@ def _usable(source: Path) -> Iterator[None]:
         places = " > ".join(f"{Path(call.filename).name}, line {call.lineno}" for call in calls)
         raise UserError(
             f"{source}: cannot be reported ({type(error).__name__}: {reason(error)}; {places}); unless you changed "
-            "that code, this was altered or is of another version: run its experiment again or remove it"
+            "that code, the records were altered or come from another version: rerun their experiment or remove them"
         ) from error
 
 

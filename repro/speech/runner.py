@@ -93,7 +93,7 @@ class SpeechRunner(Runner):
             UserError: the profile has no ``[decoding]``.
         """
         if self.settings.decoding is None:
-            raise UserError("setting decoding: is missing, and a run is to be decoded")
+            raise UserError("setting decoding: required, because this run decodes words")
         return Recognizer(
             self.corpus, self.data, self.settings.decoding, self.store.folder / "aligned", self.compute,
             self.progress.advance,

@@ -1,17 +1,14 @@
 """Settings of sections 4 and 6; ``paper_configs/speech/*.toml`` hold their values."""
 
-from pathlib import Path
 from typing import Annotated, ClassVar
 
 from pydantic import Field, field_validator, model_validator
 
 from repro.config import Settings
 from repro.config_search import SearchedSettings, SearchSettings, Stage, combinations
-from repro.data.speech.synth import SynthSettings
+from repro.data.speech.sources import CorpusSource
 from repro.training.recipe import Recipe
 
-# Corpora with a name; all others are folders.
-CORPORA = ("synth", "librispeech")
 Fraction = Annotated[float, Field(gt=0, le=1)]
 Temperature = Annotated[float, Field(gt=0, le=1e3)]
 HiddenUnits = Annotated[tuple[Annotated[int, Field(ge=1, le=20_000)], ...], Field(min_length=1, max_length=20)]
@@ -25,40 +22,6 @@ class FrameRecipe(Recipe):
 
     unused = ("input_dropout", "hidden_dropout", "max_translation", "initial_weight_sd")
     nets = "acoustic models"
-
-
-class Data(Settings):
-    """The corpus, and how many of its speakers are set aside for validation."""
-
-    renamed: ClassVar[dict[str, str]] = {"held_out": "validation_speaker_fraction"}
-    corpus: str = Field(
-        "synth",
-        description="Corpus: synth, librispeech, or kaldi:PATH for a folder with train/ and test/. Default: synth.",
-    )
-    synth: SynthSettings = Field(
-        SynthSettings(), description="Size of the synthetic corpus; used with corpus = synth only."
-    )
-    train_set: str = Field(
-        "dev-clean", description="Training part of LibriSpeech by torchaudio's name. Default: dev-clean."
-    )
-    test_set: str = Field(
-        "test-clean", description="Test part of LibriSpeech by torchaudio's name. Default: test-clean."
-    )
-    validation_speaker_fraction: float = Field(
-        0.1, gt=0, lt=1, description="Fraction of the training speakers set aside for validation. Default: 0.1."
-    )
-
-    @field_validator("corpus")
-    @classmethod
-    def _known(cls, corpus: str) -> str:
-        if corpus not in CORPORA and not (corpus.startswith("kaldi:") and corpus != "kaldi:"):
-            raise ValueError(f"must be {', '.join(CORPORA)}, or kaldi:PATH")
-        return corpus
-
-    @property
-    def folder(self) -> Path | None:
-        """Folder of a Kaldi corpus; None for corpora with a name."""
-        return Path(self.corpus.removeprefix("kaldi:")) if self.corpus.startswith("kaldi:") else None
 
 
 class Distilled(Settings):
@@ -199,7 +162,7 @@ class SpeechSettings(SearchedSettings):
         "hidden": "hidden_units", "ensemble": "ensemble_size", "every": "eval_frame_stride",
         "curve_frames": "curve_eval_frames", "subsets": "data_fractions", "studies": "ablations", "words": "decoding",
     }  # fmt: skip
-    data: Data = Field(Data(), description="The corpus.")
+    data: CorpusSource = Field(CorpusSource(), description="The corpus.")
     hidden_units: HiddenUnits = Field(description="Units of each hidden layer of the acoustic models.")
     ensemble_size: int = Field(ge=2, le=100, description="Number of acoustic models in the ensemble.")
     recipe: FrameRecipe = Field(description="How the models of the ensemble are trained.")

@@ -193,7 +193,7 @@ class VariantsRunner(Runner):
         return FeatureCache(self.store.folder, group, depends_on, sizes, most_bytes, on_computed)
 
     def count(self, flops: float) -> None:
-        """Count work as done that was not expected."""
+        """Add unplanned work to the progress and mark it done."""
         self.progress.expect(flops)
         self.progress.advance(flops)
 

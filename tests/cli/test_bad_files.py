@@ -37,7 +37,7 @@ def change_first(path: Path, **values) -> None:
 
 RECORDS = {
     "empty": (lambda path: path.write_text(""), "holds no records"),
-    "cut": (lambda path: path.write_text(path.read_text()[:-20]), "line 66 is not a record, but cut or changed"),
+    "cut": (lambda path: path.write_text(path.read_text()[:-20]), "line 66 is truncated or altered"),
     "binary": (lambda path: path.write_bytes(bytes(range(256))), "cannot be read as text"),
     "a folder": (lambda path: (path.unlink(), path.mkdir()), "cannot be read as text"),
     "deep": (lambda path: path.write_text("[" * 100_000), "line 1 is not a record"),
@@ -79,7 +79,7 @@ def test_records_that_cannot_be_reported_are_named_in_one_line(error_of, tmp_pat
     path = copy_records(tmp_path)
     change_first(path, metrics={})
     line = error_of("report")
-    assert "results/mnist: cannot be reported (KeyError: " in line and ".py, line " in line and "remove it" in line
+    assert "results/mnist: cannot be reported (KeyError: " in line and ".py, line " in line and "remove them" in line
 
 
 @pytest.mark.parametrize("content", ["", "{", "[1]", "[" * 100_000])

@@ -13,11 +13,11 @@ import soundfile
 from repro.data.speech import sources, synth
 from repro.data.speech.kaldi import kaldi
 from repro.data.speech.lexicon import cmudict
+from repro.data.speech.sources import CorpusSource
 from repro.data.speech.synth import SynthSettings, about, build, generator, record, speaker, utterance
 from repro.data.speech.synth.grammar import grammar, in_test, sentence
 from repro.data.speech.synth.voices import ACCENTS, Espeak, manner
 from repro.errors import UserError
-from repro.speech.settings import Data
 
 TINY = SynthSettings(train_hours=0.004, test_hours=0.002, train_speakers=3, test_speakers=2)
 SNR = (10.0, 30.0)
@@ -152,14 +152,14 @@ def test_a_damaged_corpus_is_not_made_again_twice(tmp_path, monkeypatch):
 @pytest.mark.parametrize("damaged", ["recording", "text"])
 def test_a_damaged_corpus_is_reported_and_made_again(tmp_path, damaged):
     messages = list[str]()
-    first = sources.load(Data(synth=TINY), tmp_path, messages.append)
+    first = sources.load(CorpusSource(synth=TINY), tmp_path, messages.append)
     made = contents(tmp_path)
     recording = first.train[0].audio
     root = recording.parents[2]
     path = {"recording": recording, "text": root / "train" / "text"}[damaged]
     path.write_bytes(path.read_bytes()[:-1] if damaged == "recording" else b"")
-    assert sources.load(Data(synth=TINY), tmp_path, messages.append).digest == first.digest
+    assert sources.load(CorpusSource(synth=TINY), tmp_path, messages.append).digest == first.digest
     assert contents(tmp_path) == made
     assert len(messages) == 2 and messages[1].startswith(f"{root} is damaged")
-    sources.load(Data(synth=TINY), tmp_path, messages.append)
+    sources.load(CorpusSource(synth=TINY), tmp_path, messages.append)
     assert len(messages) == 2

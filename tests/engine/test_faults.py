@@ -23,12 +23,12 @@ from repro import __main__
 from repro.data import mnist
 from repro.data.mnist import Mnist
 from repro.data.speech import sources, synth
+from repro.data.speech.sources import CorpusSource
 from repro.engine import files, store
 from repro.errors import UserError
 from repro.mnist import runner
 from repro.report import build
 from repro.speech.decoding import pipeline
-from repro.speech.settings import Data
 from repro.training import trainer
 
 CHANGES = ("max_train_examples=600", "seeds=1", "temperature_sweep.temperatures=[1.0,20.0]",
@@ -325,7 +325,7 @@ def test_a_full_disk_during_speech_synthesis_is_reported_with_the_corpus(tmp_pat
 
     monkeypatch.setattr(synth, "build", build)
     with pytest.raises(UserError, match=r"synth-\w+: cannot be written \(No space left on device\)"):
-        sources.load(Data(), tmp_path)
+        sources.load(CorpusSource(), tmp_path)
 
 
 def test_a_full_disk_at_standard_output_is_reported_with_exit_code_2(run, monkeypatch):

@@ -16,8 +16,8 @@ from conftest import write_pets
 from interrupted_cli import CliSession, CommandResult
 
 from repro.data.speech import sources
+from repro.data.speech.sources import CorpusSource
 from repro.data.speech.synth import SynthSettings
-from repro.speech.settings import Data
 
 KILLS = 4
 # What a record says of the clock, and what the variants' costs are.
@@ -45,7 +45,7 @@ def prepared(interrupted_cli, here) -> dict[str, CommandResult]:
     command = words("speech", "whole", here)
     no_corpus = interrupted_cli.run(*command, cwd=here, limit=5_000)
     sizes = {"train_hours": 0.006, "test_hours": 0.003, "train_speakers": 3, "test_speakers": 2}
-    sources.load(Data(synth=SynthSettings(**sizes)), here / "data")  # writes larger files than frames are
+    sources.load(CorpusSource(synth=SynthSettings(**sizes)), here / "data")  # writes larger files than frames are
     no_frames = interrupted_cli.run(*command, cwd=here, limit=100_000)
     for sooner in (0.9, 0.7, 0.5):  # where Python drops Ctrl-C (a callback), again
         stopped = interrupted_cli.run(*command, cwd=here, after=sooner * no_frames.seconds, send=signal.SIGINT)

@@ -6,7 +6,7 @@ from repro import config
 from repro.errors import UserError
 from repro.models.flops import count_parameters
 from repro.speech.features import INPUTS
-from repro.speech.settings import Ablations, Data, DataFraction, Decoding, FrameRecipe, SpeechSettings
+from repro.speech.settings import Ablations, DataFraction, Decoding, FrameRecipe, SpeechSettings
 
 
 def test_network_of_the_paper_has_84_4_million_parameters():
@@ -49,7 +49,7 @@ def test_bad_settings_are_named_in_the_message(change, message):
         config.load(SpeechSettings, config.profile_path("speech", "smoke"), [change])
 
 
-@pytest.mark.parametrize("model", [SpeechSettings, Data, DataFraction, Ablations, Decoding])
+@pytest.mark.parametrize("model", [SpeechSettings, CorpusSource, DataFraction, Ablations, Decoding])
 def test_renamed_settings_exist_under_their_new_names_only(model):
     assert set(model.renamed.values()) <= set(model.model_fields)
     assert set(model.renamed).isdisjoint(model.model_fields)

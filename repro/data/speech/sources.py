@@ -1,20 +1,60 @@
-"""The corpus that the setting ``data`` of the speech experiment selects."""
+"""The setting that selects the corpus of the speech experiment, and the corpus that it selects."""
 
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import ClassVar
 
+from pydantic import Field, field_validator
+
+from repro.config import Settings
 from repro.data.speech.corpus import Corpus
 from repro.data.speech.kaldi import kaldi
+from repro.data.speech.synth import SynthSettings
 from repro.engine import files, store
 from repro.errors import UserError
 from repro.names import dataset_name
-from repro.speech.settings import Data
 
+# Corpora with a name; all others are folders.
+CORPORA = ("synth", "librispeech")
 LINE_SECONDS = 60  # between lines of progress
 
 
-def load(data: Data, folder: Path, say: Callable[[str], None] = lambda line: None) -> Corpus:
+class CorpusSource(Settings):
+    """Setting ``data``: the corpus, and the fraction of its speakers that is set aside for validation."""
+
+    renamed: ClassVar[dict[str, str]] = {"held_out": "validation_speaker_fraction"}
+    corpus: str = Field(
+        "synth",
+        description="Corpus: synth, librispeech, or kaldi:PATH for a folder with train/ and test/. Default: synth.",
+    )
+    synth: SynthSettings = Field(
+        SynthSettings(), description="Size of the synthetic corpus; used with corpus = synth only."
+    )
+    train_set: str = Field(
+        "dev-clean", description="Training part of LibriSpeech by torchaudio's name. Default: dev-clean."
+    )
+    test_set: str = Field(
+        "test-clean", description="Test part of LibriSpeech by torchaudio's name. Default: test-clean."
+    )
+    validation_speaker_fraction: float = Field(
+        0.1, gt=0, lt=1, description="Fraction of the training speakers set aside for validation. Default: 0.1."
+    )
+
+    @field_validator("corpus")
+    @classmethod
+    def _known(cls, corpus: str) -> str:
+        if corpus not in CORPORA and not (corpus.startswith("kaldi:") and corpus != "kaldi:"):
+            raise ValueError(f"must be {', '.join(CORPORA)}, or kaldi:PATH")
+        return corpus
+
+    @property
+    def folder(self) -> Path | None:
+        """Folder of a Kaldi corpus; None for corpora with a name."""
+        return Path(self.corpus.removeprefix("kaldi:")) if self.corpus.startswith("kaldi:") else None
+
+
+def load(data: CorpusSource, folder: Path, say: Callable[[str], None] = lambda line: None) -> Corpus:
     """Read the corpus that ``data`` selects.
 
     Args:
@@ -39,7 +79,7 @@ def load(data: Data, folder: Path, say: Callable[[str], None] = lambda line: Non
     return _synth(data, folder, say)
 
 
-def _synth(data: Data, folder: Path, say: Callable[[str], None]) -> Corpus:
+def _synth(data: CorpusSource, folder: Path, say: Callable[[str], None]) -> Corpus:
     """Read the synthetic corpus; make it if it is missing, or if a file has changed since it was first read."""
     from repro.data.speech import synth
 

@@ -198,9 +198,10 @@ TABLES: dict[str, tuple[str, Callable[[list[Record]], pd.DataFrame]]] = {
     "temperatures": ("Section 3: temperature and width, test errors of 10,000", temperatures),
     "missing_classes": ("Section 3: classes missing from the transfer set, test errors of 10,000", missing_classes),
     "data_fractions": ("Soft and hard targets on less data, test errors of 10,000", data_fractions),
-    "transfer": ("What carries the knowledge over, test errors of 10,000", transfer.table),
+    "transfer": ("Ablations of the distilled network, test errors of 10,000", transfer.table),
     "transfer_contrasts": (
-        "What carries the knowledge over, differences of test errors of 10,000, paired by seed", transfer.contrasts,
+        "Ablations of the distilled network, differences of test errors of 10,000, paired by seed",
+        transfer.contrasts,
     ),
     "theory": ("Section 2.1: logit matching as the limit of high temperature", theory),
 }  # fmt: skip

@@ -255,8 +255,8 @@ def _mean(values: list[float]) -> float:
 TABLES: dict[str, tuple[str, Callable[[Records], pd.DataFrame]]] = {
     "data": ("Experiment size", size),
     "table1": (
-        "Table 1: frame accuracy and word error rate on test, in percent; 95% CI over models and test speakers (over "
-        "speakers alone for the ensemble and where there is one model)",
+        "Table 1: frame accuracy and word error rate on test, in percent [95% CI over models, where there are several, "
+        "and test speakers]",
         table1,
     ),
     "search": ("Search on the validation speakers: frame accuracy in percent", choices.search),
