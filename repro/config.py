@@ -36,8 +36,11 @@ EXTENDS = "extends"
 # What the parser raises: a TOMLDecodeError, which is a ValueError, and plain ones for endless numbers and brackets.
 NOT_TOML = (ValueError, RecursionError)
 NUMBERS = {int, float}
+# Finite temperatures above it leave fp32 no digits; the limit, logit regression, has a loss of its own.
+HIGHEST_TEMPERATURE = 1e3
 
-
+Temperature = Annotated[float, Field(gt=0, le=HIGHEST_TEMPERATURE)]
+Fraction = Annotated[float, Field(gt=0, le=1)]
 ResultsSuffix = Annotated[
     str,
     Field(

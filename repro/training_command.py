@@ -57,7 +57,8 @@ def _run_profile(experiment: Experiment, components: Components, options: "Optio
             arms = ", ".join(sorted({record["arm"] for record in lost}))
             raise UserError(
                 f"--reuse-records --report-only: {len(lost)} of {len(reused)} records would be lost ({arms}), so they "
-                "stay as they are. Settings, data and code must match those of the records; train the runs they depend on first"
+                "stay as they are. Settings, data and code must match those of the records; train the runs they depend "
+                "on first"
             )
         if reused:
             runner.progress.say(f"records reused: {len(reused) - len(lost)} of {len(reused)}")

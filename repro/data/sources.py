@@ -10,6 +10,7 @@ from pydantic import Field, field_validator, model_validator
 from repro.config import Settings
 from repro.data.download import data_folder
 from repro.data.types import ImageData, ImageSet
+from repro.engine.progress import ProgressDisplay
 from repro.training.random_streams import Stream, generator
 
 
@@ -72,6 +73,26 @@ def load(source: ImageSource, folder_setting: Path | None) -> ImageData:
     if source.source == "mnist":
         return mnist_images(data_folder(folder_setting))
     return letters.load() if source.source == "letters" else icons.load()
+
+
+def load_reported(
+    source: ImageSource, folder_setting: Path | None, max_train_examples: int | None, progress: ProgressDisplay
+) -> ImageData:
+    """Read the images that ``source`` selects, and list the files that were left out or changed.
+
+    Args:
+        source: the setting ``data`` of an experiment.
+        folder_setting: the data directory, or None for the default.
+        max_train_examples: largest number of training images; None for all.
+        progress: display of the list.
+
+    Raises:
+        UserError: as ``load`` does.
+    """
+    data = load(source, folder_setting)
+    used = len(data.train) + len(data.validation) + len(data.test)
+    progress.list_by_reason("files", used, data.left_out, data.remarked)
+    return fewer(data, max_train_examples) if max_train_examples and max_train_examples < len(data.train) else data
 
 
 def mnist_images(folder: Path) -> ImageData:

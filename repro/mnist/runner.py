@@ -26,7 +26,7 @@ from repro.mnist.settings import Common
 from repro.models.flops import count_parameters, step_flops
 from repro.models.mlp import BatchedMLP
 from repro.training.mlp import MemberSpec, MLPTrainer, TransferSet, translations
-from repro.training.random_streams import Stream, generator
+from repro.training.random_streams import training_fraction
 from repro.training.trainer import TrainerContext
 
 # The modules that determine a run's weights.
@@ -84,11 +84,7 @@ class MnistRunner(Runner):
 
     def examples(self, run: Run) -> Int[Tensor, "example"]:
         """Indices of the training images that a run is trained on."""
-        count = len(self.data.split(run.split))
-        examples = torch.arange(count)
-        if run.fraction < 1:
-            shuffled = torch.randperm(count, generator=generator(Stream.TRAINING_FRACTION, run.seed))
-            examples = shuffled[: max(1, round(run.fraction * count))].sort().values
+        examples = training_fraction(len(self.data.split(run.split)), run.fraction, run.seed)
         if run.transfer_classes != ALL_CLASSES:
             examples = examples[torch.isin(self.data.train.labels[examples], torch.tensor(run.transfer_classes))]
         return examples

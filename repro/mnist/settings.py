@@ -6,14 +6,10 @@ from typing import ClassVar, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from repro.config import Settings
+from repro.config import HIGHEST_TEMPERATURE, Settings
 from repro.training.recipe import Recipe
 
 Units = tuple[int, ...]
-
-
-# Finite temperatures above it leave fp32 no digits; the limit, logit regression, has a loss of its own.
-HIGHEST_TEMPERATURE = 1e3
 
 
 def _checked_temperature(temperature: float) -> float:

@@ -1,5 +1,6 @@
 """Queries on records and on estimates."""
 
+from collections.abc import Callable
 from typing import Any
 
 from repro import paper
@@ -9,7 +10,7 @@ from repro.paper import Direction
 from repro.report.format import interval, percent, signed
 from repro.report.records import Record
 
-__all__ = ["described", "direction", "interval", "of_others", "percent", "positive", "select", "signed"]
+__all__ = ["described", "direction", "has", "interval", "of_others", "percent", "positive", "select", "signed"]
 
 
 def select(records: list[Record], arm: str, **wanted: Any) -> list[Record]:
@@ -21,6 +22,11 @@ def select(records: list[Record], arm: str, **wanted: Any) -> list[Record]:
         and all((record["settings"] | record["params"])[name] == value for name, value in wanted.items())
     ]
     return sorted(chosen, key=lambda record: record["seed"])
+
+
+def has(*arms: str) -> Callable[[list[Record]], bool]:
+    """Return a predicate of records: whether some are of one of these arms."""
+    return lambda records: any(record["arm"] in arms for record in records)
 
 
 def described(record: Record) -> bool:

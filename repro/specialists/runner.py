@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from repro.config_search import combinations
-from repro.data.sources import fewer, load
+from repro.data.sources import load_reported
 from repro.data.types import ImageData, ImageSet
 from repro.engine import store
 from repro.engine.jobs import Job
@@ -39,7 +39,7 @@ from repro.specialists.runs import (
 from repro.specialists.same_view import SameViewTrainer, networks_per_image
 from repro.specialists.settings import SpecialistsSettings
 from repro.training.images import ImageTrainer, ImageTransferSet
-from repro.training.random_streams import Stream, generator
+from repro.training.random_streams import training_fraction
 from repro.training.trainer import TrainerContext
 
 # Increased by hand when the evaluation of the same weights changes; stored records of older versions are not reused.
@@ -136,11 +136,7 @@ class SpecialistsRunner(Runner):
 
     def examples(self, run: SpecialistRun) -> Tensor:
         """Return the indices of the training images that a specialist sees, in ascending order."""
-        count = len(self.data.train)
-        if run.fraction == 1:
-            return torch.arange(count)
-        order = torch.randperm(count, generator=generator(Stream.TRAINING_FRACTION, run.seed))
-        return order[: max(1, round(run.fraction * count))].sort().values
+        return training_fraction(len(self.data.train), run.fraction, run.seed)
 
     def make(self, run: Run) -> None:
         """Train or combine, evaluate, and store the record."""
@@ -283,12 +279,8 @@ def make_runner(folder_setting: Path | None) -> Callable[..., SpecialistsRunner]
     """Return a function that reads the images of given settings and returns a runner."""
 
     def make(settings: SpecialistsSettings, *, progress: ProgressDisplay, **shared: Any) -> SpecialistsRunner:
-        data = load(settings.data, folder_setting)
-        used = len(data.train) + len(data.validation) + len(data.test)
-        progress.list_by_reason("files", used, data.left_out, data.remarked)
+        data = load_reported(settings.data, folder_setting, settings.max_train_examples, progress)
         check(settings, len(data.classes))
-        if settings.max_train_examples and settings.max_train_examples < len(data.train):
-            data = fewer(data, settings.max_train_examples)
         return SpecialistsRunner(settings=settings, data=data, progress=progress, **shared)
 
     return make

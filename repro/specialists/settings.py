@@ -4,7 +4,7 @@ from typing import Annotated, Any, ClassVar, Literal, get_args
 
 from pydantic import Field, field_validator, model_validator
 
-from repro.config import ResultsSuffix, Settings
+from repro.config import Fraction, ResultsSuffix, Settings, Temperature
 from repro.config_search import RESULTS_SUFFIX, SearchedSettings, SearchSettings, combinations
 from repro.data.sources import ImageSource
 from repro.training.recipe import Recipe
@@ -16,7 +16,6 @@ TeacherView = Literal["fixed", "same"]
 Positive = Annotated[int, Field(ge=1, le=100_000)]
 Width = Annotated[int, Field(ge=1, le=1024)]
 Epochs = Annotated[float, Field(gt=0, le=10_000)]
-Fraction = Annotated[float, Field(gt=0, le=1)]
 TopN = Annotated[int, Field(ge=1, le=10)]
 
 
@@ -92,7 +91,7 @@ class Specialists(Settings):
 class SoftTargets(Settings):
     """Section 6.1: full-softmax specialists with the generalist's soft targets for the other classes."""
 
-    temperature: float = Field(gt=0, le=1e3, description="Temperature T of the soft targets of the other classes.")
+    temperature: Temperature = Field(description="Temperature T of the soft targets of the other classes.")
     hard_label_weight: float = Field(
         ge=0, le=1, description="Weight w in (1 - w) T^2 KL(soft targets, other classes) + w CE(labels, all classes)."
     )
@@ -145,7 +144,7 @@ class Controls(Settings):
 class Redistill(Settings):
     """Section 8: generalist and specialists distilled into one network."""
 
-    temperature: float = Field(gt=0, le=1e3, description="Temperature of the distillation.")
+    temperature: Temperature = Field(description="Temperature of the distillation.")
     hard_label_weight: float = Field(
         ge=0, le=1, description="Weight of the cross-entropy with the labels; that of the soft targets is 1 minus it."
     )

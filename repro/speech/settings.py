@@ -4,13 +4,11 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field, field_validator, model_validator
 
-from repro.config import Settings
+from repro.config import Fraction, Settings, Temperature
 from repro.config_search import SearchedSettings, SearchSettings, Stage, combinations
 from repro.data.speech.sources import CorpusSource
 from repro.training.recipe import Recipe
 
-Fraction = Annotated[float, Field(gt=0, le=1)]
-Temperature = Annotated[float, Field(gt=0, le=1e3)]
 HiddenUnits = Annotated[tuple[Annotated[int, Field(ge=1, le=20_000)], ...], Field(min_length=1, max_length=20)]
 
 

@@ -47,6 +47,14 @@ def generator(purpose: Stream, *numbers: int, device: torch.device | str = "cpu"
     return torch.Generator(device).manual_seed(seed)
 
 
+def training_fraction(count: int, fraction: float, seed: int) -> Int[Tensor, "example"]:
+    """Return the indices, in ascending order, of a random fraction of ``count`` training examples; at least one."""
+    if fraction == 1:
+        return torch.arange(count)
+    shuffled = torch.randperm(count, generator=generator(Stream.TRAINING_FRACTION, seed))
+    return shuffled[: max(1, round(fraction * count))].sort().values
+
+
 class BatchSampler:
     """Order of the training examples of one model: a fresh permutation for each epoch, concatenated.
 

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from repro.data.sources import fewer, load
+from repro.data.sources import load_reported
 from repro.data.types import ImageData, ImageSet
 from repro.engine import files, store
 from repro.engine.jobs import Job
@@ -289,11 +289,7 @@ def make_runner(folder_setting: Path | None) -> Callable[..., VariantsRunner]:
     """Return a function from settings to a runner, which reads the images from ``folder_setting``."""
 
     def make(settings: VariantsSettings, *, progress: ProgressDisplay, **shared: Any) -> VariantsRunner:
-        data = load(settings.data, folder_setting)
-        used = len(data.train) + len(data.validation) + len(data.test)
-        progress.list_by_reason("files", used, data.left_out, data.remarked)
-        if settings.max_train_examples and settings.max_train_examples < len(data.train):
-            data = fewer(data, settings.max_train_examples)
+        data = load_reported(settings.data, folder_setting, settings.max_train_examples, progress)
         return VariantsRunner(settings=settings, data=data, progress=progress, **shared)
 
     return make

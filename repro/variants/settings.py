@@ -4,14 +4,13 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import Field, model_validator
 
-from repro.config import ResultsSuffix, Settings, validate
+from repro.config import Fraction, ResultsSuffix, Settings, Temperature, validate
 from repro.data.sources import ImageSource
 from repro.errors import UserError
 from repro.training.recipe import Recipe
 from repro.variants import methods
 from repro.variants.models import Shape
 
-Fraction = Annotated[float, Field(gt=0, le=1)]
 # Beginnings of the rows that are no method's: a method's row of such a name would look like one of them.
 RESERVED_NAMES = ("teacher", "born again", "born-again")
 
@@ -103,9 +102,7 @@ class TemperatureSweep(Settings):
 
     renamed: ClassVar[dict[str, str]] = {"values": "temperatures", "hard_weights": "hard_label_weights"}
 
-    temperatures: tuple[Annotated[float, Field(gt=0, le=1000)], ...] = Field(
-        (), description="Temperatures of the sweep. Default: none."
-    )
+    temperatures: tuple[Temperature, ...] = Field((), description="Temperatures of the sweep. Default: none.")
     students: tuple[Shape, ...] = Field((), description="Shapes of the students of the sweep. Default: none.")
     hard_label_weights: tuple[Annotated[float, Field(ge=0, le=1)], ...] = Field(
         (), description="Weights of the hard labels of the sweep, for the student of the testbed. Default: none."

@@ -1,6 +1,5 @@
 """The section of the report on MNIST."""
 
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -9,15 +8,9 @@ from rich.table import Table
 from repro.mnist.runs import Arm
 from repro.report import records, terminal
 from repro.report.mnist import analysis, figures, recipes, tables, transfer
-from repro.report.query import of_others
+from repro.report.query import has, of_others
 from repro.report.records import Record
 from repro.report.section import Figure, Section, drawable
-
-
-def has(*arms: Arm) -> Callable[[list[Record]], bool]:
-    """Return a predicate: whether some records are of one of these arms."""
-    return lambda runs: any(record["arm"] in arms for record in runs)
-
 
 FIGURES = (
     Figure("temperature_by_width", "Test errors by temperature, for each width.", figures.temperature_by_width,

@@ -1,6 +1,5 @@
 """The section of the report on speech, for each corpus."""
 
-from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -10,18 +9,12 @@ from rich.table import Table
 from repro.config_search import RESULTS_SUFFIX
 from repro.report import records, terminal
 from repro.report.plotting import marked
-from repro.report.query import of_others
+from repro.report.query import has, of_others
 from repro.report.records import Record
 from repro.report.searches import search_headline, search_section
 from repro.report.section import Figure, Section, drawable, left_out, note
 from repro.report.speech import analysis, figures, queries, tables
 from repro.speech.runs import Arm
-
-
-def has(arm: Arm) -> Callable[[list[Record]], bool]:
-    """Return whether records include an arm."""
-    return lambda runs: any(record["arm"] == arm for record in runs)
-
 
 FIGURES = (
     Figure("ensemble_size", "Gain over a single model of ensembles and of their students, by size of the ensemble.",

@@ -10,12 +10,11 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from repro.config import Settings
+from repro.config import Settings, Temperature
 from repro.kd.losses import distillation_loss
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Weight = Annotated[float, Field(ge=0, le=1e6)]
-Temperature = Annotated[float, Field(gt=0, le=1e3)]
 # Names of a module of the student and of the module of the teacher whose output it is trained to match.
 Pair = tuple[str, str]
 
