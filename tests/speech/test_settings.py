@@ -3,10 +3,10 @@
 import pytest
 
 from repro import config
+from repro.data.speech.sources import CorpusSource
 from repro.errors import UserError
 from repro.models.flops import count_parameters
 from repro.speech.features import INPUTS
-from repro.data.speech.sources import CorpusSource
 from repro.speech.settings import Ablations, DataFraction, Decoding, FrameRecipe, SpeechSettings
 
 
