@@ -74,7 +74,7 @@ def load(folder: Path, experiment: str, dataset: str) -> list[Record]:
         try:
             records.append(json.loads(line, parse_constant=_refuse))
         except (ValueError, RecursionError) as error:
-            raise UserError(f"{file}: line {number} is truncated or altered; {REMEDY}") from error
+            raise UserError(f"{file}: line {number} is not a record (truncated or altered); {REMEDY}") from error
         if problem := _problem(records[-1], experiment):
             raise UserError(f"{file}: line {number} is not a record; {problem}; {REMEDY}")
     if not records:

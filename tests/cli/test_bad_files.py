@@ -37,7 +37,7 @@ def change_first(path: Path, **values) -> None:
 
 RECORDS = {
     "empty": (lambda path: path.write_text(""), "holds no records"),
-    "cut": (lambda path: path.write_text(path.read_text()[:-20]), "line 66 is truncated or altered"),
+    "cut": (lambda path: path.write_text(path.read_text()[:-20]), "line 66 is not a record (truncated or altered)"),
     "binary": (lambda path: path.write_bytes(bytes(range(256))), "cannot be read as text"),
     "a folder": (lambda path: (path.unlink(), path.mkdir()), "cannot be read as text"),
     "deep": (lambda path: path.write_text("[" * 100_000), "line 1 is not a record"),

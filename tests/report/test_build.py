@@ -139,7 +139,9 @@ def test_examples_of_earlier_records_are_removed(reported):
 
 def test_claims_of_other_profiles_are_labeled(reported):
     claims = pd.read_csv(reported / "results" / "claims.csv")
-    assert claims["note"].str.startswith("not the paper profile").all()
+    assert (
+        claims["note"].str.startswith("not a committed profile, or one with --set: networks and data may differ").all()
+    )
 
 
 def test_stale_tables_and_figures_are_removed_and_other_files_are_not(reported, figures_are_stubs):

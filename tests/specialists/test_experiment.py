@@ -10,6 +10,7 @@ from torch.nn import functional as F
 
 from repro import config, paper
 from repro.config_search import FIRST_SEARCH_SEED
+from repro.data.sources import fewer
 from repro.data.types import ImageSet
 from repro.engine.runner import Diverged
 from repro.errors import UserError
@@ -20,7 +21,7 @@ from repro.report.specialists import analysis, costs, covers
 from repro.report.specialists.redistilled import STUDENTS
 from repro.specialists import experiment, search
 from repro.specialists.examples import shown
-from repro.specialists.runner import SpecialistsRunner, fewer
+from repro.specialists.runner import SpecialistsRunner
 from repro.specialists.runs import OF_THE_SEARCH, Arm, CombinedRun, EnsembleRun
 from repro.specialists.settings import SpecialistsSettings
 

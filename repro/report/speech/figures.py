@@ -93,7 +93,7 @@ def _word_error_rates(axis: Axes, records: Records, decoded: list[float]) -> Non
     axis.set_ylabel("word error rate, delta vs single (pp)")
 
 
-def few_data_curves(records: Records) -> Figure:
+def data_fraction_curves(records: Records) -> Figure:
     """Draw train and test accuracy during training on the fraction nearest to the paper's 3%."""
     fraction = min(queries.data_fractions(records), key=lambda tried: abs(tried - queries.PAPER_FRACTION))
     figure = Figure(figsize=(8.4, 4.0))

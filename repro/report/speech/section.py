@@ -21,8 +21,8 @@ FIGURES = (
            figures.ensemble_size, has(Arm.DISTILLED)),
     Figure("temperature", "Frame accuracy and word error rate of the students by temperature.", figures.temperature,
            has(Arm.DISTILLED)),
-    Figure("few_data_curves", "Train and test accuracy during training on a data fraction, by hard and by soft targets.",
-           figures.few_data_curves, has(Arm.DATA_FRACTION)),
+    Figure("data_fraction_curves", "Train and test accuracy during training on a data fraction, by hard and by soft targets.",
+           figures.data_fraction_curves, has(Arm.DATA_FRACTION)),
     Figure("data_fraction", "Test accuracy by fraction of the data.", figures.data_fraction, has(Arm.DATA_FRACTION)),
 )  # fmt: skip
 UTTERANCE = (
